@@ -1,0 +1,59 @@
+# Two commands do everything:  make train   make test
+#
+#   make train ARGS="experiment=ucm_moe data.root=/data/UCM"   the last `experiment=` wins
+#   make test  ARGS="-k router"
+#   make train TORCH_INDEX=                                    PyTorch from the default index (CUDA builds on Linux)
+#
+# Needs git, make and Python >= 3.11. Without an NVIDIA driver PyTorch comes from its CPU index: 200 MB, not several GB.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+ARGS ?=
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint format clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/installed  ## create .venv and install rsmoe into it
+
+train: $(VENV)/installed  ## install, then train experiment=rsicap_moe
+	$(BIN)/python -m rsmoe.train $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(ARGS)
+
+test: $(VENV)/installed-dev  ## install, then run every test
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: $(VENV)/installed-dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev  ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv, caches and builds; runs/ stays
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "rsmoe needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo \
+	  "cannot create $(VENV). On Debian and Ubuntu: sudo apt install python3-venv, then the same make again."; exit 1; }
+
+$(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (about two minutes, once)"
+	@$(if $(TORCH_INDEX),$(PIP) --no-deps --retries 2 --extra-index-url $(TORCH_INDEX) torch)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@$(PIP) --editable '.[dev]'
+	@touch $@

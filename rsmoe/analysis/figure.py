@@ -1,0 +1,36 @@
+"""Colours, sizes and saving, common to all figures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+PAGE_WIDTH_IN = 7.2
+"""Text width of a two-column page."""
+FONT_PT = 8.0
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6E6E6E"
+"""Blue, vermillion and bluish green of Okabe and Ito's palette (https://jfly.uni-koeln.de/color/)."""
+
+
+def save_figure(figure: Figure, path: Path | str) -> Path:
+    """Write a PNG of 200 dpi to ``path``, creating its folder; an interrupted write leaves no file of that name.
+
+    Raises ``OSError`` when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format="png", dpi=200, facecolor="white")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def shorten(text: str, limit: int) -> str:
+    """``text`` on one line of at most ``limit`` characters, "…" where it was cut."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

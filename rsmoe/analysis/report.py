@@ -1,0 +1,185 @@
+"""What a run leaves behind: metrics.json, predictions.jsonl, router.png, samples.png, and a table on the terminal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from rsmoe.analysis.router_history import RouterHistory
+from rsmoe.analysis.router_plot import plot_router
+from rsmoe.analysis.sample_card import SampleCard
+from rsmoe.analysis.samples_plot import plot_samples
+from rsmoe.data.datamodule import RSDataModule
+from rsmoe.data.images import load_image
+from rsmoe.data.sample import Sample
+from rsmoe.metrics.answers import exact
+from rsmoe.metrics.baselines import Baselines
+from rsmoe.metrics.mask_baselines import resize_mask
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.result import Result
+from rsmoe.metrics.table import results_table
+from rsmoe.model import RSMoE
+from rsmoe.training.evaluation import Outcome
+from rsmoe.training.features import image_features
+from rsmoe.training.stage import Stage
+
+
+def write_report(
+    folder: Path,
+    outcomes: Sequence[Outcome],
+    *,
+    model: RSMoE,
+    data: RSDataModule,
+    trace: Sequence[Mapping[str, Any]],
+    stages: Sequence[Stage],
+    minutes: float,
+    config: Mapping[str, Any],
+    console: Console,
+) -> None:
+    """Writes everything into the run folder, each file whole or not at all, and prints the table.
+
+    Args:
+        outcomes: of `rsmoe.training.evaluation.evaluate`.
+        data: its training splits give the trivial baselines.
+        trace: the router's, of `rsmoe.training.run.run_stages`.
+        minutes: wall-clock time of training.
+    """
+    rows: dict[str, Any] = {"run": _facts(model, minutes, config), "results": [], "baselines": {}}
+    lines = []
+    for outcome in outcomes:
+        beside = baselines(outcome, model=model, data=data)
+        console.print(
+            results_table(outcome.results, beside, title=f"{config['name']}: {outcome.data} ({outcome.split})")
+        )
+        rows["results"] += [{"data": outcome.data} | r.as_dict() for r in outcome.results]
+        for name, results in beside.items():
+            rows["baselines"].setdefault(name, [])
+            rows["baselines"][name] += [{"data": outcome.data} | r.as_dict() for r in results]
+        for sample, prediction in zip(outcome.samples, outcome.predictions, strict=True):
+            asked = {"data": outcome.data, "instruction": sample.instruction, "references": list(sample.responses)}
+            lines.append(json.dumps(prediction.as_dict() | asked, ensure_ascii=False))
+    write_text(folder / "metrics.json", json.dumps(rows, indent=1) + "\n")
+    write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+    pairs = [(s, p) for o in outcomes for s, p in zip(o.samples, o.predictions, strict=True)]
+    if pairs:
+        names, matrix = routing_matrix(pairs)
+        load = np.mean([p.weights for _, p in pairs], axis=0)
+        history = router_history(trace, stages)
+        plot_router(
+            folder / "router.png",
+            matrix=matrix,
+            task_names=names,
+            expert_names=model.names,
+            load=load.tolist(),
+            history=history,
+        )
+        plot_samples(folder / "samples.png", [card(s, p) for s, p in choose(pairs, 12)])
+    console.print(f"training took {minutes:.1f} min; metrics, predictions and pictures are in {folder}", markup=False)
+
+
+def baselines(outcome: Outcome, *, model: RSMoE, data: RSDataModule) -> dict[str, list[Result]]:
+    """Majority, text-only and nearest-neighbour results on the same samples, fitted on the training splits."""
+    tasks = {s.task for s in outcome.samples}
+    train = [d[i] for d in data.datasets["train"].values() for i in range(len(d))]  # type: ignore[arg-type]
+    train = [s for s in train if s.task in tasks]
+    if not train or not outcome.samples:
+        return {}
+    first = outcome.results[0].protocol
+    return Baselines(train).results(
+        outcome.samples,
+        protocol_prefix="generated/" if first.startswith("generated/") else "",
+        split=outcome.results[0].split,
+        train_features=image_features(model, data.eval_collate, train),
+        test_features=image_features(model, data.eval_collate, outcome.samples),
+    )
+
+
+def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]], most: int = 14) -> tuple[list[str], np.ndarray]:
+    """Mean router weights (kinds, E) by task, questions also by type; the ``most`` frequent rows."""
+    groups: dict[str, list[tuple[float, ...]]] = {}
+    for sample, prediction in pairs:
+        label = f"vqa: {sample.kind}" if sample.task == "vqa" and sample.kind else sample.task.replace("_", " ")
+        groups.setdefault(label, []).append(prediction.weights)
+    names = sorted(sorted(groups, key=lambda k: -len(groups[k]))[:most])
+    return names, np.array([np.mean(groups[n], axis=0) for n in names])
+
+
+def router_history(trace: Sequence[Mapping[str, Any]], stages: Sequence[Stage]) -> RouterHistory | None:
+    """The trace with steps counted over all stages; None where no stage had a router."""
+    if not trace:
+        return None
+    starts = np.cumsum([0, *(s.steps for s in stages)])
+    return RouterHistory(
+        step=[float(starts[t["stage"]] + t["step"]) for t in trace],
+        entropy=[t["entropy"] for t in trace],
+        accuracy=[t["accuracy"] for t in trace],
+        load=[t["load"] for t in trace],
+        stages=[(float(start), stage.name) for start, stage in zip(starts, stages, strict=False)],
+    )
+
+
+def choose(pairs: Sequence[tuple[Sample, Prediction]], count: int) -> list[tuple[Sample, Prediction]]:
+    """Pairs for the contact sheet: tasks and question types in turn, evenly spread, never picked by their score."""
+    groups: dict[tuple[str, str], list[tuple[Sample, Prediction]]] = {}
+    for pair in pairs:
+        groups.setdefault((pair[0].task, pair[0].kind if pair[0].task == "vqa" else ""), []).append(pair)
+    tasks: dict[str, list[list[tuple[Sample, Prediction]]]] = {}
+    for (task, _), group in sorted(groups.items()):
+        tasks.setdefault(task, []).append(group)
+    chosen: list[tuple[Sample, Prediction]] = []
+    for turn in range(count):
+        for kinds in tasks.values():
+            group = kinds[turn % len(kinds)]
+            place = (2 * (turn // len(kinds)) + 1) * len(group) // (2 * count)
+            if len(chosen) < min(count, len(pairs)) and group[place] not in chosen:
+                chosen.append(group[place])
+    return sorted(chosen, key=lambda pair: (pair[0].task, pair[0].kind))
+
+
+def card(sample: Sample, prediction: Prediction) -> SampleCard:
+    """One cell of the contact sheet."""
+    images = [load_image(i) for i in sample.images]
+    shape = images[-1].shape[:2]
+    return SampleCard(
+        images=images,
+        instruction=sample.instruction,
+        reference=sample.responses[0],
+        prediction=prediction.text,
+        correct=any(exact(prediction.text, r, sample.kind) for r in sample.responses) if sample.task == "vqa" else None,
+        mask=None if prediction.mask is None else resize_mask(prediction.mask, shape),
+        reference_mask=None if sample.mask is None else resize_mask(sample.mask, shape),
+        router=dict(zip(prediction.experts, prediction.weights, strict=True)),
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _facts(model: RSMoE, minutes: float, config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": config["name"],
+        "seed": config["seed"],
+        "minutes": round(minutes, 2),
+        "hardware": f"{torch.get_num_threads()} threads of {platform.processor() or platform.machine()}"
+        if not torch.cuda.is_available()
+        else torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
+    }

@@ -1,0 +1,123 @@
+"""Config -> model: widths flow from the modules that are built, not from the config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import hydra
+import torch
+from torch import nn
+
+from rsmoe.config import instantiate
+from rsmoe.data.text import TextCodec
+from rsmoe.errors import UserError
+from rsmoe.model import RSMoE
+from rsmoe.vision.words import WordHead
+
+
+def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCodec, TextCodec]:
+    """Codecs of the language model and of the Q-Former: pretrained by name, or fitted on the training text.
+
+    The special tokens are those of the experts' heads, [SEG] and [RET] always among them.
+    """
+    lm, instruction = config["text"]["lm"], config["text"]["instruction"]
+    heads = [hydra.utils.get_class(e["_target_"]).token for e in config["expert"].values()]
+    special = sorted({"[SEG]", "[RET]", *filter(None, heads)})
+    fitted = None if lm and instruction else TextCodec.fit(corpus, special=special)
+    codec = TextCodec.from_pretrained(lm, special=special) if lm else fitted
+    words = TextCodec.from_pretrained(instruction) if instruction else fitted
+    assert codec is not None and words is not None
+    return codec, words
+
+
+def codecs_of(checkpoint: Mapping[str, Any]) -> tuple[TextCodec, TextCodec]:
+    """The codecs that a checkpoint carries.
+
+    Raises:
+        UserError: it was not written by `rsmoe.train`.
+    """
+    hparams = checkpoint.get("hyper_parameters", {})
+    missing = [k for k in ("config", "codec", "instruction_codec") if k not in hparams]
+    if missing:
+        raise UserError(
+            f"this checkpoint was not written by rsmoe.train: no {', '.join(missing)} in it (it holds "
+            f"{', '.join(sorted(checkpoint)) or 'nothing'}). Give a run folder: checkpoint=runs/<experiment>/<time>"
+        )
+    return TextCodec.from_state(hparams["codec"]), TextCodec.from_state(hparams["instruction_codec"])
+
+
+def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: TextCodec) -> RSMoE:
+    """The model of a resolved config (plain containers).
+
+    Args:
+        config: with the groups vision, temporal, qformer, router, prompts, lm, expert, moe, fusion.
+        codec: of the language model; instruction_codec: of the Q-Former and the router.
+    """
+    if not config.get("expert"):
+        raise UserError("no expert is selected; add for example expert=[theme,vqa]")
+    vision = instantiate(config["vision"], bands=config["bands"])
+    temporal = instantiate(config["temporal"], width=vision.width)
+    words = instruction_codec.vocab_size
+    qformer = instantiate(config["qformer"], memory_width=vision.width, vocab_size=words)
+    moe = dict(config["moe"])
+    size = moe.pop("adapters") or len(config["expert"])
+    lm = instantiate(config["lm"], vocab_size=codec.vocab_size)
+    bank = instantiate(config["bank"], lm=lm, experts=size)
+    widths = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
+    experts = [instantiate(e, **widths) for e in config["expert"].values()]
+    # a template that says no more than the user's instruction adds no words
+    templates = [codec.encode(e.template.replace("{instruction}", "").strip()) for e in experts][:size]
+    prompts = dict(config["prompts"])
+    inner = {"lm": instantiate(prompts.pop("lm"), vocab_size=codec.vocab_size)} if "lm" in prompts else {}
+    return RSMoE(
+        vision=vision,
+        temporal=temporal,
+        qformer=qformer,
+        router=instantiate(config["router"], width=qformer.width, vocab_size=words, experts=size),
+        prompts=instantiate(prompts, width=bank.width, vocab_size=codec.vocab_size, templates=templates, **inner),
+        bank=bank,
+        fusion=_fusion(config["fusion"], codec, [e.name for e in experts]),
+        experts=experts,
+        words=WordHead(width=vision.width, codec=codec) if config["words"] else None,
+        bos_id=codec.bos_id if config["text"]["lm"] else None,
+        special={e.token: codec.token_id(e.token) for e in experts if e.token},
+    )
+
+
+def _fusion(config: Mapping[str, Any], codec: TextCodec, names: Sequence[str]) -> nn.Module:
+    writes = config["_target_"].endswith(".Rewrite")  # the only fusion that reads words
+    fusion: nn.Module = instantiate(config, **({"codec": codec, "names": names} if writes else {}))
+    return fusion
+
+
+def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec]:
+    """Model and codecs of a checkpoint that `rsmoe.train` wrote, weights loaded, in eval mode."""
+    codec, instruction_codec = codecs_of(checkpoint)
+    hparams = checkpoint["hyper_parameters"]
+    model = build_model(hparams["config"], codec, instruction_codec)
+    load_weights(model, {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items()})
+    model.dense = bool(hparams["dense"])
+    return model.eval(), codec, instruction_codec
+
+
+def load_weights(model: RSMoE, state: Mapping[str, torch.Tensor]) -> None:
+    """Loads a state dict; a checkpoint of another model is refused with the first names and shapes that differ."""
+    own = model.state_dict()
+    shapes = [
+        f"{k} {tuple(v.shape)} here {tuple(own[k].shape)}"
+        for k, v in state.items()
+        if k in own and v.shape != own[k].shape
+    ]
+    absent, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    if shapes or absent or extra:
+        raise UserError(
+            "the checkpoint is of another model: "
+            + "; ".join(
+                f"{len(names)} {what}, first: {', '.join(names[:3])}"
+                for what, names in (("shapes differ", shapes), ("missing", absent), ("unknown", extra))
+                if names
+            )
+            + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml"
+        )
+    model.load_state_dict(state)

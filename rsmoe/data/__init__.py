@@ -1,0 +1,20 @@
+"""Data contract: one `Sample` from every reader, one `Batch` for the model.
+
+A **dataset** is a map-style ``torch.utils.data.Dataset[Sample]`` in one file, with one yaml of the same stem in
+``conf/data/``. It has
+
+- ``name: str``        short name, becomes ``Sample.source``;
+- ``split: str``       "train" | "val" | "test";
+- ``protocol: str``    prefix of every number measured on it ("" for real data, "generated/" for generated scenes);
+- ``__len__`` and ``__getitem__(i) -> Sample``: deterministic, cheap, no pixels decoded;
+- a constructor ``(*, root: str | None, split: str, ...)`` that raises `rsmoe.errors.UserError` for a missing folder,
+  json of another format (naming the key), images that are not there (counted, five named) or an empty split.
+
+``Sample.images`` holds T paths (or arrays); `data/images.py` decodes them. Tasks are the names in `TASKS`; the task
+label supervises the router during warm-up and is never an input of the model.
+"""
+
+from rsmoe.data.batch import Batch
+from rsmoe.data.sample import TASKS, Sample
+
+__all__ = ["TASKS", "Batch", "Sample"]

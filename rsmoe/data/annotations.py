@@ -1,0 +1,115 @@
+"""Where a release is, and what its files must hold: every failure says what to mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rsmoe.errors import UserError, unknown_name
+
+Value = TypeVar("Value")
+
+_DIRECTION = re.compile(
+    r"\b(left|right|top|bottom|upper|lower|above|below|beneath|underneath|leftmost|rightmost|topmost|bottommost"
+    r"|(north|south)[- ]?(east|west)?(ern|wards?)?|(east|west)(ern|wards?)?"
+    r"|vertical(ly)?|horizontal(ly)?|diagonal(ly)?|(counter|anti)?-?clockwise)\b",
+    re.IGNORECASE,
+)
+
+
+def is_directional(*texts: str) -> bool:
+    """Whether a text names a side, a compass point or an orientation, so that its picture must not be turned.
+
+    "up" and "down" are left out: in captions they are mostly verbs ("cars line up").
+    """
+    return any(_DIRECTION.search(text) for text in texts)
+
+
+def data_root(root: str | Path | None, name: str) -> Path:
+    """The folder of release ``name``: ``root``, or its sub-folder ``name``; ``$RSMOE_DATA/<name>`` without a ``root``.
+
+    Raises:
+        UserError: when that folder is not there, or when neither was given.
+    """
+    if root is not None:
+        folder = Path(root).expanduser()
+        if not folder.is_dir():
+            raise UserError(
+                f"the data root of {name!r} is not a folder: {folder}. Give the folder of the release, "
+                f"data.root=/path/to/{name}, or leave it out and export RSMOE_DATA=/path/to/the/folder/above"
+            )
+        return folder / name if (folder / name).is_dir() else folder
+    base = os.environ.get("RSMOE_DATA")
+    if not base:
+        raise UserError(
+            f"no data root for {name!r}. Type data.root=/path/to/{name}, "
+            f"or export RSMOE_DATA=/path/to/the/folder/that/holds/{name}"
+        )
+    folder = Path(base).expanduser() / name
+    if not folder.is_dir():
+        raise UserError(
+            f"RSMOE_DATA={base} holds no folder {name!r}. Put the release there, or type data.root=/path/to/{name}"
+        )
+    return folder
+
+
+def require_file(path: Path) -> Path:
+    """``path``, or a `UserError` that lists what its folder holds instead."""
+    if path.is_file():
+        return path
+    if not path.parent.is_dir():
+        raise UserError(f"{path} does not exist: neither does the folder {path.parent}")
+    beside = sorted(p.name for p in path.parent.iterdir())
+    shown = ", ".join(beside[:10]) + (f" and {len(beside) - 10} more" if len(beside) > 10 else "")
+    raise UserError(f"{path} does not exist. {path.parent} holds: {shown or '(nothing)'}")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a json file.
+
+    Raises:
+        UserError: when the file is missing, empty or not json (with the line and column of the first fault).
+    """
+    try:
+        return json.loads(require_file(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path} is not json ({error.msg}, line {error.lineno}, column {error.colno}; "
+            f"{path.stat().st_size} bytes). Download it again"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def field(row: Any, key: str, kind: type[Value], where: str) -> Value:
+    """``row[key]``, checked to be a ``kind``.
+
+    Args:
+        row: what the json holds at this place.
+        key: the key that the format prescribes.
+        kind: the type of its value.
+        where: the place, for the message: "captions.json, annotations[3]".
+
+    Raises:
+        UserError: naming the key that is missing and those that were found.
+    """
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: expected an object with the key {key!r}, found {type(row).__name__}")
+    if key not in row:
+        found = ", ".join(map(repr, row)) or "(none)"
+        raise UserError(f"{where}: no key {key!r}; found {found}. This is not the format that the reader expects")
+    value = row[key]
+    if not isinstance(value, kind):
+        raise UserError(f"{where}: {key!r} should be {kind.__name__}, found {type(value).__name__} {str(value)[:40]!r}")
+    return value
+
+
+def require_split(name: str, split: str, known: list[str]) -> None:
+    """Refuses a split that a release does not have, listing those it has."""
+    if not known:
+        raise UserError(f"{name} is empty: its annotations name no image")
+    if split not in known:
+        raise unknown_name(f"split of {name}", split, known)

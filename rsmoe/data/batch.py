@@ -1,0 +1,58 @@
+"""What the model sees: tensors only, apart from the samples that metrics read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from rsmoe.data.sample import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B requests. Prompts are left-padded and responses right-padded, so that the two join without a gap."""
+
+    pixels: Tensor
+    """(B, T, C, H, W) float, normalised; samples with fewer than T frames are zero-padded at the end."""
+    frames: Tensor
+    """(B,) long: valid frames of each sample."""
+    instruction_ids: Tensor
+    """(B, Li) long, right-padded, in the Q-Former's vocabulary."""
+    instruction_mask: Tensor
+    """(B, Li) bool."""
+    prompt_ids: Tensor
+    """(B, Lp) long, left-padded, in the language model's vocabulary."""
+    prompt_mask: Tensor
+    """(B, Lp) bool."""
+    response_ids: Tensor
+    """(B, Lr) long, right-padded; ends with the end token. (B, 0) at inference."""
+    response_mask: Tensor
+    """(B, Lr) bool."""
+    text_ids: Tensor
+    """(B, Lt) long, right-padded: the caption of a "retrieval" sample, which its image is matched with; (B, 0) if none."""
+    text_mask: Tensor
+    """(B, Lt) bool."""
+    task: Tensor
+    """(B,) long index into `TASKS`. Supervises the router; never read by `RSMoE.generate`."""
+    masks: Tensor
+    """(B, H, W) float in {0, 1} at the pixels' size; zeros where the sample has none."""
+    has_mask: Tensor
+    """(B,) bool."""
+    samples: tuple[Sample, ...]
+    """The B samples, for metrics and pictures."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with every tensor on ``device``."""
+        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
+
+    def take(self, places: list[int]) -> Batch:
+        """The requests at these places, in that order."""
+        index = torch.tensor(places, dtype=torch.long, device=self.frames.device)
+        chosen = {f.name: v[index] for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **chosen, samples=tuple(self.samples[i] for i in places))
+
+    def __len__(self) -> int:
+        return len(self.samples)

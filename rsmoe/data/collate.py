@@ -1,0 +1,148 @@
+"""Samples to a `Batch`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rsmoe.data.batch import Batch
+from rsmoe.data.image_cache import ImageCache
+from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.text import TextCodec
+from rsmoe.data.transforms import Transform
+from rsmoe.errors import UserError
+
+RETRIEVAL_TOKEN = "[RET]"
+"""The answer to every retrieval request; its hidden state is the embedding."""
+
+
+class Collate:
+    """Joins (sample, seed) pairs into one `Batch`; the same pairs always give the same batch.
+
+    The prompt is the history, ``q: ... a: ...`` a turn, then the instruction, without a start token (the model puts it
+    before the image); the Q-Former gets the instruction alone, as its tokenizer wraps it. A text over its limit loses
+    its oldest tokens when it is read (prompt, instruction) and its last ones when it is learned (response); the latter
+    warns.
+
+    A retrieval sample has captions as responses. The model answers it with `RETRIEVAL_TOKEN` alone, for the state that
+    emits the token must know the image and not the caption; the caption drawn, without the token, becomes
+    ``Batch.text_ids``, at inference too.
+
+    Args:
+        codec: of the language model.
+        instruction_codec: of the Q-Former; may be the same.
+        image_size: S, side of the pixels.
+        mean, std: one value per band, on the scale 0-1.
+        augment: True for training.
+        inference: True leaves the responses out: ``response_ids`` is (B, 0).
+        max_prompt, max_instruction, max_response: limits in tokens, the end token included.
+        crop_area, jitter: see `Transform`.
+        cache_bytes: see `ImageCache`.
+
+    Raises:
+        UserError: for a codec without an end token, or limits below 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        codec: TextCodec,
+        instruction_codec: TextCodec,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: bool = False,
+        inference: bool = False,
+        max_prompt: int = 128,
+        max_instruction: int = 64,
+        max_response: int = 160,
+        crop_area: float = 0.7,
+        jitter: float = 0.2,
+        cache_bytes: int = 512 * 2**20,
+    ) -> None:
+        if codec.eos_id is None:
+            raise UserError("the language model's tokenizer has no end token, so that answers could never end")
+        if min(max_prompt, max_instruction, max_response) < 2:
+            raise UserError("max_prompt, max_instruction and max_response must be at least 2 tokens")
+        self.codec, self.instruction_codec, self.inference = codec, instruction_codec, inference
+        self.max_prompt, self.max_instruction, self.max_response = max_prompt, max_instruction, max_response
+        self.transform = Transform(
+            size=image_size, mean=mean, std=std, augment=augment, crop_area=crop_area, jitter=jitter
+        )
+        self.cache = ImageCache(size=image_size, max_bytes=cache_bytes)
+        self._eos = codec.eos_id
+
+    def __call__(self, items: Sequence[tuple[Sample, int]]) -> Batch:
+        """B pairs, B >= 1. The seed draws the response (one of the references) and the augmentation."""
+        samples = tuple(sample for sample, _ in items)
+        frames = [len(sample.images) for sample in samples]
+        size = self.transform.size
+        pixels = torch.zeros(len(samples), max(frames), self.transform.bands, size, size)
+        masks = torch.zeros(len(samples), size, size)
+        responses: list[list[int]] = []
+        texts: list[list[int]] = []
+        texts: list[list[int]] = []
+        for i, (sample, seed) in enumerate(items):
+            generator = torch.Generator().manual_seed(seed)
+            chosen = int(torch.randint(len(sample.responses), (), generator=generator))
+            retrieval = sample.task == "retrieval"
+            answer = RETRIEVAL_TOKEN if retrieval else sample.responses[chosen]
+            responses.append([] if self.inference else self._response(answer))
+            texts.append(self._caption(sample.responses[chosen]) if retrieval else [])
+            views = self.transform([self.cache(s) for s in sample.images], sample=sample, generator=generator)
+            pixels[i, : frames[i]] = views.pixels
+            if views.mask is not None:
+                masks[i] = views.mask
+        instruction = [
+            self.instruction_codec.encode(s.instruction, wrap=True, last=self.max_instruction) for s in samples
+        ]
+        instruction_ids, instruction_mask = _pad(instruction, self.instruction_codec.pad_id)
+        prompt_ids, prompt_mask = _pad([self._prompt(s) for s in samples], self.codec.pad_id, left=True)
+        response_ids, response_mask = _pad(responses, self.codec.pad_id)
+        text_ids, text_mask = _pad(texts, self.codec.pad_id)
+        return Batch(
+            pixels=pixels,
+            frames=torch.tensor(frames),
+            instruction_ids=instruction_ids,
+            instruction_mask=instruction_mask,
+            prompt_ids=prompt_ids,
+            prompt_mask=prompt_mask,
+            response_ids=response_ids,
+            response_mask=response_mask,
+            text_ids=text_ids,
+            text_mask=text_mask,
+            task=torch.tensor([TASKS.index(sample.task) for sample in samples]),
+            masks=masks,
+            has_mask=torch.tensor([sample.mask is not None for sample in samples]),
+            samples=samples,
+        )
+
+    def _prompt(self, sample: Sample) -> list[int]:
+        turns = [f"q: {question} a: {answer}" for question, answer in sample.history]
+        return self.codec.encode(" ".join([*turns, sample.instruction]), last=self.max_prompt)
+
+    def _caption(self, text: str) -> list[int]:
+        return self.codec.encode(text.replace(RETRIEVAL_TOKEN, " ").strip())[: self.max_response]
+
+    def _response(self, text: str) -> list[int]:
+        ids = self.codec.encode(text)
+        if len(ids) >= self.max_response:
+            warnings.warn(
+                f"a response of {len(ids)} tokens is cut to {self.max_response - 1}; raise max_response", stacklevel=2
+            )
+        return [*ids[: self.max_response - 1], self._eos]
+
+
+def _pad(rows: list[list[int]], pad: int, *, left: bool = False) -> tuple[Tensor, Tensor]:
+    """Rows of ids -> (B, longest) long ids, and a bool mask that is True on the tokens."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), pad)
+    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        place = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[i, place] = torch.tensor(row, dtype=torch.long)
+        mask[i, place] = True
+    return ids, mask

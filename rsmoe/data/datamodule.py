@@ -1,0 +1,177 @@
+"""The loaders of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from rsmoe.data.batch import Batch
+from rsmoe.data.collate import Collate
+from rsmoe.data.mixture import Mixture
+from rsmoe.data.sample import Sample
+from rsmoe.data.steps import StepSampler
+from rsmoe.data.text import TextCodec
+from rsmoe.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from rsmoe.training.stage import Stage
+
+Datasets = Mapping[str, Dataset[Sample]]
+
+
+class RSDataModule(LightningDataModule):
+    """Named data sets per split, and a loader of `Batch`es for each stage of training and for evaluation.
+
+    Its loaders shard by themselves: give ``Trainer(use_distributed_sampler=False)``.
+
+    Args:
+        train, val, test: data sets by name; ``val`` and ``test`` may be empty.
+        codec, instruction_codec: of the language model and of the Q-Former.
+        image_size, mean, std: of the pixels, see `Collate`.
+        eval_batch_size: samples a batch in evaluation, on each rank.
+        workers: loader processes, on each rank.
+        seed: of order, references and augmentation.
+        augment: augmentation of the training samples.
+        collate: further options of `Collate`, for training and evaluation ("max_prompt", "cache_bytes" ...).
+
+    Raises:
+        UserError: without training data.
+    """
+
+    def __init__(
+        self,
+        *,
+        train: Datasets,
+        val: Datasets | None = None,
+        test: Datasets | None = None,
+        codec: TextCodec,
+        instruction_codec: TextCodec,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        eval_batch_size: int = 32,
+        workers: int = 0,
+        seed: int = 0,
+        augment: bool = True,
+        collate: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not train:
+            raise UserError("no training data: name at least one data set")
+        self.datasets: dict[str, Datasets] = {"train": train, "val": val or {}, "test": test or {}}
+        self.eval_batch_size, self.workers, self.seed = eval_batch_size, workers, seed
+        self._stage: tuple[Stage, int] | None = None
+        options = dict(collate or {}) | {
+            "codec": codec,
+            "instruction_codec": instruction_codec,
+            "image_size": image_size,
+            "mean": mean,
+            "std": std,
+        }
+        self.train_collate = Collate(**options, augment=augment)
+        self.eval_collate = Collate(**options, inference=True)
+
+    def train_loader(
+        self,
+        *,
+        batch_size: int,
+        steps: int,
+        start_step: int = 0,
+        weights: Mapping[str, float] | None = None,
+        stage: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> DataLoader[Batch]:
+        """Batches ``start_step`` to ``steps`` of one stage: the same batches, whether or not the run was interrupted.
+
+        Args:
+            batch_size: samples a batch, on each rank.
+            steps: batches of the stage.
+            start_step: the first one that is still to come.
+            weights: share of each data set by name; a name left out is not used; None or {} means all, by size.
+            stage: number of the stage; each has an order of its own.
+            rank, world: this process and their number.
+
+        Raises:
+            UserError: for a name that is not a training set, or weights that cannot be shares.
+        """
+        train = self.datasets["train"]
+        for name in weights or {}:
+            if name not in train:
+                raise unknown_name("training data set", name, train)
+        mixture = Mixture(list(train.values()))
+        sampler = StepSampler(
+            sizes=mixture.sizes,
+            weights=[weights.get(name, 0.0) for name in train] if weights else None,
+            batch_size=batch_size,
+            seed=(self.seed, stage),
+            start_step=start_step,
+            steps=steps,
+            rank=rank,
+            world=world,
+        )
+        return self._loader(mixture, sampler, self.train_collate)
+
+    def eval_loader(
+        self, split: str, *, name: str | None = None, limit: int | None = None, rank: int = 0, world: int = 1
+    ) -> DataLoader[Batch]:
+        """Every sample of a split once, in order, without responses; rank r has samples r, r + world, ...
+
+        Args:
+            split: "train", "val" or "test".
+            name: one data set of it; None means all, one after another.
+            limit: the first n samples of each data set; None means all.
+            rank, world: this process and their number.
+
+        Raises:
+            UserError: for a split without data, or an unknown name.
+        """
+        if split not in self.datasets:
+            raise unknown_name("split", split, self.datasets)
+        chosen = self.datasets[split]
+        if name is not None:
+            if name not in chosen:
+                raise unknown_name(f"data set of split {split!r}", name, chosen)
+            chosen = {name: chosen[name]}
+        if not chosen:
+            raise UserError(f"no data set for split {split!r}: give one, or leave the split out of the evaluation")
+        mixture = Mixture(list(chosen.values()))
+        start = 0
+        kept: list[int] = []
+        for size in mixture.sizes:
+            kept += range(start, start + (size if limit is None else min(limit, size)))
+            start += size
+        own = [(index, 0) for index in kept[rank::world]]
+        batches = [own[i : i + self.eval_batch_size] for i in range(0, len(own), self.eval_batch_size)]
+        return self._loader(mixture, batches, self.eval_collate)
+
+    def stage(self, stage: Stage, index: int) -> None:
+        """Sets the stage that `train_dataloader` serves."""
+        self._stage = (stage, index)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Lightning's hook: `train_loader` of the current stage for this rank, from the trainer's step on."""
+        if self._stage is None or self.trainer is None:
+            raise RuntimeError("set a stage before the trainer asks for its batches")
+        stage, index = self._stage
+        return self.train_loader(
+            batch_size=stage.batch_size,
+            steps=stage.steps,
+            start_step=self.trainer.global_step,
+            weights=stage.mix,
+            stage=index,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+        )
+
+    def _loader(self, mixture: Mixture, batches: Any, collate: Collate) -> DataLoader[Batch]:
+        return DataLoader(
+            mixture,  # type: ignore[arg-type]  # Collate turns its items into batches
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )

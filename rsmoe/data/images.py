@@ -1,0 +1,105 @@
+"""From file names to files, and from files to uint8 arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rsmoe.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+"""What counts as an image; of two files with one stem the earlier suffix wins, unless the exact name is there."""
+
+MAX_PIXELS = 100_000_000
+"""Largest picture that is decoded whole: 300 MB as uint8 RGB. A larger one is a scene to cut, or an attack."""
+
+_EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
+
+
+def load_image(source: Path | np.ndarray) -> np.ndarray:
+    """Decodes one picture to (H, W, C) uint8.
+
+    A file becomes RGB: upright by its EXIF orientation, one grey band repeated three times, palettes and CMYK
+    converted, alpha dropped. An array passes as it is, with any number of bands.
+
+    Raises:
+        UserError: for a file that is missing, empty, truncated, not an image, of more than 8 bits a band or larger
+            than `MAX_PIXELS`; for an array that is not (H, W, C) uint8.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim != 3 or source.dtype != np.uint8 or 0 in source.shape:
+            raise UserError(f"expected a picture as (H, W, C) uint8, got an array {source.shape} {source.dtype}")
+        return source
+    path = Path(source)
+    if not path.is_file():
+        raise UserError(f"no image file {path}")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes). Copy or download it again")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(path)
+            if image.mode not in _EIGHT_BIT:
+                raise UserError(
+                    f"{path} has pixels of mode {image.mode!r}; expected 8 bits a band. Scale it to 8 bits first, "
+                    f"for instance: gdal_translate -ot Byte -scale {path.name} out.png"
+                )
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{path} is not a picture that Pillow can read. Expected 8-bit {', '.join(SUFFIXES)}; "
+            "of a GeoTIFF with other bands export three as 8-bit PNG"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{path} is truncated or damaged ({error}; {path.stat().st_size} bytes). Copy or download it again"
+        ) from error
+
+
+def find_images(folder: Path, names: Iterable[str], *, source: str) -> dict[str, Path]:
+    """The file of every name, matched by stem whatever the extension, so that "101.tif" finds ``101.jpg``.
+
+    Only files that lie directly in ``folder`` are found: a name with a path in it is reduced to its stem.
+
+    Args:
+        folder: where the pictures are.
+        names: file names as the annotations have them.
+        source: name of the release, for messages.
+
+    Raises:
+        UserError: when the folder is missing, or when names have no file or an empty one (counted, five named).
+    """
+    if not folder.is_dir():
+        raise UserError(f"{source}: the images folder {folder} does not exist. Unpack the images there")
+    sizes = {Path(e.path): e.stat().st_size for e in os.scandir(folder) if e.is_file()}
+    pictures = [path for path in sizes if path.suffix.lower() in SUFFIXES]
+    pictures.sort(key=lambda p: (SUFFIXES.index(p.suffix.lower()), p.name), reverse=True)
+    by_stem = {path.stem: path for path in pictures}  # the last one in wins: the first of SUFFIXES
+    wanted = dict.fromkeys(names)
+    found: dict[str, Path] = {}
+    for name in wanted:
+        exact = folder / Path(name).name
+        path = exact if exact in sizes else by_stem.get(Path(name).stem)
+        if path is not None:
+            found[name] = path
+    _refuse([n for n in wanted if n not in found], len(wanted), f"have no image in {folder}", source)
+    _refuse([n for n, path in found.items() if sizes[path] == 0], len(wanted), f"are empty files in {folder}", source)
+    return found
+
+
+def _refuse(names: list[str], total: int, fault: str, source: str) -> None:
+    if names:
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        raise UserError(f"{source}: {len(names)} of {total} annotated names {fault}: {shown}. Download them again")
+
+
+def _too_large(path: Path) -> UserError:
+    return UserError(f"{path} has more than {MAX_PIXELS:,} pixels, too many to decode whole. Cut it into tiles first")

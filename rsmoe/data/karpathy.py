@@ -1,0 +1,133 @@
+"""Caption releases in Karpathy's json: UCM-Captions, Sydney-Captions, RSICD."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_file, require_split
+from rsmoe.data.images import find_images
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+
+
+class KarpathyCaptions(Dataset[Sample]):
+    """One sample per image, with all its sentences as references.
+
+    ``{"images": [{"filename", "split", "sentences": [{"raw"}, ...]}, ...]}``; sentences are taken from ``raw``, as
+    written. Images are matched by stem: the UCM json says ``101.tif`` where downloads hold ``101.jpg``.
+
+    ==================  ====================  ==========================  =================================
+    release             images (train/val/    captions                    what
+                        test)
+    ==================  ====================  ==========================  =================================
+    ``ucm_captions``    1680 / 210 / 210      10,500, five an image       256 px, 0.3 m, 21 scene classes
+    ``sydney_captions`` 497 / 58 / 58         3,065, five an image        500 px, 0.5 m, 7 scene classes
+    ``rsicd``           8734 / 1094 / 1093    54,605, five an image,      224 px, 31 scene classes
+                                              many repeated in an image
+    ==================  ====================  ==========================  =================================
+
+    UCM and Sydney: Qu et al., "Deep semantic understanding of high resolution remote sensing image", CITS 2016, on
+    images of the UC Merced (USGS, public domain) and Sydney data sets. RSICD: Lu et al., "Exploring models and data
+    for remote sensing image caption generation", TGRS 2017, arXiv:1712.07835. All three are given for research, to be
+    cited; download: https://github.com/201528014227051/RSICD_optimal.
+
+    Args:
+        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
+        split: "train", "val" or "test", as far as the json has it.
+        name: short name of the release.
+        annotations: the json, relative to ``root``.
+        images: the folder of images, relative to ``root``.
+        classes: a json {file: class}, or a csv with the columns "filename" and "class", relative to ``root``; where it
+            exists, ``Sample.meta["scene_class"]`` is set.
+        instruction: the request of every sample.
+
+    Attributes:
+        counts: "images", "captions", "empty_captions" (left out) of this split.
+
+    Raises:
+        UserError: for a missing folder or file, another format, a split that the json does not have, images that are
+            missing or empty, or an image without a sentence.
+    """
+
+    protocol = ""
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str,
+        annotations: str,
+        images: str = "images",
+        classes: str | None = None,
+        instruction: str = "Describe this image in one sentence.",
+    ) -> None:
+        folder = data_root(root, name)
+        self.name, self.split = name, split
+        rows = karpathy_rows(folder / annotations)
+        require_split(name, split, sorted({row["split"] for row in rows}))
+        rows = [row for row in rows if row["split"] == split]
+        paths = find_images(folder / images, [row["filename"] for row in rows], source=name)
+        scenes = _scene_classes(folder / classes) if classes is not None and (folder / classes).exists() else {}
+        self.counts = {"images": len(rows), "captions": 0, "empty_captions": 0}
+        self._samples: list[Sample] = []
+        for row in rows:
+            file = row["filename"]
+            where = f"{annotations}, image {file!r}"
+            written = [field(s, "raw", str, where).strip() for s in field(row, "sentences", list, where)]
+            captions = tuple(text for text in written if text)
+            if not captions:
+                raise UserError(f"{where}: no sentence, so that nothing can be learned or measured. Remove the image")
+            self.counts["captions"] += len(captions)
+            self.counts["empty_captions"] += len(written) - len(captions)
+            self._samples.append(
+                Sample(
+                    id=file,
+                    images=(paths[file],),
+                    instruction=instruction,
+                    responses=captions,
+                    task="caption",
+                    source=name,
+                    directional=is_directional(*captions),
+                    meta={"scene_class": scenes[Path(file).stem]} if Path(file).stem in scenes else {},
+                )
+            )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]
+
+
+def karpathy_rows(path: Path) -> list[dict[str, Any]]:
+    """The images of a Karpathy json, each checked to have "filename" and "split"; other keys as they are.
+
+    Raises:
+        UserError: naming the key that is missing.
+    """
+    rows = field(read_json(path), "images", list, path.name)
+    for i, row in enumerate(rows):
+        for key in ("filename", "split"):
+            field(row, key, str, f"{path.name}, images[{i}]")
+    return rows
+
+
+def _scene_classes(path: Path) -> dict[str, str]:
+    """Scene class by stem of the file name."""
+    if path.suffix == ".json":
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise UserError(f"{path} should be an object of file names and classes, found {type(content).__name__}")
+        return {Path(file).stem: str(scene) for file, scene in content.items()}
+    with require_file(path).open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if not {"filename", "class"} <= set(rows.fieldnames or ()):
+            raise UserError(
+                f"{path} needs the columns 'filename' and 'class'; found {', '.join(rows.fieldnames or ())}"
+            )
+        return {Path(row["filename"]).stem: row["class"] for row in rows}

@@ -1,0 +1,118 @@
+"""RSICap: detailed descriptions of DOTA crops, written by experts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.images import find_images
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+
+_DOTA_CROP = re.compile(r"(P\d{4})_\d+")
+
+
+class RSICap(Dataset[Sample]):
+    """One sample a description: ``{"annotations": [{"image_id", "filename", "text_input", "text_output"}]}``.
+
+    2,585 descriptions of images of 512 px cut from DOTA, panchromatic ones among them; ``text_input`` is one of four
+    requests for a detailed description; ``text_output`` is a text, or a list of texts as in the instruction files that
+    RSGPT makes of UCM, Sydney and RSICD. Further keys of a row go to ``Sample.meta``.
+
+    The release has no validation split. Here it is the last ``val_fraction`` of the images in the order of the SHA-256
+    of their names: the same on every machine, whatever the order of the rows. Crops of one DOTA picture
+    (``P0378_0001``, ``P0378_0007``) stay on one side. The test set of RSICap is `RSIEval`.
+
+    Hu et al., "RSGPT: A Remote Sensing Vision Language Model and Benchmark", arXiv:2307.15266; images of DOTA, for
+    academic use; https://github.com/Lavender105/RSGPT, folder ``dataset/RSICap``.
+
+    Args:
+        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
+        split: "train" or "val".
+        name: short name.
+        annotations: the json, relative to ``root``.
+        images: the folder of images, relative to ``root``.
+        val_fraction: share of the images that "val" gets, at least one image when it is positive; 0 trains on all.
+        protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
+
+    Attributes:
+        counts: "images" and "descriptions" of this split.
+
+    Raises:
+        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
+            split that does not exist or would be empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "rsicap",
+        annotations: str = "captions.json",
+        images: str = "images",
+        val_fraction: float = 0.05,
+        protocol: str = "",
+    ) -> None:
+        if not 0 <= val_fraction < 1:
+            raise UserError(f"{name}: val_fraction={val_fraction} should be at least 0 and below 1")
+        folder = data_root(root, name)
+        self.name, self.split, self.protocol = name, split, protocol
+        rows = field(read_json(folder / annotations), "annotations", list, annotations)
+        files = [field(row, "filename", str, f"{annotations}, annotations[{i}]") for i, row in enumerate(rows)]
+        held_out = _held_out(files, val_fraction)
+        known = ([] if held_out >= set(files) else ["train"]) + (["val"] if held_out else [])
+        require_split(name, split, known)
+        chosen = [i for i, file in enumerate(files) if (file in held_out) == (split == "val")]
+        paths = find_images(folder / images, [files[i] for i in chosen], source=name)
+        self._samples = [
+            _sample(rows[i], paths[files[i]], name, f"{annotations}, annotations[{i}]", identity=f"{files[i]}:{i}")
+            for i in chosen
+        ]
+        self.counts = {"images": len(paths), "descriptions": sum(len(s.responses) for s in self._samples)}
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]
+
+
+def _held_out(files: list[str], fraction: float) -> set[str]:
+    """Names of the validation images: whole DOTA pictures, until ``fraction`` of the images is reached."""
+    groups: dict[str, list[str]] = {}
+    for file in dict.fromkeys(files):
+        crop = _DOTA_CROP.fullmatch(Path(file).stem)
+        groups.setdefault(crop[1] if crop else file, []).append(file)
+    wanted = fraction * len(set(files))
+    chosen: set[str] = set()
+    for group in sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest(), reverse=True):
+        if len(chosen) >= wanted:
+            break
+        chosen.update(groups[group])
+    return chosen
+
+
+def _sample(row: dict[str, Any], path: Path, name: str, where: str, *, identity: str) -> Sample:
+    request = field(row, "text_input", str, where).strip()
+    output = row.get("text_output")
+    texts = output if isinstance(output, list) else [field(row, "text_output", str, where)]
+    responses = tuple(str(text).strip() for text in texts if str(text).strip())
+    if not request or not responses:
+        raise UserError(f"{where}: 'text_input' or 'text_output' is empty")
+    known = ("filename", "text_input", "text_output")
+    return Sample(
+        id=identity,
+        images=(path,),
+        instruction=request,
+        responses=responses,
+        task="caption",
+        source=name,
+        directional=is_directional(request, *responses),
+        meta={key: value for key, value in row.items() if key not in known},
+    )

@@ -1,0 +1,31 @@
+"""Changes of the land itself: floods and cleared woods. Both exist in a place as a possibility, absent by default."""
+
+from __future__ import annotations
+
+from rsmoe.data.scenes.geometry import blob
+from rsmoe.data.scenes.place import Place
+from rsmoe.data.scenes.thing import Layer, Shape, Thing
+
+
+def flood(place: Place, x: float, y: float, radius: float, water: str) -> None:
+    """Low ground about (x, y) that the water may take."""
+    outline = blob(place.rng, x, y, radius, 0.4)
+    place.add(
+        Thing(
+            noun="water", shapes=(Shape(outline, water),), layer=Layer.FLOOD, middle=(x, y), appear="flooded", kind=3
+        ),
+        standing=False,
+    )
+
+
+def clearing(place: Place, x: float, y: float, radius: float, standing: bool = False) -> None:
+    """Ground about (x, y) from which trees may be felled; appearing it is "cleared", vanishing it is "planted"."""
+    outline = blob(place.rng, x, y, radius, 0.3)
+    woods = blob(place.rng, x, y, radius * 1.25, 0.3)
+    place.paint(woods, "woods")
+    place.paint(outline, "woods")
+    place.add(
+        Thing(noun="forest", shapes=(Shape(outline, "cutover"),), layer=Layer.GROUND, middle=(x, y), appear="cleared",
+              vanish="planted", kind=4),
+        standing=standing,
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Which samples batch k holds: a pure function of the seed and k, so that a run can stop and go on anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from rsmoe.errors import UserError
+
+_CYCLE = 1000
+"""Draws in which every data set gets its share exactly."""
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (index, seed) for a `Mixture` of data sets, as ``batch_sampler`` of a ``DataLoader``.
+
+    All draws of a run form one sequence, numbered from 0; batch k of rank r is the draws
+    ``(k * world + r) * batch_size`` and the following. Every 1000 draws hold each data set by its share (rounded
+    to whole draws, at least one), shuffled; the n-th draw of a data set is the n-th place in its shuffled epochs. So
+    each sample of a data set is seen once before any is seen twice, batch k costs the same to find for any k, a run
+    continued at ``start_step`` sees exactly what it would have seen, and two ranks with half the batch size see what
+    one sees.
+
+    Args:
+        sizes: number of samples of each data set, in the order of the mixture.
+        weights: share of each, of any positive scale; None means by size.
+        batch_size: samples a batch, on each rank.
+        seed: of the whole sequence: a number >= 0, or several (run, stage).
+        start_step: first batch that is given.
+        steps: batch at which it ends: ``steps - start_step`` batches are given. The length is ``steps`` all the same.
+        rank, world: this process and their number.
+
+    Raises:
+        UserError: for weights that are negative, all zero or of another number, or that ask for an empty data set.
+    """
+
+    def __init__(
+        self,
+        *,
+        sizes: Sequence[int],
+        batch_size: int,
+        seed: int | tuple[int, ...],
+        steps: int,
+        start_step: int = 0,
+        weights: Sequence[float] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        shares = np.asarray(sizes if weights is None else weights, dtype=np.float64)
+        if len(shares) != len(sizes) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
+            raise UserError(
+                f"weights {shares.tolist()} of {len(sizes)} data sets: expected one number >= 0 each, one of them > 0"
+            )
+        for place, (size, share) in enumerate(zip(sizes, shares, strict=True)):
+            if share > 0 and size < 1:
+                raise UserError(f"data set {place} is empty but has the weight {share:g}")
+        if batch_size < 1 or not 0 <= start_step <= steps or not 0 <= rank < world:
+            raise UserError(
+                f"batch_size={batch_size}, start_step={start_step}, steps={steps}, rank={rank}, world={world}: "
+                "expected batch_size >= 1, 0 <= start_step <= steps, 0 <= rank < world"
+            )
+        self.sizes, self.batch_size = tuple(sizes), batch_size
+        self.seed = (seed,) if isinstance(seed, int) else seed
+        self.start_step, self.steps, self.rank, self.world = start_step, steps, rank, world
+        self._first = np.concatenate([[0], np.cumsum(sizes)])
+        self._quota = _quota(shares)
+        self._cycle: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        """``steps``, also when it starts later: Lightning counts the batches of an interrupted epoch as done."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step in range(self.start_step, self.steps):
+            yield self.batch(step)
+
+    def batch(self, step: int) -> list[tuple[int, int]]:
+        """Batch ``step`` of this rank: (index in the mixture, seed of the sample)."""
+        first = (step * self.world + self.rank) * self.batch_size
+        return [self._draw(number) for number in range(first, first + self.batch_size)]
+
+    def _draw(self, number: int) -> tuple[int, int]:
+        cycle, place = divmod(number, int(self._quota.sum()))
+        if self._cycle is None or self._cycle[0] != cycle:
+            self._cycle = (cycle, *self._shuffled(cycle))
+        _, owner, rank_in_cycle = self._cycle
+        data = int(owner[place])
+        epoch, position = divmod(cycle * int(self._quota[data]) + int(rank_in_cycle[place]), self.sizes[data])
+        if data not in self._orders or self._orders[data][0] != epoch:
+            order = np.random.default_rng((*self.seed, 1, data, epoch)).permutation(self.sizes[data])
+            self._orders[data] = (epoch, order)
+        seed = np.random.SeedSequence((*self.seed, 2, number)).generate_state(1, np.uint32)[0]
+        return int(self._first[data] + self._orders[data][1][position]), int(seed)
+
+    def _shuffled(self, cycle: int) -> tuple[np.ndarray, np.ndarray]:
+        """The data set of each draw of a cycle, and how many draws of the same one precede it there."""
+        owner = np.random.default_rng((*self.seed, 0, cycle)).permutation(
+            np.repeat(np.arange(len(self._quota)), self._quota)
+        )
+        before = np.zeros(len(owner), dtype=np.int64)
+        for data, count in enumerate(self._quota):
+            before[owner == data] = np.arange(count)
+        return owner, before
+
+
+def _quota(shares: np.ndarray) -> np.ndarray:
+    """Draws of each data set in a cycle: its share by largest remainder, and one at least where the share is not 0."""
+    exact = shares / shares.sum() * _CYCLE
+    quota = np.floor(exact).astype(np.int64)
+    for place in np.argsort(quota - exact, kind="stable")[: _CYCLE - int(quota.sum())]:
+        quota[place] += 1
+    return np.where((shares > 0) & (quota == 0), 1, quota)

@@ -1,0 +1,21 @@
+"""The one error that users are meant to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """What was given, what was expected, and what to type next; entry points print it without a traceback."""
+
+
+def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
+    """A ``UserError`` for a mistyped name: the closest match first, then every name that exists.
+
+    ``kind`` is the noun shown to the user ("experiment", "expert"), ``given`` what was typed.
+    """
+    names = sorted(set(known))
+    close = get_close_matches(given, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return UserError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(names) or '(none)'}.")

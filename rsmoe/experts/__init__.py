@@ -1,0 +1,21 @@
+"""Experts contract: rows -> hidden states and next-token logits, in one pass; heads on special tokens.
+
+**Bank** (`bank.ExpertBank`): a causal LM with one LoRA adapter per expert (``share_base: true``), or one LM per expert.
+
+- ``embed(ids: (R, L), expert: (R,)) -> (R, L, D)``; ``width: int`` D; ``vocab_size: int``; ``size: int`` E;
+- ``forward(embeds: (R, L, D), mask: (R, S) bool, expert: (R,) long ascending, cache=None) -> BankOutput``, ``cache="new"``
+  to start one, ``select(cache, expert, rows)`` to reorder it; S counts the cached positions too; positions follow from the mask, so left padding is free;
+- ``logits(hidden, expert) -> (..., V)``: apart from ``forward``, so that only answer positions are projected;
+- ``upcycle(source: int)``: copies one expert's adapter into every other;
+- ``save_adapter(index, folder)`` / ``load_adapter(index, folder)``: PEFT's own format.
+
+**Expert** (`expert.Expert`): name, tasks, template, and, where it has one, a special token with a head on its hidden
+state (`mask.MaskExpert`: [SEG] -> mask logits, `retrieval.RetrievalExpert`: [RET] -> embedding).
+An expert is one yaml in ``conf/expert/`` and, when it has a head, one file here.
+
+**Fusion** (`mixture.Mixture`, `rewrite.Rewrite`): rows of one sample -> one text.
+"""
+
+from rsmoe.experts.output import BankOutput
+
+__all__ = ["BankOutput"]

@@ -1,0 +1,155 @@
+"""One causal language model, one LoRA adapter per expert, all rows of a mixed batch in one pass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from rsmoe.errors import UserError
+from rsmoe.experts.lora import GroupedLoRA
+from rsmoe.experts.output import BankOutput
+from rsmoe.experts.peft_format import read_adapter, write_adapter
+from rsmoe.experts.rows import RowExperts, checkpoint_contexts, using
+
+
+class ExpertBank(nn.Module):
+    """E experts on one shared base; what trains is decided by name, ``lora_A`` and ``lora_B`` being the adapters.
+
+    1. embeddings and the expert of each row -> the base's decoder, every adapted layer reading the row's expert
+    2. last hidden states -> the base's output layer, only where logits are asked for
+
+    Args:
+        lm: any Hugging Face causal LM; it is changed in place.
+        experts: E.
+        rank: r of every adapter.
+        alpha: updates are scaled by alpha / r.
+        targets: names of the linear layers that are adapted, as PEFT's ``target_modules`` (last parts of a path).
+        dropout: on the input of the adapters.
+        checkpointing: recompute activations in the backward pass.
+
+    Raises:
+        UserError: a target that no layer of the decoder has, or a model that rescales its logits.
+    """
+
+    def __init__(
+        self,
+        *,
+        lm: PreTrainedModel,
+        experts: int,
+        rank: int,
+        alpha: float,
+        targets: Sequence[str],
+        dropout: float = 0.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if experts < 1 or rank < 1:
+            raise UserError(f"a bank needs at least one expert and rank 1, got experts={experts} rank={rank}")
+        for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+            if getattr(lm.config, name, None) not in (None, 1, 1.0):
+                raise UserError(
+                    f"{type(lm).__name__} rescales its logits ({name}={getattr(lm.config, name)}), which the bank does "
+                    "not do; choose a model of the Llama, Qwen, Mistral, Phi, OPT or GPT families, or set it to null"
+                )
+        self.lm, self.size, self.targets = lm, experts, tuple(targets)
+        _adapt(lm, experts=experts, rank=rank, alpha=alpha, targets=self.targets, dropout=dropout)
+        self.takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
+        if checkpointing:
+            lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
+            lm.disable_input_require_grads()  # only re-entrant checkpoints need gradients of a frozen embedding
+
+    @property
+    def width(self) -> int:
+        """D of the embeddings and hidden states."""
+        return self._table.embedding_dim
+
+    @property
+    def vocab_size(self) -> int:
+        """V, with the tokens that were added."""
+        return self._table.num_embeddings
+
+    @property
+    def _table(self) -> nn.Embedding:
+        table = self.lm.get_input_embeddings()
+        assert isinstance(table, nn.Embedding)
+        return table
+
+    def embed(self, ids: Tensor, expert: Tensor) -> Tensor:
+        """(R, L) token ids -> (R, L, D). All experts share one table: ``expert`` (R,) is for `SeparateBank`."""
+        embedded: Tensor = self._table(ids)
+        return embedded
+
+    def forward(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None) -> BankOutput:
+        """Runs every row through its own expert.
+
+        Args:
+            embeds: (R, L, D).
+            mask: (R, S) bool, S = cached positions + L; padding may lie on the left.
+            expert: (R,) long, ascending.
+            cache: "new" to start one, or the ``cache`` of the output before; it is extended in place.
+        """
+        if isinstance(cache, str):
+            cache = DynamicCache(config=self.lm.config)
+        inputs: dict[str, Any] = {"attention_mask": mask.long()}
+        if self.takes_positions:
+            position = mask.long().cumsum(-1) - 1
+            inputs["position_ids"] = position.clamp_min(0)[:, -embeds.shape[1] :]
+        if cache is not None:
+            inputs["past_key_values"] = cache
+        with using(RowExperts.of(expert, experts=self.size)):
+            out = self.lm.base_model(
+                inputs_embeds=embeds.to(self._table.weight.dtype), use_cache=cache is not None, **inputs
+            )
+        return BankOutput(hidden=out.last_hidden_state, cache=cache)
+
+    def logits(self, hidden: Tensor, expert: Tensor) -> Tensor:
+        """(R, ..., D) -> (R, ..., V). All experts share the output layer: ``expert`` is for `SeparateBank`."""
+        projected: Tensor = self.lm.get_output_embeddings()(hidden)
+        return projected
+
+    def select(self, cache: Any, expert: Tensor, index: Tensor) -> Any:
+        """Keeps the rows ``index`` (R',) of a cache, in that order, repeats allowed: beams spread and move.
+
+        Args:
+            expert: (R,) expert of each row before the selection.
+        """
+        cache.batch_select_indices(index)
+        return cache
+
+    @torch.no_grad()
+    def upcycle(self, source: int) -> None:
+        """Copies the adapter of expert ``source`` into every other."""
+        for layer in self.adapted().values():
+            layer.lora_A.copy_(layer.lora_A[source].clone().expand_as(layer.lora_A))
+            layer.lora_B.copy_(layer.lora_B[source].clone().expand_as(layer.lora_B))
+
+    def save_adapter(self, index: int, folder: str | Path) -> None:
+        """Writes one expert's adapter for ``peft.PeftModel.from_pretrained``; see `peft_format.write_adapter`."""
+        write_adapter(self.adapted(), index, Path(folder), base=self.lm.config._name_or_path, targets=self.targets)
+
+    def load_adapter(self, index: int, folder: str | Path) -> None:
+        """Reads an adapter that PEFT or `save_adapter` wrote; see `peft_format.read_adapter`."""
+        read_adapter(self.adapted(), index, Path(folder))
+
+    def adapted(self) -> dict[str, GroupedLoRA]:
+        """The adapted layers by their path in the base model."""
+        return {name: m for name, m in self.lm.named_modules() if isinstance(m, GroupedLoRA)}
+
+
+def _adapt(lm: PreTrainedModel, *, targets: Sequence[str], **adapter: Any) -> None:
+    """Puts a `GroupedLoRA` around every target of the decoder; the output layer is never one."""
+    linear = {n: m for n, m in lm.base_model.named_modules() if isinstance(m, nn.Linear | Conv1D)}
+    chosen = {n: m for n, m in linear.items() if any(n == t or n.endswith(f".{t}") for t in targets)}
+    missing = [t for t in targets if not any(n == t or n.endswith(f".{t}") for n in chosen)]
+    if missing or not chosen:
+        known = sorted({n.rsplit(".", 1)[-1] for n in linear})
+        raise UserError(f"{type(lm).__name__} has no layers {missing}; set bank.targets to some of {known}")
+    for name, layer in chosen.items():
+        lm.base_model.set_submodule(name, GroupedLoRA(base_layer=layer, **adapter))

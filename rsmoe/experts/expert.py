@@ -1,0 +1,64 @@
+"""An expert's own parts beside its adapter: what it is for, and the head on its special token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from rsmoe.data.batch import Batch
+from rsmoe.data.sample import TASKS
+from rsmoe.errors import unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadInput:
+    """Hidden states of one special token, for the n samples of a batch that hold it."""
+
+    hidden: Tensor
+    """(n, D) hidden state that emits the token, mixed over the sample's experts with the router's weights."""
+    sample: Tensor
+    """(n,) long: their places in the batch."""
+    pyramid: tuple[Tensor, ...]
+    """Feature maps (B, D_l, h, w) of each sample's last frame, finest first."""
+    text_hidden: Tensor | None = None
+    """(n, D) the same token after the reference text alone, without the image (retrieval)."""
+
+
+class Expert(nn.Module):
+    """A text expert: an adapter of the bank, the tasks it serves, and its prompt template.
+
+    Args:
+        name: unique in the model.
+        tasks: names from `rsmoe.data.TASKS` that this expert is a right answer for.
+        template: its fixed sub-instruction; ``{instruction}`` is replaced by the user's.
+        hidden_width: D of the language model.
+        pyramid_widths: channels of the vision pyramid, finest first.
+    """
+
+    token: str | None = None
+    """Special token whose hidden state the head reads."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        tasks: Sequence[str],
+        template: str = "{instruction}",
+        hidden_width: int,
+        pyramid_widths: Sequence[int],
+    ) -> None:
+        super().__init__()
+        for task in tasks:
+            if task not in TASKS:
+                raise unknown_name(f"task of expert {name!r}", task, TASKS)
+        self.name, self.tasks, self.template = name, tuple(tasks), template
+
+    def head(self, inputs: HeadInput) -> Tensor:
+        """Output of the head for the n samples; only called when `token` is set."""
+        raise TypeError(f"expert {self.name!r} has no head: it defines no special token")
+
+    def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
+        """Named losses of the head; only called when `token` is set and n >= 1."""
+        return {}

@@ -1,0 +1,90 @@
+"""The mask expert: the state that emits [SEG] asks the feature pyramid for one mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsmoe.data.batch import Batch
+from rsmoe.experts.expert import Expert, HeadInput
+
+
+class MaskExpert(Expert):
+    """Language-conditioned feature pyramid decoder; one query vector per [SEG] gives the logits by inner product.
+
+    1. [SEG] state (n, D) -> query (n, C)
+    2. coarse to fine: lateral 1x1 convolution with two coordinate channels ("the left one"), plus the upsampled level
+       below, 3x3 convolution, scaled and shifted by the query (FiLM, arXiv 1709.07871)
+    3. logits = <query, finest map>
+
+    The [SEG] state as query is LISA's (arXiv 2308.00692); the pyramid is FPN's (arXiv 1612.03144).
+
+    Args:
+        width: C, channels of the decoder; a multiple of 8.
+        name, tasks, template, hidden_width, pyramid_widths: as in `Expert`.
+    """
+
+    token = "[SEG]"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        tasks: Sequence[str],
+        template: str = "{instruction}",
+        hidden_width: int,
+        pyramid_widths: Sequence[int],
+        width: int = 64,
+    ) -> None:
+        super().__init__(
+            name=name, tasks=tasks, template=template, hidden_width=hidden_width, pyramid_widths=pyramid_widths
+        )
+        self.query = nn.Sequential(
+            nn.LayerNorm(hidden_width), nn.Linear(hidden_width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(channels + 2, width, 1) for channels in pyramid_widths)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width)) for _ in pyramid_widths
+        )
+        self.condition = nn.ModuleList(nn.Linear(width, 2 * width) for _ in pyramid_widths)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def head(self, inputs: HeadInput) -> Tensor:
+        """n states -> (n, h, w) logits at the size of the finest level; resize them bilinearly, threshold 0."""
+        query = self.query(inputs.hidden)  # (n, C)
+        x: Tensor | None = None
+        for level in reversed(range(len(self.lateral))):
+            seen = inputs.pyramid[level][inputs.sample]  # (n, D_l, h_l, w_l)
+            lateral = self.lateral[level](torch.cat([seen, _coordinates(seen)], dim=1))
+            if x is not None:
+                lateral = lateral + F.interpolate(x, size=lateral.shape[-2:], mode="bilinear", align_corners=False)
+            gain, shift = self.condition[level](query)[..., None, None].chunk(2, dim=1)  # (n, C, 1, 1)
+            x = F.gelu(self.smooth[level](lateral) * (1 + gain) + shift)
+        assert x is not None
+        return torch.einsum("nc,nchw->nhw", query, x) / query.shape[1] ** 0.5 + self.bias
+
+    def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
+        """Pixel cross-entropy and soft dice, averaged over the samples that have a mask (zero if none has).
+
+        GeoPix and GeoPixel weigh them 2.0 and 0.5 beside the text loss of 1.0; the schedule does so here.
+        """
+        target = batch.masks[inputs.sample].float()  # (n, H, W)
+        logits = F.interpolate(
+            self.head(inputs)[:, None].float(), size=target.shape[-2:], mode="bilinear", align_corners=False
+        )[:, 0]
+        has = batch.has_mask[inputs.sample].float()
+        share = has / has.sum().clamp_min(1)
+        bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
+        p = logits.sigmoid()
+        dice = 1 - (2 * (p * target).sum((1, 2)) + 1) / (p.sum((1, 2)) + target.sum((1, 2)) + 1)
+        return {"mask_bce": (bce * share).sum(), "mask_dice": (dice * share).sum()}
+
+
+def _coordinates(like: Tensor) -> Tensor:
+    """(n, 2, h, w): y and x of the cell centres, from -1 to 1."""
+    n, _, h, w = like.shape
+    axes = [(torch.arange(size, device=like.device, dtype=like.dtype) * 2 + 1) / size - 1 for size in (h, w)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(n, 2, h, w)

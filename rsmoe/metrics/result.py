@@ -1,0 +1,26 @@
+"""A number and how it was computed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One number of ``metrics.json``."""
+
+    metric: str
+    """ "caption/bleu4", "vqa/presence", "mask/miou" ..."""
+    value: float
+    protocol: str
+    """Id from `rsmoe.metrics.protocols`, prefixed with "generated/" on generated scenes."""
+    split: str
+    n: int
+    """Samples in the denominator: all of them."""
+    parse_failures: int = 0
+    """Predictions that could not be read; they count as wrong."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for json."""
+        return asdict(self)

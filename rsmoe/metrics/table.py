@@ -1,0 +1,54 @@
+"""Results beside their baselines, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from rsmoe.metrics.result import Result
+
+LOWER_IS_BETTER = ("false_alarm", "missed")
+"""Metrics (the part behind the family) where less is better."""
+
+_NEUTRAL = "routing"
+
+
+def results_table(results: Sequence[Result], baselines: Mapping[str, Sequence[Result]], *, title: str = "") -> Table:
+    """One row per result: metric, value, each baseline, samples, unread answers, split, protocol.
+
+    A value is green where it is better than every baseline that has this metric, and red where it is not.
+
+    Args:
+        results: of one run, in the order to show.
+        baselines: name of the column -> its results; matched by metric and split.
+        title: printed above.
+    """
+    table = Table(title=title or None, header_style="bold")
+    table.add_column("metric")
+    for name in ("value", *baselines, "n", "unread"):
+        table.add_column(name, justify="right")
+    table.add_column("split")
+    table.add_column("protocol", style="dim")
+    columns = [{(r.metric, r.split): r.value for r in column} for column in baselines.values()]
+    for result in results:
+        others = [column.get((result.metric, result.split)) for column in columns]
+        table.add_row(
+            result.metric,
+            _coloured(result, [o for o in others if o is not None]),
+            *("–" if other is None else f"{other:.2f}" for other in others),
+            str(result.n),
+            str(result.parse_failures),
+            result.split,
+            result.protocol,
+        )
+    return table
+
+
+def _coloured(result: Result, others: Sequence[float]) -> str:
+    text = f"{result.value:.2f}"
+    family, name = result.metric.split("/")[:2]
+    if not others or family == _NEUTRAL:
+        return text
+    better = all(result.value < o if name in LOWER_IS_BETTER else result.value > o for o in others)
+    return f"[bold green]{text}[/]" if better else f"[red]{text}[/]"

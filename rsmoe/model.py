@@ -1,0 +1,213 @@
+"""The way of the data: pixels -> memory -> queries -> routing -> rows -> experts -> one text, and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rsmoe.data.batch import Batch
+from rsmoe.data.sample import TASKS
+from rsmoe.experts.expert import Expert, HeadInput
+from rsmoe.router.prompts import PromptRequest
+from rsmoe.router.routing import Routing, Rows
+from rsmoe.temporal.memory import VisualMemory
+from rsmoe.vision.words import WordHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perception:
+    """What is known of B requests before any expert has read them."""
+
+    queries: Tensor
+    """(B, M, D_lm), in the language model's width."""
+    memory: VisualMemory
+    routing: Routing
+    pyramid: tuple[Tensor, ...]
+    """(B, D_l, h, w) of each sample's last frame, finest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One teacher-forced pass over the responses. R rows, Lr response tokens."""
+
+    perception: Perception
+    rows: Rows
+    hidden: Tensor
+    """(R, Lr, D) states that emit each response token."""
+    log_probability: Tensor
+    """(R, Lr) of each reference token under each row's own expert."""
+    smooth: Tensor
+    """(R, Lr) mean log-probability over the vocabulary, for label smoothing."""
+    prompt_loss: Tensor | None
+
+
+class RSMoE(nn.Module):
+    """Mixture of LLM experts behind one perception path.
+
+    1. vision: pixels of all valid frames -> tokens and pyramid
+    2. temporal: tokens of the dates -> visual memory
+    3. qformer: memory + instruction -> queries, projected to the language model's width
+    4. router: instruction + queries -> experts, weights
+    5. prompts: one per chosen (sample, expert) row
+    6. bank: every row through its own expert, in one pass
+    7. fusion: rows of one sample -> one distribution (`rsmoe.experts.mixture`)
+    8. heads: states that emit [SEG] or [RET] -> masks, embeddings
+
+    Training, scoring and generation all go through `perceive`, `prefix` and `states`: there is no second path.
+
+    Args:
+        experts: E experts in the bank's order; with a bank of one adapter (``moe=none``) they only lend their heads.
+        special: id of each special token in the language model's vocabulary.
+        bos_id: put before every row, where the language model was trained with one.
+        words: head of the "words" loss, for perception that starts from random weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        vision: nn.Module,
+        temporal: nn.Module,
+        qformer: nn.Module,
+        router: nn.Module,
+        prompts: nn.Module,
+        bank: nn.Module,
+        fusion: nn.Module,
+        experts: Sequence[Expert],
+        special: Mapping[str, int],
+        words: WordHead | None = None,
+        bos_id: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.vision, self.temporal, self.qformer = vision, temporal, qformer
+        self.router, self.prompts, self.bank, self.fusion = router, prompts, bank, fusion
+        self.to_lm = nn.Linear(qformer.width, bank.width)
+        self.experts = nn.ModuleList(experts)
+        self.special, self.words, self.bos_id = dict(special), words, bos_id
+        self.dense = bank.size == 1
+        right = torch.tensor([[task in e.tasks for e in experts] for task in TASKS])  # (tasks, E)
+        self.register_buffer("right", right, persistent=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Expert names, in the order of the router's columns."""
+        return ("dense",) if self.bank.size == 1 else tuple(e.name for e in self.experts)
+
+    def see(self, batch: Batch) -> tuple[VisualMemory, tuple[Tensor, ...]]:
+        """Steps 1 and 2: the visual memory, and the pyramid (B, D_l, h, w) of each sample's last frame."""
+        times = batch.pixels.shape[1]
+        valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (B, T)
+        seen = self.vision(batch.pixels[valid])  # padded frames would pollute batch statistics
+        tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
+        tokens[valid] = seen.tokens  # (B, T, N, D)
+        last = batch.frames.cumsum(0) - 1  # valid frames lie sample after sample
+        return self.temporal(tokens, batch.frames), tuple(level[last] for level in seen.pyramid)
+
+    def perceive(self, batch: Batch, *, also: Tensor | None = None) -> Perception:
+        """Steps 1 to 4. ``also`` (B, E) bool: experts added to the router's choice, in warm-up only."""
+        memory, pyramid = self.see(batch)
+        queries = self.qformer(memory, batch.instruction_ids, batch.instruction_mask)
+        routing = self._route(queries, batch, also)
+        return Perception(memory=memory, queries=self.to_lm(queries), routing=routing, pyramid=pyramid)
+
+    def _route(self, queries: Tensor, batch: Batch, also: Tensor | None) -> Routing:
+        if self.dense:
+            logits = torch.full((len(queries), self.bank.size), -1e4, device=queries.device)
+            logits[:, 0] = 0.0
+            return Routing(logits=logits, weights=logits.softmax(-1), chosen=logits == 0.0)
+        routing: Routing = self.router(queries, batch.instruction_ids, batch.instruction_mask)
+        served = self.right.any(0)  # an expert without a task (the rewriter) is never routed to
+        if also is None and bool(served.all()):
+            return routing
+        return self.router.choose(routing.logits.masked_fill(~served, -1e4), also=also)
+
+    def prefix(self, batch: Batch, queries: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Step 5: [bos, prompt, queries, instruction] of every row.
+
+        Returns:
+            embeds (R, S, D), mask (R, S), and the prompt writer's own loss or None.
+        """
+        ids, mask = batch.prompt_ids[rows.sample], batch.prompt_mask[rows.sample]
+        visual = queries[rows.sample]
+        prompts = self.prompts(PromptRequest(queries=visual, prompt_ids=ids, prompt_mask=mask, expert=rows.expert))
+        soft = self.bank.embed(prompts.ids, rows.expert) if prompts.embeds is None else prompts.embeds
+        parts = [soft.to(visual.dtype), visual, self.bank.embed(ids, rows.expert).to(visual.dtype)]
+        masks = [prompts.mask, torch.ones(visual.shape[:2], dtype=torch.bool, device=mask.device), mask]
+        if self.bos_id is not None:
+            start = self.bank.embed(torch.full_like(rows.sample, self.bos_id)[:, None], rows.expert)
+            parts, masks = [start.to(visual.dtype), *parts], [torch.ones_like(masks[1][:, :1]), *masks]
+        return torch.cat(parts, dim=1), torch.cat(masks, dim=1), prompts.loss
+
+    def read(self, batch: Batch, *, also: Tensor | None = None) -> Reading:
+        """Steps 1 to 6 over given responses: training, scoring, and the heads after generation."""
+        perception = self.perceive(batch, also=also)
+        rows = perception.routing.rows()
+        start, start_mask, prompt_loss = self.prefix(batch, perception.queries, rows)
+        hidden, log_p, smooth = self.states(
+            start, start_mask, batch.response_ids[rows.sample], batch.response_mask[rows.sample], rows
+        )
+        return Reading(
+            perception=perception,
+            rows=rows,
+            hidden=hidden,
+            log_probability=log_p,
+            smooth=smooth,
+            prompt_loss=prompt_loss,
+        )
+
+    def states(
+        self, start: Tensor, start_mask: Tensor, ids: Tensor, mask: Tensor, rows: Rows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Step 6: prefix (R, S, D) and answers (R, Lr) -> the states that emit the answers, and what they say.
+
+        Returns:
+            hidden (R, Lr, D), log-probability of each answer token (R, Lr), mean log-probability of all (R, Lr).
+        """
+        embeds = torch.cat([start, self.bank.embed(ids[:, :-1], rows.expert).to(start.dtype)], dim=1)
+        seen = torch.cat([start_mask, mask[:, :-1]], dim=1)
+        hidden = self.bank(embeds, seen, rows.expert).hidden[:, start.shape[1] - 1 :]  # (R, Lr, D)
+        log_p = self.bank.logits(hidden, rows.expert).float().log_softmax(-1)
+        return hidden, log_p.gather(-1, ids.unsqueeze(-1)).squeeze(-1), log_p.mean(-1)
+
+    def head_inputs(self, batch: Batch, reading: Reading) -> dict[int, HeadInput]:
+        """Step 8: for each expert with a special token, the samples whose response holds it."""
+        inputs = {}
+        for index, expert in enumerate(self.experts):
+            hit = batch.response_ids == self.special.get(expert.token, -1) if expert.token else None
+            if hit is None or not bool(hit.any()):
+                continue
+            sample = hit.any(1).nonzero().squeeze(1)
+            place = hit.long().argmax(1)  # first such token
+            rows = reading.rows
+            state = reading.hidden[torch.arange(len(rows.sample), device=place.device), place[rows.sample]]
+            mixed = state.new_zeros(len(batch), state.shape[-1])
+            mixed = mixed.index_add(0, rows.sample, state * rows.weight[:, None].to(state.dtype))
+            text = batch.text_ids[sample], batch.text_mask[sample]
+            written = bool(text[1].any(1).all()) and text[1].shape[1] > 0
+            inputs[index] = HeadInput(
+                hidden=mixed[sample],
+                sample=sample,
+                pyramid=reading.perception.pyramid,
+                text_hidden=self.read_text(index, *text) if written else None,
+            )
+        return inputs
+
+    def read_text(self, expert: int, ids: Tensor, mask: Tensor) -> Tensor:
+        """(n, Lt) texts without an image -> (n, D): the state after the last word, in that expert."""
+        index = torch.full((len(ids),), 0 if self.dense else expert, device=ids.device)
+        hidden = self.bank(self.bank.embed(ids, index), mask, index).hidden
+        return hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+
+    @torch.no_grad()
+    def generate(
+        self, batch: Batch, *, end_id: int, beams: int = 1, max_new: int = 64
+    ) -> tuple[list[list[int]], Perception]:
+        """Answers B requests; the task labels of the batch are not read.
+
+        Returns:
+            token ids of each answer (without the end token), and the perception with its routing.
+        """
+        perception = self.perceive(batch)
+        return self.fusion.generate(self, batch, perception, end_id=end_id, beams=beams, max_new=max_new), perception

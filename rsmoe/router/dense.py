@@ -1,0 +1,28 @@
+"""No routing: the dense twin of a mixture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rsmoe.router.routing import Routing
+
+
+class DenseRouter(nn.Module):
+    """Sends everything to expert 0 with weight 1 (``moe=none``, and stage 1 of every schedule).
+
+    Args:
+        width, vocab_size: of the router contract; unused.
+        experts: E, the width of the returned tensors.
+    """
+
+    def __init__(self, *, width: int, vocab_size: int, experts: int) -> None:
+        super().__init__()
+        self.experts = experts
+
+    def forward(self, queries: Tensor, instruction_ids: Tensor, instruction_mask: Tensor) -> Routing:
+        """(B, M, D) -> `Routing` with all weight on expert 0."""
+        logits = queries.new_zeros(len(queries), self.experts, dtype=torch.float32)
+        chosen = torch.zeros_like(logits, dtype=torch.bool)
+        chosen[:, 0] = True
+        return Routing(logits=logits, weights=chosen.float(), chosen=chosen)

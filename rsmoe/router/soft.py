@@ -1,0 +1,38 @@
+"""Soft prompts: learned tokens per expert, moved by what the image and the instruction say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rsmoe.router.prompts import PromptRequest, Prompts
+
+
+class SoftPrompts(nn.Module):
+    """prompt_e = base_e + W mean(queries), P tokens per row; differentiable through the router's queries.
+
+    Args:
+        width: D of the language model.
+        templates: (E, P') token ids per expert; only their number is used here.
+        tokens: P.
+    """
+
+    def __init__(self, *, width: int, templates: Sequence[Sequence[int]], vocab_size: int, tokens: int = 4) -> None:
+        super().__init__()
+        self.base = nn.Parameter(torch.randn(len(templates), tokens, width) * 0.02)
+        self.condition = nn.Linear(width, tokens * width)
+        nn.init.normal_(self.condition.weight, std=0.02 / width**0.5)
+        nn.init.zeros_(self.condition.bias)
+
+    def forward(self, request: PromptRequest) -> Prompts:
+        """R rows -> `Prompts` with embeds (R, P, D)."""
+        base = self.base[request.expert]
+        shift: Tensor = self.condition(request.queries.mean(1)).view_as(base)
+        return Prompts(embeds=base + shift, mask=torch.ones(base.shape[:2], dtype=torch.bool, device=base.device))
+
+    @torch.no_grad()
+    def upcycle(self, source: int) -> None:
+        """Copies one expert's tokens to every expert."""
+        self.base.copy_(self.base[source].expand_as(self.base))

@@ -1,0 +1,36 @@
+"""Both dates, one after the other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rsmoe.temporal.memory import VisualMemory
+from rsmoe.temporal.pairs import perceive_pairs
+
+
+class Concat(nn.Module):
+    """Memory [F_A + e_A ; F_B + e_B]: the baseline that leaves all comparison to the Q-Former.
+
+    Args:
+        width: D.
+        mark_dates: learn e_A and e_B. Without them, memory is a set in which before and after cannot be told apart;
+            that is what DeltaVLM's released code trains on.
+    """
+
+    def __init__(self, *, width: int, mark_dates: bool = True) -> None:
+        super().__init__()
+        self.marks = nn.Parameter(0.02 * torch.randn(2, width)) if mark_dates else None
+
+    def forward(self, tokens: Tensor, frames: Tensor) -> VisualMemory:
+        """(B, T, N, D), (B,) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
+
+        Raises:
+            UserError: more than two dates.
+        """
+        return perceive_pairs(tokens, frames, self._join)
+
+    def _join(self, before: Tensor, after: Tensor) -> Tensor:
+        if self.marks is not None:
+            before, after = before + self.marks[0], after + self.marks[1]
+        return torch.cat([before, after], dim=1)

@@ -1,0 +1,30 @@
+"""Only what differs."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from rsmoe.temporal.memory import VisualMemory
+from rsmoe.temporal.pairs import perceive_pairs
+
+
+class Subtract(nn.Module):
+    """Memory F_B - F_A: the smallest baseline. Two equal dates give exactly zero.
+
+    Place in the image is lost where it is added to the tokens of both dates alike.
+
+    Args:
+        width: D, unused; every temporal module takes it.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, tokens: Tensor, frames: Tensor) -> VisualMemory:
+        """(B, T, N, D), (B,) -> memory (B, N, D), all valid.
+
+        Raises:
+            UserError: more than two dates.
+        """
+        return perceive_pairs(tokens, frames, lambda before, after: after - before)

@@ -1,0 +1,90 @@
+"""``python -m rsmoe.train experiment=<name>``: corpus -> model -> stages -> evaluation, into one run folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from rsmoe.config import main
+from rsmoe.errors import UserError
+
+
+def train(config: dict[str, Any], folder: Path) -> None:
+    """Trains and evaluates one resolved config; everything it writes is under ``folder``."""
+    from rsmoe.analysis.report import write_report
+    from rsmoe.build import build_model, codecs_of, fit_codecs
+    from rsmoe.data.datamodule import RSDataModule
+    from rsmoe.training.corpus import build_corpus
+    from rsmoe.training.evaluation import evaluate
+    from rsmoe.training.run import load_checkpoint, run_stages
+    from rsmoe.training.stage import Stage
+
+    started = time.monotonic()
+    console = Console()
+    stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
+    corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
+    resume = Path(config["resume"]) if config["resume"] else None
+    codec, words = codecs_of(load_checkpoint(resume)) if resume else fit_codecs(config, corpus.texts())
+    torch.manual_seed(config["seed"])
+    model = build_model(config, codec, words)
+    data = RSDataModule(
+        train=corpus.train,
+        val=corpus.val,
+        test=corpus.test,
+        codec=codec,
+        instruction_codec=words,
+        image_size=config["image_size"],
+        mean=config["mean"],
+        std=config["std"],
+        seed=config["seed"],
+        **config["loader"],
+    )
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    console.print(f"{config['name']}: {millions:.2f} M parameters, experts {', '.join(model.names)}, into {folder}")
+    trace = run_stages(
+        model=model,
+        data=data,
+        stages=stages,
+        folder=folder,
+        seed=config["seed"],
+        hparams={"config": config, "codec": codec.state(), "instruction_codec": words.state()},
+        trainer=config["trainer"],
+        logger=config["logger"],
+        checkpoint_every=config["checkpoint_every"],
+        resume=resume,
+    )
+    minutes = (time.monotonic() - started) / 60
+    outcomes = evaluate(model=model, codec=codec, data=data, **config["evaluation"])
+    write_report(
+        folder,
+        outcomes,
+        model=model,
+        data=data,
+        trace=trace,
+        stages=stages,
+        minutes=minutes,
+        config=config,
+        console=console,
+    )
+
+
+@main("train")
+def cli(cfg: DictConfig) -> None:
+    """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
+    try:
+        train(config, folder)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
+        raise UserError(f"interrupted; the last checkpoint is kept. Continue with: resume={folder}") from None
+
+
+if __name__ == "__main__":
+    cli()

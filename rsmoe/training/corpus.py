@@ -1,0 +1,77 @@
+"""The data sets of a run, by split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch.utils.data import Dataset
+
+from rsmoe.config import instantiate
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError, unknown_name
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Named data sets of each split; the names are those of the corpus yaml."""
+
+    train: dict[str, Dataset[Sample]]
+    val: dict[str, Dataset[Sample]]
+    test: dict[str, Dataset[Sample]]
+
+    def texts(self) -> Iterator[str]:
+        """Every instruction and response of the training split, for a tokenizer to be fitted on."""
+        for data in self.train.values():
+            for i in range(len(data)):  # type: ignore[arg-type]
+                sample = data[i]
+                yield sample.instruction
+                yield from sample.responses
+                for question, answer in sample.history:
+                    yield f"q: {question} a: {answer}"
+
+
+def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Console) -> Corpus:
+    """Builds the readers of a corpus yaml.
+
+    An entry may name a ``generated`` stand-in: it is used, and said aloud, when no folder of real data is given.
+
+    Args:
+        config: name -> {reader: yaml of `conf/data`, splits: {train: <its split>, test: ...}, generated: ...}.
+        root: ``data.root``: the folder of the only data set, or one that holds each set under its own name.
+
+    Raises:
+        UserError: no training split, an unknown split, or whatever the readers raise.
+    """
+    entries = {name: dict(entry) for name, entry in config.items()}
+    stand_in = all("generated" in e for e in entries.values()) and root is None and not _has_real(entries)
+    parts: dict[str, dict[str, Dataset[Sample]]] = {split: {} for split in SPLITS}
+    for name, entry in entries.items():
+        reader = dict(entry["generated"] if stand_in else entry.get("reader", {}))
+        if not reader:  # exists in the generated world only
+            continue
+        if root is not None and "root" in reader and reader["root"] is None:
+            own = Path(root) / str(reader["name"])
+            reader["root"] = str(own if own.is_dir() else root)
+        for split, theirs in entry["splits"].items():
+            if split not in SPLITS:
+                raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
+            parts[split][name] = instantiate({**reader, **entry.get(split, {}), "split": theirs})
+    if not parts["train"]:
+        raise UserError("the corpus has no training split: give corpus.<name>.splits.train")
+    if any(getattr(d, "protocol", "") for split in parts.values() for d in split.values()):
+        console.rule("[bold red]GENERATED SCENES, NOT REAL DATA: every number carries protocol generated/...")
+    return Corpus(train=parts["train"], val=parts["val"], test=parts["test"])
+
+
+def _has_real(entries: Mapping[str, Mapping[str, Any]]) -> bool:
+    home = os.environ.get("RSMOE_DATA")
+    names = [str(e["reader"]["name"]) for e in entries.values() if e.get("reader")]
+    given = any(e["reader"].get("root") for e in entries.values() if e.get("reader"))
+    return given or (home is not None and any((Path(home) / name).is_dir() for name in names))

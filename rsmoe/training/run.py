@@ -1,0 +1,129 @@
+"""Runs the stages of a schedule one after another, and continues a run that was interrupted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, OnExceptionCheckpoint
+
+from rsmoe.build import load_weights
+from rsmoe.config import instantiate
+from rsmoe.data.datamodule import RSDataModule
+from rsmoe.errors import UserError
+from rsmoe.model import RSMoE
+from rsmoe.training.freeze import set_trainable
+from rsmoe.training.module import StageModule
+from rsmoe.training.progress import StageProgress
+from rsmoe.training.stage import Stage
+
+
+def run_stages(
+    *,
+    model: RSMoE,
+    data: RSDataModule,
+    stages: Sequence[Stage],
+    folder: Path,
+    seed: int,
+    hparams: dict[str, Any],
+    trainer: Mapping[str, Any],
+    logger: Mapping[str, Any],
+    checkpoint_every: int,
+    resume: Path | None,
+) -> list[dict[str, Any]]:
+    """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
+
+    Args:
+        resume: a checkpoint of this schedule; its stage and step are found in it.
+
+    Returns:
+        the router's trace: per noted step its stage, entropy, accuracy and load.
+
+    Raises:
+        UserError: unknown parameter patterns or losses, a loss that is not finite, a checkpoint of another model.
+    """
+    checkpoints = folder / "checkpoints"
+    start, done, trace = 0, 0, []
+    if resume is not None:
+        resume = find_checkpoint(resume)
+        saved = load_checkpoint(resume)
+        start = int(saved["hyper_parameters"]["stage"])
+        load_weights(model, {k.removeprefix("model."): v for k, v in saved["state_dict"].items()})
+        trace = list(saved["hyper_parameters"].get("trace", []))
+        done = int(saved["global_step"])
+        if done >= stages[start].steps:  # the checkpoint of a stage that is complete
+            trace += saved["router_trace"]
+            start, done, resume = start + 1, 0, None
+    for index, stage in enumerate(stages):
+        if index < start:
+            continue
+        model.dense = stage.dense or model.bank.size == 1
+        if stage.upcycle and resume is None and model.bank.size > 1:
+            model.bank.upcycle(0)
+            model.prompts.upcycle(0)
+        bare = {name for name, part in model.named_children() if not any(True for _ in part.parameters())}
+        set_trainable(model, [p for p in stage.train if p.removeprefix("-").split(".")[0] not in bare])
+        module = StageModule(
+            model=model, stage=stage, index=index, seed=seed, hparams={**hparams, "trace": trace, "dense": model.dense}
+        )
+        callbacks: list[pl.Callback] = [
+            StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"),
+            ModelCheckpoint(
+                dirpath=checkpoints, filename="last", every_n_train_steps=checkpoint_every, enable_version_counter=False
+            ),
+            OnExceptionCheckpoint(checkpoints, filename="last"),  # Ctrl-C too
+        ]
+        if stage.ema > 0:
+            callbacks.append(EMAWeightAveraging(decay=stage.ema))
+        fit = instantiate(
+            trainer,
+            max_steps=stage.steps,
+            max_epochs=-1,
+            callbacks=callbacks,
+            logger=instantiate(logger, save_dir=str(folder), name=stage.name),
+            gradient_clip_val=stage.clip,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            log_every_n_steps=10,
+        )
+        loader = data.train_loader(
+            steps=stage.steps,
+            start_step=done,
+            weights=stage.mix or None,
+            stage=index,
+            batch_size=stage.batch_size,
+            rank=fit.global_rank,
+            world=fit.world_size,
+        )
+        fit.fit(module, train_dataloaders=loader, ckpt_path=resume, weights_only=True)
+        resume, done = None, 0
+        fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
+        trace = trace + module.trace
+    return trace
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint file itself, or the newest one of a run folder."""
+    if path.is_dir():
+        found = sorted((path / "checkpoints").glob("*.ckpt"), key=os.path.getmtime)
+        if not found:
+            raise UserError(f"no checkpoint in {path / 'checkpoints'}; expected a run folder of rsmoe.train")
+        return found[-1]
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}; give a run folder (runs/<experiment>/<time>) or a .ckpt file")
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of `find_checkpoint`; never runs code that a file carries."""
+    path = find_checkpoint(path)
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{path} is not a readable checkpoint ({type(error).__name__}: {error})") from error
+    return loaded

@@ -1,0 +1,60 @@
+"""One stage of a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from rsmoe.errors import UserError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Name, length, what trains, how fast, on what, with which losses, and what it starts from."""
+
+    name: str
+    steps: int
+    """Optimiser steps."""
+    train: Sequence[str] = ("*",)
+    """Patterns of trainable parameters, see `rsmoe.training.freeze.set_trainable`."""
+    dense: bool = False
+    """Only expert 0 works: the dense model of stage 1."""
+    upcycle: bool = False
+    """Before the first step, copy expert 0 into every expert (sparse upcycling, arXiv 2212.05055)."""
+    teach_routes: int = 0
+    """For so many first steps, the experts of the task's label are added to the router's choice, so that all learn."""
+    lr: float = 1e-3
+    lr_groups: Mapping[str, float] = field(default_factory=dict)
+    """Pattern -> learning rate, the first that matches; other parameters take ``lr``."""
+    warmup: int = 100
+    """Steps of linear warm-up; then cosine to ``lr_end`` of the peak."""
+    lr_end: float = 0.01
+    weight_decay: float = 0.05
+    """On matrices only; vectors and biases have none."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    batch_size: int = 32
+    smoothing: float = 0.0
+    """Label smoothing of the text loss."""
+    losses: Mapping[str, float] = field(default_factory=lambda: {"text": 1.0})
+    """Name -> weight; a loss that is not named has weight 0 (an unknown name is an error at the first step)."""
+    losses_until: Mapping[str, int] = field(default_factory=dict)
+    """Name -> step after which that loss is dropped (the router's label cross-entropy during warm-up)."""
+    mix: Mapping[str, float] = field(default_factory=dict)
+    """Data set name -> weight of the batches; empty: in proportion to their sizes."""
+    ema: float = 0.0
+    """Decay of the exponential moving average of the weights that the stage ends with; 0: off."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise UserError(f"stage {self.name!r}: steps={self.steps}, batch_size={self.batch_size}; both must be >= 1")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Stage:
+        """A stage of a yaml; an unknown key lists the known ones."""
+        known = [f.name for f in fields(cls)]
+        for key in config:
+            if key not in known:
+                raise unknown_name(f"key of stage {config.get('name', '?')!r}", str(key), known)
+        return cls(**config)

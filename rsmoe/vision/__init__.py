@@ -1,0 +1,12 @@
+"""Vision contract: pixels -> `VisionFeatures`.
+
+An encoder is an ``nn.Module`` in one file with one yaml in ``conf/vision/``:
+
+- ``forward(pixels: (N, C, H, W) float) -> VisionFeatures`` with leading dimension N (= B*T, the model folds time in);
+- ``width: int`` D of the tokens; ``pyramid_widths: tuple[int, ...]`` channels, finest level first;
+- ``bands: int`` C; another number of bands raises `rsmoe.errors.UserError`.
+"""
+
+from rsmoe.vision.features import VisionFeatures
+
+__all__ = ["VisionFeatures"]

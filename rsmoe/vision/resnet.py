@@ -1,0 +1,73 @@
+"""Residual networks from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from transformers import ResNetConfig, ResNetModel
+
+from rsmoe.errors import UserError
+from rsmoe.vision.features import VisionFeatures
+from rsmoe.vision.inputs import check_pixels
+from rsmoe.vision.positions import sine_positions
+
+
+class ResNet(nn.Module):
+    """ResNet (arXiv 1512.03385) with random weights; its stages are the pyramid, the last one gives the tokens.
+
+    Tokens are LN(last stage) plus sines of their place. Strides: stem 4, then 4, 8, 16, ... by stage.
+
+    Args:
+        bands: C.
+        stem: channels of the 7x7 stem.
+        widths: channels of each stage; the last is D and must be a multiple of 4.
+        depths: blocks of each stage.
+        block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
+        dropout: on the tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        bands: int = 3,
+        stem: int = 64,
+        widths: Sequence[int] = (64, 128, 256),
+        depths: Sequence[int] = (2, 2, 2),
+        block: Literal["basic", "bottleneck"] = "basic",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(widths) != len(depths) or not widths or widths[-1] % 4:
+            raise UserError(
+                f"vision.widths={list(widths)}, vision.depths={list(depths)}: expected one depth for each width, and "
+                f"a last width that is a multiple of 4"
+            )
+        if block not in ("basic", "bottleneck"):
+            raise UserError(f"vision.block={block!r}: expected basic or bottleneck")
+        self.bands, self.width, self.pyramid_widths = bands, widths[-1], tuple(widths)
+        self.net = ResNetModel(
+            ResNetConfig(
+                num_channels=bands,
+                embedding_size=stem,
+                hidden_sizes=list(widths),
+                depths=list(depths),
+                layer_type=block,
+            )
+        )
+        self.norm = nn.LayerNorm(self.width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, pixels: Tensor) -> VisionFeatures:
+        """(N, C, H, W) -> tokens (N, P, D) of the last stage, row by row, and all stages (N, D_l, h, w).
+
+        Raises:
+            UserError: another number of bands.
+        """
+        check_pixels(pixels, bands=self.bands, multiple=1)
+        stages = self.net(pixels, output_hidden_states=True).hidden_states[1:]
+        height, width = stages[-1].shape[-2:]
+        tokens = self.norm(stages[-1].flatten(2).transpose(1, 2))  # (N, h*w, D)
+        places = sine_positions(height, width, self.width, device=pixels.device)
+        return VisionFeatures(tokens=self.dropout(tokens + places.to(tokens.dtype)), pyramid=tuple(stages))

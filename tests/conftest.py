@@ -1,0 +1,58 @@
+"""One thread, no network, and a stated reason for every skip."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# before torch, transformers and wandb are imported; child processes inherit them
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = os.environ.get("RSMOE_DATA", "")
+    no_data = "" if root and Path(root).is_dir() else f"needs real data: RSMOE_DATA={root!r} names no folder"
+    no_gpu = "" if torch.cuda.is_available() else "needs a CUDA device"
+    for item in items:
+        for marker, reason in (("real_data", no_data), ("gpu", no_gpu)):
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections to anything but this machine raise; loopback and unix sockets (DDP, workers) work."""
+
+    def guard(name: str) -> Callable[..., Any]:
+        real = getattr(socket.socket, name)
+
+        def guarded(self: socket.socket, address: Any, *args: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address[0]):
+                raise RuntimeError(f"a test tried to reach {address}: tests run without the network")
+            return real(self, address, *args)
+
+        return guarded
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guard(name))
+
+
+def _is_local(host: str) -> bool:
+    if host in ("localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,188 @@
+import json
+import os
+import random
+import re
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rsmoe.metrics.captions import Caption, caption_scores
+from rsmoe.metrics.change_captions import ChangeCaptions
+from rsmoe.metrics.cider import cider_d
+from rsmoe.metrics.rouge import longest_common_subsequence, rouge_l
+from rsmoe.metrics.tokenize import Tokenizer, ptb, tokenizer, whitespace, word_ids
+
+DATA = os.environ.get("RSMOE_DATA")
+GOLDEN = Path(DATA).parent / "golden" if DATA else Path("/nonexistent")
+needs_golden = pytest.mark.skipif(
+    not (GOLDEN / "caption_rsicd_val.json").exists(), reason="no folder `golden` beside $RSMOE_DATA"
+)
+KEYS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider_d")
+
+WORDS = ("a", "many", "green", "trees", "are", "near", "the", "road", "two", "planes")
+caption = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
+corpus = st.lists(st.tuples(caption, st.lists(caption.filter(bool), min_size=1, max_size=4)), min_size=1, max_size=6)
+
+
+def golden() -> tuple[list[str], list[list[str]], dict[str, Any]]:
+    texts = json.loads((GOLDEN / "caption_rsicd_val.json").read_text())
+    stored = json.loads((GOLDEN / "caption_rsicd_val_scores.json").read_text())
+    names = sorted(texts["hypotheses"])
+    return [texts["hypotheses"][n] for n in names], [texts["references"][n] for n in names], stored
+
+
+def rsicd_word_ids() -> Tokenizer:
+    images = json.loads((Path(DATA or "") / "rsicd" / "dataset_rsicd.json").read_text())["images"]
+    counts = Counter(w for i in images if i["split"] == "train" for s in i["sentences"] for w in whitespace(s["raw"]))
+    return word_ids({w: i for i, w in enumerate(sorted(w for w, n in counts.items() if n >= 5), start=2)})
+
+
+@pytest.mark.real_data
+@needs_golden
+@pytest.mark.parametrize("name", ["whitespace", "ptb", "word_ids"])
+def test_equal_to_pycocoevalcap(name: str) -> None:
+    texts, references, stored = golden()
+    metric = Caption(tokenize=rsicd_word_ids() if name == "word_ids" else tokenizer(name))
+    started = time.perf_counter()
+    for start in range(0, len(texts), 100):
+        metric.update(texts[start : start + 100], references[start : start + 100])
+    scores = metric.compute()
+    assert time.perf_counter() - started < 10  # 1 s on an idle core
+    assert scores["n"] == stored["scores"]["n"]
+    for key in KEYS:
+        assert scores[key] == pytest.approx(stored["scores"][name][key], abs=1e-9), key
+
+
+@pytest.mark.real_data
+@needs_golden
+def test_per_image_scores_equal_pycocoevalcap() -> None:
+    texts, references, stored = golden()
+    mine, theirs = [ptb(t) for t in texts], [[ptb(t) for t in r] for r in references]
+    expected = stored["per_image_first20_sorted_by_filename_ptb"]
+    assert cider_d(mine, theirs)[:20] == pytest.approx(expected["cider_d"], abs=1e-9)
+    rouges = [rouge_l(h, r) for h, r in zip(mine, theirs, strict=True)]
+    assert rouges[:20] == pytest.approx(expected["rouge_l"], abs=1e-9)
+
+
+def test_bleu_equals_sacrebleu() -> None:
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(6, 14))) for _ in range(40)]
+    references = [[" ".join(rng.choices(WORDS, k=rng.randint(6, 14))) for _ in range(3)] for _ in texts]
+    scores = caption_scores(texts, references, tokenize=whitespace)
+    columns = [list(column) for column in zip(*references, strict=True)]
+    for n in range(1, 5):
+        theirs = sacrebleu.metrics.BLEU(tokenize="none", smooth_method="none", max_ngram_order=n)
+        assert 100 * scores[f"bleu{n}"] == pytest.approx(theirs.corpus_score(texts, columns).score, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(st.text("abc", max_size=9), st.text("abc", max_size=9))
+def test_bit_parallel_lcs_equals_the_table(first: str, second: str) -> None:
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, x in enumerate(first):
+        for j, y in enumerate(second):
+            table[i + 1][j + 1] = table[i][j] + 1 if x == y else max(table[i][j + 1], table[i + 1][j])
+    assert longest_common_subsequence(first, second) == table[-1][-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpus, st.randoms(use_true_random=False))
+def test_order_of_samples_and_references_changes_nothing(rows: list[tuple[str, list[str]]], rng: random.Random) -> None:
+    shuffled = [(text, rng.sample(references, len(references))) for text, references in rng.sample(rows, len(rows))]
+    first, second = Caption(), Caption()
+    first.update([t for t, _ in rows], [r for _, r in rows])
+    for text, references in shuffled:
+        second.update([text], [references])
+    assert first.compute() == second.compute()
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpus)
+def test_empty_is_the_minimum_and_scores_are_bounded(rows: list[tuple[str, list[str]]]) -> None:
+    references = [r for _, r in rows]
+    some = caption_scores([t for t, _ in rows], references, tokenize=whitespace)
+    none = caption_scores([""] * len(rows), references, tokenize=whitespace)
+    assert none["parse_failures"] == len(rows)
+    for key in KEYS:
+        assert none[key] == 0.0
+        assert 0.0 <= some[key] <= (10.0 if key == "cider_d" else 1.0) + 1e-9
+
+
+def test_perfect_is_the_maximum() -> None:
+    texts = ["many green trees are near the road .", "two planes are parked at the airport .", "a lake in the desert ."]
+    scores = caption_scores(texts, [[t, t] for t in texts], tokenize=whitespace)
+    assert [scores[k] for k in KEYS] == pytest.approx([1, 1, 1, 1, 1, 10], abs=1e-6)
+
+
+def test_empty_prediction_is_not_dropped_from_the_denominator() -> None:
+    texts, references = ["a green lake", "two planes"], [["a green lake"], ["two planes"]]
+    full = caption_scores(texts, references, tokenize=whitespace)
+    half = caption_scores([texts[0], " . "], references, tokenize=whitespace)
+    assert (half["n"], half["parse_failures"]) == (2, 1)
+    assert half["rouge_l"] == pytest.approx(full["rouge_l"] / 2)
+    assert half["bleu1"] < 0.6 * full["bleu1"]
+
+
+def test_cider_of_references_shared_by_all_images_is_zero() -> None:
+    same = [["the scene is the same as before".split()]] * 3
+    assert cider_d([same[0][0]] * 3, same) == [0.0, 0.0, 0.0]
+
+
+def test_cider_clips_repetition() -> None:
+    references = [["a red plane on grass".split()], ["two ships at sea".split()]]
+    honest = cider_d(["a red plane".split(), []], references)[0]
+    assert cider_d(["plane plane plane".split(), []], references)[0] < honest
+
+
+def test_caption_without_updates_or_references_is_an_error() -> None:
+    with pytest.raises(ValueError, match="n >= 1"):
+        Caption().compute()
+    with pytest.raises(ValueError, match="none empty"):
+        caption_scores(["a"], [[]], tokenize=whitespace)
+
+
+NO, YES = "there is no difference .", "a building has been constructed near the road ."
+KIND = ["unchanged", "unchanged", "changed", "changed"]
+TRUTH = [
+    [NO, "the scene is the same as before ."],
+    [NO],
+    [YES, "a house appears ."],
+    ["a road is built across the field ."],
+]
+
+
+def change(texts: list[str]) -> dict[str, float]:
+    metric = ChangeCaptions()
+    metric.update(texts, TRUTH, KIND)
+    return metric.compute()
+
+
+def test_change_captions_report_the_subsets_apart() -> None:
+    scores = change([NO, NO, YES, NO])
+    assert scores["bleu4/unchanged"] > 0.99 > scores["bleu4/changed"]
+    assert (scores["n"], scores["n/changed"], scores["n/unchanged"]) == (4, 2, 2)
+    assert (scores["presence"], scores["false_alarm"], scores["missed"]) == (0.75, 0.0, 0.5)
+    assert "cider_d/unchanged" not in scores and scores["cider_d/changed"] > 0
+
+
+def test_always_no_change_is_exposed() -> None:
+    scores = change(["no change has occurred"] * 4)
+    assert (scores["presence"], scores["false_alarm"], scores["missed"]) == (0.5, 0.0, 1.0)
+    assert scores["bleu1/changed"] < 0.2
+
+
+def test_empty_change_captions_are_wrong_everywhere() -> None:
+    scores = change([""] * 4)
+    assert (scores["presence"], scores["false_alarm"], scores["missed"]) == (0.0, 1.0, 1.0)
+    assert scores["parse_failures/changed"] == 2
+
+
+def test_change_captions_refuse_an_unknown_kind() -> None:
+    with pytest.raises(ValueError, match=re.escape("not ['maybe']")):
+        ChangeCaptions().update(["a"], [["a"]], ["maybe"])
