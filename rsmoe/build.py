@@ -22,7 +22,7 @@ def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCo
     The special tokens are those of the experts' heads, [SEG] and [RET] always among them.
     """
     lm, instruction = config["text"]["lm"], config["text"]["instruction"]
-    heads = [hydra.utils.get_class(e["_target_"]).token for e in config["expert"].values()]
+    heads = [getattr(hydra.utils.get_class(e["_target_"]), "token", None) for e in config["expert"].values()]
     special = sorted({"[SEG]", "[RET]", *filter(None, heads)})
     fitted = None if lm and instruction else TextCodec.fit(corpus, special=special)
     codec = TextCodec.from_pretrained(lm, special=special) if lm else fitted
@@ -79,6 +79,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         bank=bank,
         fusion=_fusion(config["fusion"], codec, [e.name for e in experts]),
         experts=experts,
+        skip=config["skip"],
         words=WordHead(width=vision.width, codec=codec) if config["words"] else None,
         bos_id=codec.bos_id if config["text"]["lm"] else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},
@@ -95,7 +96,11 @@ def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec
     """Model and codecs of a checkpoint that `rsmoe.train` wrote, weights loaded, in eval mode."""
     codec, instruction_codec = codecs_of(checkpoint)
     hparams = checkpoint["hyper_parameters"]
-    model = build_model(hparams["config"], codec, instruction_codec)
+    config = hparams["config"]
+    # the weights are in the checkpoint: nothing is fetched again
+    config["vision"] |= {k: None for k in ("pretrained",) if k in config["vision"]}
+    config["qformer"] |= {k: None for k in ("bert", "instructblip") if k in config["qformer"]}
+    model = build_model(config, codec, instruction_codec)
     load_weights(model, {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items()})
     model.dense = bool(hparams["dense"])
     return model.eval(), codec, instruction_codec

@@ -10,7 +10,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -45,7 +45,12 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
                 f"_target_ {target!r} is not trusted. Allowed: {', '.join(TRUSTED + own)}; "
                 f"to admit your own package: export RSMOE_TRUST={target.split('.')[0]}"
             )
-    return hydra.utils.instantiate(plain, **kwargs)
+    try:
+        return hydra.utils.instantiate(plain, _convert_="all", **kwargs)
+    except InstantiationException as error:  # what a constructor says to the user must reach the user
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
 
 
 def compose(overrides: Sequence[str], *, name: str = "train", extra: str | None = None) -> DictConfig:
@@ -74,8 +79,8 @@ def main(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], Non
         def guarded(cfg: DictConfig) -> None:
             try:
                 task(cfg)
-            except UserError as error:
-                sys.exit(f"error: {error}")
+            except UserError as error:  # out of a loader's worker it comes with that worker's traceback
+                sys.exit(f"error: {str(error).rpartition('UserError: ')[2].strip()}")
 
         def entry() -> None:
             words = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,10 @@ def train(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.training.stage import Stage
 
     started = time.monotonic()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    # Lightning advises on loader workers and stateful loaders; ours are stateless by design (see rsmoe.training)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
     resume = Path(config["resume"]) if config["resume"] else None

@@ -266,7 +266,7 @@ def test_gradient_checkpointing_sees_the_rows_of_its_own_pass() -> None:
     for checkpointing in (False, True):
         bank = make(dropout=0.2, checkpointing=checkpointing).train()
         torch.manual_seed(5)
-        loss = run(bank, ids, mask, expert).square().sum() + run(bank, ids, mask, expert + 0 * expert[0]).sum()
+        loss = run(bank, ids, mask, expert).square().sum()
         loss = loss + run(bank, ids[:2], mask[:2], torch.tensor([2, 3])).square().sum()
         loss.backward()
         grads.append({n: p.grad for n, p in bank.named_parameters() if "lora_" in n})

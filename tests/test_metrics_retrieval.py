@@ -82,6 +82,7 @@ def test_order_and_repeated_images_change_nothing() -> None:
     assert once.compute() == pytest.approx(twice.compute(), abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_an_image_without_text_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one text"):
         Retrieval().update(torch.ones(2, 3), ["a", "b"], torch.ones(1, 3), ["a"])

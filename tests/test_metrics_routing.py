@@ -46,6 +46,7 @@ def test_confusion_and_updates() -> None:
     assert whole.compute() == parts.compute()
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="no routing"):
         RoutingStats(experts=EXPERTS, expert_tasks=SERVES).compute()

@@ -58,7 +58,7 @@ def world(seed: int, n: int = 12) -> list[Sample]:
                 i,
                 "change_caption",
                 "what changed?",
-                *(("no change has occurred",) if i % 2 else ("a house is built", "a new house appears")),
+                *(("no change has occurred",) * 2 if i % 2 else ("a house is built", "a new house appears")),
                 kind="unchanged" if i % 2 else "changed",
                 meta={"place": place},
             ),

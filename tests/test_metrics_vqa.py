@@ -118,6 +118,7 @@ def test_order_changes_nothing() -> None:
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_nothing_added_is_an_error() -> None:
     with pytest.raises(ValueError, match="no question"):
         VQA().compute()

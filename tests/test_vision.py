@@ -67,10 +67,22 @@ def whole_models() -> dict[str, transformers.PreTrainedModel]:
         "eva": t.InstructBlipForConditionalGeneration(
             t.InstructBlipConfig(vision_config=VISION, qformer_config=qformer, text_config=llama, num_query_tokens=4)
         ),
+        "blip2": t.Blip2ForConditionalGeneration(
+            t.Blip2Config(vision_config=VISION, qformer_config=qformer, text_config=llama, num_query_tokens=4)
+        ),
     }
 
 
-PREFIX = {"clip": 1, "clip_vision": 1, "siglip": 0, "dinov2": 1, "dinov2_registers": 5, "dinov3": 5, "eva": 1}
+PREFIX = {
+    "clip": 1,
+    "clip_vision": 1,
+    "siglip": 0,
+    "dinov2": 1,
+    "dinov2_registers": 5,
+    "dinov3": 5,
+    "eva": 1,
+    "blip2": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +166,12 @@ def test_mistyped_stages() -> None:
         ResNet(block="wide")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["resnet_tiny", "convnext_tiny"])
-def test_tokens_are_the_last_stage_row_by_row_and_know_their_place(name: str) -> None:
-    encoder = build(name).eval()
-    seen = encoder(torch.randn(1, 3, 64, 128))  # 4 x 8 tokens
-    norm = encoder.norm if name == "resnet_tiny" else encoder.net.layernorm
-    place = sine_positions(4, 8, encoder.width)
-    expected = norm(seen.pyramid[-1][0, :, 2, 5]) + place[2 * 8 + 5]
+@pytest.mark.parametrize("encoder", [ResNet(widths=(8, 16), depths=(1, 1)), ConvNeXt(widths=(8, 16), depths=(1, 1))])
+def test_tokens_are_the_last_stage_row_by_row_and_know_their_place(encoder: ResNet | ConvNeXt) -> None:
+    with torch.no_grad():
+        seen = encoder.eval()(torch.randn(1, 3, 32, 64))  # stride 8: 4 x 8 tokens
+    norm = encoder.norm if isinstance(encoder, ResNet) else encoder.net.layernorm
+    expected = norm(seen.pyramid[-1][0, :, 2, 5]) + sine_positions(4, 8, 16)[2 * 8 + 5]
     assert torch.allclose(seen.tokens[0, 2 * 8 + 5], expected, atol=1e-5)
 
 

@@ -131,9 +131,9 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     warnings.filterwarnings("ignore", category=FutureWarning)
     table = Table(title="time / time of one adapter on the same rows")
-    for heading in ("E", "one, train [s]", "bank, train", "set_adapter, train", "bank, infer", "set_adapter, infer"):
-        table.add_column(heading, justify="right")
-    table.add_column("adapter_names, infer", justify="right")
+    for heading in ("E", "one [s]", "bank", "set_adapter", "bank", "set_adapter", "adapter_names"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row("", *["train"] * 3, *["infer"] * 3, end_section=True)
     worst = 0.0
     for experts in arguments.pop("experts"):
         result = measure(experts, **arguments)

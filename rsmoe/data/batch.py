@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Batch:
     response_mask: Tensor
     """(B, Lr) bool."""
     text_ids: Tensor
-    """(B, Lt) long, right-padded: the caption of a "retrieval" sample, which its image is matched with; (B, 0) if none."""
+    """(B, Lt) long, right-padded: the caption that a "retrieval" sample's image is matched with; (B, 0) if none."""
     text_mask: Tensor
     """(B, Lt) bool."""
     task: Tensor
@@ -45,14 +46,17 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on ``device``."""
-        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
-        return replace(self, **moved)
+        return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
 
     def take(self, places: list[int]) -> Batch:
         """The requests at these places, in that order."""
         index = torch.tensor(places, dtype=torch.long, device=self.frames.device)
-        chosen = {f.name: v[index] for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        chosen = {name: tensor[index] for name, tensor in self._tensors().items()}
         return replace(self, **chosen, samples=tuple(self.samples[i] for i in places))
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def _tensors(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}

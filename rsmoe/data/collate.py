@@ -84,7 +84,6 @@ class Collate:
         masks = torch.zeros(len(samples), size, size)
         responses: list[list[int]] = []
         texts: list[list[int]] = []
-        texts: list[list[int]] = []
         for i, (sample, seed) in enumerate(items):
             generator = torch.Generator().manual_seed(seed)
             chosen = int(torch.randint(len(sample.responses), (), generator=generator))

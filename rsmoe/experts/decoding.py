@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rsmoe.router.routing import Rows
 
 
 @torch.no_grad()
 def decode(
-    bank: nn.Module,
+    bank: Any,
     embeds: Tensor,
     mask: Tensor,
     rows: Rows,
@@ -69,8 +71,8 @@ def decode(
         chosen = (torch.arange(len(rows.sample), device=device)[:, None] * k + parent[rows.sample]).flatten()  # (R*k,)
         cache = bank.select(cache, expert, chosen)
         seen = torch.cat([seen[chosen], torch.ones_like(seen[:, :1])], dim=1)
-        words = token[rows.sample].flatten()[:, None]  # (R*k, 1)
-        out = bank(bank.embed(words, expert).to(embeds.dtype), seen, expert, cache=cache)
+        last = token[rows.sample].flatten()[:, None]  # (R*k, 1)
+        out = bank(bank.embed(last, expert).to(embeds.dtype), seen, expert, cache=cache)
         state, cache = out.hidden[:, -1], out.cache
     for s in range(b):
         if not finished[s]:  # no beam ended within max_new

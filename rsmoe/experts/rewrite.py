@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class Rewrite(nn.Module):
                 f"fusion=rewrite needs the expert 'rewriter' and two of {', '.join(ASPECTS)}; the experts are "
                 f"{', '.join(names)}. Type for example expert=[theme,object,relation,vqa,rewriter]"
             )
+        assert codec.eos_id is not None
+        self.eos_id = codec.eos_id
         self.codec, self.rewriter, self.length_penalty = codec, list(names).index("rewriter"), length_penalty
 
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
@@ -62,7 +64,7 @@ class Rewrite(nn.Module):
             for b in several.nonzero().flatten().tolist()
         }
         pairs = [(b, e) for e in self.aspects for b in parts if bool(chosen[b, e])]  # sorted by expert
-        written = [[*self.codec.encode(parts[b][self.aspects[e]]), self.codec.eos_id] for b, e in pairs]
+        written = [[*self.codec.encode(parts[b][self.aspects[e]]), self.eos_id] for b, e in pairs]
         aspect = self._nll(model, batch, reading.perception.queries, self._rows(pairs, mask.device), written)
         prompts = {
             b: [i for e in self.aspects for i in self.codec.encode(part[self.aspects[e]])] for b, part in parts.items()
@@ -81,7 +83,12 @@ class Rewrite(nn.Module):
         self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
     ) -> list[list[int]]:
         """B answers as token ids."""
-        options = {"end_id": end_id, "beams": beams, "max_new": max_new, "length_penalty": self.length_penalty}
+        options: dict[str, Any] = {
+            "end_id": end_id,
+            "beams": beams,
+            "max_new": max_new,
+            "length_penalty": self.length_penalty,
+        }
         rows = perception.routing.rows()
         embeds, mask, _ = model.prefix(batch, perception.queries, rows)
         answers = decode(model.bank, embeds, mask, rows, samples=len(batch), **options)

@@ -18,6 +18,7 @@ from rsmoe.metrics.protocols import PROTOCOLS
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.retrieval import chance_recalls
 from rsmoe.metrics.score import score
+from rsmoe.metrics.sentence import Sentence
 from rsmoe.metrics.tokenize import whitespace
 
 MAJORITY, TEXT_ONLY, NEAREST = "majority", "text-only", "nearest neighbour"
@@ -171,12 +172,12 @@ def _consensus(samples: Sequence[Sample], *, candidates: int = 32, images: int =
     """The caption with the highest mean CIDEr-D among the most frequent ones and as many from all over the set."""
     ranked = _ranked(samples)
     pool = list(dict.fromkeys([*ranked[:candidates], *_spread(ranked, candidates)]))
-    corpus = CiderD([[whitespace(t) for t in s.responses] for s in _spread(samples, images)])
+    corpus = CiderD([[Sentence.of(whitespace(t)) for t in s.responses] for s in _spread(samples, images)])
     n = min(len(samples), images)
 
     def mean(text: str) -> float:
-        tokens = whitespace(text)
-        return sum(corpus.score(tokens, i) for i in range(n))
+        sentence = Sentence.of(whitespace(text))
+        return sum(corpus.score(sentence, i) for i in range(n))
 
     return max(pool, key=mean)
 

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+
+from rsmoe.metrics.sentence import ORDERS, Sentence
 
 _TINY, _SMALL = 1e-15, 1e-9
 """pycocoevalcap adds them to every numerator and denominator, so a missing order gives 1e-6 instead of 0."""
 
 
-def ngram_counts(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
-    """How often each n-gram occurs."""
-    return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
-
-
-def bleu_counts(hypothesis: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+def bleu_counts(hypothesis: Sentence, references: Sequence[Sentence]) -> np.ndarray:
     """Sufficient statistics of one sample; BLEU of any set of samples follows from their sum.
 
     Returns:
         (10,) int64: matches of order 1 to 4 (clipped by the reference with most), n-grams of order 1 to 4, length, and
         length of the reference that is closest to it (the shorter one of two).
     """
-    matches = []
-    for n in range(1, 5):
-        best: dict[tuple[str, ...], int] = dict.fromkeys(mine := ngram_counts(hypothesis, n), 0)
-        for reference in references:
-            theirs = ngram_counts(reference, n)
-            for gram in best:
-                best[gram] = max(best[gram], theirs[gram])
-        matches.append(sum(min(count, best[gram]) for gram, count in mine.items()))
-    length = len(hypothesis)
-    grams = [max(0, length - n) for n in range(4)]
-    closest = min((abs(len(r) - length), len(r)) for r in references)[1]
+    matches = [0] * ORDERS
+    for gram, count in hypothesis.grams.items():
+        matches[len(gram) - 1] += min(count, max(r.grams.get(gram, 0) for r in references))
+    length = len(hypothesis.tokens)
+    grams = [max(0, length - n) for n in range(ORDERS)]
+    closest = min((abs(len(r.tokens) - length), len(r.tokens)) for r in references)[1]
     return np.array([*matches, *grams, length, closest], dtype=np.int64)
 
 
@@ -51,7 +42,7 @@ def bleu(counts: np.ndarray) -> tuple[float, float, float, float]:
     ratio = (length + _TINY) / (reference + _SMALL)
     brevity = math.exp(1.0 - 1.0 / ratio) if ratio < 1.0 else 1.0
     product, scores = 1.0, []
-    for n in range(4):
-        product *= (float(counts[n]) + _TINY) / (float(counts[4 + n]) + _SMALL)
+    for n in range(ORDERS):
+        product *= (float(counts[n]) + _TINY) / (float(counts[ORDERS + n]) + _SMALL)
         scores.append(brevity * product ** (1.0 / (n + 1)))
     return scores[0], scores[1], scores[2], scores[3]

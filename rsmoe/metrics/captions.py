@@ -11,6 +11,7 @@ from rsmoe.metrics.bleu import bleu, bleu_counts
 from rsmoe.metrics.cider import cider_d
 from rsmoe.metrics.rouge import rouge_l
 from rsmoe.metrics.rows import RowMetric
+from rsmoe.metrics.sentence import Sentence
 from rsmoe.metrics.tokenize import Tokenizer, tokenizer
 
 
@@ -30,16 +31,18 @@ def caption_scores(
         raise ValueError(
             f"{len(hypotheses)} captions, {len(references)} reference sets: need n >= 1 of each, none empty"
         )
-    mine = [tokenize(text) for text in hypotheses]
-    theirs = [[tokenize(text) for text in texts] for texts in references]
+    distinct = {text for texts in (hypotheses, *references) for text in texts}
+    sentences = {text: Sentence.of(tokenize(text)) for text in distinct}
+    mine = [sentences[text] for text in hypotheses]
+    theirs = [[sentences[text] for text in texts] for texts in references]
     pairs = list(zip(mine, theirs, strict=True))
     bleus = bleu(np.sum([bleu_counts(h, r) for h, r in pairs], axis=0))
     return {
         **{f"bleu{n}": value for n, value in enumerate(bleus, start=1)},
-        "rouge_l": float(np.mean([rouge_l(h, r) for h, r in pairs])),
+        "rouge_l": float(np.mean([rouge_l(h.tokens, [s.tokens for s in r]) for h, r in pairs])),
         "cider_d": float(np.mean(cider_d(mine, theirs))),
         "n": float(len(mine)),
-        "parse_failures": float(sum(not tokens for tokens in mine)),
+        "parse_failures": float(sum(not sentence.tokens for sentence in mine)),
     }
 
 

@@ -7,19 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rsmoe.metrics.bleu import ngram_counts
+from rsmoe.metrics.sentence import ORDERS, Gram, Sentence
 
 _SIGMA = 6.0
-_ORDERS = 4
-
-Gram = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Vector:
-    """tf-idf of the n-grams of one sentence, per order, with their norms."""
+    """tf-idf of the n-grams of one sentence, with their norm per order."""
 
-    weights: tuple[dict[Gram, float], ...]
+    weights: dict[Gram, float]
     norms: tuple[float, ...]
     length: int
 
@@ -35,49 +32,42 @@ class CiderD:
     stemming; https://github.com/salaniz/pycocoevalcap.
 
     Args:
-        references: tokens of the references of each image, at least one each.
+        references: of each image, at least one each.
     """
 
-    def __init__(self, references: Sequence[Sequence[Sequence[str]]]) -> None:
-        counts = [[_count(tokens) for tokens in sentences] for sentences in references]
+    def __init__(self, references: Sequence[Sequence[Sentence]]) -> None:
         frequency: Counter[Gram] = Counter()
-        for sentences in counts:
-            frequency.update({gram for orders in sentences for order in orders for gram in order})
-        log_n = math.log(max(1, len(references)))
-        self._unseen = log_n
-        self._idf = {gram: log_n - math.log(df) for gram, df in frequency.items()}
-        self._references = [
-            [self._vector(orders, len(tokens)) for orders, tokens in zip(sentences, texts, strict=True)]
-            for sentences, texts in zip(counts, references, strict=True)
-        ]
+        for sentences in references:
+            frequency.update(set().union(*(s.grams for s in sentences)))
+        self._unseen = math.log(max(1, len(references)))
+        self._idf = {gram: self._unseen - math.log(df) for gram, df in frequency.items()}
+        self._references = [[self._vector(s) for s in sentences] for sentences in references]
 
-    def _vector(self, orders: Sequence[Counter[Gram]], tokens: int) -> _Vector:
-        weights = tuple({g: tf * self._idf.get(g, self._unseen) for g, tf in order.items()} for order in orders)
-        norms = tuple(math.sqrt(sum(w * w for w in order.values())) for order in weights)
+    def _vector(self, sentence: Sentence) -> _Vector:
+        weights = {gram: tf * self._idf.get(gram, self._unseen) for gram, tf in sentence.grams.items()}
+        squares = [0.0] * ORDERS
+        for gram, weight in weights.items():
+            squares[len(gram) - 1] += weight * weight
         # pycocoevalcap measures length in bigrams, so empty and one-word sentences are equally long
-        return _Vector(weights=weights, norms=norms, length=max(0, tokens - 1))
+        length = max(0, len(sentence.tokens) - 1)
+        return _Vector(weights=weights, norms=tuple(map(math.sqrt, squares)), length=length)
 
-    def score(self, hypothesis: Sequence[str], image: int) -> float:
+    def score(self, hypothesis: Sentence, image: int) -> float:
         """CIDEr-D of one sentence against the references of image number ``image``, on the scale 0 to 10."""
-        mine = self._vector(_count(hypothesis), len(hypothesis))
+        mine = self._vector(hypothesis)
         total = 0.0
         for theirs in self._references[image]:
-            similarity = 0.0
-            for n in range(_ORDERS):
-                scale = mine.norms[n] * theirs.norms[n]
-                if scale:
-                    other = theirs.weights[n]
-                    shared = ((w, other[g]) for g, w in mine.weights[n].items() if g in other)
-                    similarity += sum(min(w, v) * v for w, v in shared) / scale  # clipped: repetition gains nothing
-            total += similarity * math.exp(-((mine.length - theirs.length) ** 2) / (2 * _SIGMA**2))
-        return 10.0 * total / (_ORDERS * len(self._references[image]))
+            products = [0.0] * ORDERS
+            for gram, weight in mine.weights.items():
+                other = theirs.weights.get(gram)
+                if other is not None:
+                    products[len(gram) - 1] += min(weight, other) * other  # clipped: repetition gains nothing
+            cosines = (p / (a * b) for p, a, b in zip(products, mine.norms, theirs.norms, strict=True) if p)
+            total += sum(cosines) * math.exp(-((mine.length - theirs.length) ** 2) / (2 * _SIGMA**2))
+        return 10.0 * total / (ORDERS * len(self._references[image]))
 
 
-def cider_d(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> list[float]:
+def cider_d(hypotheses: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> list[float]:
     """CIDEr-D of each image, on the scale 0 to 10; the corpus score is the mean."""
     corpus = CiderD(references)
-    return [corpus.score(tokens, i) for i, tokens in enumerate(hypotheses)]
-
-
-def _count(tokens: Sequence[str]) -> tuple[Counter[Gram], ...]:
-    return tuple(ngram_counts(tokens, n) for n in range(1, _ORDERS + 1))
+    return [corpus.score(sentence, i) for i, sentence in enumerate(hypotheses)]

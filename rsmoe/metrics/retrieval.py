@@ -62,7 +62,7 @@ class Retrieval(Metric):
 
     def compute(self) -> dict[str, float]:
         """The six recalls and ``mr`` on the scale 0 to 1, ``n`` images, ``n_texts``, ``parse_failures``."""
-        if not self.images or not len(dim_zero_cat(self.images)):
+        if not len(self.images):  # a list, or one tensor after a sync
             raise ValueError("no image was added before compute()")
         images, image_ids = _distinct(dim_zero_cat(self.images), dim_zero_cat(self.image_ids))
         texts, text_ids = _distinct(dim_zero_cat(self.texts), dim_zero_cat(self.text_ids))

@@ -160,7 +160,8 @@ def _mask(pairs: Pairs) -> dict[str, float]:
 
 
 def _retrieval(pairs: Pairs) -> dict[str, float]:
-    width = next((len(p.image_embedding) for _, p in pairs if p.image_embedding is not None), 1)
+    given = (e for _, p in pairs for e in (p.image_embedding, p.text_embeddings) if e is not None)
+    width = next((e.shape[-1] for e in given), 1)
     images, texts, owners = [], [], []
     for sample, prediction in pairs:
         image, text = prediction.image_embedding, prediction.text_embeddings

@@ -15,7 +15,7 @@ _NEUTRAL = "routing"
 
 
 def results_table(results: Sequence[Result], baselines: Mapping[str, Sequence[Result]], *, title: str = "") -> Table:
-    """One row per result: metric, value, each baseline, samples, unread answers, split, protocol.
+    """One row per result: metric, value, each baseline, samples, unread answers; protocols and splits below.
 
     A value is green where it is better than every baseline that has this metric, and red where it is not.
 
@@ -24,12 +24,11 @@ def results_table(results: Sequence[Result], baselines: Mapping[str, Sequence[Re
         baselines: name of the column -> its results; matched by metric and split.
         title: printed above.
     """
-    table = Table(title=title or None, header_style="bold")
-    table.add_column("metric")
+    protocols = ", ".join(dict.fromkeys(f"{r.protocol} on {r.split}" for r in results))
+    table = Table(title=title or None, caption=protocols or None, header_style="bold")
+    table.add_column("metric", no_wrap=True)
     for name in ("value", *baselines, "n", "unread"):
         table.add_column(name, justify="right")
-    table.add_column("split")
-    table.add_column("protocol", style="dim")
     columns = [{(r.metric, r.split): r.value for r in column} for column in baselines.values()]
     for result in results:
         others = [column.get((result.metric, result.split)) for column in columns]
@@ -39,8 +38,6 @@ def results_table(results: Sequence[Result], baselines: Mapping[str, Sequence[Re
             *("–" if other is None else f"{other:.2f}" for other in others),
             str(result.n),
             str(result.parse_failures),
-            result.split,
-            result.protocol,
         )
     return table
 

@@ -23,8 +23,8 @@ class InstructionRouter(nn.Module):
         vocab_size: of the instruction's tokens.
         experts: E.
         hidden: width of the gate's MLP.
-        select: "topk" keeps the ``k`` most probable experts; "threshold" keeps those with p >= ``threshold``, and
-            always the most probable one.
+        select: "topk" keeps the ``k`` most probable experts; "threshold" keeps, of these, those with
+            p >= ``threshold``, and always the most probable one: a request costs as many rows as it needs.
         jitter: standard deviation of the noise on the logits in training.
     """
 
@@ -35,7 +35,7 @@ class InstructionRouter(nn.Module):
         vocab_size: int,
         experts: int,
         hidden: int = 128,
-        select: Literal["topk", "threshold"] = "topk",
+        select: Literal["topk", "threshold"] = "threshold",
         k: int = 3,
         threshold: float = 0.1,
         jitter: float = 0.0,
@@ -64,12 +64,11 @@ class InstructionRouter(nn.Module):
     def choose(self, logits: Tensor, *, also: Tensor | None = None) -> Routing:
         """`Routing` of given (B, E) logits; ``also`` (B, E) bool adds experts to the choice (warm-up of training)."""
         probability = logits.softmax(-1)
-        chosen = torch.zeros_like(probability, dtype=torch.bool)
-        if self.select == "topk":
-            chosen.scatter_(1, probability.topk(self.k, dim=-1).indices, True)
-        else:
-            chosen = probability >= self.threshold
-            chosen = chosen.scatter(1, probability.argmax(-1, keepdim=True), True)
+        top = probability.topk(self.k, dim=-1)
+        keep = torch.ones_like(top.values, dtype=torch.bool)
+        if self.select == "threshold":
+            keep[:, 1:] = top.values[:, 1:] >= self.threshold
+        chosen = torch.zeros_like(probability, dtype=torch.bool).scatter(1, top.indices, keep)
         if also is not None:
             chosen = chosen | also
         weights = probability.masked_fill(~chosen, 0.0)

@@ -41,7 +41,7 @@ class TextPrompts(nn.Module):
     ) -> None:
         super().__init__()
         self.lm, self.end_id, self.tokens = lm, end_id, tokens
-        own = lm.get_input_embeddings().weight.shape[1]
+        own = int(lm.config.hidden_size)
         self.project = nn.Linear(width, own)
         self.expert = nn.Embedding(len(templates), own)
         targets = torch.full((len(templates), tokens), end_id)

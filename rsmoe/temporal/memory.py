@@ -15,3 +15,8 @@ class VisualMemory:
     """(B, N', D)."""
     mask: Tensor
     """(B, N') bool, True where a token is valid."""
+
+    def mean(self) -> Tensor:
+        """(B, D) mean of the valid tokens."""
+        weight = self.mask.unsqueeze(-1).to(self.tokens.dtype)
+        return (self.tokens * weight).sum(1) / weight.sum(1)

@@ -97,7 +97,7 @@ def pad(rows: list[list[int]], pad_id: int, device: torch.device) -> tuple[Tenso
     return ids.to(device), mask.to(device)
 
 
-def _resized(logits: Tensor, image: Any, pixels: tuple[int, int]) -> np.ndarray:
+def _resized(logits: Tensor, image: Any, pixels: tuple[int, ...]) -> np.ndarray:
     """(h, w) logits -> bool mask at the pixels' size."""
     size = image.shape[:2] if isinstance(image, np.ndarray) else pixels
     full = torch.nn.functional.interpolate(logits[None, None].float(), size=size, mode="bilinear", align_corners=False)

@@ -51,7 +51,7 @@ def evaluate(
     """
     model.eval()
     outcomes = []
-    tasks = {"dense": TASKS} if model.bank.size == 1 else {e.name: e.tasks for e in model.experts}
+    tasks: dict[str, Sequence[str]] = {"dense": TASKS} if model.bank.size == 1 else {e.name: e.tasks for e in model.experts}
     for split in splits:
         for name, dataset in data.datasets[split].items():
             predictions: list[Prediction] = []

@@ -28,6 +28,5 @@ def image_features(model: RSMoE, collate: Collate, samples: Sequence[Sample], *,
     for start in range(0, len(chosen), batch_size):
         batch = collate([(s, 0) for s in chosen[start : start + batch_size]]).to(model.to_lm.weight.device)
         memory, _ = model.see(batch)
-        weight = memory.mask.unsqueeze(-1).to(memory.tokens.dtype)
-        pooled.append(((memory.tokens * weight).sum(1) / weight.sum(1)).float().cpu())
+        pooled.append(memory.mean().float().cpu())
     return torch.cat(pooled)[[order[key] for key in keys]]

@@ -60,10 +60,10 @@ class StageModule(pl.LightningModule):
                 total = total + weight * value
             self.log(f"train/{name}", value.detach(), batch_size=len(batch))
         if not bool(torch.isfinite(total)):
-            named = ", ".join(f"{k}={float(v):.3g}" for k, v in terms.items())
+            named = ", ".join(f"{k}={float(v.detach()):.3g}" for k, v in terms.items())
             first = ", ".join(sample.id for sample in batch.samples[:5])
             raise UserError(
-                f"the loss is {float(total)} at step {step} of stage {self.stage.name!r} ({named}). Lower "
+                f"the loss is {float(total.detach())} at step {step} of stage {self.stage.name!r} ({named}). Lower "
                 f"schedule.stages.{self.index}.lr (now {self.stage.lr}) or look for NaN in the images of: {first}"
             )
         self.log("train/loss", total.detach(), batch_size=len(batch))

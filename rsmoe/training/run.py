@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, OnExceptionCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from rsmoe.build import load_weights
 from rsmoe.config import instantiate
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.freeze import set_trainable
+from rsmoe.training.interruption import Interruption
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.stage import Stage
+
+_KNOWN = (
+    ".*dataloader is not resumable",  # ours starts at the step that is asked for
+    ".*in eval mode at the start",  # frozen parts, on purpose
+    ".*exists and is not empty",  # the checkpoints of the stages before
+    "The dirpath has changed",  # a continued run has a folder of its own
+    ".*smaller than the logging interval",
+    ".*does not have many workers",
+)
+"""Warnings of Lightning about what is meant to be so."""
 
 
 def run_stages(
@@ -46,6 +60,9 @@ def run_stages(
     Raises:
         UserError: unknown parameter patterns or losses, a loss that is not finite, a checkpoint of another model.
     """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in _KNOWN:
+        warnings.filterwarnings("ignore", message)
     checkpoints = folder / "checkpoints"
     start, done, trace = 0, 0, []
     if resume is not None:
@@ -75,15 +92,16 @@ def run_stages(
             ModelCheckpoint(
                 dirpath=checkpoints, filename="last", every_n_train_steps=checkpoint_every, enable_version_counter=False
             ),
-            OnExceptionCheckpoint(checkpoints, filename="last"),  # Ctrl-C too
         ]
         if stage.ema > 0:
             callbacks.append(EMAWeightAveraging(decay=stage.ema))
+        callbacks.append(Interruption(checkpoints / "last.ckpt"))  # after the average: it saves it
         fit = instantiate(
             trainer,
             max_steps=stage.steps,
             max_epochs=-1,
             callbacks=callbacks,
+            plugins=[*trainer.get("plugins", []), WholeFileIO()],
             logger=instantiate(logger, save_dir=str(folder), name=stage.name),
             gradient_clip_val=stage.clip,
             enable_model_summary=False,

@@ -59,8 +59,8 @@ class PretrainedTower(nn.Module):
     """The vision tower of a transformers checkpoint, as it was trained: activation and norms are its config's own.
 
     Of a checkpoint with two towers, or with a language model behind, only the vision part is loaded. Parameters that
-    tokens do not depend on (pooling head, mask token, blocks behind ``select_layer``) are dropped or made buffers, so
-    that whatever is set trainable has a gradient.
+    tokens do not depend on (pooling head, mask token, blocks behind ``select_layer``) are dropped, so that whatever is
+    set trainable has a gradient.
 
     Args:
         pretrained: local folder, or name on the Hugging Face hub; None builds ``config`` with random weights.
@@ -176,6 +176,5 @@ def _cut(tower: nn.Module, family: _Family, select_layer: int | None) -> None:
     if select_layer is not None or not family.normed:
         setattr(tower, family.norm, nn.Identity())
     for module in tower.modules():
-        mask = module._parameters.pop("mask_token", None)  # for masked image modelling only
-        if mask is not None:
-            module.register_buffer("mask_token", mask.detach())
+        if getattr(module, "mask_token", None) is not None:  # for masked image modelling only
+            module.mask_token = None  # type: ignore[assignment]

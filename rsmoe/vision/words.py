@@ -24,8 +24,8 @@ class WordHead(nn.Module):
         codec: of the language model, whose vocabulary is predicted.
     """
 
-    kinds = ("theme",)
-    """Questions whose answer describes the whole image, beside the tasks "caption" and "change_caption"."""
+    tasks = ("caption", "change_caption", "retrieval")
+    """Tasks whose references describe the whole image."""
 
     def __init__(self, *, width: int, codec: TextCodec) -> None:
         super().__init__()
@@ -39,12 +39,8 @@ class WordHead(nn.Module):
 
         Zero, with gradient, where none of them does.
         """
-        described = [
-            i for i, s in enumerate(samples) if s.task in ("caption", "change_caption") or s.kind in self.kinds
-        ]
-        weight = memory.mask.unsqueeze(-1).to(memory.tokens.dtype)
-        pooled = (memory.tokens * weight).sum(1) / weight.sum(1)
-        logits = self.predict(pooled[described]).float()  # (n, V)
+        described = [i for i, s in enumerate(samples) if s.task in self.tasks]
+        logits = self.predict(memory.mean()[described]).float()  # (n, V)
         if not described:
             return logits.sum()
         target = torch.stack([self._target(samples[i]) for i in described]).to(logits.device)

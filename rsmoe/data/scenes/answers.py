@@ -98,10 +98,22 @@ def _color(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, str]:
 
 
 def _ab_position(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, str]:
-    things = {g.category: g.members[0] for g in facts.groups.values() if g.count == 1}
-    things |= {name: thing for name, thing in _outstanding(facts).items() if "most" not in name}
-    cells = {name: facts.clear_cell(thing) for name, thing in things.items()}
+    cells = {name: facts.clear_cell(thing) for name, thing in _unique(facts).items()}
     return {name: POSITIONS[cell] for name, cell in cells.items() if cell is not None}
+
+
+def _re_position(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, str]:
+    return {
+        f"{a}|{b}": where
+        for (a, first), (b, second) in permutations(_unique(facts).items(), 2)
+        if (where := direction(first, second, facts.width))
+    }
+
+
+def _unique(facts: SceneFacts) -> dict[str, SceneObject]:
+    """Objects with a name that fits no other and says nothing of their place: "bridge", "largest house"."""
+    single = {g.category: g.members[0] for g in facts.groups.values() if g.count == 1}
+    return single | {name: thing for name, thing in _outstanding(facts).items() if name.split()[0] in ORDERS[:2]}
 
 
 def _outstanding(facts: SceneFacts) -> dict[str, SceneObject]:
@@ -113,15 +125,6 @@ def _outstanding(facts: SceneFacts) -> dict[str, SceneObject]:
             if match:
                 found[f"{order} {group.category}"] = match[0]
     return found
-
-
-def _re_position(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, str]:
-    single = [g for g in facts.groups.values() if g.count == 1]
-    return {
-        f"{a.category}|{b.category}": where
-        for a, b in permutations(single, 2)
-        if (where := direction(a.members[0], b.members[0], facts.width))
-    }
 
 
 def _area_comp(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, str]:

@@ -60,7 +60,7 @@ def house(place: Place, x: float, y: float, heading: float, scale: float = 1.0) 
     ridge = heading + math.pi / 2
     shapes = []
     if place.chance(0.55):
-        side, out = (1 if place.chance(0.5) else -1) * length * 0.26, width * 0.5
+        side, out = place.either(1, -1) * length * 0.26, width * 0.5
         wing = oriented(((out, side),), x, y, heading)[0]
         shapes += _hip(*wing, width * 1.0, width * 0.72, heading, tone, height - 0.6, hip, pitch)
     shapes += _hip(x, y, length, width, ridge, tone, height, hip, pitch)
@@ -83,7 +83,7 @@ def building(place: Place, x: float, y: float, heading: float, length: float, wi
     ]
     if place.chance(0.5):
         part = place.between(0.3, 0.55)
-        at = oriented((((1 - part) / 2 * length * (1 if place.chance(0.5) else -1), 0),), x, y, heading)[0]
+        at = oriented((((1 - part) / 2 * length * place.either(1, -1), 0),), x, y, heading)[0]
         shapes.append(Shape(rectangle(*at, length * part - rim, width - 2 * rim, heading), "roof",
                             _varied(place, color, 0.12), height + place.between(1.5, 4)))  # fmt: skip
     for _ in range(int(place.rng.integers(1, 6))):

@@ -195,7 +195,7 @@ def _road(facts: SceneFacts, rng: random.Random) -> str | None:
     if angle is None:
         return rng.choice((f"a road passes through {noun}", f"{noun} has a road in it"))
     way = road_way(angle)
-    return rng.choice((f"a road runs {way} through {noun}", f"{noun} is crossed {way} by a straight road"))
+    return rng.choice((f"a road runs {way} through {noun}", f"{noun} is crossed {way} by a road"))
 
 
 def _together(facts: SceneFacts, rng: random.Random) -> str | None:

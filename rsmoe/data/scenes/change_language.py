@@ -50,7 +50,12 @@ LOCATION = "Please indicate where the {noun} changes are, using a 3x3 grid."
 
 _NATURE = {
     "flooded": ("the water has risen", "the land is flooded", "a flood covers the ground", "water spreads out"),
-    "cleared": ("the trees are cut down", "some trees are removed", "many trees disappear", "the forest is cleared"),
+    "cleared": (
+        "some trees are cut down",
+        "some trees are removed",
+        "trees disappear",
+        "a part of the forest is cleared",
+    ),
     "planted": ("some trees are planted", "new trees appear", "more trees grow"),
 }
 _BUILT = ("built", "constructed")
@@ -137,7 +142,7 @@ def _clause(pair: ScenePair, changes: list[Change], rng: random.Random) -> str:
     ground = _ground(pair, changes, rng) if not where else ""
     if action in _NATURE:
         if action == "cleared" and ground:
-            return rng.choice((f"the trees are replaced by {ground}", f"some trees give way to {ground}"))
+            return rng.choice((f"some trees are replaced by {ground}", f"some trees give way to {ground}"))
         return f"{rng.choice(_NATURE[action])} {where}".rstrip()
     things = loosely_counted(count, category, rng)
     if action == "built":

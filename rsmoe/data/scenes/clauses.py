@@ -30,13 +30,13 @@ SCENE_NOUNS: dict[str, tuple[str, ...]] = {
 
 
 def scene_noun(facts: SceneFacts, rng: random.Random) -> str:
-    """A noun phrase with its article: "an airport", "a dense residential area"."""
+    """A noun phrase with its article: "an airport", "a tank farm"."""
     name = facts.scene.scene_class
     return with_article(rng.choice(SCENE_NOUNS.get(name, (name,))))
 
 
 def state(group: Group, rng: random.Random) -> str:
-    """What the members of a group do: "parked", "docked at the pier", "driving on the road", or "" for buildings."""
+    """What all vehicles of a group do, by the ground around them: "parked", "sailing on the water"; "" if unclear."""
     around = group.surroundings
     if group.category == "airplane":
         return "parked" if around.get("paved", 0) > 0.3 else ""

@@ -17,7 +17,8 @@ from rsmoe.data.scenes.vehicles import car, truck
 from rsmoe.data.scenes.ways import road_project, winding_road
 
 _CROPS: tuple[Color, ...] = (
-    (74, 96, 48, 172), (92, 112, 58, 178), (112, 122, 68, 170), (134, 134, 82, 166), (66, 84, 50, 160), (146, 140, 70, 172),
+    (74, 96, 48, 172), (92, 112, 58, 178), (112, 122, 68, 170),
+    (134, 134, 82, 166), (66, 84, 50, 160), (146, 140, 70, 172),
 )  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def farmland(place: Place) -> None:
     x = place.between(-0.6, 0.6) * place.half
     if place.chance(0.6):
         road_project(place, [(x, -place.reach), (x, 0.0), (x, place.reach)], width, place.chance(0.5), "asphalt")
-    _farmstead(place, x, y + (1 if place.chance(0.5) else -1) * (width + 22))
+    _farmstead(place, x, y + place.either(1, -1) * (width + 22))
     clearing(place, place.between(-0.6, 0.6) * place.half, y - 0.6 * place.half, place.between(0.14, 0.24) * place.half)
     flood(
         place,
@@ -150,8 +151,9 @@ def forest(place: Place) -> None:
         clearing(place, x, y, place.between(0.14, 0.34) * place.half, place.chance(0.4))
     if place.chance(0.5):
         x = place.between(-0.5, 0.5) * place.half
-        road_project(place, [(x, -place.reach), (x * 0.8, 0.0), (x, place.reach)], max(6.0, 3 * place.gsd_m), place.chance(0.4),
-                     place.pick(("asphalt", "dirt road")))  # fmt: skip
+        route = [(x, -place.reach), (x * 0.8, 0.0), (x, place.reach)]
+        kind = place.pick(("asphalt", "dirt road"))
+        road_project(place, route, max(6.0, 3 * place.gsd_m), place.chance(0.4), kind)
     if place.resolves(12, 4.5) and place.chance(0.5):
         for _ in range(int(place.rng.integers(1, 5))):
             x, y = place.between(-0.7, 0.7) * place.half, place.between(-0.7, 0.7) * place.half
@@ -226,8 +228,8 @@ def mountain(place: Place) -> None:
         place.paint(tarn, "lake", Layer.WATER)
     x, y = place.between(-0.5, 0.5) * place.half, place.between(-0.5, 0.5) * place.half
     clearing(place, x, y, place.between(0.16, 0.3) * place.half, place.chance(0.3))
-    road_project(place, [(x, -2 * place.reach), (x * 0.5, y), (x, 2 * place.reach)], max(7.0, 2.6 * place.gsd_m), place.chance(0.3),
-                 "dirt road")  # fmt: skip
+    route = [(x, -2 * place.reach), (x * 0.5, y), (x, 2 * place.reach)]
+    road_project(place, route, max(7.0, 2.6 * place.gsd_m), place.chance(0.3), "dirt road")
     for _ in range(4):
         x, y = place.between(-0.75, 0.75) * place.half, place.between(-0.75, 0.75) * place.half
         if place.resolves(26, 4.2) and place.free(x, y, 24):

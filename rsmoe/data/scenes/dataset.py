@@ -137,8 +137,8 @@ class SceneDataset(Dataset[Sample]):
                     self._mask(number, of, facts)
                 elif task == "retrieval":
                     rng = self._random(task, number)
-                    texts = tuple(short_captions(of, rng))
-                    self._add(task, number, of, rng.choice(_RETRIEVE), texts, kind=of.scene.scene_class)
+                    captions = short_captions(of, rng)
+                    self._add(task, number, of, rng.choice(_RETRIEVE), captions, kind=of.scene.scene_class)
 
     def _caption(self, number: int, facts: SceneFacts) -> None:
         rng = self._random("caption", number)

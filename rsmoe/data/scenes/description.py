@@ -122,7 +122,7 @@ def _road(facts: SceneFacts) -> str:
     angle = facts.road_angle_deg
     if angle is None or facts.share("road") < 0.03:
         return ""
-    return f"a straight road runs {road_way(angle)} across the scene"
+    return f"a road runs {road_way(angle)} across the scene"
 
 
 def _covers(facts: SceneFacts, rng: random.Random) -> str:

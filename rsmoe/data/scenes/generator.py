@@ -8,6 +8,7 @@ import numpy as np
 
 from rsmoe.data.scenes import country, towns, transport, water
 from rsmoe.data.scenes.day import Day
+from rsmoe.data.scenes.geometry import touches
 from rsmoe.data.scenes.noise import NoiseWindow
 from rsmoe.data.scenes.pairs import draw_changes, read_changes
 from rsmoe.data.scenes.place import Place
@@ -47,6 +48,19 @@ OBJECT_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 """Every `SceneObject.category`."""
 
+GENERATOR_VERSION = "1"
+"""Changes whenever the same numbers would give other pictures or other ground truth."""
+
+_SIGNS: dict[str, frozenset[str]] = {
+    "harbor": frozenset({"pier"}),
+    "industrial area": frozenset({"building", "warehouse"}),
+    "residential area": frozenset({"house"}),
+    "solar farm": frozenset({"solar array"}),
+    "sports ground": frozenset({"baseball diamond", "basketball court", "football field", "tennis court"}),
+    "storage tanks": frozenset({"storage tank"}),
+}
+"""Things without which nobody could name the scene: one of them stands near the middle of the picture."""
+
 BANDS = (3, 4)
 _BUILT = tuple(LAND_COVER.index(name) for name in ("building", "paved", "road"))
 
@@ -77,7 +91,7 @@ class SceneGenerator:
             raise UserError(f"seed={seed} is negative. Type a seed of 0 or more.")
         self.size_px, self.bands, self.seed = size_px, bands, seed
         self._margin = 4 + size_px // 32
-        self._sub = 4 if size_px <= 128 else 2
+        self._sub = 3 if size_px <= 128 else 2
 
     def scene(self, index: int) -> Scene:
         """Scene number ``index`` (0 and up)."""
@@ -152,6 +166,10 @@ class SceneGenerator:
         turn = float(rng.uniform(0, 2 * np.pi))
         place = Place(rng=rng, size_px=self.size_px, gsd_m=round(min(max(gsd_m, 0.3), 10.0), 3), turn=turn)
         layout(place)
+        signs = [k for k, thing in enumerate(place.things) if thing.noun in _SIGNS.get(name, ())]
+        near = [k for k in signs if place.sees(*place.things[k].middle, -0.2 * place.half)]
+        if near and not any(place.standing[k] for k in near):
+            place.standing[near[int(rng.integers(len(near)))]] = True
         return place
 
     def _render(
@@ -186,12 +204,15 @@ def _inner(picture: Picture, inner: slice) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _with_traffic(place: Place, standing: list[bool], rng: np.random.Generator) -> list[bool]:
-    """Which things stand on one day: the buildings as given, vehicles by that day's traffic (often none at all)."""
+    """Which things stand on one day: the buildings as given, vehicles by that day's traffic (often there is none)."""
     busy: dict[str, float] = {}
     result = list(standing)
+    floods = [t.shapes[0].points for t, there in zip(place.things, standing, strict=True) if t.kind == 3 and there]
     for index, thing in enumerate(place.things):
         if thing.mobile:
             if thing.noun not in busy:
-                busy[thing.noun] = float(rng.uniform(0.12, 0.95)) if rng.random() < 0.6 else 0.0
-            result[index] = bool(rng.random() < busy[thing.noun])
+                quiet = 0.25 if thing.noun in ("airplane", "ship") else 0.4
+                busy[thing.noun] = float(rng.uniform(0.12, 0.95)) if rng.random() > quiet else 0.0
+            drowned = thing.noun in ("car", "truck") and any(touches(f, *thing.middle, 2.5) for f in floods)
+            result[index] = bool(rng.random() < busy[thing.noun]) and not drowned
     return result

@@ -35,19 +35,18 @@ def sector(x: float, y: float, radius: float, angle: float, opening: float, corn
     return [(x, y), *((x + radius * math.cos(t), y + radius * math.sin(t)) for t in turns)]
 
 
+_TURN = np.linspace(0, 2 * np.pi, 56, endpoint=False)
+_WAVES = np.arange(1, 13)[:, None]
+
+
 def blob(rng: np.random.Generator, x: float, y: float, radius: float, rough: float = 0.25) -> list[Point]:
-    """Natural closed outline: a circle whose radius wanders by about ``rough`` of itself."""
-    turn = np.linspace(0, 2 * np.pi, 56, endpoint=False)
-    waves = np.arange(1, 13)
-    weight = rng.normal(size=12) * (rough / waves**1.15)
-    wander = np.clip(
-        (weight[:, None] * np.cos(waves[:, None] * turn + rng.uniform(0, 6.3, (12, 1)))).sum(0), -0.55, 0.8
-    )
-    stretch = rng.uniform(0.6, 1.0)
-    across = radius * (1 + wander)
-    points = np.stack([across * np.cos(turn), across * np.sin(turn) * stretch], 1)
-    tilt = rng.uniform(0, 6.3)
-    return oriented([(float(a), float(b)) for a, b in points.tolist()], x, y, tilt)
+    """Natural closed outline: a stretched circle whose radius wanders by about ``rough`` of itself."""
+    weight, start = rng.normal(size=(12, 1)) * rough / _WAVES**1.15, rng.uniform(0, 6.3, (12, 1))
+    wander = (weight * np.cos(_WAVES * _TURN + start)).sum(0)
+    away = radius * (1 + np.minimum(np.maximum(wander, -0.55), 0.8))
+    tilt = float(rng.uniform(0, 6.3))
+    outline = zip((away * np.cos(_TURN)).tolist(), (away * np.sin(_TURN) * rng.uniform(0.6, 1.0)).tolist(), strict=True)
+    return oriented(tuple(outline), x, y, tilt)
 
 
 def meander(rng: np.random.Generator, reach: float, swing: float, wavelength: float, points: int = 48) -> np.ndarray:
@@ -65,6 +64,13 @@ def ribbon(line: np.ndarray, width: float | np.ndarray) -> list[Point]:
     along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
     side = np.stack([-along[:, 1], along[:, 0]], 1) * (np.asarray(width) / 2 * np.ones(len(line)))[:, None]
     return [(a, b) for a, b in np.concatenate([line + side, (line - side)[::-1]]).tolist()]
+
+
+def strip(line: np.ndarray, width: np.ndarray) -> list[list[Point]]:
+    """The same as quadrilaterals, one per step of the line: where a wide ribbon overlaps itself it stays whole."""
+    edge = ribbon(line, width)
+    left, right = edge[: len(line)], edge[len(line) :][::-1]
+    return [[left[k], left[k + 1], right[k + 1], right[k]] for k in range(len(line) - 1)]
 
 
 def straight(x1: float, y1: float, x2: float, y2: float, width: float) -> list[Point]:
@@ -85,6 +91,9 @@ def dashes(x1: float, y1: float, x2: float, y2: float, width: float, dash: float
 
 def touches(polygon: Polygon, x: float, y: float, radius: float) -> bool:
     """Whether (x, y), or one of eight points ``radius`` away from it, lies in the polygon (crossing-number rule)."""
+    xs, ys = [p[0] for p in polygon], [p[1] for p in polygon]
+    if x + radius < min(xs) or x - radius > max(xs) or y + radius < min(ys) or y - radius > max(ys):
+        return False
     turn = np.arange(8) * (np.pi / 4)
     px = np.append(x, x + radius * np.cos(turn))[:, None]
     py = np.append(y, y + radius * np.sin(turn))[:, None]
@@ -94,9 +103,3 @@ def touches(polygon: Polygon, x: float, y: float, radius: float) -> bool:
     rise = np.where(b[:, 1] == a[:, 1], 1.0, b[:, 1] - a[:, 1])
     left = px < a[:, 0] + (py - a[:, 1]) * (b[:, 0] - a[:, 0]) / rise
     return bool(((crosses & left).sum(1) % 2 == 1).any())
-
-
-def area(polygon: Polygon) -> float:
-    """Area (shoelace formula) in square metres."""
-    total = sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(polygon, [*polygon[1:], polygon[0]], strict=True))
-    return abs(total) / 2

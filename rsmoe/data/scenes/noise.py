@@ -31,8 +31,8 @@ def _frequencies() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def tile(kind: str) -> np.ndarray:
     """(TILE, TILE) float32 noise, zero mean and unit deviation.
 
-    Kinds: "white", "fine" (2-7 px), "mid" (1/f up to 40 px), "coarse" (1/f, all sizes), "patch" (smooth, 40 px and more),
-    "swell" (waves in one direction), "ripple" (fine waves), "dunes" and "ridges" (relief, sharp crests).
+    Kinds: "white", "fine" (2-7 px), "mid" (1/f up to 40 px), "coarse" (1/f of all sizes), "patch" (smooth, from
+    40 px), "swell" (waves in one direction), "ripple" (fine waves), "dunes" and "ridges" (relief, sharp crests).
     """
     fy, fx, f = _frequencies()
     if kind == "white":
@@ -58,8 +58,10 @@ def tile(kind: str) -> np.ndarray:
         return ((crest - crest.mean()) / crest.std()).astype(np.float32)
     if kind == "ridges":
         total = np.zeros((TILE, TILE), np.float32)
-        for octave, (low, high) in enumerate(((1 / 400, 1 / 90), (1 / 90, 1 / 36), (1 / 36, 1 / 14), (1 / 14, 1 / 6))):
-            band = _spectrum(19 + octave, f**-1.2 * ((f >= low) & (f < high)))
+        longest = (400, 90, 36, 14, 6)
+        for octave in range(4):
+            inside = (f >= 1 / longest[octave]) & (f < 1 / longest[octave + 1])
+            band = _spectrum(19 + octave, f**-1.2 * inside)
             total += (1 - 1.4 * np.abs(band)) * 0.42**octave
         return ((total - total.mean()) / total.std()).astype(np.float32)
     raise AssertionError(kind)

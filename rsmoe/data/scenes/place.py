@@ -72,6 +72,10 @@ class Place:
         choices = tuple(options)
         return choices[int(self.rng.integers(len(choices)))]
 
+    def either(self, first: float, second: float) -> float:
+        """One of two numbers, equally likely."""
+        return first if self.rng.random() < 0.5 else second
+
     def between(self, low: float, high: float) -> float:
         """A number from the range."""
         return low + (high - low) * float(self.rng.random())

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from rsmoe.data.scenes.generator import SceneGenerator
+from rsmoe.errors import unknown_name
 
 
 def contact_sheet(images: list[np.ndarray], *, columns: int = 6, gap: int = 2) -> Image.Image:
@@ -24,7 +25,11 @@ def contact_sheet(images: list[np.ndarray], *, columns: int = 6, gap: int = 2) -
 def main(arguments: list[str]) -> None:
     """Write a 6 x 6 sheet of scenes, or of pairs side by side; arguments are ``key=value``."""
     options = {"out": "scenes.png", "size": "256", "seed": "0", "first": "0", "pairs": "false"}
-    options |= dict(argument.split("=", 1) for argument in arguments)
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in options:
+            raise unknown_name("option", key, options)
+        options[key] = value
     generator = SceneGenerator(size_px=int(options["size"]), seed=int(options["seed"]))
     first = int(options["first"])
     if options["pairs"] == "true":

@@ -56,8 +56,9 @@ def ask(
 ) -> tuple[Question, ...]:
     """``count`` questions on a block of scenes, in groups that share their wording and differ in their answers.
 
-    Kinds take turns, so that each gets about the same number of groups; a kind that the block cannot balance (one
-    road in all of it) is passed over. Fewer than ``count`` come back only if the block holds nothing to ask about.
+    Kinds take turns of about four questions, one group of four answers or two of two; a kind that the block cannot
+    balance (one road in all of it) is passed over. Fewer than ``count`` come back only if the block holds nothing more
+    to ask about.
     """
     categories = tuple(sorted({name for facts in block for name in facts.counts}))
     tables = {kind: _table(block, kind, categories) for kind in kinds}
@@ -69,11 +70,13 @@ def ask(
         if not order:
             order = rng.sample(list(kinds), len(kinds))
         kind = order.pop()
-        group = _group(tables[kind], kind, room=count - len(asked), load=load, rng=rng)
-        idle = 0 if group else idle + 1
-        for question in group:
-            load[question.scene] += 1
-        asked.extend(group)
+        turn: list[Question] = []
+        while len(turn) < 3 and (
+            group := _group(tables[kind], kind, room=count - len(asked) - len(turn), load=load, rng=rng)
+        ):
+            turn += group
+        idle = 0 if turn else idle + 1
+        asked += turn
     rng.shuffle(asked)
     return tuple(asked)
 
@@ -91,7 +94,10 @@ def _table(block: Sequence[SceneFacts], kind: str, categories: tuple[str, ...]) 
 
 
 def _group(table: _Table, kind: str, *, room: int, load: list[int], rng: random.Random) -> list[Question]:
-    """Questions on one subject, one for each of 2 to 4 answers; scenes used here leave the table."""
+    """Questions on one subject, one for each of 2 to 4 answers (or as many as there is ``room`` for).
+
+    The scenes that are asked leave the table and are counted in ``load``.
+    """
     least = min(_LEAST_ANSWERS.get(kind, 2), room)
     subjects = [s for s, answers in table.items() if len(answers) >= max(2, least)]
     if not subjects:
@@ -107,6 +113,7 @@ def _group(table: _Table, kind: str, *, room: int, load: list[int], rng: random.
         scenes.remove(scene)
         if not scenes:
             del table[subject][answer]
+        load[scene] += 1
         asked.append(Question(scene=scene, text=text, answer=answer, kind=kind))
     return asked
 
@@ -125,7 +132,7 @@ def _thing(name: str) -> str:
     return {"forest": "a forest", "road": "a road"}.get(name, name if name in COVER_NAMES else with_article(name))
 
 
-_LEAST_ANSWERS = {"count": 3, "quantity": 3, "color": 3, "ab_position": 3, "area": 3, "scene": 4, "road_ori": 3}
+_LEAST_ANSWERS = {"count": 3, "quantity": 3, "color": 3, "ab_position": 3, "area": 3, "scene": 4}
 """Fewest different answers that a group of an open kind must have."""
 
 
@@ -138,7 +145,7 @@ _WORDINGS: dict[str, tuple[str, ...]] = {
     "rural_urban": ("Is it a rural or an urban area?",),
     "color": ("What is the color of the {a}?", "In what color do we see the {a}?"),
     "ab_position": ("Where is the {a} in the image?", "In which part of the image is the {a}?"),
-    "re_position": ("Where is the {a} relative to the {b}?", "On which side of the {b} is the {a}?"),
+    "re_position": ("Where is the {a} relative to the {b}?", "Seen from the {b}, where is the {a}?"),
     "area_comp": ("Which covers a larger area, {a} or {b}?", "Is there more {a} or more {b}?"),
     "road_ori": ("What is the orientation of the road?", "In which direction does the road run?"),
     "image:season": ("In which season was the image taken?", "What season does the image show?"),

@@ -28,9 +28,9 @@ class Raster:
     full: np.ndarray
     """(N*S, N*S) int32, the surface on top."""
     still: np.ndarray
-    """(N, N) int32, the surface on top without vehicles, sampled in the middle of the pixel."""
+    """(N, N) intp, the surface on top without vehicles, sampled in the middle of the pixel."""
     moving: np.ndarray
-    """(N, N) int32, the surface on top with vehicles, sampled alike."""
+    """(N, N) intp, the surface on top with vehicles, sampled alike."""
     material: np.ndarray
     """(K,) index into `MATERIALS`."""
     color: np.ndarray
@@ -87,19 +87,20 @@ def rasterise(place: Place, standing: list[bool], *, size: int, margin: int, sub
     still, start = None, 0
     for number, (_, shape) in enumerate(queue):
         if number == still_until:
-            still = np.array(image.resize((size, size), Image.Resampling.NEAREST))
+            still = np.array(image.resize((size, size), Image.Resampling.NEAREST)).astype(np.intp)
         stop = start + 2 * len(shape.points)
         polygon(corners[start:stop], fill=base + number)
         start = stop
     full = np.array(image)
-    moving = np.array(image.resize((size, size), Image.Resampling.NEAREST))
+    # Tables are looked up with these a dozen times: in numpy's own index type that costs no conversion.
+    moving = np.array(image.resize((size, size), Image.Resampling.NEAREST)).astype(np.intp)
     grounds = [Shape((), place.ground), *(Shape((), name) for name, _ in place.patches)]
     shapes = grounds + [shape for _, shape in queue]
     material = np.array([_INDEX[s.material] for s in shapes])
     turn = np.array([[np.cos(place.turn), np.sin(place.turn)], [-np.sin(place.turn), np.cos(place.turn)]])
     return Raster(
         full=full,
-        still=moving if still is None else still,
+        still=moving.copy() if still is None else still,
         moving=moving,
         material=material,
         color=_tints(shapes, material),

@@ -37,8 +37,6 @@ class Picture:
     """(N, N) int32 index into the place's things, -1 where the ground is seen; vehicles included."""
     still_things: np.ndarray
     """(N, N) int32, the same without vehicles."""
-    shadow: np.ndarray
-    """(N, N) float32 in 0-1."""
 
 
 def render(
@@ -98,13 +96,10 @@ def render(
     semantic = table["cover"].take(raster.material.take(raster.still)).astype(np.uint8)
     things, still_things = raster.thing.take(raster.moving), raster.thing.take(raster.still)
     if tree is not None:
-        under = tree.cover > 0.5
-        semantic[under] = FOREST
-        still_things[under] = -1
-        things[under & (raster.moving == raster.still)] = -1
-    return Picture(
-        image=_expose(image, day, camera), semantic=semantic, things=things, still_things=still_things, shadow=dark
-    )
+        semantic[tree.under] = FOREST
+        still_things[tree.under] = -1
+        things[tree.under & (raster.moving == raster.still)] = -1
+    return Picture(image=_expose(image, day, camera), semantic=semantic, things=things, still_things=still_things)
 
 
 def _spread_patches(place: Place, raster: Raster, window: NoiseWindow, sub: int) -> None:
@@ -210,15 +205,18 @@ def _lay_snow(image: np.ndarray, hold: np.ndarray, day: Day, window: NoiseWindow
 
 
 class _Wood(NamedTuple):
-    """Crowns over a picture, each (N, N) float32 in 0-1."""
+    """Crowns over a picture, each (N, N), float32 in 0-1 but for ``under``."""
 
+    under: np.ndarray
+    """bool, whether a crown stands over the pixel."""
     cover: np.ndarray
+    """How much of it shows: a vehicle is never hidden."""
     dome: np.ndarray
     shade: np.ndarray
 
 
 def _trees(place: Place, raster: Raster, table: dict[str, np.ndarray], window: NoiseWindow) -> _Wood | None:
-    """Trees where the ground about their trunks bears them; vehicles are never hidden."""
+    """Trees where the ground about their trunks bears them."""
     sites = table["trees"][raster.material]
     if not (sites.any() and place.density):
         return None
@@ -233,8 +231,10 @@ def _trees(place: Place, raster: Raster, table: dict[str, np.ndarray], window: N
     share[(sites >= 1).take(raster.still)] = 0.95
     dome = window.cut(crown.dome)
     stands = share.take(trunk) > window.cut(crown.chance)
-    stands &= raster.moving == raster.still
-    return _Wood(np.minimum(dome * 4, 1) * stands, dome, window.cut(crown.shade))
+    cover = np.minimum(dome * 4, 1) * stands
+    under = cover > 0.5
+    cover *= raster.moving == raster.still
+    return _Wood(under, cover, dome, window.cut(crown.shade))
 
 
 def _paint_crowns(image: np.ndarray, tree: _Wood, place: Place, day: Day) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rsmoe.data.scenes.buildings import building, house, tank, warehouse
-from rsmoe.data.scenes.geometry import oriented, rectangle
+from rsmoe.data.scenes.geometry import rectangle
 from rsmoe.data.scenes.grounds import baseball_diamond, basketball_court, football_field, pool, tennis_court
 from rsmoe.data.scenes.place import Place
 from rsmoe.data.scenes.regions import clearing, flood
@@ -61,17 +61,17 @@ def _lot(
     setback = kerb + place.between(9, 12)
     facing = _UP if side > 0 else -_UP
     bend = facing + float(place.rng.normal()) * 0.03
-    drive = place.between(0.28, 0.36) * lot * (1 if place.chance(0.5) else -1)
+    drive = place.between(0.28, 0.36) * lot * place.either(1, -1)
     standing = place.chance(filled)
     place.add(house(place, *at(-drive * 0.25, setback), bend, min(1.0, lot / 20)), standing)
     surface = place.pick(("concrete", "concrete", "gravel", "parking"))
     place.paint(rectangle(*at(drive, kerb + setback / 2 - 2.5), 3.2, setback - 2, 0), surface, Layer.ROAD)
     if place.resolves(4.6, 4.5) and place.chance(0.6):
-        place.add(car(place, *at(drive, kerb + place.between(3, 5)), facing * (1 if place.chance(0.5) else -1)))
+        place.add(car(place, *at(drive, kerb + place.between(3, 5)), facing * place.either(1, -1)))
     back = setback + 5
     if place.resolves(5, 4) and depth - back > 6 and place.chance({"": 0.0, "some": 0.3, "many": 0.7}[pools]):
         middle = at(place.between(-0.2, 0.2) * lot, (back + depth) / 2 + 1.2)
-        place.add(pool(place, *middle, place.pick(("0", "1")) == "0" and 0.0 or math.pi / 2, place.between(5.5, 8)),
+        place.add(pool(place, *middle, place.either(0.0, math.pi / 2), place.between(5.5, 8)),
                   place.chance(0.8))  # fmt: skip
     elif place.chance(0.3):
         shed = at(place.between(-0.35, 0.35) * lot, depth - 3)
@@ -161,20 +161,15 @@ def sports_ground(place: Place) -> None:
     cell = 46.0
     across = int(place.reach / cell) + 1
     shift_x, shift_y = place.between(-20, 20), place.between(-20, 20)
-    big = place.half > 55 or place.chance(0.35)
+    big = place.half > 55 or place.chance(0.6)
     taken: set[tuple[int, int]] = set()
     if big and place.chance(0.75):
         length = min(place.between(88, 106), place.half * 1.5)
         if place.chance(0.6):
-            place.add(
-                football_field(place, shift_x + cell / 2, shift_y, 0, length * 0.86, place.chance(0.5)),
-                place.chance(0.85),
-            )
+            thing = football_field(place, shift_x + cell / 2, shift_y, 0, length * 0.86, place.chance(0.5))
         else:
-            place.add(
-                baseball_diamond(place, shift_x - cell * 0.4, shift_y + cell * 0.2, -0.4, length * 0.75),
-                place.chance(0.85),
-            )
+            thing = baseball_diamond(place, shift_x - cell * 0.4, shift_y + cell * 0.2, -0.4, length * 0.75)
+        place.add(thing, place.chance(0.85))
         taken = {(i, j) for i in (-1, 0, 1, 2) for j in (-1, 0, 1)} if length > 70 else {(0, 0), (1, 0)}
     kinds = ("tennis", "tennis", "basketball", "tennis", "diamond", "club", "pool", "cars", "", "")
     for i in range(-across, across + 1):
@@ -182,7 +177,6 @@ def sports_ground(place: Place) -> None:
             x, y = shift_x + i * cell, shift_y + j * cell * 0.62
             if (i, j) not in taken and place.sees(x, y, 20):
                 _court(place, x, y, place.pick(kinds))
-    y = shift_y + cell * 0.31 + place.pick(("-1", "1")).count("-") * cell * -0.62
     if place.chance(0.6):
         place.paint(rectangle(0, shift_y - cell * 1.24, 2 * place.reach, 2.5, 0), "concrete", Layer.PLOT)
     if place.chance(0.5):
@@ -214,16 +208,16 @@ def crossroads(place: Place) -> None:
     place.fallow("soil")
     main, side = place.between(12, 18), place.between(8, 12)
     x, y = place.between(-0.3, 0.3) * place.half, place.between(-0.3, 0.3) * place.half
-    lean = place.between(-0.25, 0.25) * place.reach
+    slant = place.between(-0.25, 0.25)
     street(place, -place.reach, y, place.reach, y, main, 2.0)
-    street(place, x - lean, -place.reach, x + lean * (place.reach - 0) / place.reach, place.reach, side, 2.0)
+    top, bottom = x - slant * (place.reach + y), x + slant * (place.reach - y)
+    street(place, top, -place.reach, bottom, place.reach, side, 2.0)
     ring = place.chance(0.5)
     clear = main
     if ring:
         radius = place.between(7, 12)
-        place.paint(
-            oriented(rectangle(0, 0, 2 * radius + 2 * side, 2 * radius + 2 * side, 0), x, y, 0), "lawn", Layer.GROUND
-        )
+        verge = 2 * radius + 2 * side
+        place.paint(rectangle(x, y, verge, verge, 0), "lawn")
         place.add(roundabout(place, x, y, radius, side * 0.8))
         clear = radius + side
     centre_line(place, -place.reach, y, x - clear, y, solid=place.chance(0.5))
@@ -233,24 +227,22 @@ def crossroads(place: Place) -> None:
         _zebra(place, x + main * 0.75, y, main, 0.0)
     traffic(place, -place.reach, y, x - clear, y, main, 18)
     traffic(place, x + clear, y, place.reach, y, main, 18)
-    flood(
-        place,
-        x + 0.45 * place.half * (1 if lean > 0 else -1),
-        y + 0.2 * place.half,
-        place.between(0.2, 0.35) * place.half,
-        "river",
-    )
+    low = x + math.copysign(0.45 * place.half, slant)
+    flood(place, low, y + 0.2 * place.half, place.between(0.2, 0.35) * place.half, "river")
     homes = place.chance(0.5)
     filled = place.between(0.5, 0.95)
     for down in (-1, 1):
         for right in (-1, 1):
             for far in range(1 + int(place.reach / 34)):
                 for deep in range(1 + int(place.reach / 40)):
-                    px = x + right * (side / 2 + abs(lean) * 0.8 + 18 + 30 * far)
+                    px = x + right * (side / 2 + abs(slant) * 0.8 * place.reach + 18 + 30 * far)
                     py = y + down * (main / 2 + 17 + 34 * deep)
                     if place.sees(px, py, 14):
-                        thing = (house(place, px, py, _UP * -down, 1.15) if homes else
-                                 building(place, px, py, 0, place.between(18, 25), place.between(13, 22), place.between(6, 22)))  # fmt: skip
+                        if homes:
+                            thing = house(place, px, py, _UP * -down, 1.15)
+                        else:
+                            long, wide, tall = place.between(18, 25), place.between(13, 22), place.between(6, 22)
+                            thing = building(place, px, py, 0, long, wide, tall)
                         place.add(thing, place.chance(filled))
 
 

@@ -50,11 +50,12 @@ def airport(place: Place) -> None:
             place.add(airplane(place, x + place.between(-1, 1), stand, turn, span * place.between(0.86, 1.0)))
     if place.chance(0.5):
         x = place.between(-0.7, 0.7) * place.half
-        place.add(airplane(place, x, y + apron - span * 0.45, place.pick("01") == "0" and math.pi or 0.0, span * 0.95))
+        place.add(airplane(place, x, y + apron - span * 0.45, place.either(0.0, math.pi), span * 0.95))
     place.paint(straight(-place.reach, y + apron - span * 0.45, place.reach, y + apron - span * 0.45, lane), "paint",
                 Layer.MARKING, (188, 160, 80, 180))  # fmt: skip
     _terminal(place, y, span, small)
-    gap, width = place.between(25, 50), place.between(30, 45) if not small else place.between(18, 24)
+    gap = min(place.between(25, 50), 0.3 * place.half)
+    width = place.between(18, 24) if small else place.between(30, 45)
     middle = y + apron + gap + width / 2
     if middle - width / 2 < place.reach:
         for x in (place.between(-0.8, -0.2) * place.half, place.between(0.3, 0.9) * place.half):
@@ -107,9 +108,9 @@ def harbor(place: Place) -> None:
         if not place.sees(x, quay + long / 3, long / 2 + size):
             continue
         place.add(pier(place, x, quay - 1, math.pi / 2, long, wide), there)
-        if marina:
+        if marina and there:
             _berths(place, x, quay, long, wide, size)
-        elif there:
+        elif there and not marina:
             for side in (-1, 1):
                 lie = size * place.between(0.75, 1.0)
                 at = (x + side * (wide / 2 + lie * 0.085 + 2), quay + long * 0.5)
@@ -165,8 +166,8 @@ def bridge_scene(place: Place) -> None:
         centre_line(place, *far, *ends[1])
         traffic(place, *ends[0], *ends[1], width, 26)
     _bank_life(place, line, wide, x)
-    shore = x + place.between(0.3, 0.5) * place.half * (1 if place.chance(0.5) else -1)
-    side = 1 if place.chance(0.5) else -1
+    shore = x + place.between(0.3, 0.5) * place.half * place.either(1, -1)
+    side = place.either(1, -1)
     bank = float(np.interp(shore, line[:, 0], line[:, 1])) + side * wide * 0.5
     flood(place, shore, bank, place.between(0.2, 0.32) * place.half, water)
     clearing(place, -shore, bank + side * 0.3 * place.half, place.between(0.15, 0.25) * place.half)
@@ -184,7 +185,7 @@ def _bank_life(place: Place, line: np.ndarray, wide: float, bridge_x: float) -> 
                     place,
                     x,
                     y,
-                    place.pick("01") == "0" and math.pi or 0.0,
+                    place.either(0.0, math.pi),
                     place.between(12, 20),
                     wake=place.chance(0.6),
                 )
@@ -201,11 +202,11 @@ def _bank_life(place: Place, line: np.ndarray, wide: float, bridge_x: float) -> 
 def storage_tanks(place: Place) -> None:
     """Tanks in rows within earth walls, pipes between them, sheds at the side."""
     place.ground = place.pick(("soil", "gravel", "concrete", "grass"))
-    place.fallow("gravel", "soil")
     radius = min(place.between(9, 22), place.half * 0.24)
     pitch = radius * place.between(2.7, 3.4)
     shift_x, shift_y = place.between(-0.5, 0.5) * pitch, place.between(-0.5, 0.5) * pitch
     filled, yard = place.between(0.35, 0.95), place.pick(("gravel", "concrete", "soil", "turf"))
+    place.bare = yard if place.chance(0.7) else "soil"
     rows = int(place.reach / pitch) + 1
     lane = int(place.rng.integers(-1, 2))
     for i in range(-rows, rows + 1):

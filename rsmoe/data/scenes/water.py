@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from rsmoe.data.scenes.buildings import house
-from rsmoe.data.scenes.geometry import blob, meander, oriented, ribbon
+from rsmoe.data.scenes.geometry import blob, meander, oriented, strip
 from rsmoe.data.scenes.place import Place
 from rsmoe.data.scenes.regions import clearing, flood
 from rsmoe.data.scenes.thing import Layer
@@ -19,15 +19,18 @@ def river_bed(place: Place, line: np.ndarray, wide: float, water: str) -> None:
     """A river along a line (N, 2), its muddy or sandy banks wandering beside it."""
     rough = 1 + 0.12 * np.convolve(place.rng.normal(size=len(line) + 4), np.ones(5) / 2.2, "valid")
     bank = place.pick(("mud", "sand", "grass", "soil"))
-    place.paint(ribbon(line, wide * (rough + place.between(0.06, 0.3)) + 4), bank, Layer.WATER)
-    place.paint(ribbon(line, wide * rough), water, Layer.WATER)
+    spread = place.between(0.06, 0.3)
+    for width, material in ((wide * (rough + spread) + 4, bank), (wide * rough, water)):
+        for piece in strip(line, width):
+            if place.sees(*piece[0], wide):
+                place.paint(piece, material, Layer.WATER)
 
 
 def wooded_banks(place: Place, line: np.ndarray, wide: float) -> None:
     """Woods along some stretches of the banks."""
     for _ in range(int(place.rng.integers(0, 7))):
         at = line[int(place.rng.integers(len(line)))]
-        side = 1 if place.chance(0.5) else -1
+        side = place.either(1, -1)
         radius = place.between(0.12, 0.4) * place.half
         place.paint(
             blob(place.rng, float(at[0]), float(at[1]) + side * (wide / 2 + radius * 0.9), radius, 0.4), "woods"
@@ -53,9 +56,9 @@ def river(place: Place) -> None:
         at = line[int(place.rng.integers(24, 56))]
         x, y = float(at[0]), float(at[1])
         if place.resolves(16, 4.5) and wide > 12:
-            place.add(boat(place, x, y, place.pick("01") == "0" and math.pi or 0.0, min(place.between(14, 26), wide * 0.8),
-                           wake=place.chance(0.6)))  # fmt: skip
-    side = 1 if place.chance(0.5) else -1
+            length = min(place.between(14, 26), wide * 0.8)
+            place.add(boat(place, x, y, place.either(0.0, math.pi), length, wake=place.chance(0.6)))
+    side = place.either(1, -1)
     apart = wide / 2 + place.between(0.25, 0.45) * place.half
     road = line + [0, side * apart]
     if place.chance(0.5):
@@ -159,8 +162,8 @@ def beach(place: Place) -> None:
     if place.chance(0.4) and place.resolves(4, 2):
         x = place.between(-0.6, 0.6) * place.half
         y = float(np.interp(x, line[:, 0], line[:, 1]))
-        place.add(pier(place, x, y - 0.3 * wide, math.pi / 2, wide * 0.3 + place.between(0.3, 0.7) * place.half, place.between(4, 8)),
-                  place.chance(0.7))  # fmt: skip
+        length = wide * 0.3 + place.between(0.3, 0.7) * place.half
+        place.add(pier(place, x, y - 0.3 * wide, math.pi / 2, length, place.between(4, 8)), place.chance(0.7))
     back = line - [0, wide + 16]
     if place.chance(0.5):
         winding_road(place, back, max(6.0, 2.5 * place.gsd_m))

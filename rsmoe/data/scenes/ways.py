@@ -118,8 +118,10 @@ def pier(place: Place, x: float, y: float, heading: float, length: float, width:
     middle = oriented(((length / 2, 0),), x, y, heading)[0]
     outline = rectangle(*middle, length, width, heading)
     wood = place.pick(("deck", "concrete"))
-    return Thing(noun="pier", shapes=(Shape(outline, wood, None, 1.5),), layer=Layer.HIGH, counted=True, heading=heading,
-                 middle=middle, appear="built", vanish="demolished", kind=5)  # fmt: skip
+    return Thing(
+        noun="pier", shapes=(Shape(outline, wood, None, 1.5),), layer=Layer.HIGH, counted=True, heading=heading,
+        middle=middle, appear="built", vanish="demolished", kind=5,
+    )  # fmt: skip
 
 
 def roundabout(place: Place, x: float, y: float, radius: float, width: float) -> Thing:
