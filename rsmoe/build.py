@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import hydra
 import torch
 from torch import nn
 
-from rsmoe.config import instantiate
+from rsmoe.config import instantiate, locate
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
@@ -22,7 +21,7 @@ def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCo
     The special tokens are those of the experts' heads, [SEG] and [RET] always among them.
     """
     lm, instruction = config["text"]["lm"], config["text"]["instruction"]
-    heads = [getattr(hydra.utils.get_class(e["_target_"]), "token", None) for e in config["expert"].values()]
+    heads = [getattr(locate(e["_target_"]), "token", None) for e in config["expert"].values()]
     special = sorted({"[SEG]", "[RET]", *filter(None, heads)})
     fitted = None if lm and instruction else TextCodec.fit(corpus, special=special)
     codec = TextCodec.from_pretrained(lm, special=special) if lm else fitted

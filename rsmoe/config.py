@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +39,39 @@ def instantiate(node: Any, **kwargs: Any) -> Any:
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     if not isinstance(plain, dict) or "_target_" not in plain:
         raise UserError(f"expected a mapping with _target_, got {plain!r}")
-    own = tuple(f"{name.strip()}." for name in os.environ.get("RSMOE_TRUST", "").split(",") if name.strip())
     for target in _targets(plain):
-        if not target.startswith(TRUSTED + own):
-            raise UserError(
-                f"_target_ {target!r} is not trusted. Allowed: {', '.join(TRUSTED + own)}; "
-                f"to admit your own package: export RSMOE_TRUST={target.split('.')[0]}"
-            )
+        locate(target)
     try:
         return hydra.utils.instantiate(plain, _convert_="all", **kwargs)
     except InstantiationException as error:  # what a constructor says to the user must reach the user
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError) and "argument" in str(error.__cause__):
+            raise UserError(f"{plain['_target_']} does not take these arguments: {error.__cause__}") from error
         raise
+
+
+def locate(target: str) -> Any:
+    """The class or function that a ``_target_`` names.
+
+    Raises:
+        UserError: it is outside of what is trusted, see `instantiate`, or does not exist.
+    """
+    own = tuple(f"{name.strip()}." for name in os.environ.get("RSMOE_TRUST", "").split(",") if name.strip())
+    trusted = TRUSTED + own
+    if not target.startswith(trusted):
+        raise UserError(
+            f"_target_ {target!r} is not trusted. Allowed: {', '.join(trusted)}; "
+            f"to admit your own package: export RSMOE_TRUST={target.split('.')[0]}"
+        )
+    try:
+        found = hydra.utils.get_object(target)
+    except Exception as error:
+        raise UserError(f"_target_ {target!r} cannot be imported: {error.__cause__ or error}") from error
+    home = f"{getattr(found, '__module__', '')}."
+    if not callable(found) or not home.startswith(trusted):  # what a trusted module imports: rsmoe.config.os.system
+        raise UserError(f"_target_ {target!r} is not trusted: it is no class or function of {', '.join(trusted)}")
+    return found
 
 
 def compose(overrides: Sequence[str], *, name: str = "train", extra: str | None = None) -> DictConfig:
@@ -61,7 +82,9 @@ def compose(overrides: Sequence[str], *, name: str = "train", extra: str | None 
         name: primary config.
         extra: another config folder, searched beside ours.
     """
-    search = [f"hydra.searchpath=[file://{extra}]"] if extra else []
+    search = [f"hydra.searchpath=[file://{Path(extra).absolute()}]"] if extra else []
+    groups = _groups(conf_dir(), *([Path(extra)] if extra else []))
+    _check_choices(overrides, groups)  # Hydra passes over an optional group that does not exist
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name=name):
@@ -69,24 +92,33 @@ def compose(overrides: Sequence[str], *, name: str = "train", extra: str | None 
         OmegaConf.resolve(cfg)
         return cfg
     except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(error, overrides, name) from error
+        raise _explain(error, overrides, search, groups, name) from error
 
 
-def main(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Decorator of an entry point: ``hydra.main`` (multirun, launchers), with errors that a user can act on."""
+def main(name: str, *, literal: Sequence[str] = ()) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Decorator of an entry point: ``hydra.main`` (multirun, launchers), with errors that a user can act on.
+
+    Args:
+        name: primary config.
+        literal: keys whose values are taken word for word, with commas and quotes, not as Hydra's grammar.
+    """
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         def guarded(cfg: DictConfig) -> None:
             try:
+                if missing := OmegaConf.missing_keys(cfg):
+                    raise UserError(f"give {', '.join(f'{key}=...' for key in sorted(missing))}")
                 task(cfg)
             except UserError as error:  # out of a loader's worker it comes with that worker's traceback
                 sys.exit(f"error: {str(error).rpartition('UserError: ')[2].strip()}")
 
         def entry() -> None:
-            words = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-")]
-            if not any(a in sys.argv for a in ("-m", "--multirun", "--help", "-h", "--info", "--config-dir")):
+            sys.argv[1:] = [_quoted(word, literal) for word in sys.argv[1:]]
+            options, overrides = _command_line(sys.argv[1:])
+            if not options & {"-m", "--multirun", "--help", "-h", "--hydra-help", "--info", "-i"}:
                 try:
-                    compose([w for w in words if not w.startswith(("hydra.", "hydra/"))], name=name)
+                    own = [w for w in overrides if not w.startswith(("hydra.", "hydra/"))]
+                    compose(own, name=name, extra=_config_folder(sys.argv[1:]))
                 except UserError as error:
                     sys.exit(f"error: {error}")
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(guarded)()
@@ -105,35 +137,72 @@ def _targets(node: Any) -> list[str]:
     return []
 
 
-def _explain(error: Exception, overrides: Sequence[str], name: str) -> UserError:
-    """The first override that is wrong, with the names it could have had."""
-    root = conf_dir()
-    groups = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_dir()}
+def _quoted(word: str, literal: Sequence[str]) -> str:
+    key, equals, value = word.partition("=")
+    if not equals or key not in literal or not value or value[0] in "['\"" or value == "null":
+        return word
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
+    return f"{key}='{escaped}'"
+
+
+def _command_line(words: Sequence[str]) -> tuple[set[str], list[str]]:
+    """Options and overrides."""
+    options = {w.partition("=")[0] for w in words if w.startswith("-")}
+    return options, [w for w in words if "=" in w and not w.startswith(("-", "/", "."))]
+
+
+def _config_folder(words: Sequence[str]) -> str | None:
+    """What follows --config-dir."""
+    for place, word in enumerate(words):
+        option, _, value = word.partition("=")
+        if option in ("--config-dir", "-cd"):
+            return value or next(iter(words[place + 1 :]), None)
+    return None
+
+
+def _groups(*roots: Path) -> dict[str, list[str]]:
+    """Name of each config group -> the names in it, over all folders."""
+    found: dict[str, list[str]] = {}
+    for root in roots:
+        for path in root.rglob("*.yaml"):
+            if path.parent != root:
+                found.setdefault(path.parent.relative_to(root).as_posix(), []).append(path.stem)
+    return found
+
+
+def _check_choices(overrides: Sequence[str], groups: Mapping[str, Sequence[str]]) -> None:
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
+        key, _, value = override.lstrip("+").partition("=")
         group = key.split("@")[0]
         if group in groups:
-            known = sorted(p.stem for p in (root / group).glob("*.yaml"))
-            for choice in value.strip("[]").split(","):
-                if choice and choice not in known:
-                    return unknown_name(group.replace("/", " "), choice, known)
+            for choice in (part.strip() for part in value.strip("[]").split(",")):
+                if choice and choice != "null" and choice not in groups[group]:
+                    raise unknown_name(group.replace("/", " "), choice, groups[group])
+
+
+def _explain(
+    error: Exception, overrides: Sequence[str], search: Sequence[str], groups: Mapping[str, Sequence[str]], name: str
+) -> UserError:
+    """The first key that does not exist, with the names it could have had."""
+    choices = [o for o in overrides if o.lstrip("+").partition("=")[0].split("@")[0] in groups]
     for override in overrides:
-        key = override.lstrip("+~").partition("=")[0].split("@")[0]
-        if key in groups or override.startswith("+"):
+        if override in choices or override.startswith("+"):
             continue
-        fitting = [o for o in overrides if o != override and o.partition("=")[0] in groups]
-        with hydra.initialize_config_dir(config_dir=str(root), version_base="1.3"):
+        with hydra.initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             try:
-                node: Any = hydra.compose(config_name=name, overrides=fitting)
+                node: Any = hydra.compose(config_name=name, overrides=[*choices, *search])
             except (HydraException, OmegaConfBaseException):
                 continue
-        path = key.split(".")
+        path = override.lstrip("~").partition("=")[0].split(".")
         for depth, part in enumerate(path):
-            names = [str(k) for k in node] if isinstance(node, DictConfig) else []
-            if isinstance(node, DictConfig) and part not in node:
-                known = names + (sorted(groups) if depth == 0 else [])
+            if OmegaConf.is_list(node):
+                known = [str(i) for i in range(len(node))]
+            else:
+                known = [str(k) for k in node] if isinstance(node, DictConfig) else []
+            if part not in known:
                 kind = f"key under {'.'.join(path[:depth])!r}" if depth else "key"
-                return unknown_name(kind, part, known)
-            node = node[int(part)] if part.isdigit() and not isinstance(node, DictConfig) else node[part]
-
+                hint = f" To add one that is not listed: +{override}" if depth and isinstance(node, DictConfig) else ""
+                return UserError(f"{unknown_name(kind, part, [*known, *([] if depth else groups)])}{hint}")
+            if depth < len(path) - 1:
+                node = node[int(part)] if OmegaConf.is_list(node) else node[part]
     return UserError(f"the configuration does not compose: {str(error).splitlines()[0]}")

@@ -7,10 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rsmoe.config import main
-from rsmoe.errors import UserError
 
 
 def predict(
@@ -52,7 +52,7 @@ def predict(
     }
 
 
-@main("predict")
+@main("predict", literal=("checkpoint", "image", "instruction", "out"))
 def cli(cfg: DictConfig) -> None:
     """Prints the answer and the router's table; writes the mask where ``out`` says."""
     given = OmegaConf.to_container(cfg.image) if OmegaConf.is_list(cfg.image) else [cfg.image]
@@ -67,15 +67,16 @@ def cli(cfg: DictConfig) -> None:
     console.print(out["text"], style="bold", markup=False, highlight=False, soft_wrap=True)
     table = Table("expert", "weight", "prompt")
     for name, weight in sorted(out["weights"].items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{weight:.3f}", out["prompts"].get(name, ""))
+        table.add_row(name, f"{weight:.3f}", escape(out["prompts"].get(name, "")))
     console.print(table)
     if out["mask"] is not None:
         from PIL import Image
 
         if cfg.out is None:
-            raise UserError("the answer holds a mask: add out=mask.png to write it")
-        Image.fromarray(out["mask"].astype("uint8") * 255).save(cfg.out)
-        console.print(f"mask written to {cfg.out}", markup=False)
+            console.print("the answer holds a mask: add out=mask.png to write it", markup=False)
+        else:
+            Image.fromarray(out["mask"].astype("uint8") * 255).save(cfg.out)
+            console.print(f"mask written to {cfg.out}", markup=False)
 
 
 if __name__ == "__main__":

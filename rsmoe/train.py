@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 import time
 import warnings
@@ -66,6 +67,8 @@ def train(config: dict[str, Any], folder: Path) -> None:
         resume=resume,
     )
     minutes = (time.monotonic() - started) / 60
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu_minutes = sum(s.ru_utime + s.ru_stime for s in spent) / 60
     outcomes = evaluate(model=model, codec=codec, data=data, **config["evaluation"])
     write_report(
         folder,
@@ -75,12 +78,13 @@ def train(config: dict[str, Any], folder: Path) -> None:
         trace=trace,
         stages=stages,
         minutes=minutes,
+        cpu_minutes=cpu_minutes,
         config=config,
         console=console,
     )
 
 
-@main("train")
+@main("train", literal=("data.root", "resume"))
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
@@ -89,6 +93,8 @@ def cli(cfg: DictConfig) -> None:
     try:
         train(config, folder)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
+        if not any((folder / "checkpoints").glob("*.ckpt")):
+            raise UserError("interrupted before the first checkpoint") from None
         raise UserError(f"interrupted; the last checkpoint is kept. Continue with: resume={folder}") from None
 
 

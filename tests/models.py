@@ -54,7 +54,9 @@ def _composed(overrides: tuple[str, ...], experts: str) -> dict[str, Any]:
     whole = [t for t in TINY if not t.startswith("vision=")]
     config: dict[str, Any] = OmegaConf.to_container(compose([experts, *groups, *whole, *heads, *keys]), resolve=True)  # type: ignore[assignment]
     if not any(o.startswith("vision=") for o in overrides):
-        config["vision"] = OmegaConf.to_container(OmegaConf.create(next(t for t in TINY if t.startswith("vision="))[7:]))
+        config["vision"] = OmegaConf.to_container(
+            OmegaConf.create(next(t for t in TINY if t.startswith("vision="))[7:])
+        )
     return config
 
 
@@ -90,7 +92,7 @@ def requests() -> list[Sample]:
                 instruction=instruction,
                 responses=responses,
                 task=task,
-                kind="count" if task == "vqa" else "",
+                kind={"vqa": "count", "change_caption": "unchanged" if place > 4 else "changed"}.get(task, ""),
                 mask=square if task == "mask" else None,
                 **plain,
             )
@@ -103,7 +105,9 @@ def codecs(experts: str = FIVE_KINDS) -> tuple[TextCodec, TextCodec]:
     """Of the words of `requests`."""
     config = tiny_config(experts=experts)
     texts = [t for s in requests() for t in (s.instruction, *s.responses)]
-    return fit_codecs(config, [*texts, "name the objects how many there are and where", "state theme answer in few words"])
+    return fit_codecs(
+        config, [*texts, "name the objects how many there are and where", "state theme answer in few words"]
+    )
 
 
 def tiny_model(*overrides: str, experts: str = FIVE_KINDS, seed: int = 0, scrambled: bool = True) -> RSMoE:

@@ -107,7 +107,9 @@ def exhaustive(bank: Chain, rows: Rows, sample: int, *, end: int, most: int, pen
     found = []
     for length in range(most):
         for text in itertools.product(words, repeat=length):
-            out = bank(start_of(sample, len(own.expert)), torch.ones(len(own.expert), 1, dtype=torch.bool), own.expert, "new")
+            out = bank(
+                start_of(sample, len(own.expert)), torch.ones(len(own.expert), 1, dtype=torch.bool), own.expert, "new"
+            )
             total = 0.0
             for word in (*text, end):
                 p = mixed_log_probability(bank.logits(out.hidden[:, -1], own.expert), own, 1, 1)[0, 0]
@@ -196,7 +198,9 @@ def test_beams_share_no_cache_by_accident(model: RSMoE) -> None:
 
 def test_separate_language_models_decode_as_the_shared_one() -> None:
     experts = "expert=[theme,object,vqa,change]"
-    shared, separate = (tiny_model(f"bank={b}", "router.select=threshold", experts=experts) for b in ("shared", "separate"))
+    shared, separate = (
+        tiny_model(f"bank={b}", "router.select=threshold", experts=experts) for b in ("shared", "separate")
+    )
     state = shared.state_dict()
     own = separate.state_dict()
     for name in own:

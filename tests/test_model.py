@@ -148,7 +148,9 @@ def test_experts_are_a_set(model: RSMoE) -> None:
         if "lora_" in name or name == "prompts.base" or name.startswith("router.gate"):
             state[name] = value[order]
     heads = {f"experts.{old}.": f"experts.{new}." for new, old in enumerate(order)}
-    state = {next((new + k[len(old) :] for old, new in heads.items() if k.startswith(old)), k): v for k, v in state.items()}
+    state = {
+        next((new + k[len(old) :] for old, new in heads.items() if k.startswith(old)), k): v for k, v in state.items()
+    }
     load_weights(moved, state)
     assert moved.names == tuple(names)
     batch = batch_of()
@@ -169,8 +171,12 @@ def test_the_router_never_sees_the_label(model: RSMoE) -> None:
     written, perception = model.generate(batch, end_id=END, beams=2, max_new=6)
     blind = {"has_mask": torch.zeros_like(batch.has_mask), "masks": torch.rand_like(batch.masks)}
     for task in (batch.task.flip(0), torch.zeros_like(batch.task)):
-        renamed = tuple(replace(s, task=TASKS[t], id="x", kind="") for s, t in zip(batch.samples, task.tolist(), strict=True))
-        again, other = model.generate(replace(batch, task=task, samples=renamed, **blind), end_id=END, beams=2, max_new=6)
+        renamed = tuple(
+            replace(s, task=TASKS[t], id="x", kind="") for s, t in zip(batch.samples, task.tolist(), strict=True)
+        )
+        again, other = model.generate(
+            replace(batch, task=task, samples=renamed, **blind), end_id=END, beams=2, max_new=6
+        )
         assert again == written
         assert torch.equal(other.routing.weights, perception.routing.weights)
 
@@ -194,9 +200,7 @@ def test_mixed_probabilities_sum_to_one() -> None:
 
 def test_mix_equals_the_log_of_the_sum_and_stays_finite() -> None:
     generator = torch.Generator().manual_seed(0)
-    rows = Rows(
-        sample=torch.tensor([0, 1, 0]), expert=torch.tensor([0, 0, 1]), weight=torch.tensor([0.25, 1.0, 0.75])
-    )
+    rows = Rows(sample=torch.tensor([0, 1, 0]), expert=torch.tensor([0, 0, 1]), weight=torch.tensor([0.25, 1.0, 0.75]))
     given = (-10 * torch.rand(3, 5, generator=generator)).requires_grad_()
     mixed = mix(given, rows, 2)
     torch.testing.assert_close(mixed[0], (0.25 * given[0].exp() + 0.75 * given[2].exp()).log())

@@ -255,7 +255,9 @@ def test_words_without_a_head_for_them(tmp_path: Path) -> None:
 
 def test_a_stage_of_perception_alone_runs_no_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RSMoE, "read", lambda *args, **kwargs: kill())
-    seen = Stage(name="see", steps=12, train=["vision.*", "words.*"], losses={"words": 1.0}, batch_size=6, lr=1e-2, warmup=1)
+    seen = Stage(
+        name="see", steps=12, train=["vision.*", "words.*"], losses={"words": 1.0}, batch_size=6, lr=1e-2, warmup=1
+    )
     run(tmp_path, seen)
     (curves,) = tmp_path.rglob("metrics.csv")
     head, *rows = curves.read_text().splitlines()
@@ -298,9 +300,7 @@ def test_the_text_loss_falls(tmp_path: Path) -> None:
     fresh = tiny_model(scrambled=False)
     fresh.dense = True
     with torch.no_grad():
-        before, after = (
-            float(m.fusion.losses(m, batch, m.eval().read(batch))["text"]) for m in (fresh, model)
-        )
+        before, after = (float(m.fusion.losses(m, batch, m.eval().read(batch))["text"]) for m in (fresh, model))
     assert after < 0.5 * before
 
 

@@ -39,6 +39,8 @@ class Expert(nn.Module):
 
     token: str | None = None
     """Special token whose hidden state the head reads."""
+    terms: tuple[str, ...] = ()
+    """Names of the losses of a head of your own: a stage may weigh them, also in batches without its token."""
 
     def __init__(
         self,

@@ -5,6 +5,8 @@ queries), ``vocab_size`` and ``experts`` (the number E):
 
 - ``forward(queries: (B, M, D), instruction_ids: (B, L), instruction_mask: (B, L)) -> Routing``.
   It never sees the task label; the gate runs in fp32.
+- ``choose(logits: (B, E), *, also: (B, E) bool | None = None) -> Routing``: its selection alone, for logits in which
+  experts without a task are ruled out, and with experts ``also`` added while training teaches routes.
 
 A **prompt writer** is an ``nn.Module`` in one file with one yaml in ``conf/prompts/``:
 

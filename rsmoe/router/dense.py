@@ -22,7 +22,12 @@ class DenseRouter(nn.Module):
 
     def forward(self, queries: Tensor, instruction_ids: Tensor, instruction_mask: Tensor) -> Routing:
         """(B, M, D) -> `Routing` with all weight on expert 0."""
-        logits = queries.new_zeros(len(queries), self.experts, dtype=torch.float32)
+        return self.choose(queries.new_zeros(len(queries), self.experts, dtype=torch.float32))
+
+    def choose(self, logits: Tensor, *, also: Tensor | None = None) -> Routing:
+        """Expert 0, whatever the (B, E) logits; ``also`` (B, E) bool adds experts, with equal weights."""
         chosen = torch.zeros_like(logits, dtype=torch.bool)
         chosen[:, 0] = True
-        return Routing(logits=logits, weights=chosen.float(), chosen=chosen)
+        if also is not None:
+            chosen = chosen | also
+        return Routing(logits=logits, weights=chosen / chosen.sum(-1, keepdim=True), chosen=chosen)

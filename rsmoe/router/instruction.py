@@ -65,9 +65,9 @@ class InstructionRouter(nn.Module):
         """`Routing` of given (B, E) logits; ``also`` (B, E) bool adds experts to the choice (warm-up of training)."""
         probability = logits.softmax(-1)
         top = probability.topk(self.k, dim=-1)
-        keep = torch.ones_like(top.values, dtype=torch.bool)
+        keep = top.values > 0  # an expert that is ruled out takes no row
         if self.select == "threshold":
-            keep[:, 1:] = top.values[:, 1:] >= self.threshold
+            keep[:, 1:] &= top.values[:, 1:] >= self.threshold
         chosen = torch.zeros_like(probability, dtype=torch.bool).scatter(1, top.indices, keep)
         if also is not None:
             chosen = chosen | also

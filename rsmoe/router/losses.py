@@ -11,11 +11,14 @@ from rsmoe.router.routing import Routing
 def label_loss(routing: Routing, right: Tensor) -> Tensor:
     """Cross-entropy against the experts that serve the task: -log of their summed probability, mean over samples.
 
+    A sample whose task no expert serves has no right answer and is left out; 0 where that is so for all.
+
     Args:
         right: (B, E) bool, the experts that are a right answer for each sample.
     """
-    log_probability = routing.logits.log_softmax(-1).masked_fill(~right, float("-inf"))
-    return -torch.logsumexp(log_probability, dim=-1).mean()
+    served = right.any(-1)
+    log_probability = routing.logits[served].log_softmax(-1).masked_fill(~right[served], float("-inf"))
+    return -torch.logsumexp(log_probability, dim=-1).sum() / served.sum().clamp_min(1)
 
 
 def balance_loss(routing: Routing) -> Tensor:

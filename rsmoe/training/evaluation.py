@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.progress import track
 from torch.utils.data import Dataset
 
+from rsmoe.config import instantiate
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.data.text import TextCodec
@@ -38,6 +40,7 @@ def evaluate(
     beams: int,
     max_new: int,
     limit: int | None = None,
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Outcome]:
     """Runs the model over every data set of the splits.
 
@@ -45,13 +48,14 @@ def evaluate(
         splits: "val", "test".
         beams, max_new: of decoding.
         limit: first n samples of each data set; None for all.
+        metrics: name -> config of a metric of your own, see `rsmoe.metrics`.
 
     Returns:
         one `Outcome` per data set and split; the split in its results is the name that the release gives it.
     """
     model.eval()
     outcomes = []
-    tasks: dict[str, Sequence[str]] = {"dense": TASKS} if model.bank.size == 1 else {e.name: e.tasks for e in model.experts}
+    tasks: dict[str, Sequence[str]] = {e.name: e.tasks for e in model.experts} | {"dense": TASKS}
     for split in splits:
         for name, dataset in data.datasets[split].items():
             predictions: list[Prediction] = []
@@ -68,8 +72,30 @@ def evaluate(
                 split=_split(dataset, split),
                 expert_tasks=tasks,
             )
+            for key, node in (metrics or {}).items():
+                results += _own(key, node, samples, predictions, _protocol(dataset), _split(dataset, split))
             outcomes.append(Outcome(data=name, split=split, samples=samples, predictions=predictions, results=results))
     return outcomes
+
+
+def _own(
+    name: str,
+    node: Mapping[str, Any],
+    samples: Sequence[Sample],
+    predictions: Sequence[Prediction],
+    prefix: str,
+    split: str,
+) -> list[Result]:
+    """Results of a metric that came by config; none where no sample is of its tasks."""
+    metric = instantiate(node)
+    pairs = [(p, s) for p, s in zip(predictions, samples, strict=True) if s.task in metric.tasks]
+    if not pairs:
+        return []
+    metric.update(*(list(side) for side in zip(*pairs, strict=True)))
+    return [
+        Result(metric=f"{name}/{key}", value=float(v), protocol=prefix + metric.protocol, split=split, n=len(pairs))
+        for key, v in metric.compute().items()
+    ]
 
 
 def _protocol(dataset: Dataset[Sample]) -> str:

@@ -50,9 +50,10 @@ class StageModule(pl.LightningModule):
         """Weighted sum of the stage's losses; logs each of them and the router's state."""
         step = self.trainer.global_step
         terms = self._seen(batch) if set(self.stage.losses) == {"words"} else self._read(batch, step)
+        known = {*terms, *self.optional, *(term for e in self.model.experts for term in e.terms)}
         for name in self.stage.losses:
-            if name not in terms and name not in self.optional:
-                raise unknown_name("loss", name, [*terms, *self.optional])
+            if name not in known:
+                raise unknown_name("loss", name, known)
         total: Tensor = torch.zeros((), device=batch.pixels.device)
         for name, value in terms.items():
             over = step >= self.stage.losses_until.get(name, self.stage.steps + 1)
