@@ -97,6 +97,7 @@ def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec
     hparams = checkpoint["hyper_parameters"]
     config = hparams["config"]
     # the weights are in the checkpoint: nothing is fetched again
+    config["lm"] |= {"pretrained": None} if config["lm"].get("config") else {}
     config["vision"] |= {k: None for k in ("pretrained",) if k in config["vision"]}
     config["qformer"] |= {k: None for k in ("bert", "instructblip") if k in config["qformer"]}
     model = build_model(config, codec, instruction_codec)

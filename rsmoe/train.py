@@ -21,6 +21,8 @@ from rsmoe.errors import UserError
 
 def train(config: dict[str, Any], folder: Path) -> None:
     """Trains and evaluates one resolved config; everything it writes is under ``folder``."""
+    from lightning.pytorch.utilities import rank_zero_only
+
     from rsmoe.analysis.report import write_report
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.data.datamodule import RSDataModule
@@ -69,6 +71,9 @@ def train(config: dict[str, Any], folder: Path) -> None:
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu_minutes = sum(s.ru_utime + s.ru_stime for s in spent) / 60
+    # one rank evaluates and writes; the numbers do not depend on how many trained
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        return
     outcomes = evaluate(model=model, codec=codec, data=data, **config["evaluation"])
     write_report(
         folder,

@@ -130,7 +130,7 @@ def scramble(model: RSMoE, seed: int = 0) -> None:
             if part in name:
                 p.copy_(std * torch.randn(p.shape, generator=generator))
         if name.startswith(("to_lm", "skip")) and p.ndim > 1:
-            p.mul_(3.0)
+            p.mul_(10.0)
 
 
 def collate(**options: Any) -> Collate:

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,19 +156,28 @@ def test_a_killed_run_continues_bit_for_bit(
     assert trace == whole[1]
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Puts the handlers back: after a Ctrl-C Lightning leaves SIGINT ignored."""
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for s, handler in handlers.items():
+        signal.signal(s, handler)
+
+
+def send(number: signal.Signals) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_step_and_keeps_a_checkpoint(
     number: signal.Signals, whole: tuple[RSMoE, list[dict[str, Any]], Path], tmp_path: Path,
     at_step: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    at_step(1, 2, lambda: os.kill(os.getpid(), number))
-    try:
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(tmp_path / "stopped", DENSE, EXPERTS, every=100)
-    finally:
-        for s, handler in handlers.items():  # Lightning leaves SIGINT ignored
-            signal.signal(s, handler)
+    at_step(1, 2, send(number))
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(tmp_path / "stopped", DENSE, EXPERTS, every=100)
     monkeypatch.undo()
     kept = load_checkpoint(tmp_path / "stopped")
     assert (kept["hyper_parameters"]["stage"], kept["global_step"]) == (1, 3)
@@ -186,20 +195,21 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         listener._ask(signal.SIGINT, None)
 
 
-@pytest.mark.parametrize("step", [3, 5])
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize(("step", "end"), [(3, kill), (5, kill), (2, send(signal.SIGINT))])
 def test_the_moving_average_continues_bit_for_bit(
-    step: int, tmp_path: Path, at_step: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    step: int, end: Callable[[], None], tmp_path: Path, at_step: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = replace(DENSE, steps=6, ema=0.5)
     expected, _ = run(tmp_path / "whole", stage)
-    plain, _ = run(tmp_path / "plain", replace(stage, ema=0.0))
-    assert not equal(expected, plain)
-    at_step(0, step, kill)
-    with pytest.raises(Killed):
+    at_step(0, step, end)
+    with pytest.raises((Killed, SystemExit)):
         run(tmp_path / "killed", stage)
     monkeypatch.undo()
     model, _ = run(tmp_path / "resumed", stage, resume=tmp_path / "killed")
     assert equal(model, expected)
+    plain, _ = run(tmp_path / "plain", replace(stage, ema=0.0))
+    assert not equal(expected, plain)
     # the stage's own checkpoint holds the average, too
     assert equal(load_run(load_checkpoint(tmp_path / "whole" / "checkpoints" / "1-dense.ckpt"))[0], expected)
 

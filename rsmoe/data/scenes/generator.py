@@ -114,7 +114,7 @@ class SceneGenerator:
         """
         number = self._turn(index, 2 * len(SCENE_CLASSES), kind=1)
         name, changed = SCENE_CLASSES[number // 2], number % 2 == 1
-        for attempt in range(8):
+        for attempt in range(200):  # small pictures often miss the change that was drawn
             streams = self._streams(index, kind=1 + attempt)
             place = self._place(name, streams[0])
             states = draw_changes(place, streams[5]) if changed else (list(place.standing), list(place.standing))
