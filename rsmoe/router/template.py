@@ -26,7 +26,7 @@ class TemplatePrompts(nn.Module):
 
     def __init__(self, *, width: int, templates: Sequence[Sequence[int]], vocab_size: int) -> None:
         super().__init__()
-        longest = max(1, *(len(t) for t in templates)) if len(templates) > 1 else max(1, len(templates[0]))
+        longest = max(1, *map(len, templates))
         ids = torch.zeros(len(templates), longest, dtype=torch.long)
         mask = torch.zeros(len(templates), longest, dtype=torch.bool)
         for row, template in enumerate(templates):

@@ -64,17 +64,16 @@ def run_stages(
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message)
     checkpoints = folder / "checkpoints"
-    start, done, trace = 0, 0, []
+    start, trace = 0, []
     if resume is not None:
         resume = find_checkpoint(resume)
         saved = load_checkpoint(resume)
         start = int(saved["hyper_parameters"]["stage"])
         load_weights(model, {k.removeprefix("model."): v for k, v in saved["state_dict"].items()})
         trace = list(saved["hyper_parameters"].get("trace", []))
-        done = int(saved["global_step"])
-        if done >= stages[start].steps:  # the checkpoint of a stage that is complete
+        if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete
             trace += saved["router_trace"]
-            start, done, resume = start + 1, 0, None
+            start, resume = start + 1, None
     for index, stage in enumerate(stages):
         if index < start:
             continue
@@ -109,17 +108,9 @@ def run_stages(
             use_distributed_sampler=False,
             log_every_n_steps=10,
         )
-        loader = data.train_loader(
-            steps=stage.steps,
-            start_step=done,
-            weights=stage.mix or None,
-            stage=index,
-            batch_size=stage.batch_size,
-            rank=fit.global_rank,
-            world=fit.world_size,
-        )
-        fit.fit(module, train_dataloaders=loader, ckpt_path=resume, weights_only=True)
-        resume, done = None, 0
+        data.stage(stage, index)
+        fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        resume = None
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     return trace
