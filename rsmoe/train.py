@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +31,6 @@ def train(config: dict[str, Any], folder: Path) -> None:
 
     started = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 120)
-    # Lightning advises on loader workers and stateful loaders; ours are stateless by design (see rsmoe.training)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
     resume = Path(config["resume"]) if config["resume"] else None

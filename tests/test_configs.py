@@ -230,7 +230,8 @@ def test_every_ablation_runs(ablation: list[str], tmp_path: Path, monkeypatch: p
     small = [t for t in TINY if not t.startswith(("vision", "image_size"))] + ["image_size=64"]
     config = plain(compose(["experiment=rsicap_moe", *ablation, *small]))
     config["vision"] = tiny_config()["vision"]
-    run(short(config, scenes=3), tmp_path, monkeypatch)
+    results = run(short(config, scenes=3), tmp_path, monkeypatch)
+    assert all(row["protocol"].startswith("generated/") for row in results)
 
 
 class Words:
