@@ -17,12 +17,12 @@ import torch
 from rsmoe.data.aspects import split_aspects
 from rsmoe.data.rsicap import RSICap
 from rsmoe.data.rsieval import RSIEval
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
 from rsmoe.data.scenes import LAND_COVER, Change, Scene, SceneObject, ScenePair
 from rsmoe.data.scenes.answers import ANSWERS
 from rsmoe.data.scenes.captions import short_captions
 from rsmoe.data.scenes.change_language import NO_CHANGE, change_captions, change_cells, change_counts, change_questions
-from rsmoe.data.scenes.dataset import SceneDataset
+from rsmoe.data.scenes.dataset import SCENE_TASKS, SceneDataset
 from rsmoe.data.scenes.description import describe
 from rsmoe.data.scenes.facts import SceneFacts, direction
 from rsmoe.data.scenes.generator import OBJECT_CLASSES, SCENE_CLASSES, SceneGenerator
@@ -313,7 +313,7 @@ def test_dataset_rows() -> None:
     data = SceneDataset(split="val", size=60, size_px=SIZE)
     assert len(data) == 60 and data.protocol == "generated/"
     rows = [data[i] for i in range(60)]
-    assert [row.task for row in rows[:5]] == list(TASKS) and len({row.id for row in rows}) == 60
+    assert [row.task for row in rows[:5]] == list(SCENE_TASKS) and len({row.id for row in rows}) == 60
     for row in rows:
         assert len(row.images) == (2 if row.task == "change_caption" else 1)
         assert all(pixels(row, t).shape == (SIZE, SIZE, 3) for t in range(len(row.images)))

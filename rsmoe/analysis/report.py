@@ -19,7 +19,7 @@ from rsmoe.analysis.router_plot import plot_router
 from rsmoe.analysis.sample_card import SampleCard
 from rsmoe.analysis.samples_plot import plot_samples
 from rsmoe.data.datamodule import RSDataModule
-from rsmoe.data.images import load_image
+from rsmoe.data.images import load_image, read_array
 from rsmoe.data.sample import Sample
 from rsmoe.metrics.answers import exact
 from rsmoe.metrics.baselines import Baselines
@@ -164,7 +164,7 @@ def card(sample: Sample, prediction: Prediction) -> SampleCard:
         prediction=prediction.text,
         correct=any(exact(prediction.text, r, sample.kind) for r in sample.responses) if sample.task == "vqa" else None,
         mask=None if prediction.mask is None else resize_mask(prediction.mask, shape),
-        reference_mask=None if sample.mask is None else resize_mask(sample.mask, shape),
+        reference_mask=None if sample.mask is None else resize_mask(read_array(sample.mask), shape),
         router=dict(zip(prediction.experts, prediction.weights, strict=True)),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from rsmoe.data.images import load_image
+from rsmoe.data.sample import Lazy
 from rsmoe.data.transforms import resize
 
 
@@ -25,10 +26,10 @@ class ImageCache:
 
     def __init__(self, *, size: int, max_bytes: int) -> None:
         self.size, self.max_bytes = size, max_bytes
-        self._kept: dict[Path, Tensor] = {}
+        self._kept: dict[Path | str, Tensor] = {}
         self._bytes = 0
 
-    def __call__(self, source: Path | np.ndarray) -> Tensor:
+    def __call__(self, source: Path | np.ndarray | Lazy) -> Tensor:
         """(C, size, size) uint8 of a file, or of an array, which is never kept; not to be changed in place.
 
         Raises:
@@ -36,11 +37,12 @@ class ImageCache:
         """
         if isinstance(source, np.ndarray):
             return resize(load_image(source), self.size)
-        kept = self._kept.get(source)
+        key = source if isinstance(source, Path) else source.key
+        kept = self._kept.get(key)
         if kept is None:
             kept = resize(load_image(source), self.size)
             if self._bytes + kept.nbytes <= self.max_bytes:
-                self._kept[source] = kept
+                self._kept[key] = kept
                 self._bytes += kept.nbytes
         return kept
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from rsmoe.data.sample import Lazy
 from rsmoe.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -20,21 +21,27 @@ MAX_PIXELS = 100_000_000
 _EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
-def load_image(source: Path | np.ndarray) -> np.ndarray:
+def read_array(source: np.ndarray | Lazy) -> np.ndarray:
+    """A mask or class map of a `Sample`, read now."""
+    return source if isinstance(source, np.ndarray) else source.read()
+
+
+def load_image(source: Path | np.ndarray | Lazy) -> np.ndarray:
     """Decodes one picture to (H, W, C) uint8.
 
     A file becomes RGB: upright by its EXIF orientation, one grey band repeated three times, palettes and CMYK
-    converted, alpha dropped. An array passes as it is, with any number of bands.
+    converted, alpha dropped. An array passes as it is, with any number of bands, and so does what a `Lazy` one reads.
 
     Raises:
         UserError: for a file that is missing, empty, truncated, not an image, of more than 8 bits a band or larger
             than `MAX_PIXELS`; for an array that is not (H, W, C) uint8.
     """
-    if isinstance(source, np.ndarray):
+    if not isinstance(source, Path):
+        source = read_array(source)
         if source.ndim != 3 or source.dtype != np.uint8 or 0 in source.shape:
             raise UserError(f"expected a picture as (H, W, C) uint8, got an array {source.shape} {source.dtype}")
         return source
-    path = Path(source)
+    path = source
     if not path.is_file():
         raise UserError(f"no image file {path}")
     if path.stat().st_size == 0:

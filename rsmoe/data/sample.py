@@ -4,25 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval")
-"""Every task that has an expert. The position of a name is the task index in `Batch.task`."""
+if TYPE_CHECKING:
+    from rsmoe.geo.georeference import Georeference
+
+TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval", "change_vqa", "ground")
+"""Every task that has an expert. The position of a name is the task index in `Batch.task`.
+
+"mask" is any request whose answer holds [SEG], of one date or of two (what changed); "change_vqa" any question on two
+or more dates, a dialogue too; "ground" asks for boxes, which are answered in words.
+"""
+
+
+class Lazy(Protocol):
+    """An array that is read when it is needed: a window of a raster, a run-length or colour-coded mask."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same content, within a process and over processes."""
+
+    def read(self) -> np.ndarray:
+        """The array; raises `rsmoe.errors.UserError` when it cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One row of any dataset.
 
-    Images are T paths, or arrays (H, W, C) uint8. Masks are (H, W) bool of the first image's size. Boxes are float
-    pixels ``x1 y1 x2 y2`` of the original image.
+    Images are T paths, arrays (H, W, C) uint8, or `Lazy` ones. Masks and class maps are (H, W) of the first image's
+    size, arrays or `Lazy`. Boxes are float pixels of the original image, whatever the release writes.
     """
 
     id: str
     """Unique within its dataset and split, stable over runs; the key of predictions."""
-    images: tuple[Path | np.ndarray, ...]
+    images: tuple[Path | np.ndarray | Lazy, ...]
     """T images, in temporal order."""
     instruction: str
     responses: tuple[str, ...]
@@ -35,10 +53,21 @@ class Sample:
     """Finer type within the task: question type ("presence", "count" ...), "changed" / "unchanged", object class."""
     history: tuple[tuple[str, str], ...] = ()
     """Earlier (question, answer) turns."""
-    mask: np.ndarray | None = None
+    mask: np.ndarray | Lazy | None = None
     """(H, W) bool target of a "mask" task."""
+    class_map: np.ndarray | Lazy | None = None
+    """(H, W) uint8 index into ``classes``, 255 where nothing is known and nothing is scored."""
+    classes: tuple[str, ...] = ()
+    """Names of the values of ``class_map``."""
     boxes_px: np.ndarray | None = None
-    """(n, 4) float32."""
+    """(n, 4) float32 ``x1 y1 x2 y2``, horizontal boxes."""
+    obb_px: np.ndarray | None = None
+    """(n, 5) float32 ``cx cy w h angle_deg``, oriented boxes; the angle turns the x axis towards the y axis, which is
+    clockwise to the eye, for y points down."""
+    labels: tuple[str, ...] = ()
+    """Class names of the n boxes, where they are known."""
+    georeference: Georeference | None = None
+    """Where the first image lies on the earth."""
     directional: bool = False
     """True when instruction or responses hold direction words (left, north ...): then the image is never mirrored."""
     meta: dict[str, Any] = field(default_factory=dict)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rsmoe.data.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
@@ -95,7 +96,7 @@ class Transform:
                     f"Set bands={image.shape[0]} and one mean and std per band, or choose data with {self.bands} bands"
                 )
         pixels = torch.stack(list(images)).float() / 255  # (T, C, S, S)
-        mask = None if sample.mask is None else _resize_mask(sample.mask, self.size)
+        mask = None if sample.mask is None else _resize_mask(read_array(sample.mask), self.size)
         if self.augment:
             if self.crop_area < 1 and sample.task in _CROP_TASKS and not sample.directional and mask is None:
                 pixels = self._crop(pixels, generator)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rsmoe.data.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.metrics.cider import CiderD
 from rsmoe.metrics.mask_baselines import best_constant_mask, resize_mask
@@ -126,13 +127,15 @@ class Baselines:
         if key is None or sample.mask is None:
             return None
         if key not in self._masks:
-            known = [m for i in self._groups[key] if (m := self._train[i].mask) is not None]
+            known = [read_array(m) for i in self._groups[key] if (m := self._train[i].mask) is not None]
             self._masks[key] = best_constant_mask(known)
-        return resize_mask(self._masks[key], sample.mask.shape)
+        return resize_mask(self._masks[key], read_array(sample.mask).shape)
 
     def _neighbour_mask(self, index: int | None, sample: Sample) -> np.ndarray | None:
         mask = None if index is None else self._train[index].mask
-        return None if mask is None or sample.mask is None else resize_mask(mask, sample.mask.shape)
+        if mask is None or sample.mask is None:
+            return None
+        return resize_mask(read_array(mask), read_array(sample.mask).shape)
 
     def _neighbours(self, test: Sequence[Sample], train: Tensor, features: Tensor) -> list[int | None]:
         if len(train) != len(self._train) or len(features) != len(test):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
+from rsmoe.data.images import read_array
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.metrics.answers import exact, rsvqa
@@ -153,7 +154,7 @@ def _mask(pairs: Pairs) -> dict[str, float]:
     for sample, _ in pairs:
         if sample.mask is None:
             raise ValueError(f"sample {sample.id!r} is of task 'mask' and has no mask")
-        targets.append(sample.mask)
+        targets.append(read_array(sample.mask))
     metric = MaskIoU(sync_on_compute=False)
     metric.update([p.mask for _, p in pairs], targets)
     return metric.compute()

@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import is_directional
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.captions import short_captions
 from rsmoe.data.scenes.change_language import change_captions, change_questions
 from rsmoe.data.scenes.description import describe
@@ -46,6 +46,10 @@ _SEGMENTED = ("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0}
 _RETRIEVE = ("Embed this image for retrieval.", "Represent this image to search for its caption.")
 
 
+SCENE_TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval")
+"""Tasks that the generated world can set."""
+
+
 class SceneDataset(Dataset[Sample]):
     """Generated scenes as a dataset: rows take turns over ``tasks``.
 
@@ -61,7 +65,7 @@ class SceneDataset(Dataset[Sample]):
         seed: of the generator and of every choice of words.
         size_px: side of the images.
         bands: 3, or 4 with near infrared.
-        tasks: any of `TASKS`.
+        tasks: any of `SCENE_TASKS`.
         name: short name.
         caption_style: one of `CAPTION_STYLES`.
         ask_changes: whether half of the "change_caption" rows ask whether, how many or where instead.
@@ -81,7 +85,7 @@ class SceneDataset(Dataset[Sample]):
         seed: int = 0,
         size_px: int = 64,
         bands: int = 3,
-        tasks: Sequence[str] = TASKS,
+        tasks: Sequence[str] = SCENE_TASKS,
         name: str = "scenes",
         caption_style: str = "short",
         ask_changes: bool = False,
@@ -89,12 +93,12 @@ class SceneDataset(Dataset[Sample]):
         if root is not None:
             raise UserError(f"generated scenes are read from no folder: leave data.root out (it is {root!r}).")
         if not tasks:
-            raise UserError(f"tasks is empty: name at least one of {', '.join(TASKS)}.")
+            raise UserError(f"tasks is empty: name at least one of {', '.join(SCENE_TASKS)}.")
         if len(set(tasks)) < len(tasks):
             raise UserError(f"name each task once, not {', '.join(tasks)}.")
         for task in tasks:
-            if task not in TASKS:
-                raise unknown_name("task", task, TASKS)
+            if task not in SCENE_TASKS:
+                raise unknown_name("task", task, SCENE_TASKS)
         if caption_style not in CAPTION_STYLES:
             raise unknown_name("caption style", caption_style, CAPTION_STYLES)
         self.name, self.split = name, split
