@@ -79,6 +79,9 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         fusion=_fusion(config["fusion"], codec, [e.name for e in experts]),
         experts=experts,
         skip=config["skip"],
+        change=instantiate(config["change"], pyramid_widths=vision.pyramid_widths, width=vision.width)
+        if (config.get("change") or {}).get("_target_")
+        else None,
         words=WordHead(width=vision.width, codec=codec) if config["words"] else None,
         bos_id=codec.bos_id if config["text"]["lm"] else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},

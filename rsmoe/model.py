@@ -14,8 +14,23 @@ from rsmoe.data.sample import TASKS
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
+from rsmoe.temporal.change_map import ChangeEvidence, ChangeMap
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.vision.words import WordHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What is seen of the pictures of B requests, whatever they ask."""
+
+    memory: VisualMemory
+    """Of each request."""
+    pyramid: tuple[Tensor, ...]
+    """(B, D_l, h, w) of each request's last frame, finest first."""
+    change: ChangeEvidence | None
+    """Of the P views that are pairs; None in a model without a change map."""
+    pairs: Tensor
+    """(P,) long: those views."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +39,8 @@ class Perception:
 
     queries: Tensor
     """(B, M, D_lm), in the language model's width; with a skip token first, (B, 1 + M, D_lm)."""
-    memory: VisualMemory
     routing: Routing
-    pyramid: tuple[Tensor, ...]
-    """(B, D_l, h, w) of each sample's last frame, finest first."""
+    sight: Sight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +62,7 @@ class RSMoE(nn.Module):
     """Mixture of LLM experts behind one perception path.
 
     1. vision: pixels of all valid frames -> tokens and pyramid
-    2. temporal: tokens of the dates -> visual memory
+    2. temporal: tokens of the dates -> visual memory; change: their pyramids -> a map, and tokens that tell it
     3. qformer: memory + instruction -> queries, projected to the language model's width
     4. router: instruction + queries -> experts, weights
     5. prompts: one per chosen (sample, expert) row
@@ -66,6 +79,7 @@ class RSMoE(nn.Module):
         skip: one more visual token, the mean of the memory, past the Q-Former: a Q-Former that starts from random
             weights lags behind its encoder.
         words: head of the "words" loss, for perception that starts from random weights.
+        change: where two dates differ; its tokens stand behind the visual memory of every pair.
     """
 
     # parts are chosen by configs and follow their contract pages, not a base class
@@ -93,6 +107,7 @@ class RSMoE(nn.Module):
         special: Mapping[str, int],
         skip: bool = False,
         words: WordHead | None = None,
+        change: ChangeMap | None = None,
         bos_id: int | None = None,
     ) -> None:
         super().__init__()
@@ -102,7 +117,7 @@ class RSMoE(nn.Module):
         self.to_lm = nn.Linear(qformer.width, bank.width)
         self.skip = nn.Linear(vision.width, bank.width) if skip else None
         self.experts = nn.ModuleList(experts)
-        self.special, self.words, self.bos_id = dict(special), words, bos_id
+        self.special, self.words, self.change, self.bos_id = dict(special), words, change, bos_id
         self.dense = bank.size == 1
         right = torch.tensor([[task in e.tasks for e in experts] for task in TASKS])  # (tasks, E)
         self.register_buffer("right", right, persistent=False)
@@ -112,25 +127,39 @@ class RSMoE(nn.Module):
         """Expert names, in the order of the router's columns."""
         return ("dense",) if self.bank.size == 1 else tuple(e.name for e in self.experts)
 
-    def see(self, batch: Batch) -> tuple[VisualMemory, tuple[Tensor, ...]]:
-        """Steps 1 and 2: the visual memory, and the pyramid (B, D_l, h, w) of each sample's last frame."""
+    def see(self, batch: Batch) -> Sight:
+        """Steps 1 and 2.
+
+        Requests on the same view share its encoding, and its gradient.
+        """
         times = batch.pixels.shape[1]
-        valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (B, T)
+        valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (I, T)
         pixels = batch.pixels[valid].contiguous(memory_format=torch.channels_last)
         seen = self.vision(pixels)  # without the padded frames, which would pollute batch statistics
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
-        tokens[valid] = seen.tokens  # (B, T, N, D)
-        last = batch.frames.cumsum(0) - 1  # valid frames lie sample after sample
-        return self.temporal(tokens, batch.frames), tuple(level[last] for level in seen.pyramid)
+        tokens[valid] = seen.tokens  # (I, T, N, D)
+        last = batch.frames.cumsum(0) - 1  # valid frames lie view after view
+        memory, change = self.temporal(tokens, batch.frames), None
+        pairs = (batch.frames == 2).nonzero().squeeze(1)
+        if self.change is not None:
+            second = last[pairs]
+            change = self.change([x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid])
+            memory = memory.extended(change.tokens, pairs)
+        return Sight(
+            memory=VisualMemory(tokens=memory.tokens[batch.view], mask=memory.mask[batch.view]),
+            pyramid=tuple(level[last[batch.view]] for level in seen.pyramid),
+            change=change,
+            pairs=pairs,
+        )
 
     def perceive(self, batch: Batch, *, also: Tensor | None = None) -> Perception:
         """Steps 1 to 4. ``also`` (B, E) bool: experts added to the router's choice, in warm-up only."""
-        memory, pyramid = self.see(batch)
-        queries = self.qformer(memory, batch.instruction_ids, batch.instruction_mask)
+        sight = self.see(batch)
+        queries = self.qformer(sight.memory, batch.instruction_ids, batch.instruction_mask)
         visual = self.to_lm(queries)
         if self.skip is not None:
-            visual = torch.cat([self.skip(memory.mean())[:, None], visual], dim=1)
-        return Perception(memory=memory, queries=visual, routing=self._route(queries, batch, also), pyramid=pyramid)
+            visual = torch.cat([self.skip(sight.memory.mean())[:, None], visual], dim=1)
+        return Perception(queries=visual, routing=self._route(queries, batch, also), sight=sight)
 
     def _route(self, queries: Tensor, batch: Batch, also: Tensor | None) -> Routing:
         if self.dense:
@@ -182,13 +211,33 @@ class RSMoE(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Step 6: prefix (R, S, D) and answers (R, Lr) -> the states that emit the answers, and what they say.
 
+        Short answers and long ones run apart where that saves padding: a batch may hold "yes" and a description.
+
         Returns:
             hidden (R, Lr, D), log-probability of each answer token (R, Lr), mean log-probability of all (R, Lr).
+            What lies outside of ``mask`` has no meaning.
         """
-        embeds = torch.cat([start, self.bank.embed(ids[:, :-1], rows.expert).to(start.dtype)], dim=1)
+        parts = by_length(mask.sum(1), start.shape[1])
+        if len(parts) == 1:
+            return self._states(start, start_mask, ids, mask, rows.expert)
+        done = []
+        for part in parts:
+            longest = int(mask[part].sum(1).max())
+            some = self._states(
+                start[part], start_mask[part], ids[part, :longest], mask[part, :longest], rows.expert[part]
+            )
+            done.append([_widened(value, ids.shape[1]) for value in some])
+        back = torch.cat(parts).argsort()
+        hidden, log_p, smooth = (torch.cat(values)[back] for values in zip(*done, strict=True))
+        return hidden, log_p, smooth
+
+    def _states(
+        self, start: Tensor, start_mask: Tensor, ids: Tensor, mask: Tensor, expert: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        embeds = torch.cat([start, self.bank.embed(ids[:, :-1], expert).to(start.dtype)], dim=1)
         seen = torch.cat([start_mask, mask[:, :-1]], dim=1)
-        hidden = self.bank(embeds, seen, rows.expert).hidden[:, start.shape[1] - 1 :]  # (R, Lr, D)
-        log_p = self.bank.logits(hidden, rows.expert).float().log_softmax(-1)
+        hidden = self.bank(embeds, seen, expert).hidden[:, start.shape[1] - 1 :]  # (R, Lr, D)
+        log_p = self.bank.logits(hidden, expert).float().log_softmax(-1)
         return hidden, log_p.gather(-1, ids.unsqueeze(-1)).squeeze(-1), log_p.mean(-1)
 
     def head_inputs(self, batch: Batch, reading: Reading) -> dict[int, HeadInput]:
@@ -209,7 +258,7 @@ class RSMoE(nn.Module):
             inputs[index] = HeadInput(
                 hidden=mixed[sample],
                 sample=sample,
-                pyramid=reading.perception.pyramid,
+                pyramid=reading.perception.sight.pyramid,
                 text_hidden=self.read_text(index, *text) if written else None,
             )
         return inputs
@@ -231,3 +280,32 @@ class RSMoE(nn.Module):
         """
         perception = self.perceive(batch)
         return self.fusion.generate(self, batch, perception, end_id=end_id, beams=beams, max_new=max_new), perception
+
+
+def by_length(lengths: Tensor, start: int) -> list[Tensor]:
+    """Places of R rows, in one part or in two, short rows and long ones, each in ascending order.
+
+    Two where that saves at least a fifth of the positions that one padded pass would compute.
+
+    Args:
+        lengths: (R,) long, tokens of each answer.
+        start: positions before the answers.
+    """
+    longest, count = int(lengths.max()) if len(lengths) else 0, len(lengths)
+    places = torch.arange(count, device=lengths.device)
+    if longest < 2:
+        return [places]
+    ordered = lengths.sort().values
+    below = places + 1  # rows in the short part, when it ends with row k
+    cost = below * (start + ordered) + (count - below) * (start + longest)
+    best = int(cost.argmin())
+    if int(cost[best]) > 0.8 * count * (start + longest):
+        return [places]
+    short = lengths <= ordered[best]
+    return [places[short], places[~short]]
+
+
+def _widened(value: Tensor, length: int) -> Tensor:
+    """(r, l, ...) -> (r, length, ...) with zeros."""
+    missing = length - value.shape[1]
+    return torch.cat([value, value.new_zeros(len(value), missing, *value.shape[2:])], dim=1) if missing else value

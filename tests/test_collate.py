@@ -168,7 +168,7 @@ def test_bands_are_checked_and_any_number_works() -> None:
 
 def coded(batch: Batch, item: int, frame: int = 0) -> np.ndarray:
     """The picture of `grid` back as numbers 0-255."""
-    return ((batch.pixels[item, frame, 0] * 0.25 + 0.5) * 255).round().numpy().astype(int)
+    return ((batch.pixels[batch.view[item], frame, 0] * 0.25 + 0.5) * 255).round().numpy().astype(int)
 
 
 def grid() -> np.ndarray:
@@ -273,3 +273,49 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "zero.png").touch()
     with pytest.raises(UserError, match=r"zero\.png is empty"):
         collate()([(make(images=(tmp_path / "zero.png",)), 0)])
+
+
+# --- requests that share a view ---
+
+
+def test_requests_on_one_picture_share_its_view() -> None:
+    image = picture()
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[:4, :8] = True
+    samples = [
+        make(id="a", images=(image,)),
+        make(id="b", images=(image,), task="vqa", instruction="what is here ?", responses=("one",)),
+        make(id="c", images=(image,), task="mask", mask=mask, responses=("here [SEG]",)),
+        make(id="d", images=(picture(9),)),
+    ]
+    join = collate(augment=True, crop_area=0.3, jitter=0.0)
+    batch = join([(s, 7) for s in samples])
+    assert batch.pixels.shape[0] == 2 and batch.view.tolist() == [0, 0, 0, 1]
+    # a caption alone may be cropped; beside a mask it may not, and the mask turns with the pixels
+    shown = (batch.pixels[0, 0] * 0.25 + 0.5) * 255
+    original = torch.from_numpy(image).permute(2, 0, 1).float()
+    turns = [torch.rot90(original, k, (-2, -1)) for k in range(4)]
+    turns += [t.flip(-1) for t in turns]
+    fits = [i for i, t in enumerate(turns) if torch.allclose(shown, t, atol=0.5)]
+    assert len(fits) == 1
+    turned = torch.rot90(torch.from_numpy(mask), fits[0] % 4, (-2, -1))
+    assert torch.equal(batch.masks[2].bool(), turned.flip(-1) if fits[0] >= 4 else turned)
+    assert join([(s, 7 + i) for i, s in enumerate(samples)]).pixels.shape[0] == 4  # other seeds, other views
+    taken = batch.take([3, 1])
+    assert torch.equal(taken.pixels[taken.view], batch.pixels[batch.view[[3, 1]]])
+
+
+def test_one_directional_request_keeps_the_view_upright() -> None:
+    image = picture()
+    plain, told = make(id="a", images=(image,)), make(id="b", images=(image,), directional=True)
+    for seed in range(8):
+        batch = collate(augment=True, jitter=0.0)([(plain, seed), (told, seed)])
+        assert torch.equal(batch.pixels[0], collate()([(plain, 0)]).pixels[0])
+
+
+def test_a_sample_asked_again_takes_its_next_reference() -> None:
+    sample = make()
+    batch = collate()([(sample, 3)] * 4)
+    said = texts(batch.response_ids, batch.response_mask)
+    assert set(said[:3]) == {"one", "two three", "four five six"} and said[3] == said[0]
+    assert len(batch.pixels) == 1

@@ -250,6 +250,20 @@ def test_upcycled_experts_equal_the_dense_one() -> None:
     torch.testing.assert_close(run(bank, ids, mask, expert), dense, atol=1e-5, rtol=1e-5)
 
 
+def test_adapters_rest_only_while_they_can_change_nothing() -> None:
+    family = next(iter(FAMILIES))
+    bank = ExpertBank(lm=base(family), experts=4, rank=4, alpha=8, targets=FAMILIES[family][1]).eval()
+    awake = run(bank, *inputs())
+    assert not bank.rest()  # they train
+    for layer in bank.adapted().values():
+        layer.lora_A.requires_grad_(False)
+        layer.lora_B.requires_grad_(False)
+    assert bank.rest() and torch.equal(run(bank, *inputs()), awake)
+    with torch.no_grad():
+        next(iter(bank.adapted().values())).lora_B[1] += 1.0
+    assert not bank.rest() and not torch.allclose(run(bank, *inputs()), awake)
+
+
 def test_rows_do_not_touch_each_other() -> None:
     bank = make()
     ids, mask, expert = inputs()

@@ -34,7 +34,7 @@ class ToyExpert(Expert):
         return self.read(inputs.hidden)[:, 0] * self.scale
 
     def losses(self, inputs, batch):
-        bright = batch.pixels[inputs.sample].mean((1, 2, 3, 4))
+        bright = batch.pixels[batch.view[inputs.sample]].mean((1, 2, 3, 4))
         return {"toy": (self.head(inputs) - bright).square().mean()}
 ''',
     "toy/encoder.py": '''

@@ -103,6 +103,20 @@ def test_a_question_is_answered_by_mixture(model: RSMoE, monkeypatch: pytest.Mon
     torch.testing.assert_close(losses, Mixture().losses(model, batch, reading))
 
 
+@pytest.mark.parametrize("power", [1.0, 0.5, 0.0])
+def test_answers_weigh_by_their_length(model: RSMoE, power: float) -> None:
+    batch = batch_of("vqa", "caption")
+    with torch.no_grad():
+        reading = model.read(batch)
+        loss = -mix(reading.log_probability, reading.rows, len(batch))
+        told = Mixture(length_weight=power).losses(model, batch, reading)["text"]
+    lengths = [int(m.sum()) for m in batch.response_mask]
+    assert len(set(lengths)) > 1
+    means = [float(loss[i, : lengths[i]].mean()) for i in range(len(batch))]
+    weights = [n**power for n in lengths]
+    assert float(told) == pytest.approx(sum(w * x for w, x in zip(weights, means, strict=True)) / sum(weights), rel=1e-5)
+
+
 def test_by_hand(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
     """One caption: the rewriter's loss is that of the whole text after the sub-answers and the instruction."""
     teach(model, monkeypatch)

@@ -15,7 +15,7 @@ from rsmoe.data.sample import TASKS
 from rsmoe.errors import UserError
 from rsmoe.experts.decoding import mixed_log_probability
 from rsmoe.experts.mixture import mix
-from rsmoe.model import Reading, RSMoE
+from rsmoe.model import RSMoE, by_length
 from rsmoe.router.routing import Rows
 
 END = codecs()[0].eos_id
@@ -97,14 +97,32 @@ def test_neighbours_in_the_batch_change_nothing(model: RSMoE) -> None:
         assert model.generate(alone, end_id=END, beams=2, max_new=8)[0][0] == written[place]
 
 
+def test_short_and_long_answers_run_apart_with_the_same_numbers(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = padded(batch_of(), response=40)
+    long = replace(batch, response_mask=batch.response_mask.clone())
+    long.response_mask[0] = True  # one long answer beside short ones
+    split = mixture(model, long)
+    parts = [len(p) for p in by_length(long.response_mask.sum(1), 10)]
+    assert len(parts) == 2 and sum(parts) == len(batch)
+    monkeypatch.setattr("rsmoe.model.by_length", lambda lengths, start: [torch.arange(len(lengths))])
+    whole = mixture(model, long)
+    torch.testing.assert_close(split, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_rows_of_like_length_stay_together() -> None:
+    assert [p.tolist() for p in by_length(torch.tensor([3, 90, 2, 88]), 10)] == [[0, 2], [1, 3]]
+    assert [p.tolist() for p in by_length(torch.tensor([20, 22, 21]), 10)] == [[0, 1, 2]]
+    assert [len(p) for p in by_length(torch.tensor([], dtype=torch.long), 10)] == [0]
+
+
 def test_padded_dates_are_never_seen(model: RSMoE) -> None:
     batch = batch_of()
     noisy = batch.pixels.clone()
     noisy[batch.frames == 1, 1] = 1e3
     torch.testing.assert_close(mixture(model, replace(batch, pixels=noisy)), mixture(model, batch))
     with torch.no_grad():
-        _, pyramid = model.see(batch)
-        _, last = model.see(replace(batch.take([2]), pixels=batch.pixels[[2]][:, 1:], frames=torch.tensor([1])))
+        pyramid = model.see(batch).pyramid
+        last = model.see(replace(batch.take([2]), pixels=batch.pixels[[2]][:, 1:], frames=torch.tensor([1]))).pyramid
     torch.testing.assert_close(pyramid[0][2], last[0][0])  # the pyramid is that of the later date
 
 

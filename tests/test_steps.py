@@ -247,3 +247,60 @@ def test_a_stage_resumed_by_lightning_sees_what_it_would_have_seen(tmp_path: Pat
     assert [step for step, _, _ in whole] == list(range(10))
     for step in (3, 9):
         assert run(tmp_path / f"step={step}.ckpt").seen == whole[step:]
+
+
+# --- draws of views ---
+
+GROUPS = [
+    [([0, 1, 2], []), ([3], [3, 3]), ([4, 5], [4])],
+    [([i], []) for i in range(4)],
+]
+
+
+def test_a_draw_of_a_view_gives_its_requests_with_one_seed() -> None:
+    sampler = StepSampler(sizes=[6, 4], groups=GROUPS, per_view=3, weights=[1, 0], batch_size=3, seed=4, steps=2)
+    for batch in sampler:
+        by_seed: dict[int, list[int]] = {}
+        for index, seed in batch:
+            by_seed.setdefault(seed, []).append(index)
+        assert sorted(map(sorted, by_seed.values())) == [[0, 1, 2], [3, 3, 3], [4, 4, 5]]
+
+
+def test_visits_to_a_view_take_its_requests_in_turn() -> None:
+    sampler = StepSampler(sizes=[5], groups=[[([0, 1, 2, 3, 4], [0] * 9)]], per_view=2, batch_size=1, seed=0, steps=5)
+    asked = Counter(index for batch in sampler for index, _ in batch)
+    assert asked == dict.fromkeys(range(5), 2)  # never again while others wait
+
+
+@given(start=st.integers(0, 9), world=st.sampled_from([1, 2]))
+@settings(max_examples=10, deadline=None)
+def test_draws_of_views_resume_and_split_over_ranks(start: int, world: int) -> None:
+    options: dict[str, Any] = {"sizes": [6, 4], "groups": GROUPS, "per_view": 2, "seed": 3, "steps": 9}
+    whole = list(StepSampler(**options, batch_size=2 * world))
+    parts = [list(StepSampler(**options, batch_size=2, rank=r, world=world, start_step=start)) for r in range(world)]
+    assert [list(chain(*ranks)) for ranks in zip(*parts, strict=True)] == whole[start:]
+
+
+def test_a_loader_of_views_encodes_each_once() -> None:
+    toy = Pictures()
+    loader = module(train={"p": toy}).train_loader(batch_size=2, steps=4, per_view=3)
+    for batch in loader:
+        assert len(batch.pixels) == 2 and len(batch) == 6 and batch.view.bincount().tolist() == [3, 3]
+        for place, sample in enumerate(batch.samples):  # every request looks at its own picture
+            assert sample.id[0] == batch.samples[int((batch.view == batch.view[place]).nonzero()[0])].id[0]
+
+
+class Pictures(Dataset[Sample]):
+    """Two questions of two answers each on each of three pictures."""
+
+    pictures = [np.full((8, 8, 3), 80 * i, np.uint8) for i in range(3)]
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Sample:
+        view, question = divmod(index, 2)
+        return Sample(
+            id=f"{view}-{question}", images=(self.pictures[view],), instruction="what is this ?",
+            responses=("a", "b"), task="vqa", source="p",
+        )  # fmt: skip

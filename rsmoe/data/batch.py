@@ -13,12 +13,17 @@ from rsmoe.data.sample import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B requests. Prompts are left-padded and responses right-padded, so that the two join without a gap."""
+    """B requests on I views, a view being the picture or pictures of a sample; requests on the same ones share it.
+
+    Prompts are left-padded and responses right-padded, so that the two join without a gap.
+    """
 
     pixels: Tensor
-    """(B, T, C, H, W) float, normalised; samples with fewer than T frames are zero-padded at the end."""
+    """(I, T, C, H, W) float, normalised; views of fewer than T frames are zero-padded at the end."""
     frames: Tensor
-    """(B,) long: valid frames of each sample."""
+    """(I,) long: valid frames of each view."""
+    view: Tensor
+    """(B,) long: the view that each request is about."""
     instruction_ids: Tensor
     """(B, Li) long, right-padded, in the Q-Former's vocabulary."""
     instruction_mask: Tensor
@@ -41,8 +46,10 @@ class Batch:
     """(B, H, W) float in {0, 1} at the pixels' size; zeros where the sample has none."""
     has_mask: Tensor
     """(B,) bool."""
+    changes: Tensor
+    """(I, H, W) uint8: the kind of change of each pixel of a pair, 0 none, 255 unknown."""
     samples: tuple[Sample, ...]
-    """The B samples, for metrics and pictures."""
+    """The B samples, for metrics and pictures; in training as they are asked, with the words of the turned picture."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on ``device``."""
@@ -51,7 +58,9 @@ class Batch:
     def take(self, places: list[int]) -> Batch:
         """The requests at these places, in that order."""
         index = torch.tensor(places, dtype=torch.long, device=self.frames.device)
-        chosen = {name: tensor[index] for name, tensor in self._tensors().items()}
+        seen, view = self.view[index].unique(return_inverse=True)
+        own = {name: getattr(self, name)[seen] for name in ("pixels", "frames", "changes")} | {"view": view}
+        chosen = own | {name: tensor[index] for name, tensor in self._tensors().items() if name not in own}
         return replace(self, **chosen, samples=tuple(self.samples[i] for i in places))
 
     def __len__(self) -> int:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rsmoe.data.batch import Batch
+from rsmoe.data.directions import turn_sample
 from rsmoe.data.image_cache import ImageCache
+from rsmoe.data.images import images_key
+from rsmoe.data.mask_sources import UNKNOWN
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.data.text import TextCodec
 from rsmoe.data.transforms import Transform
@@ -19,8 +24,24 @@ RETRIEVAL_TOKEN = "[RET]"
 """The answer to every retrieval request; its hidden state is the embedding."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Views:
+    """The part of a `Batch` that comes from pixels."""
+
+    pixels: Tensor
+    frames: Tensor
+    view: Tensor
+    masks: Tensor
+    changes: Tensor
+    asked: tuple[Sample, ...]
+
+
 class Collate:
     """Joins (sample, seed) pairs into one `Batch`; the same pairs always give the same batch.
+
+    Pairs with the same images and the same seed share one view: it is decoded, augmented and encoded once, only as the
+    text of all of them allows; words of direction turn with the picture. The same pair given n times takes n references
+    in turn.
 
     The prompt is the history, ``q: ... a: ...`` a turn, then the instruction, without a start token (the model puts it
     before the image); the Q-Former gets the instruction alone, as its tokenizer wraps it. A text over its limit loses
@@ -39,7 +60,7 @@ class Collate:
         augment: True for training.
         inference: True leaves the responses out: ``response_ids`` is (B, 0).
         max_prompt, max_instruction, max_response: limits in tokens, the end token included.
-        crop_area, jitter: see `Transform`.
+        crop_area, jitter, noise, band_drop, misregister_px: see `Transform`.
         cache_bytes: see `ImageCache`.
 
     Raises:
@@ -61,6 +82,9 @@ class Collate:
         max_response: int = 160,
         crop_area: float = 0.7,
         jitter: float = 0.2,
+        noise: float = 0.0,
+        band_drop: float = 0.0,
+        misregister_px: float = 0.0,
         cache_bytes: int = 512 * 2**20,
     ) -> None:
         if codec.eos_id is None:
@@ -70,31 +94,35 @@ class Collate:
         self.codec, self.instruction_codec, self.inference = codec, instruction_codec, inference
         self.max_prompt, self.max_instruction, self.max_response = max_prompt, max_instruction, max_response
         self.transform = Transform(
-            size=image_size, mean=mean, std=std, augment=augment, crop_area=crop_area, jitter=jitter
+            size=image_size,
+            mean=mean,
+            std=std,
+            augment=augment,
+            crop_area=crop_area,
+            jitter=jitter,
+            noise=noise,
+            band_drop=band_drop,
+            misregister_px=misregister_px,
         )
         self.cache = ImageCache(size=image_size, max_bytes=cache_bytes)
         self._eos = codec.eos_id
 
     def __call__(self, items: Sequence[tuple[Sample, int]]) -> Batch:
         """B pairs, B >= 1. The seed draws the response (one of the references) and the augmentation."""
-        samples = tuple(sample for sample, _ in items)
-        frames = [len(sample.images) for sample in samples]
-        size = self.transform.size
-        pixels = torch.zeros(len(samples), max(frames), self.transform.bands, size, size)
-        masks = torch.zeros(len(samples), size, size)
+        views = self._views(items)
+        samples = views.asked
         responses: list[list[int]] = []
         texts: list[list[int]] = []
-        for i, (sample, seed) in enumerate(items):
-            generator = torch.Generator().manual_seed(seed)
-            chosen = int(torch.randint(len(sample.responses), (), generator=generator))
+        met: Counter[tuple[str, str, int]] = Counter()
+        for sample, (_, seed) in zip(samples, items, strict=True):
+            key = (sample.source, sample.id, seed)
+            first = torch.randint(len(sample.responses), (), generator=torch.Generator().manual_seed(seed))
+            chosen = (int(first) + met[key]) % len(sample.responses)
+            met[key] += 1
             retrieval = sample.task == "retrieval"
             answer = RETRIEVAL_TOKEN if retrieval else sample.responses[chosen]
             responses.append([] if self.inference else self._response(answer))
             texts.append(self._caption(sample.responses[chosen]) if retrieval else [])
-            views = self.transform([self.cache(s) for s in sample.images], sample=sample, generator=generator)
-            pixels[i, : frames[i]] = views.pixels
-            if views.mask is not None:
-                masks[i] = views.mask
         instruction = [
             self.instruction_codec.encode(s.instruction, wrap=True, last=self.max_instruction) for s in samples
         ]
@@ -103,8 +131,9 @@ class Collate:
         response_ids, response_mask = _pad(responses, self.codec.pad_id)
         text_ids, text_mask = _pad(texts, self.codec.pad_id)
         return Batch(
-            pixels=pixels,
-            frames=torch.tensor(frames),
+            pixels=views.pixels,
+            frames=views.frames,
+            view=views.view,
             instruction_ids=instruction_ids,
             instruction_mask=instruction_mask,
             prompt_ids=prompt_ids,
@@ -114,9 +143,47 @@ class Collate:
             text_ids=text_ids,
             text_mask=text_mask,
             task=torch.tensor([TASKS.index(sample.task) for sample in samples]),
-            masks=masks,
+            masks=views.masks,
+            changes=views.changes,
             has_mask=torch.tensor([sample.mask is not None for sample in samples]),
             samples=samples,
+        )
+
+    def _views(self, items: Sequence[tuple[Sample, int]]) -> _Views:
+        groups: dict[Hashable, list[int]] = {}
+        for i, (sample, seed) in enumerate(items):
+            groups.setdefault((seed, images_key(sample)), []).append(i)
+        times = [len(items[rows[0]][0].images) for rows in groups.values()]
+        size = self.transform.size
+        pixels = torch.zeros(len(groups), max(times), self.transform.bands, size, size)
+        changes = torch.full((len(groups), size, size), UNKNOWN, dtype=torch.uint8)
+        masks = torch.zeros(len(items), size, size)
+        view = torch.zeros(len(items), dtype=torch.long)
+        asked = [sample for sample, _ in items]
+        for place, rows in enumerate(groups.values()):
+            members = [items[i][0] for i in rows]
+            images = [self.cache(source) for source in members[0].images]
+            view[rows], symmetry = place, 0
+            for i in rows:
+                sample, seed = items[i]
+                if i == rows[0] or sample.mask is not None or sample.class_map is not None:
+                    # the generator starts anew, so that every mask gets the geometry of the pixels
+                    generator = torch.Generator().manual_seed(seed)
+                    views = self.transform(images, sample=sample, generator=generator, together=members)
+                    pixels[place, : times[place]] = views.pixels
+                    if views.mask is not None:
+                        masks[i] = views.mask
+                    if views.class_map is not None and times[place] > 1:
+                        changes[place] = views.class_map
+                    symmetry = views.symmetry
+                asked[i] = turned(sample, symmetry)
+        return _Views(
+            pixels=pixels,
+            frames=torch.tensor(times),
+            view=view,
+            masks=masks,
+            changes=changes,
+            asked=tuple(asked),
         )
 
     def _prompt(self, sample: Sample) -> list[int]:
@@ -145,3 +212,10 @@ def _pad(rows: list[list[int]], pad: int, *, left: bool = False) -> tuple[Tensor
         ids[i, place] = torch.tensor(row, dtype=torch.long)
         mask[i, place] = True
     return ids, mask
+
+
+def turned(sample: Sample, symmetry: int) -> Sample:
+    """The sample whose words are true of the turned picture; the transform has made sure that there is one."""
+    told = turn_sample(sample, symmetry)
+    assert told is not None
+    return told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningDataModule
@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
+from rsmoe.data.images import images_key
 from rsmoe.data.mixture import Mixture
 from rsmoe.data.sample import Sample
 from rsmoe.data.steps import StepSampler
@@ -64,6 +65,7 @@ class RSDataModule(LightningDataModule):
         self.datasets: dict[str, Datasets] = {"train": train, "val": val or {}, "test": test or {}}
         self.eval_batch_size, self.workers, self.seed = eval_batch_size, workers, seed
         self._stage: tuple[Stage, int] | None = None
+        self._grouped: dict[str, list[tuple[list[int], list[int]]]] = {}
         options = dict(collate or {}) | {
             "codec": codec,
             "instruction_codec": instruction_codec,
@@ -81,6 +83,7 @@ class RSDataModule(LightningDataModule):
         steps: int,
         start_step: int = 0,
         weights: Mapping[str, float] | None = None,
+        per_view: int = 1,
         stage: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -88,10 +91,11 @@ class RSDataModule(LightningDataModule):
         """Batches ``start_step`` to ``steps`` of one stage: the same batches, whether or not the run was interrupted.
 
         Args:
-            batch_size: samples a batch, on each rank.
+            batch_size: draws a batch, on each rank.
             steps: batches of the stage.
             start_step: the first one that is still to come.
             weights: share of each data set by name; a name left out is not used; None or {} means all, by size.
+            per_view: 1 draws single samples; more draws pictures, or pairs, with up to so many requests on each.
             stage: number of the stage; each has an order of its own.
             rank, world: this process and their number.
 
@@ -107,6 +111,8 @@ class RSDataModule(LightningDataModule):
             sizes=mixture.sizes,
             weights=[weights.get(name, 0.0) for name in train] if weights else None,
             batch_size=batch_size,
+            groups=None if per_view == 1 else [self._views(name) for name in train],
+            per_view=per_view,
             seed=(self.seed, stage),
             start_step=start_step,
             steps=steps,
@@ -162,10 +168,25 @@ class RSDataModule(LightningDataModule):
             steps=stage.steps,
             start_step=self.trainer.global_step,
             weights=stage.mix,
+            per_view=stage.per_view,
             stage=index,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
+
+    def _views(self, name: str) -> list[tuple[list[int], list[int]]]:
+        """Indices of the training samples on each picture or pair, and of those with further references."""
+        if name not in self._grouped:
+            views: dict[Hashable, tuple[list[int], list[int]]] = {}
+            dataset = self.datasets["train"][name]
+            for index in range(len(dataset)):  # type: ignore[arg-type]
+                sample = dataset[index]
+                requests, again = views.setdefault(images_key(sample), ([], []))
+                requests.append(index)
+                if sample.task != "retrieval":  # two captions of one picture would be each other's negatives
+                    again += [index] * (len(sample.responses) - 1)
+            self._grouped[name] = list(views.values())
+        return self._grouped[name]
 
     def _loader(self, mixture: Mixture, batches: Any, collate: Collate) -> DataLoader[Batch]:
         return DataLoader(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rsmoe.data.sample import Lazy
+from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """What counts as an image; of two files with one stem the earlier suffix wins, unless the exact name is there."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""What Pillow may decode: others start programs (EPS runs Ghostscript)."""
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is decoded whole: 300 MB as uint8 RGB. A larger one is a scene to cut, or an attack."""
@@ -26,11 +29,20 @@ def read_array(source: np.ndarray | Lazy) -> np.ndarray:
     return source if isinstance(source, np.ndarray) else source.read()
 
 
+def images_key(sample: Sample) -> tuple[Hashable, ...]:
+    """The same for two samples of one process that are about the same picture, or pictures."""
+    return tuple(
+        image if isinstance(image, Path) else id(image) if isinstance(image, np.ndarray) else image.key
+        for image in sample.images
+    )
+
+
 def load_image(source: Path | np.ndarray | Lazy) -> np.ndarray:
     """Decodes one picture to (H, W, C) uint8.
 
     A file becomes RGB: upright by its EXIF orientation, one grey band repeated three times, palettes and CMYK
-    converted, alpha dropped. An array passes as it is, with any number of bands, and so does what a `Lazy` one reads.
+    converted, alpha dropped. A GeoTIFF that Pillow cannot open keeps all its bands, 0 where it holds no data. An array
+    passes as it is, with any number of bands, and so does what a `Lazy` one reads.
 
     Raises:
         UserError: for a file that is missing, empty, truncated, not an image, of more than 8 bits a band or larger
@@ -47,19 +59,23 @@ def load_image(source: Path | np.ndarray | Lazy) -> np.ndarray:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty (0 bytes). Copy or download it again")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path)
             if image.mode not in _EIGHT_BIT:
                 raise UserError(
-                    f"{path} has pixels of mode {image.mode!r}; expected 8 bits a band. Scale it to 8 bits first, "
-                    f"for instance: gdal_translate -ot Byte -scale {path.name} out.png"
+                    f"{path} has pixels of mode {image.mode!r}; expected 8 bits a band. Give it as "
+                    f"rsmoe.geo.RasterSource(path=..., stretch=...), or scale it first: "
+                    f"gdal_translate -ot Byte -scale {path.name} out.png"
                 )
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except UnidentifiedImageError as error:
+        if path.suffix.lower() in (".tif", ".tiff"):  # more bands, or other types, than Pillow knows
+            from rsmoe.geo.raster import RasterSource
+
+            return RasterSource(path=path).read()
         raise UserError(
-            f"{path} is not a picture that Pillow can read. Expected 8-bit {', '.join(SUFFIXES)}; "
-            "of a GeoTIFF with other bands export three as 8-bit PNG"
+            f"{path} is not a picture that can be read. Expected one of {', '.join(SUFFIXES)}"
         ) from error
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error

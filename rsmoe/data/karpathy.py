@@ -1,8 +1,9 @@
-"""Caption releases in Karpathy's json: UCM-Captions, Sydney-Captions, RSICD."""
+"""Caption releases in Karpathy's json: UCM-Captions, Sydney-Captions, RSICD, RSITMD."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_file, require_split
 from rsmoe.data.images import find_images
 from rsmoe.data.sample import Sample
+from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
 
 
@@ -28,12 +30,16 @@ class KarpathyCaptions(Dataset[Sample]):
     ``sydney_captions`` 497 / 58 / 58         3,065, five an image        500 px, 0.5 m, 7 scene classes
     ``rsicd``           8734 / 1094 / 1093    54,605, five an image,      224 px, 31 scene classes
                                               many repeated in an image
+    ``rsitmd``          4291 / none / 452     23,715, five an image       256 px, 32 scene classes
     ==================  ====================  ==========================  =================================
 
     UCM and Sydney: Qu et al., "Deep semantic understanding of high resolution remote sensing image", CITS 2016, on
     images of the UC Merced (USGS, public domain) and Sydney data sets. RSICD: Lu et al., "Exploring models and data
     for remote sensing image caption generation", TGRS 2017, arXiv:1712.07835. All three are given for research, to be
-    cited; download: https://github.com/201528014227051/RSICD_optimal.
+    cited; download: https://github.com/201528014227051/RSICD_optimal. RSITMD: Yuan et al., "Exploring a fine-grained
+    multiscale method for cross-modal remote sensing image retrieval", TGRS 2021, arXiv:2204.09868;
+    https://github.com/xiaoyuan1996/AMFMN; its counts, size and classes as we remember them, not checked against the
+    release (21.5k training captions are). It shares images with RSICD: do not train on one and test on the other.
 
     Args:
         root: folder of the release; None means ``$RSMOE_DATA/<name>``.
@@ -44,9 +50,14 @@ class KarpathyCaptions(Dataset[Sample]):
         classes: a json {file: class}, or a csv with the columns "filename" and "class", relative to ``root``; where it
             exists, ``Sample.meta["scene_class"]`` is set.
         instruction: the request of every sample.
+        val_fraction: where the json has no split "val", the share of its "train" images that becomes one, see
+            `held_out`; 0 trains on all.
+        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images", "captions", "empty_captions" (left out) of this split.
+        official: as given.
+        unused: "empty caption" -> file and position of the sentence.
 
     Raises:
         UserError: for a missing folder or file, another format, a split that the json does not have, images that are
@@ -65,10 +76,18 @@ class KarpathyCaptions(Dataset[Sample]):
         images: str = "images",
         classes: str | None = None,
         instruction: str = "Describe this image in one sentence.",
+        val_fraction: float = 0.0,
+        official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
+        require_fractions(name, val_fraction=val_fraction)
         folder = data_root(root, name)
         self.name, self.split = name, split
+        self.official = dict(official or {})
+        self.unused: dict[str, list[str]] = {}
         rows = karpathy_rows(folder / annotations)
+        if all(row["split"] != "val" for row in rows):
+            held = held_out((row["filename"] for row in rows if row["split"] == "train"), val_fraction)
+            rows = [row | {"split": "val"} if row["filename"] in held else row for row in rows]
         require_split(name, split, sorted({row["split"] for row in rows}))
         rows = [row for row in rows if row["split"] == split]
         paths = find_images(folder / images, [row["filename"] for row in rows], source=name)
@@ -80,6 +99,9 @@ class KarpathyCaptions(Dataset[Sample]):
             where = f"{annotations}, image {file!r}"
             written = [field(s, "raw", str, where).strip() for s in field(row, "sentences", list, where)]
             captions = tuple(text for text in written if text)
+            if len(captions) < len(written):
+                empty = [f"{file}, sentence {i}" for i, text in enumerate(written) if not text]
+                self.unused.setdefault("empty caption", []).extend(empty)
             if not captions:
                 raise UserError(f"{where}: no sentence, so that nothing can be learned or measured. Remove the image")
             self.counts["captions"] += len(captions)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import find_images
 from rsmoe.data.sample import Sample
+from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
 
 _DOTA_CROP = re.compile(r"(P\d{4})_\d+")
@@ -24,9 +25,8 @@ class RSICap(Dataset[Sample]):
     requests for a detailed description; ``text_output`` is a text, or a list of texts as in the instruction files that
     RSGPT makes of UCM, Sydney and RSICD. Further keys of a row go to ``Sample.meta``.
 
-    The release has no validation split. Here it is the last ``val_fraction`` of the images in the order of the SHA-256
-    of their names: the same on every machine, whatever the order of the rows. Crops of one DOTA picture
-    (``P0378_0001``, ``P0378_0007``) stay on one side. The test set of RSICap is `RSIEval`.
+    The release has no validation split. Here it is ``val_fraction`` of the images, see `held_out`. Crops of one DOTA
+    picture (``P0378_0001``, ``P0378_0007``) stay on one side. The test set of RSICap is `RSIEval`.
 
     Hu et al., "RSGPT: A Remote Sensing Vision Language Model and Benchmark", arXiv:2307.15266; images of DOTA, for
     academic use; https://github.com/Lavender105/RSGPT, folder ``dataset/RSICap``.
@@ -39,9 +39,12 @@ class RSICap(Dataset[Sample]):
         images: the folder of images, relative to ``root``.
         val_fraction: share of the images that "val" gets, at least one image when it is positive; 0 trains on all.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
+        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images" and "descriptions" of this split.
+        official: as given; "all" is the release, whose split is ours.
+        unused: nothing.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
@@ -58,17 +61,19 @@ class RSICap(Dataset[Sample]):
         images: str = "images",
         val_fraction: float = 0.05,
         protocol: str = "",
+        official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if not 0 <= val_fraction < 1:
-            raise UserError(f"{name}: val_fraction={val_fraction} should be at least 0 and below 1")
+        require_fractions(name, val_fraction=val_fraction)
         folder = data_root(root, name)
         self.name, self.split, self.protocol = name, split, protocol
+        self.official = dict(official or {})
+        self.unused: dict[str, list[str]] = {}
         rows = field(read_json(folder / annotations), "annotations", list, annotations)
         files = [field(row, "filename", str, f"{annotations}, annotations[{i}]") for i, row in enumerate(rows)]
-        held_out = _held_out(files, val_fraction)
-        known = ([] if held_out >= set(files) else ["train"]) + (["val"] if held_out else [])
+        held = held_out(files, val_fraction, group=_picture)
+        known = ([] if held >= set(files) else ["train"]) + (["val"] if held else [])
         require_split(name, split, known)
-        chosen = [i for i, file in enumerate(files) if (file in held_out) == (split == "val")]
+        chosen = [i for i, file in enumerate(files) if (file in held) == (split == "val")]
         paths = find_images(folder / images, [files[i] for i in chosen], source=name)
         self._samples = [
             _sample(rows[i], paths[files[i]], name, f"{annotations}, annotations[{i}]", identity=f"{files[i]}:{i}")
@@ -83,19 +88,10 @@ class RSICap(Dataset[Sample]):
         return self._samples[index]
 
 
-def _held_out(files: list[str], fraction: float) -> set[str]:
-    """Names of the validation images: whole DOTA pictures, until ``fraction`` of the images is reached."""
-    groups: dict[str, list[str]] = {}
-    for file in dict.fromkeys(files):
-        crop = _DOTA_CROP.fullmatch(Path(file).stem)
-        groups.setdefault(crop[1] if crop else file, []).append(file)
-    wanted = fraction * len(set(files))
-    chosen: set[str] = set()
-    for group in sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest(), reverse=True):
-        if len(chosen) >= wanted:
-            break
-        chosen.update(groups[group])
-    return chosen
+def _picture(file: str) -> str:
+    """The DOTA picture that a crop was cut from; any other file is its own."""
+    crop = _DOTA_CROP.fullmatch(Path(file).stem)
+    return crop[1] if crop else file
 
 
 def _sample(row: dict[str, Any], path: Path, name: str, where: str, *, identity: str) -> Sample:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -40,9 +40,12 @@ class RSIEval(Dataset[Sample]):
         holds: the split that this folder is. The public release is all "test"; one written in its format to train on
             says so here.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
+        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images", "captions", "questions", "empty_questions" and "empty_answers" (left out).
+        official: as given.
+        unused: "empty question" and "empty answer" -> ids, see `Sample.id`.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), images that are missing or empty,
@@ -61,12 +64,15 @@ class RSIEval(Dataset[Sample]):
         request: str = "Please provide a detailed description of the picture.",
         holds: str = "test",
         protocol: str = "",
+        official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         for task in tasks:
             if task not in ("caption", "vqa"):
                 raise unknown_name(f"task of {name}", task, ("caption", "vqa"))
         folder = data_root(root, name)
         self.name, self.split, self.protocol = name, split, protocol
+        self.official = dict(official or {})
+        self.unused: dict[str, list[str]] = {}
         require_split(name, split, [holds])
         rows = field(read_json(folder / annotations), "annotations", list, annotations)
         places = [f"{annotations}, annotations[{i}]" for i in range(len(rows))]
@@ -90,7 +96,9 @@ class RSIEval(Dataset[Sample]):
                         for key in ("question", "answer", "type")
                     )
                     if not question or not answer:
-                        self.counts["empty_answers" if question else "empty_questions"] += 1
+                        part = "answer" if question else "question"
+                        self.counts[f"empty_{part}s"] += 1
+                        self.unused.setdefault(f"empty {part}", []).append(f"{i}:{file}:{j}")
                         continue
                     self.counts["questions"] += 1
                     self._add("vqa", f"{i}:{file}:{j}", question, answer, kind, shared)

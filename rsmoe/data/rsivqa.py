@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -59,9 +59,12 @@ class RSIVQA(Dataset[Sample]):
         images: its folder of images.
         splits: its Karpathy json.
         kinds: kinds to keep; None keeps all.
+        official: split -> counts as the release states them.
 
     Attributes:
         counts: samples of each kind.
+        official: as given.
+        unused: nothing; noise is kept.
 
     Raises:
         UserError: for a missing folder or file, lines of another form (counted, five named), images without a split or
@@ -82,9 +85,12 @@ class RSIVQA(Dataset[Sample]):
         images: str = "images",
         splits: str,
         kinds: Sequence[str] | None = None,
+        official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, "rsivqa")
         self.name, self.split = name, split
+        self.official = dict(official or {})
+        self.unused: dict[str, list[str]] = {}
         beside = folder.parent / images_name
         if images_root is None and root is not None and beside.is_dir():
             images_root = str(beside)

@@ -8,6 +8,7 @@
   ``select(cache, expert, rows)`` reorders it;
 - ``logits(hidden, expert) -> (..., V)``: apart from ``forward``, so that only answer positions are projected;
 - ``upcycle(source: int)``: copies one expert's adapter into every other;
+- ``rest() -> bool``: leaves adapters out of the pass while they can change nothing;
 - ``save_adapter(index, folder)`` / ``load_adapter(index, folder)``: PEFT's own format.
 
 **Expert** (`expert.Expert`): name, tasks, template, and, where it has one, a special token with a head on its hidden

@@ -130,6 +130,21 @@ class ExpertBank(nn.Module):
             layer.lora_A.copy_(layer.lora_A[source].clone().expand_as(layer.lora_A))
             layer.lora_B.copy_(layer.lora_B[source].clone().expand_as(layer.lora_B))
 
+    def rest(self) -> bool:
+        """Leaves adapters out of the pass where none can change a number: all are frozen, and every B is zero.
+
+        A quarter of the time of a dense stage that trains the base itself. To be asked again before each stage.
+
+        Returns:
+            whether they are left out.
+        """
+        layers = self.adapted().values()
+        idle = not any(p.requires_grad for x in layers for p in (x.lora_A, x.lora_B))
+        idle = idle and not any(bool(x.lora_B.any()) for x in layers)
+        for layer in layers:
+            layer.asleep = idle
+        return idle
+
     def save_adapter(self, index: int, folder: str | Path) -> None:
         """Writes one expert's adapter for ``peft.PeftModel.from_pretrained``; see `peft_format.write_adapter`."""
         write_adapter(self.adapted(), index, Path(folder), base=self.lm.config._name_or_path, targets=self.targets)

@@ -43,7 +43,7 @@ class GroupedLoRA(nn.Module):
         self.base_layer = base_layer
         self.lora_A = nn.Parameter(torch.empty(experts, rank, inputs, dtype=dtype, device=weight.device))
         self.lora_B = nn.Parameter(torch.empty(experts, outputs, rank, dtype=dtype, device=weight.device))
-        self.scale, self.dropout = alpha / rank, dropout
+        self.scale, self.dropout, self.asleep = alpha / rank, dropout, False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -57,6 +57,8 @@ class GroupedLoRA(nn.Module):
         """(R, n, in) -> (R, n, out); rows may also come flattened, (R*n, in), as some models do."""
         rows = current()
         y: Tensor = self.base_layer(x)
+        if self.asleep:
+            return y
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.lora_A.dtype
         h = F.dropout(x, self.dropout, self.training).to(dtype).reshape(len(rows.expert), -1, x.shape[-1])

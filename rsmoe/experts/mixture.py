@@ -22,14 +22,17 @@ class Mixture(nn.Module):
 
     Args:
         length_penalty: of beam search.
+        length_weight: an answer of n tokens weighs n ** length_weight in the loss. 1 is the mean over tokens, where
+            "yes" beside a description learns nothing; 0 the mean over answers; 0.5 lies between, as in InternVL
+            (square averaging, arXiv 2412.05271, section 3.2).
     """
 
-    def __init__(self, *, length_penalty: float = 1.0) -> None:
+    def __init__(self, *, length_penalty: float = 1.0, length_weight: float = 1.0) -> None:
         super().__init__()
-        self.length_penalty = length_penalty
+        self.length_penalty, self.length_weight = length_penalty, length_weight
 
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
-        """Token-mean negative log-likelihood of the responses under the mixture.
+        """Negative log-likelihood of the responses' tokens under the mixture, averaged by ``length_weight``.
 
         ``smoothing`` moves that much of the target onto the uniform distribution, per row.
         """
@@ -38,7 +41,8 @@ class Mixture(nn.Module):
         if smoothing > 0:
             flat = loss.new_zeros(loss.shape).index_add(0, rows.sample, reading.smooth * rows.weight[:, None])
             loss = (1 - smoothing) * loss - smoothing * flat
-        return {"text": (loss * mask).sum() / mask.sum().clamp_min(1)}
+        share = mask * mask.sum(1, keepdim=True).clamp_min(1).to(loss.dtype) ** (self.length_weight - 1)  # (B, Lr)
+        return {"text": (loss * share).sum() / share.sum().clamp_min(1e-9)}
 
     @torch.no_grad()
     def generate(

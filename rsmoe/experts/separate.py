@@ -76,6 +76,10 @@ class SeparateBank(nn.Module):
             for e, (bank, part) in enumerate(zip(self.banks, cache, strict=True))
         )
 
+    def rest(self) -> bool:
+        """`ExpertBank.rest` of every expert."""
+        return all([bank.rest() for bank in self.banks])
+
     def upcycle(self, source: int) -> None:
         """Copies the whole model of expert ``source`` into every other.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -15,6 +16,14 @@ class VisualMemory:
     """(B, N', D)."""
     mask: Tensor
     """(B, N') bool, True where a token is valid."""
+
+    def extended(self, tokens: Tensor, rows: Tensor) -> VisualMemory:
+        """With more tokens (R, n, D) at the end of these rows (R,) long; those of the other rows are masked."""
+        more = self.tokens.new_zeros(len(self.tokens), *tokens.shape[1:])
+        more = more.index_copy(0, rows, tokens.to(more.dtype))
+        valid = self.mask.new_zeros(more.shape[:2])
+        valid[rows] = True
+        return VisualMemory(tokens=torch.cat([self.tokens, more], dim=1), mask=torch.cat([self.mask, valid], dim=1))
 
     def mean(self) -> Tensor:
         """(B, D) mean of the valid tokens."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rsmoe.data.batch import Batch
+from rsmoe.data.images import load_image
 from rsmoe.data.text import TextCodec
 from rsmoe.experts.mask import MaskExpert
 from rsmoe.experts.retrieval import RetrievalExpert
@@ -38,7 +39,7 @@ def answer_batch(model: RSMoE, codec: TextCodec, batch: Batch, *, beams: int, ma
             expert = model.experts[index]
             for row, output in zip(inputs.sample.tolist(), expert.head(inputs), strict=True):
                 if isinstance(expert, MaskExpert):
-                    extra[places[row]]["mask"] = _resized(output, again.samples[row].images[0], batch.masks.shape[-2:])
+                    extra[places[row]]["mask"] = _resized(output, load_image(again.samples[row].images[0]))
                 elif isinstance(expert, RetrievalExpert):
                     extra[places[row]]["image_embedding"] = output.cpu().numpy()
     for index, expert in enumerate(model.experts):
@@ -97,9 +98,9 @@ def pad(rows: list[list[int]], pad_id: int, device: torch.device) -> tuple[Tenso
     return ids.to(device), mask.to(device)
 
 
-def _resized(logits: Tensor, image: Any, pixels: tuple[int, ...]) -> np.ndarray:
-    """(h, w) logits -> bool mask at the pixels' size."""
-    size = image.shape[:2] if isinstance(image, np.ndarray) else pixels
+def _resized(logits: Tensor, image: np.ndarray) -> np.ndarray:
+    """(h, w) logits -> bool mask of the size of the original image, as the true masks are."""
+    size = image.shape[:2]
     full = torch.nn.functional.interpolate(logits[None, None].float(), size=size, mode="bilinear", align_corners=False)
     mask: np.ndarray = (full[0, 0] > 0).cpu().numpy()
     return mask

@@ -1,15 +1,18 @@
-"""Predictions of a trained model on whole splits, scored, with trivial baselines beside them."""
+"""Predictions of a model on data sets, scored: the one way from samples to numbers, in training and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.progress import track
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from rsmoe.config import instantiate
+from rsmoe.data.batch import Batch
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.data.text import TextCodec
@@ -29,6 +32,16 @@ class Outcome:
     samples: Sequence[Sample]
     predictions: Sequence[Prediction]
     results: Sequence[Result]
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    """Task -> protocol id, where it was not the task's default."""
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of what was asked: ids, instructions with their history, and references, in order."""
+        digest = hashlib.sha256()
+        for s in self.samples:
+            digest.update(json.dumps([s.id, s.instruction, s.history, s.responses]).encode() + b"\n")
+        return digest.hexdigest()
 
 
 def evaluate(
@@ -53,29 +66,66 @@ def evaluate(
     Returns:
         one `Outcome` per data set and split; the split in its results is the name that the release gives it.
     """
-    model.eval()
     outcomes = []
-    tasks: dict[str, Sequence[str]] = {e.name: e.tasks for e in model.experts} | {"dense": TASKS}
     for split in splits:
         for name, dataset in data.datasets[split].items():
-            predictions: list[Prediction] = []
             loader = data.eval_loader(split, name=name, limit=limit)
-            for batch in track(loader, description=f"evaluating {name} ({split})", total=len(loader)):
-                predictions += answer_batch(
-                    model, codec, batch.to(model.to_lm.weight.device), beams=beams, max_new=max_new
-                )
+            given = answers(model, codec, loader, beams=beams, max_new=max_new, title=f"evaluating {name} ({split})")
+            predictions = [p for batch in given for p in batch]
             samples = [dataset[i] for i in range(len(predictions))]
-            results = score(
-                samples,
-                predictions,
-                protocol_prefix=_protocol(dataset),
-                split=_split(dataset, split),
-                expert_tasks=tasks,
+            outcomes.append(
+                assess(
+                    name, dataset, samples=samples, predictions=predictions, split=split, model=model, metrics=metrics
+                )
             )
-            for key, node in (metrics or {}).items():
-                results += _own(key, node, samples, predictions, _protocol(dataset), _split(dataset, split))
-            outcomes.append(Outcome(data=name, split=split, samples=samples, predictions=predictions, results=results))
     return outcomes
+
+
+def answers(
+    model: RSMoE, codec: TextCodec, loader: DataLoader[Batch], *, beams: int, max_new: int, title: str
+) -> Iterator[list[Prediction]]:
+    """The predictions of each batch as it comes, with a progress bar; the model is left in eval mode."""
+    model.eval()
+    device = model.to_lm.weight.device
+    for batch in track(loader, description=title, total=len(loader)):
+        yield answer_batch(model, codec, batch.to(device), beams=beams, max_new=max_new)
+
+
+def assess(
+    name: str,
+    dataset: Dataset[Sample],
+    *,
+    samples: Sequence[Sample],
+    predictions: Sequence[Prediction],
+    split: str,
+    model: RSMoE,
+    protocols: Mapping[str, str] | None = None,
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Outcome:
+    """Scores the predictions for samples of one data set.
+
+    Args:
+        name: of the data set in this run.
+        dataset: where the samples come from; its ``protocol`` and ``split`` go into the results.
+        samples, predictions: the same ids, in any order.
+        split: where the data set has no ``split`` of its own.
+        model: its experts' tasks say what the router should have chosen.
+        protocols: task -> protocol id, where it is not the default.
+        metrics: as for `evaluate`.
+    """
+    prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
+    tasks: dict[str, Sequence[str]] = {e.name: e.tasks for e in model.experts} | {"dense": TASKS}
+    results = score(samples, predictions, protocol_prefix=prefix, split=own, protocols=protocols, expert_tasks=tasks)
+    for key, node in (metrics or {}).items():
+        results += _own(key, node, samples, predictions, prefix, own)
+    return Outcome(
+        data=name,
+        split=split,
+        samples=samples,
+        predictions=predictions,
+        results=results,
+        protocols=dict(protocols or {}),
+    )
 
 
 def _own(
@@ -96,11 +146,3 @@ def _own(
         Result(metric=f"{name}/{key}", value=float(v), protocol=prefix + metric.protocol, split=split, n=len(pairs))
         for key, v in metric.compute().items()
     ]
-
-
-def _protocol(dataset: Dataset[Sample]) -> str:
-    return str(getattr(dataset, "protocol", ""))
-
-
-def _split(dataset: Dataset[Sample], asked: str) -> str:
-    return str(getattr(dataset, "split", asked))

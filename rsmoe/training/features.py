@@ -27,6 +27,5 @@ def image_features(model: RSMoE, collate: Collate, samples: Sequence[Sample], *,
     chosen = [samples[i] for i in first.values()]
     for start in range(0, len(chosen), batch_size):
         batch = collate([(s, 0) for s in chosen[start : start + batch_size]]).to(model.to_lm.weight.device)
-        memory, _ = model.see(batch)
-        pooled.append(memory.mean().float().cpu())
+        pooled.append(model.see(batch).memory.mean().float().cpu())
     return torch.cat(pooled)[[order[key] for key in keys]]

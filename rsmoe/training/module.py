@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rsmoe.data.batch import Batch
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.model import Reading, RSMoE
+from rsmoe.model import Reading, RSMoE, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.training.stage import Stage
 
@@ -49,7 +49,7 @@ class StageModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Weighted sum of the stage's losses; logs each of them and the router's state."""
         step = self.trainer.global_step
-        terms = self._seen(batch) if set(self.stage.losses) == {"words"} else self._read(batch, step)
+        terms = self._seen(batch) if "text" not in self.stage.losses else self._read(batch, step)
         known = {*terms, *self.optional, *(term for e in self.model.experts for term in e.terms)}
         for name in self.stage.losses:
             if name not in known:
@@ -70,7 +70,10 @@ class StageModule(pl.LightningModule):
         self.log("train/loss", total.detach(), batch_size=len(batch))
         return {"loss": total}
 
-    optional = ("words", "aspect", "label", "balance", "z", "prompt", "mask_bce", "mask_dice", "retrieval")
+    optional = (
+        "words", "aspect", "label", "balance", "z", "prompt", "mask_bce", "mask_dice", "retrieval",
+        "change", "change_dice",
+    )  # fmt: skip
     """Losses that exist only in some models or batches."""
 
     def _seen(self, batch: Batch) -> dict[str, Tensor]:
@@ -79,8 +82,13 @@ class StageModule(pl.LightningModule):
             raise UserError(
                 f"stage {self.stage.name!r} has the loss 'words', but the model is built without: words=true"
             )
-        memory, _ = self.model.see(batch)
-        return {"words": self.model.words.loss(memory, batch.samples)}
+        sight = self.model.see(batch)
+        return {"words": self.model.words.loss(sight.memory, batch.samples), **self._changed(batch, sight)}
+
+    def _changed(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
+        if sight.change is None or self.model.change is None:
+            return {}
+        return self.model.change.losses(sight.change, batch.changes[sight.pairs])
 
     def _read(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Every loss that this batch and this model have, unweighted, by name."""
@@ -98,7 +106,8 @@ class StageModule(pl.LightningModule):
             if step % max(1, self.stage.steps // 100) == 0:
                 self._note_routing(batch, reading, step)
         if "words" in self.stage.losses and model.words is not None:
-            terms["words"] = model.words.loss(reading.perception.memory, batch.samples)
+            terms["words"] = model.words.loss(reading.perception.sight.memory, batch.samples)
+        terms |= self._changed(batch, reading.perception.sight)
         if reading.prompt_loss is not None:
             terms["prompt"] = reading.prompt_loss
         inputs = model.head_inputs(batch, reading)
@@ -133,7 +142,9 @@ class StageModule(pl.LightningModule):
         if not groups:
             raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
         optimizer = torch.optim.AdamW(
-            [{"params": ps, "lr": lr, "weight_decay": wd} for (lr, wd), ps in groups.items()], betas=(0.9, 0.98)
+            [{"params": ps, "lr": lr, "weight_decay": wd} for (lr, wd), ps in groups.items()],
+            betas=(0.9, 0.98),
+            fused=True,  # a tenth of the time on CPU
         )
         warmup, steps, end = min(self.stage.warmup, self.stage.steps), self.stage.steps, self.stage.lr_end
 

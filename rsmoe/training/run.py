@@ -81,8 +81,9 @@ def run_stages(
         if stage.upcycle and resume is None and model.bank.size > 1:
             model.bank.upcycle(0)
             model.prompts.upcycle(0)
-        bare = {name for name, part in model.named_children() if not any(True for _ in part.parameters())}
+        bare = {n for n, part in model._modules.items() if part is None or not any(True for _ in part.parameters())}
         set_trainable(model, [p for p in stage.train if p.removeprefix("-").split(".")[0] not in bare])
+        model.bank.rest()
         module = StageModule(
             model=model, stage=stage, index=index, seed=seed, hparams={**hparams, "trace": trace, "dense": model.dense}
         )

@@ -35,6 +35,9 @@ class Stage:
     clip: float = 1.0
     """Largest gradient norm."""
     batch_size: int = 32
+    """Draws a step, on each rank."""
+    per_view: int = 1
+    """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
     smoothing: float = 0.0
     """Label smoothing of the text loss."""
     losses: Mapping[str, float] = field(default_factory=lambda: {"text": 1.0})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
 
@@ -15,9 +16,11 @@ from rsmoe.vision.positions import sine_positions
 
 
 class ResNet(nn.Module):
-    """ResNet (arXiv 1512.03385) with random weights; its stages are the pyramid, the last one gives the tokens.
+    """ResNet (arXiv 1512.03385) with random weights; its stages are the pyramid, the last ones give the tokens.
 
-    Tokens are LN(last stage) plus sines of their place. Strides: stem 4, then 4, 8, 16, ... by stage.
+    Tokens are LN(last stage) plus sines of their place; with ``token_stages`` > 1 those of the stages before come first,
+    coarsest last, each LN(linear map to D of its stage) plus sines plus a learned vector of the stage. What is smaller
+    than a cell of the last stage, a car or a new house, is seen there. Strides: stem 4, then 4, 8, 16, ... by stage.
 
     Args:
         bands: C.
@@ -25,6 +28,7 @@ class ResNet(nn.Module):
         widths: channels of each stage; the last is D and must be a multiple of 4.
         depths: blocks of each stage.
         block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
+        token_stages: how many of the last stages give tokens.
         dropout: on the tokens.
     """
 
@@ -36,6 +40,7 @@ class ResNet(nn.Module):
         widths: Sequence[int] = (64, 128, 256),
         depths: Sequence[int] = (2, 2, 2),
         block: Literal["basic", "bottleneck"] = "basic",
+        token_stages: int = 1,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -46,6 +51,8 @@ class ResNet(nn.Module):
             )
         if block not in ("basic", "bottleneck"):
             raise UserError(f"vision.block={block!r}: expected basic or bottleneck")
+        if not 1 <= token_stages <= len(widths):
+            raise UserError(f"vision.token_stages={token_stages}: expected 1 to {len(widths)}, the number of stages")
         self.bands, self.width, self.pyramid_widths = bands, widths[-1], tuple(widths)
         self.net = ResNetModel(
             ResNetConfig(
@@ -57,17 +64,24 @@ class ResNet(nn.Module):
             )
         )
         self.norm = nn.LayerNorm(self.width)
+        finer = widths[len(widths) - token_stages : -1]
+        self.finer = nn.ModuleList(nn.Sequential(nn.Linear(w, self.width), nn.LayerNorm(self.width)) for w in finer)
+        self.stage = nn.Parameter(torch.zeros(len(finer), self.width)) if finer else None
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, pixels: Tensor) -> VisionFeatures:
-        """(N, C, H, W) -> tokens (N, P, D) of the last stage, row by row, and all stages (N, D_l, h, w).
+        """(N, C, H, W) -> tokens (N, P, D), row by row, finer stages first, and all stages (N, D_l, h, w).
 
         Raises:
             UserError: another number of bands.
         """
         check_pixels(pixels, bands=self.bands, multiple=1)
         stages = self.net(pixels, output_hidden_states=True).hidden_states[1:]
-        height, width = stages[-1].shape[-2:]
-        tokens = self.norm(stages[-1].flatten(2).transpose(1, 2))  # (N, h*w, D)
-        places = sine_positions(height, width, self.width, device=pixels.device)
-        return VisionFeatures(tokens=self.dropout(tokens + places.to(tokens.dtype)), pyramid=tuple(stages))
+        given = stages[len(stages) - 1 - len(self.finer) :]
+        tokens = []
+        for level, embed in zip(given, [*self.finer, self.norm], strict=True):
+            own = embed(level.flatten(2).transpose(1, 2))  # (N, h*w, D)
+            tokens.append(own + sine_positions(*level.shape[-2:], self.width, device=pixels.device).to(own.dtype))
+        if self.stage is not None:
+            tokens[:-1] = [own + stage for own, stage in zip(tokens[:-1], self.stage, strict=True)]
+        return VisionFeatures(tokens=self.dropout(torch.cat(tokens, dim=1)), pyramid=tuple(stages))

@@ -32,7 +32,7 @@ class WordHead(nn.Module):
         self.codec = codec
         self.predict = nn.Linear(width, codec.vocab_size)
         nn.init.constant_(self.predict.bias, -4.0)  # most words are absent from most images
-        self._targets: dict[tuple[str, str], Tensor] = {}
+        self._targets: dict[tuple[str, ...], Tensor] = {}
 
     def loss(self, memory: VisualMemory, samples: Sequence[Sample]) -> Tensor:
         """Binary cross-entropy, summed over the V words / 10, mean over the samples that describe their image.
@@ -47,7 +47,7 @@ class WordHead(nn.Module):
         return nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / (10 * len(described))
 
     def _target(self, sample: Sample) -> Tensor:
-        key = (sample.source, sample.id)
+        key = sample.responses
         if key not in self._targets:
             target = torch.zeros(self.codec.vocab_size)
             for response in sample.responses:

@@ -46,6 +46,9 @@ _SEGMENTED = ("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0}
 _RETRIEVE = ("Embed this image for retrieval.", "Represent this image to search for its caption.")
 
 
+CHANGE_KINDS = ("no change", "building", "road", "water", "vegetation", "other object")
+"""Names of the values of a pair's class map."""
+
 SCENE_TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval")
 """Tasks that the generated world can set."""
 
@@ -195,6 +198,7 @@ class SceneDataset(Dataset[Sample]):
             id=f"{self.split}-change_caption-{number:06d}", images=(pair.before.image, pair.after.image),
             instruction=request, responses=texts, task="change_caption", source=self.name, kind=kind,
             directional=is_directional(request, *texts), meta=_meta(pair.before),
+            class_map=pair.change_mask, classes=CHANGE_KINDS,
         )  # fmt: skip
 
     def _random(self, task: str, number: int) -> random.Random:

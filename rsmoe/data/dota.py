@@ -1,0 +1,162 @@
+"""DOTA: oriented boxes in text files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from rsmoe.data.annotations import data_root
+from rsmoe.data.boxes import convention as named
+from rsmoe.data.ground_sample import ground_sample, picture_size
+from rsmoe.data.images import find_images
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Labels:
+    """One file: boxes of each class, and what it says of the picture."""
+
+    corners: dict[str, list[list[float]]]
+    difficult: int
+    meta: dict[str, float | str]
+
+
+class DOTA(Dataset[Sample]):
+    """One sample a picture and class, with the oriented boxes of its objects.
+
+    ``<split>/labelTxt/P0001.txt`` beside ``<split>/images/P0001.png``: first ``imagesource:GoogleEarth`` and
+    ``gsd:0.146`` (may be "null", or missing), then one object a line, ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult``, the
+    corners clockwise in pixels. Four clicked points are seldom a rectangle: the box is the smallest one around them.
+    "difficult" is 0, or 1 and above. Layout and counts are as we remember them, not checked against the release.
+
+    RGB and grey, 0.1 to 4.5 m, 800 to 20,000 px: pictures larger than `rsmoe.data.images.MAX_PIXELS` cannot be decoded
+    whole, and an answer cannot name thousands of objects: cut the release into tiles first, as everyone does (the same
+    layout, coordinates of the tile). v1.0: 15 classes, 2,806 pictures, 188,282 objects; train / val / test 1,411 / 458
+    / 937, test without labels. v1.5: 16 classes, 403,318 objects. v2.0: 18 classes, 11,268 pictures.
+
+    Xia et al., "DOTA: A Large-scale Dataset for Object Detection in Aerial Images", CVPR 2018, arXiv:1711.10398; for
+    research only; https://captain-whu.github.io/DOTA.
+
+    Args:
+        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
+        split: "train" or "val".
+        name: short name.
+        labels: folder of the text files, relative to ``root``; {split} is replaced.
+        images: folder of images, relative to ``root``; {split} is replaced.
+        difficult: whether difficult objects are asked for.
+        max_boxes: a class with more objects in a picture is not asked for; None asks for all.
+        convention: how the answer is written, see `rsmoe.data.boxes`; one of horizontal boxes gives those around.
+        prompt: the request; {name} is replaced.
+        official: counts of each split, as the release states them.
+
+    Attributes:
+        counts: of this split: "images", "boxes" (used), "difficult" (left out), "requests".
+        unused: "no object" -> files without a usable one; "more than <max_boxes> boxes" -> file and class.
+
+    Raises:
+        UserError: for a missing folder, a line of another form (naming file and line), images that are missing or
+            empty, a split without any object.
+    """
+
+    protocol = ""
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "dota",
+        labels: str = "{split}/labelTxt",
+        images: str = "{split}/images",
+        difficult: bool = False,
+        max_boxes: int | None = None,
+        convention: str = "vrsbench_obb_v1_clockwise",
+        prompt: str = "Locate every {name}.",
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        folder = data_root(root, name)
+        self.name, self.split = name, split
+        self.official = dict(official or {})
+        self.unused: dict[str, list[str]] = {}
+        place = folder / labels.format(split=split)
+        files = sorted(place.glob("*.txt")) if place.is_dir() else []
+        if not files:
+            raise UserError(
+                f"{name}: {place} holds no text file. Known splits are train and val (test has no labels); unpack the "
+                "labels there, or set data.labels to their folder"
+            )
+        read = {path.stem: _read(path, difficult) for path in files}
+        paths = find_images(folder / images.format(split=split), read, source=name)
+        left_out = sum(one.difficult for one in read.values())
+        self.counts = {"images": len(paths), "boxes": 0, "difficult": left_out, "requests": 0}
+        self._samples: list[Sample] = []
+        for stem, one in read.items():
+            if not one.corners:
+                self.unused.setdefault("no object", []).append(stem)
+                continue
+            size = picture_size(paths[stem])
+            for category, corners in sorted(one.corners.items()):
+                if max_boxes is not None and len(corners) > max_boxes:
+                    self.unused.setdefault(f"more than {max_boxes} boxes", []).append(f"{stem}:{category}")
+                    continue
+                self.counts["boxes"] += len(corners)
+                self._samples.append(
+                    ground_sample(
+                        id=f"{stem}:{category}",
+                        image=paths[stem],
+                        size_px=size,
+                        instruction=prompt.format(name=category.replace("-", " ")),
+                        boxes=named("pixel_corners").to_px(np.array(corners), size),
+                        labels=(category,) * len(corners),
+                        convention=convention,
+                        source=name,
+                        kind=category,
+                        meta=dict(one.meta),
+                    )
+                )
+        if not self._samples:
+            raise UserError(f"{name}: split {split!r} holds no object; difficult={difficult}, max_boxes={max_boxes}")
+        self.counts["requests"] = len(self._samples)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]
+
+
+def _read(path: Path, keep_difficult: bool) -> _Labels:
+    corners: dict[str, list[list[float]]] = defaultdict(list)
+    meta: dict[str, float | str] = {}
+    difficult = 0
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        key, colon, value = line.strip().partition(":")
+        if colon and key in ("imagesource", "gsd"):
+            if key == "gsd" and _is_number(value):
+                meta["gsd_m"] = float(value)
+            elif key == "imagesource" and value:
+                meta["sensor"] = value
+        elif len(words) == 10 and all(map(_is_number, words[:8])) and words[9].isdecimal():
+            if words[9] != "0" and not keep_difficult:
+                difficult += 1
+            else:
+                corners[words[8]].append([float(word) for word in words[:8]])
+        elif words:
+            raise UserError(
+                f"{path}, line {number}: expected x1 y1 x2 y2 x3 y3 x4 y4 class difficult, found {line.strip()[:80]!r}"
+            )
+    return _Labels(corners=dict(corners), difficult=difficult, meta=meta)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return bool(np.isfinite(float(word)))
+    except ValueError:
+        return False

@@ -1,0 +1,137 @@
+"""GAIA: pictures of many sensors from the web, five written descriptions each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.images import SUFFIXES, find_images
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+
+_META = {
+    "resolution": "resolution",
+    "location": "place",
+    "lat": "lat",
+    "lon": "lon",
+    "tag": "tags",
+    "satellite": "satellites",
+    "sensor": "sensors",
+    "modalities": "modalities",
+    "image_alt": "alt",
+    "image_src": "url",
+    "credits": "credits",
+}
+
+
+class GAIA(Dataset[Sample]):
+    """One sample an image: a json list of ``{"id", "captions": [5], "location", "resolution", "sensor", ...}``.
+
+    41,030 images of 1998 to 2024 with 205,150 captions by GPT-4o (40,201 and 201,005 in a later version of the paper);
+    70 / 10 / 20 % train / val / test, stratified in space and time. Optical, radar, thermal and other products, as
+    pictures. Each caption begins "The image showcases:", and is kept so; they are long.
+
+    Only addresses are released. Whoever downloads the pictures keeps them here as ``<images>/<id>.png`` (any usual
+    suffix); img2dataset writes the ``id`` of each beside it, with ``--save_additional_columns "['id']"``. Some
+    addresses are dead by now: ``incomplete=true`` leaves out what could not be had, and lists it.
+
+    ``Sample.meta``: resolution (Low, Moderate, High, Very High), place, lat, lon, tags, satellites, sensors,
+    modalities, alt, url, credits, as far as a row has them.
+
+    Zavras et al., "GAIA: A Global, Multi-modal, Multi-scale Vision-Language Dataset for Remote Sensing Image Analysis",
+    arXiv:2502.09598; https://huggingface.co/datasets/azavras/GAIA; each image belongs to those in its ``credits``.
+
+    Args:
+        root: folder of the json files and of ``images``; None means ``$RSMOE_DATA/<name>``.
+        split: a key of ``annotations``.
+        name: short name.
+        annotations: split -> json, relative to ``root``.
+        images: the folder of images, relative to ``root``.
+        incomplete: whether images may be missing; else they are an error.
+        instruction: the request of every sample.
+        official: split -> counts as the release states them.
+
+    Attributes:
+        counts: "images", "captions" of this split.
+        official: as given.
+        unused: "image not downloaded", "empty caption" -> ids.
+
+    Raises:
+        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
+            row without a caption, an unknown split, or no image at all.
+    """
+
+    protocol = ""
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "gaia",
+        annotations: Mapping[str, str],
+        images: str = "images",
+        incomplete: bool = False,
+        instruction: str = "Provide a detailed description of the image.",
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        folder = data_root(root, name)
+        self.name, self.split, self.official = name, split, dict(official or {})
+        self.unused: dict[str, list[str]] = {}
+        require_split(name, split, sorted(annotations))
+        file = annotations[split]
+        rows = _rows(folder / file)
+        if incomplete and (folder / images).is_dir():
+            here = {path.stem for path in (folder / images).iterdir() if path.suffix.lower() in SUFFIXES}
+            self.unused = {"image not downloaded": [key for key in rows if key not in here]}
+            rows = {key: row for key, row in rows.items() if key in here}
+        if not rows:
+            raise UserError(f"{name}: none of the images of {file} is in {folder / images}. Download them first")
+        paths = find_images(folder / images, [f"{key}.png" for key in rows], source=name)
+        self._samples: list[Sample] = []
+        for key, row in rows.items():
+            where = f"{file}, id {key}"
+            written = field(row, "captions", list, where)
+            captions = tuple(str(text).strip() for text in written if str(text).strip())
+            if not captions:
+                raise UserError(f"{where}: no caption, so that nothing can be learned or measured. Remove the row")
+            if len(captions) < len(written):
+                self.unused.setdefault("empty caption", []).append(key)
+            self._samples.append(
+                Sample(
+                    id=key,
+                    images=(paths[f"{key}.png"],),
+                    instruction=instruction,
+                    responses=captions,
+                    task="caption",
+                    source=name,
+                    directional=is_directional(*captions),
+                    meta={new: row[old] for old, new in _META.items() if row.get(old) not in (None, "", [])},
+                )
+            )
+        self.counts = {"images": len(paths), "captions": sum(len(s.responses) for s in self._samples)}
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]
+
+
+def _rows(path: Path) -> dict[str, dict[str, Any]]:
+    """The rows by id, which names the picture and so has to be a plain name, and unique."""
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise UserError(f"{path} should be a list of rows, found {type(content).__name__}")
+    rows: dict[str, dict[str, Any]] = {}
+    for i, row in enumerate(content):
+        value: object = field(row, "id", object, f"{path.name}[{i}]")
+        key = str(value)
+        if not isinstance(value, str | int) or key in rows or not key or Path(key).name != key:
+            raise UserError(f"{path.name}[{i}]: id {value!r} is no plain file name, or is there twice")
+        rows[key] = row
+    return rows

@@ -1,0 +1,182 @@
+"""``python -m rsmoe.data.overlap train=[ucm_captions,rsicd] test=[ucm_captions]``: what training tells of the test.
+
+A name is a yaml of ``conf/data``; ``name:split`` says which split, else a training set is its "train" and a test set
+its "test". Writes ``overlap.json`` (every pair, the ids that leaked, shared captions) and ``pairs.png``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+from torch.utils.data import Dataset
+
+from rsmoe.analysis.leakage import KINDS, Leakage, Pair, find_leakage
+from rsmoe.analysis.near_duplicates import THRESHOLD
+from rsmoe.config import conf_dir, instantiate, main
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError, unknown_name
+
+
+def overlap(
+    *,
+    train: Sequence[str],
+    test: Sequence[str],
+    root: str | None = None,
+    threshold: float = THRESHOLD,
+    folders: Sequence[Path] = (),
+    console: Console | None = None,
+) -> Leakage:
+    """Reads data sets by name and compares them.
+
+    Args:
+        train, test: "name" or "name:split".
+        root: folder of the only data set, or one that holds each under its own name; None means ``$RSMOE_DATA``.
+        threshold: see `rsmoe.analysis.near_duplicates.NearDuplicates`.
+        folders: further config folders, whose ``data/<name>.yaml`` are known too.
+        console: where progress is shown; None shows none.
+
+    Raises:
+        UserError: an unknown name or split, one that is on both sides, or whatever a reader refuses.
+    """
+    sides = [
+        {f"{name}:{part}": _read(name, part, root, folders) for name, part in _names(words, split)}
+        for words, split in ((train, "train"), (test, "test"))
+    ]
+
+    def shown(items: Iterable[Any], what: str) -> Iterable[Any]:
+        return track(items, f"{what:<28}", console=console, transient=True) if console else items
+
+    return find_leakage(sides[0], sides[1], threshold=threshold, track=shown)
+
+
+def leakage_json(found: Leakage) -> dict[str, Any]:
+    """Plain containers: pairs, what leaked of each test set, shared captions, and what could not be compared."""
+    tests = dict.fromkeys([*found.captions, *(pair.test.data for pair in found.pairs)])
+    return {
+        "pictures": found.pictures,
+        "leaked": {name: found.leaked(name) for name in tests},
+        "captions": {name: dataclasses.asdict(shared) for name, shared in found.captions.items()},
+        "unreadable": found.unreadable,
+        "pairs": [
+            {"kind": p.kind, "score": round(p.score, 4), "symmetry": p.symmetry}
+            | {side: {"data": pic.data, "id": pic.id} for side, pic in (("test", p.test), ("train", p.train))}
+            for p in found.pairs
+        ],
+    }
+
+
+def leakage_tables(found: Leakage, tests: Iterable[str]) -> list[Table]:
+    """Pictures of each test set that lie in training, by training set and kind; and captions, where there are any."""
+    pictures = Table("test", "pictures", "found in", *KINDS, "of test", title="Pictures", header_style="bold")
+    captions = Table("test", "captions", "in train", "samples", "all in train", title="Captions", header_style="bold")
+    for name in tests:
+        total = found.pictures.get(name, 0)
+        mine = [pair for pair in found.pairs if pair.test.data == name]
+        for source in dict.fromkeys(pair.train.data for pair in mine):
+            part = Leakage(
+                pairs=tuple(p for p in mine if p.train.data == source), pictures={}, unreadable={}, captions={}
+            ).leaked(name)
+            _row(pictures, name, total, source, part)
+        if not mine or len({pair.train.data for pair in mine}) > 1:
+            _row(pictures, name, total, "any training set", found.leaked(name))
+        if shared := found.captions.get(name):
+            captions.add_row(
+                escape(name),
+                f"{shared.captions:,}",
+                f"{shared.shared:,} ({shared.shared / shared.captions:.1%})",
+                f"{shared.samples:,}",
+                f"{shared.samples_all_shared:,} ({shared.samples_all_shared / shared.samples:.1%})",
+            )
+    return [pictures, captions] if captions.row_count else [pictures]
+
+
+def sheet_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """The pairs to look at: one of each test picture, near ones first, the least certain before the others."""
+    best: dict[int, Pair] = {}
+    for pair in pairs:  # strongest first
+        best.setdefault(id(pair.test), pair)
+    return sorted(best.values(), key=lambda p: (-KINDS.index(p.kind), p.score))[:count]
+
+
+@main("overlap", literal=("out",))
+def cli(cfg: DictConfig) -> None:
+    """Prints the tables and writes ``out``/overlap.json and ``out``/pairs.png."""
+    from rsmoe.analysis.overlap_sheet import plot_pairs
+
+    started = time.monotonic()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    train, test = (_words(cfg, side) for side in ("train", "test"))
+    if not isinstance(cfg.sheet, int) or cfg.sheet < 0:
+        raise UserError(f"sheet={cfg.sheet} is the number of pairs to draw: give 0 or more")
+    sources = HydraConfig.get().runtime.config_sources
+    folders = [Path(s.path) for s in sources if s.schema == "file" and s.provider != "main"]
+    found = overlap(
+        train=train, test=test, root=cfg.data.root, threshold=cfg.threshold, folders=folders, console=console
+    )
+    out = Path(cfg.out)
+    out.mkdir(parents=True, exist_ok=True)
+    minutes = (time.monotonic() - started) / 60
+    header = {"train": train, "test": test, "threshold": cfg.threshold, "minutes": round(minutes, 2)}
+    (out / "overlap.json").write_text(json.dumps(header | leakage_json(found), indent=1, ensure_ascii=False) + "\n")
+    for table in leakage_tables(found, [f"{name}:{part}" for name, part in _names(test, "test")]):
+        console.print(table)
+    for name, reasons in found.unreadable.items():
+        console.print(
+            f"{name}: {len(reasons)} pictures could not be read, first: {reasons[0]}", style="red", markup=False
+        )
+    console.print(
+        f"{sum(found.pictures.values()):,} pictures, {minutes:.1f} minutes; {out / 'overlap.json'}", markup=False
+    )
+    (out / "pairs.png").unlink(missing_ok=True)  # of an earlier run
+    if drawn := sheet_pairs(found.pairs, cfg.sheet):
+        total = len({id(pair.test) for pair in found.pairs})
+        console.print(f"{len(drawn)} of {total} leaked pictures: {plot_pairs(out / 'pairs.png', drawn)}", markup=False)
+
+
+def _row(table: Table, name: str, total: int, source: str, leaked: dict[str, list[str]]) -> None:
+    counts = [len(leaked[kind]) for kind in KINDS]
+    share = f"{sum(counts) / total:.2%}" if total else "–"
+    table.add_row(escape(name), f"{total:,}", escape(source), *map(str, counts), share)
+
+
+def _words(cfg: DictConfig, side: str) -> list[str]:
+    given = OmegaConf.to_container(cfg[side]) if OmegaConf.is_list(cfg[side]) else [cfg[side]]
+    if not given or not all(isinstance(word, str) and word for word in given):
+        raise UserError(f"{side}={given} names no data set; for example {side}=[ucm_captions,rsicd:val]")
+    return [str(word) for word in given]
+
+
+def _names(words: Sequence[str], split: str) -> list[tuple[str, str]]:
+    """(name, split) of "name" or "name:split"."""
+    return [(name, part or split) for name, _, part in (word.partition(":") for word in words)]
+
+
+def _read(name: str, split: str, root: str | None, folders: Sequence[Path]) -> Dataset[Sample]:
+    known = {path.stem: path for folder in [conf_dir(), *folders] for path in sorted((folder / "data").glob("*.yaml"))}
+    if name not in known:
+        raise unknown_name("data set", name, known)
+    node: Any = OmegaConf.to_container(OmegaConf.load(known[name]), resolve=True)
+    if root is not None and "root" in node:
+        own = Path(root).expanduser() / str(node.get("name", name))
+        node["root"] = str(own if own.is_dir() else root)
+    try:
+        data: Dataset[Sample] = instantiate(node, split=split)
+    except UserError as error:
+        raise UserError(f"{name}:{split}: {error} (another split: {name}:<split>)") from error
+    return data
+
+
+if __name__ == "__main__":
+    cli()

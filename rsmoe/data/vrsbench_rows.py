@@ -1,0 +1,135 @@
+"""The two forms of VRSBench's files, as one kind of row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rsmoe.data import annotations as checks
+from rsmoe.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VRSBenchRow:
+    """One caption, referring expression or question; the size of its picture is not known yet."""
+
+    id: str
+    file: str
+    """Name of the picture."""
+    task: str
+    """ "caption", "ground" or "vqa"."""
+    question: str = ""
+    """The question, or the expression."""
+    answer: str = ""
+    """The caption or the answer; of an expression the box in whole percent, where the file has it."""
+    kind: str = ""
+    """Type of the question, or class of the object."""
+    coord: tuple[float, ...] = ()
+    """``x1 y1 x2 y2`` of an object, parts of the sides, clipped to 0-1; empty where ``answer`` has the box."""
+    corners: tuple[float, ...] = ()
+    """Four corners of an object, parts of the sides."""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]]) -> list[VRSBenchRow]:
+    """The rows of one image of the training part, ``Annotations_train/<image>.json``.
+
+    Args:
+        path: the file; its stem is the picture's.
+        tasks: of "caption", "ground" and "vqa".
+        unused: reason -> ids, added to.
+
+    Raises:
+        UserError: for another format, naming the key, and for an empty caption.
+    """
+    content, where = checks.read_json(path), path.name
+    shared: dict[str, Any] = {"file": f"{path.stem}.png"}
+    rows = []
+    if "caption" in tasks:
+        caption = checks.field(content, "caption", str, where)
+        rows.append(_caption(f"{path.stem}:caption", caption, where, shared))
+    for i, thing in enumerate(checks.field(content, "objects", list, where) if "ground" in tasks else ()):
+        here, key = f"{where}, objects[{i}]", f"{path.stem}:object:{i}"
+        checks.field(thing, "obj_cls", str, here)
+        phrase = str(thing.get("referring_sentence") or "").strip()
+        if not phrase:
+            unused.setdefault("object without a sentence", []).append(key)
+            continue
+        coord = tuple(min(max(value, 0.0), 1.0) for value in _numbers(thing, "obj_coord", 4, here))
+        if coord[2] <= coord[0] or coord[3] <= coord[1]:
+            unused.setdefault("box without an area", []).append(key)
+            continue
+        meta = {"unique": thing["is_unique"]} if "is_unique" in thing else {}
+        rows.append(_expression(key, phrase, thing, here, shared | {"coord": coord, "meta": meta}))
+    for i, pair in enumerate(checks.field(content, "qa_pairs", list, where) if "vqa" in tasks else ()):
+        here, key = f"{where}, qa_pairs[{i}]", f"{path.stem}:question:{i}"
+        rows += _question(key, pair, "answer", here, unused, shared)
+    return rows
+
+
+def evaluation_rows(path: Path, task: str, unused: dict[str, list[str]]) -> list[VRSBenchRow]:
+    """The rows of one task of the official test part, ``VRSBench_EVAL_<...>.json``.
+
+    Args:
+        path: the file.
+        task: what it is for.
+        unused: reason -> ids, added to.
+
+    Raises:
+        UserError: for another format, naming the key, and for an empty caption.
+    """
+    content = checks.read_json(path)
+    if not isinstance(content, list):
+        raise UserError(f"{path} should be a list of rows, found {type(content).__name__}")
+    rows = []
+    for i, row in enumerate(content):
+        where, key = f"{path.name}[{i}]", f"{task}:{i}"
+        shared: dict[str, Any] = {"file": checks.field(row, "image_id", str, where)}
+        kept = ("question_id", "dataset", "unique", "size_group", "obj_ids") if task == "ground" else ("question_id",)
+        shared["meta"] = {k: row[k] for k in kept if k in row}
+        if task == "caption":
+            rows.append(_caption(key, checks.field(row, "ground_truth", str, where), where, shared))
+        elif task == "vqa":
+            rows += _question(key, row, "ground_truth", where, unused, shared)
+        else:
+            shared["answer"] = checks.field(row, "ground_truth", str, where)
+            rows.append(_expression(key, checks.field(row, "question", str, where), row, where, shared))
+    return rows
+
+
+def _caption(key: str, text: str, where: str, shared: dict[str, Any]) -> VRSBenchRow:
+    if not text.strip():
+        raise UserError(f"{where}: the caption is empty")
+    return VRSBenchRow(id=key, task="caption", answer=text.strip(), **shared)
+
+
+def _expression(key: str, phrase: str, thing: Any, where: str, shared: dict[str, Any]) -> VRSBenchRow:
+    return VRSBenchRow(
+        id=key,
+        task="ground",
+        question=phrase.strip().rstrip("."),
+        kind=checks.field(thing, "obj_cls", str, where),
+        corners=_numbers(thing, "obj_corner", 8, where),
+        **shared,
+    )
+
+
+def _question(
+    key: str, pair: Any, answer_key: str, where: str, unused: dict[str, list[str]], shared: dict[str, Any]
+) -> list[VRSBenchRow]:
+    question, kind = (checks.field(pair, k, str, where).strip() for k in ("question", "type"))
+    value: object = checks.field(pair, answer_key, object, where)
+    answer = "" if value is None else str(value).strip()  # some are numbers
+    if not question or not answer:
+        unused.setdefault(f"empty {'answer' if question else 'question'}", []).append(key)
+        return []
+    return [VRSBenchRow(id=key, task="vqa", question=question, answer=answer, kind=kind.lower(), **shared)]
+
+
+def _numbers(thing: Any, key: str, count: int, where: str) -> tuple[float, ...]:
+    values = checks.field(thing, key, list, where)
+    if len(values) != count or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+        raise UserError(f"{where}: {key!r} should be {count} numbers, found {str(values)[:80]}")
+    return tuple(map(float, values))

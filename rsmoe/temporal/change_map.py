@@ -1,0 +1,142 @@
+"""Where two dates differ, pixel by pixel, and what the language model is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsmoe.data.mask_sources import UNKNOWN
+from rsmoe.errors import UserError
+from rsmoe.vision.positions import sine_positions
+
+CELLS = 3
+"""Evidence is told cell by cell of a 3 x 3 grid, the places of change instructions (ChangeChat, DeltaVLM)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeEvidence:
+    """What P pairs show."""
+
+    logits: Tensor
+    """(P, 1 + K, h, w) at the finest level: no change, then K kinds of change."""
+    tokens: Tensor
+    """(P, 9, D), one for each cell of the 3 x 3 grid, row by row."""
+
+
+class ChangeMap(nn.Module):
+    """Difference pyramid of two dates -> a map of changes, and nine tokens beside the visual memory.
+
+    At each level, finest to coarsest l, with a and b the normalised linear maps of the features of the two dates::
+
+        d_l(p) = b(p) - a(q),   q = argmin over |q - p| <= search of ||b(p) - a(q)||
+        x_l    = smooth(W_l [d_l ; |d_l|] + up(x_{l+1}))
+
+    Taking the best match in a window makes a picture that lies a cell beside the other no change. Two identical dates
+    have d_l = 0 exactly, at every level. ``logits`` are a linear map of the finest x; a cell's token is
+    W [mean of p x ; max of p ; mean of p] with p the probability of any change. Siamese difference pyramids are those
+    of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the window and the tokens are ours.
+
+    Args:
+        pyramid_widths: channels of the levels, finest first.
+        width: D of the visual memory.
+        kinds: K; 1 tells change from no change.
+        channels: of the decoder; a multiple of 8.
+        search: half the side of the window, in cells of each level; 0 compares the same cell only.
+
+    Raises:
+        UserError: options out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        pyramid_widths: Sequence[int],
+        width: int,
+        kinds: int = 1,
+        channels: int = 48,
+        search: int = 1,
+    ) -> None:
+        super().__init__()
+        if kinds < 1 or search < 0 or channels < 8 or channels % 8:
+            raise UserError(
+                f"change.kinds={kinds}, change.channels={channels}, change.search={search}: expected kinds >= 1, "
+                f"a multiple of 8 channels, search >= 0"
+            )
+        self.kinds, self.search = kinds, search
+        self.features = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(w, channels, 1), nn.GroupNorm(8, channels)) for w in pyramid_widths
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(2 * channels, channels, 1, bias=False) for _ in pyramid_widths)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.GELU())
+            for _ in pyramid_widths
+        )
+        self.classify = nn.Conv2d(channels, 1 + kinds, 1)
+        self.tell = nn.Sequential(nn.Linear(channels + 2, width), nn.LayerNorm(width))
+        self.register_buffer("places", sine_positions(CELLS, CELLS, width), persistent=False)
+
+    def forward(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> ChangeEvidence:
+        """Levels (P, D_l, h_l, w_l) of the first and of the second date, finest first; P may be 0."""
+        x: Tensor | None = None
+        for level in reversed(range(len(self.lateral))):
+            d = self.difference(level, before[level], after[level])
+            seen = self.lateral[level](torch.cat([d, d.abs()], dim=1))
+            if x is not None:
+                seen = seen + F.interpolate(x, size=seen.shape[-2:], mode="bilinear", align_corners=False)
+            x = self.smooth[level](seen)
+        assert x is not None
+        logits = self.classify(x)  # (P, 1 + K, h, w)
+        p = 1 - logits.float().softmax(1)[:, :1]  # (P, 1, h, w)
+        cells = torch.cat(
+            [
+                F.adaptive_avg_pool2d(p * x, CELLS),
+                F.adaptive_max_pool2d(p, CELLS),
+                F.adaptive_avg_pool2d(p, CELLS),
+            ],
+            dim=1,
+        )
+        tokens = self.tell(cells.flatten(2).transpose(1, 2).to(x.dtype)) + self.places
+        return ChangeEvidence(logits=logits, tokens=tokens)
+
+    def difference(self, level: int, before: Tensor, after: Tensor) -> Tensor:
+        """(P, D_l, h, w) of two dates -> (P, channels, h, w), the best match in the window taken away."""
+        a, b = self.features[level](before), self.features[level](after)
+        if self.search == 0:
+            return b - a
+        side = 2 * self.search + 1
+        padded = F.pad(a, (self.search,) * 4, mode="replicate") if len(a) else F.pad(a, (self.search,) * 4)
+        h, w = a.shape[-2:]
+        # (side^2, P, C, h, w): what a shows at each place of the window
+        near = torch.stack([padded[..., y : y + h, x : x + w] for y in range(side) for x in range(side)])
+        with torch.no_grad():
+            best = (b - near).square().sum(2).argmin(0)  # (P, h, w)
+        index = best[None, :, None].expand(1, -1, a.shape[1], -1, -1)
+        return b - near.gather(0, index)[0]
+
+    def losses(self, evidence: ChangeEvidence, target: Tensor) -> dict[str, Tensor]:
+        """ "change": cross-entropy over the pixels that are known; "change_dice": soft dice of any change, by pair.
+
+        Args:
+            target: (P, H, W) uint8 kinds, 0 for none, 255 unknown.
+        """
+        logits = F.interpolate(evidence.logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
+        known = target != UNKNOWN
+        if bool((known & (target > self.kinds)).any()) and self.kinds > 1:
+            raise UserError(
+                f"a class map holds the kind of change {int(target[known].max())}, but the model knows {self.kinds}. "
+                f"Set change.kinds to the number of kinds of the data, or to 1 for change or not"
+            )
+        kinds = target.long().clamp_max(self.kinds) if self.kinds == 1 else target.long()
+        each = F.cross_entropy(logits, kinds.masked_fill(~known, 0), reduction="none")  # (P, H, W)
+        p = (1 - logits.softmax(1)[:, 0]) * known
+        truth = ((target > 0) & known).float()
+        dice = 1 - (2 * (p * truth).sum((1, 2)) + 1) / (p.sum((1, 2)) + truth.sum((1, 2)) + 1)
+        seen = known.flatten(1).any(1).float()
+        return {
+            "change": (each * known).sum() / known.sum().clamp_min(1),
+            "change_dice": (dice * seen).sum() / seen.sum().clamp_min(1),
+        }

@@ -1,0 +1,132 @@
+"""The map of changes: exact zero for identical dates, blind to a small shift, told cell by cell, learned from pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from models import batch_of, tiny_model
+from torch import Tensor
+from torch.nn import functional as F
+
+from rsmoe.errors import UserError
+from rsmoe.temporal.change_map import ChangeMap
+
+WIDTHS = (8, 16)
+
+
+def change_map(**more: int) -> ChangeMap:
+    torch.manual_seed(0)
+    return ChangeMap(**({"pyramid_widths": WIDTHS, "width": 32, "channels": 16} | more))
+
+
+def pyramid(pairs: int = 2, seed: int = 1) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(pairs, w, s, s, generator=generator) for w, s in zip(WIDTHS, (12, 6), strict=True)]
+
+
+def test_shapes_and_an_empty_batch() -> None:
+    module = change_map(kinds=5)
+    evidence = module(pyramid(), pyramid(seed=2))
+    assert evidence.logits.shape == (2, 6, 12, 12) and evidence.tokens.shape == (2, 9, 32)
+    empty = module(pyramid(0), pyramid(0))
+    assert empty.logits.shape == (0, 6, 12, 12) and empty.tokens.shape == (0, 9, 32)
+    losses = module.losses(empty, torch.zeros(0, 24, 24, dtype=torch.uint8))
+    assert all(not v.any() for v in losses.values())
+
+
+@pytest.mark.parametrize("search", [0, 1, 2])
+def test_identical_dates_give_exactly_zero_difference(search: int) -> None:
+    module = change_map(search=search)
+    for level, x in enumerate(pyramid()):
+        assert not module.difference(level, x, x).any()
+    # the evidence of no change is then the same for all places on earth
+    one, other = module(pyramid(seed=1), pyramid(seed=1)), module(pyramid(seed=5), pyramid(seed=5))
+    torch.testing.assert_close(one.tokens, other.tokens)
+    assert not torch.allclose(one.tokens, module(pyramid(seed=1), pyramid(seed=5)).tokens, atol=1e-3)
+
+
+def test_the_window_takes_the_best_match() -> None:
+    module = change_map(search=1)
+    a, b = pyramid()[0], pyramid(seed=2)[0]
+    fa, fb = module.features[0](a), module.features[0](b)
+    found = module.difference(0, a, b)
+    padded = F.pad(fa, (1, 1, 1, 1), mode="replicate")
+    for p in range(2):
+        for y in range(0, 12, 5):
+            for x in range(0, 12, 5):
+                near = padded[p, :, y : y + 3, x : x + 3].flatten(1)  # (C, 9)
+                gaps = fb[p, :, y, x, None] - near
+                best = gaps[:, gaps.square().sum(0).argmin()]
+                torch.testing.assert_close(found[p, :, y, x], best)
+
+
+def test_a_shift_within_the_window_is_no_change() -> None:
+    x = pyramid()[0]
+    moved = x.roll(1, dims=-1)
+    # GroupNorm sees the same values in another order, so that features move with the picture
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(change_map(search=1).difference(0, x, moved)[inner], torch.zeros(2, 16, 8, 8))
+    assert change_map(search=0).difference(0, x, moved)[inner].abs().mean() > 0.3
+
+
+def test_losses_by_hand_and_unknown_pixels() -> None:
+    module = change_map(kinds=2)
+    evidence = module(pyramid(), pyramid(seed=2))
+    target = torch.randint(0, 3, (2, 12, 12), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    losses = module.losses(evidence, target)
+    torch.testing.assert_close(losses["change"], F.cross_entropy(evidence.logits, target.long()))
+    p, truth = 1 - evidence.logits.softmax(1)[:, 0], (target > 0).float()
+    dice = 1 - (2 * (p * truth).sum((1, 2)) + 1) / ((p + truth).sum((1, 2)) + 1)
+    torch.testing.assert_close(losses["change_dice"], dice.mean())
+    target[1] = 255  # the second pair has no map
+    alone = module.losses(replace(evidence, logits=evidence.logits[:1]), target[:1])
+    for name, value in module.losses(evidence, target).items():
+        torch.testing.assert_close(value, alone[name])
+
+
+def test_it_learns_where_a_square_appears() -> None:
+    module = change_map()
+    generator = torch.Generator().manual_seed(3)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    for step in range(60):
+        before = [torch.randn(8, w, s, s, generator=generator) for w, s in zip(WIDTHS, (12, 6), strict=True)]
+        target = torch.zeros(8, 12, 12, dtype=torch.uint8)
+        after = [level.clone() for level in before]
+        for pair in range(4):  # half of the pairs stay
+            y, x = torch.randint(0, 4, (2,), generator=generator).tolist()
+            target[pair, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] = 1
+            after[0][pair, :, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] += 2
+        evidence = module(before, after)
+        loss = sum(module.losses(evidence, target).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = evidence.logits.argmax(1) > 0
+    iou = (found & (target > 0)).sum() / (found | (target > 0)).sum()
+    assert step == 59 and iou > 0.8, float(iou)
+
+
+def test_a_model_tells_the_evidence_of_pairs_alone() -> None:
+    model = tiny_model("change=map")
+    batch = batch_of()
+    with torch.no_grad():
+        sight, plain = model.see(batch), tiny_model().see(batch)
+        assert sight.pairs.tolist() == (batch.frames == 2).nonzero().flatten().tolist()
+        before = plain.memory.mask.shape[1]
+        assert sight.memory.mask.shape[1] == before + 9
+        paired = (batch.frames == 2)[batch.view]
+        assert torch.equal(sight.memory.mask[:, before:].any(1), paired)
+        assert not sight.memory.tokens[~paired, before:].any()
+        swapped = model.see(replace(batch, pixels=batch.pixels.flip(1)))
+    gap = (sight.memory.tokens - swapped.memory.tokens)[paired, before:].abs().max()
+    assert gap > 1e-3  # what appeared is not what vanished
+
+
+def test_options_and_maps_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UserError, match=r"change\.channels=12"):
+        change_map(channels=12)
+    module = change_map(kinds=2)
+    with pytest.raises(UserError, match="kind of change 7"):
+        module.losses(module(pyramid(), pyramid(seed=2)), torch.full((2, 12, 12), 7, dtype=torch.uint8))
