@@ -1,7 +1,12 @@
-"""``python -m rsmoe.predict checkpoint=... image=... instruction="..."``: one answer, and how the router came to it."""
+"""``python -m rsmoe.predict checkpoint=... image=... instruction="..."``: one answer, and how the router came to it.
+
+Two dates, ``image=[before.tif,after.tif]``, also give a map of what changed, in the CRS of the first.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,71 +17,111 @@ from rich.table import Table
 
 from rsmoe.config import main
 
+DESCRIBE = "Describe this image in detail."
+"""What one image is asked, if nothing else is."""
+
 
 def predict(
-    *, checkpoint: Path, images: list[Path], instruction: str, beams: int = 3, max_new: int = 80
+    *,
+    checkpoint: Path,
+    images: list[Path],
+    instruction: str | None = None,
+    beams: int = 3,
+    max_new: int = 80,
+    raster: Mapping[str, Any] | None = None,
+    tile: int | None = None,
 ) -> dict[str, Any]:
     """Answers one request on one image, or on two dates of it.
 
+    Args:
+        instruction: None asks for a description of one image, and for the changes of two.
+        raster: options of `rsmoe.geo.RasterSource`, for GeoTIFFs.
+        tile: side in pixels of the tiles of the change map; None is the side of the model's pictures (every pixel is
+            seen as it is), 0 resizes the whole picture. The words are always about the whole picture, resized.
+
     Returns:
         text; weights: expert -> weight of the router; prompts: expert -> its prompt in words; mask: (H, W) bool of the
-        first image's size when the answer holds [SEG], else None.
+        first image's size when the answer holds [SEG], else None; dates: `rsmoe.geo.dates.Dates`; change:
+        `rsmoe.training.change_tiles.TiledChange` of two dates from a model with a change map, else None.
+
+    Raises:
+        UserError: see `rsmoe.geo.dates.read_dates`; one image for a checkpoint that only knows pairs.
     """
     from rsmoe.build import load_run
+    from rsmoe.data.change_instructions import CAPTION
     from rsmoe.data.collate import Collate
     from rsmoe.data.sample import Sample
+    from rsmoe.errors import UserError
+    from rsmoe.geo.dates import read_dates
     from rsmoe.training.answer import answer_batch, prompt_words
+    from rsmoe.training.change_tiles import map_changes
     from rsmoe.training.run import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
     model, codec, words = load_run(loaded)
     config = loaded["hyper_parameters"]["config"]
+    tasks = {task for expert in model.experts for task in expert.tasks}
+    if len(images) == 1 and tasks <= {"change_caption", "change_vqa", "mask"} and tasks != {"mask"}:
+        raise UserError(f"this checkpoint compares two dates, got one ({images[0]}): image=[before.tif,after.tif]")
+    dates = read_dates(images, bands=config["bands"], options=raster)
     options = {k: config[k] for k in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
     collate = Collate(codec=codec, instruction_codec=words, **options, inference=True)
     # the task is a label of training data: at inference nothing reads it
     sample = Sample(
         id="request",
-        images=tuple(images),
-        instruction=instruction,
+        images=dates.images,
+        instruction=instruction or (DESCRIBE if len(images) == 1 else CAPTION),
         responses=("",),
         task="caption",
         source="command line",
     )
     batch = collate([(sample, 0)])
     (given,) = answer_batch(model, codec, batch, beams=beams, max_new=max_new)
+    change = None
+    if model.change is not None and len(images) == 2:
+        change = map_changes(model, collate, dates, tile_px=config["image_size"] if tile is None else tile)
     return {
         "text": given.text,
         "weights": dict(zip(model.names, given.weights, strict=True)),
         "prompts": prompt_words(model, codec, batch),
-        "mask": given.mask,
+        "mask": None if given.mask is None else given.mask & dates.valid,
+        "dates": dates,
+        "change": change,
+        "image_size": config["image_size"],
     }
 
 
-@main("predict", literal=("checkpoint", "image", "instruction", "out"))
+@main("predict", literal=("checkpoint", "image", "instruction", "out", "raster.date_pattern"))
 def cli(cfg: DictConfig) -> None:
-    """Prints the answer and the router's table; writes the mask where ``out`` says."""
-    given = OmegaConf.to_container(cfg.image) if OmegaConf.is_list(cfg.image) else [cfg.image]
-    out = predict(
-        checkpoint=Path(cfg.checkpoint),
-        images=[Path(str(p)) for p in given],  # type: ignore[union-attr]
-        instruction=cfg.instruction,
-        beams=cfg.beams,
-        max_new=cfg.max_new,
-    )
+    """Prints the answer and the router's table; writes masks and maps where ``out`` says."""
+    from rsmoe.training.change_report import report_change, write_mask
+
+    paths = OmegaConf.to_container(cfg.image) if OmegaConf.is_list(cfg.image) else [cfg.image]
+    images = [Path(str(path)) for path in paths]  # type: ignore[union-attr]
     console = Console()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        out = predict(
+            checkpoint=Path(cfg.checkpoint),
+            images=images,
+            instruction=cfg.instruction,
+            beams=cfg.beams,
+            max_new=cfg.max_new,
+            raster={k: v for k, v in OmegaConf.to_container(cfg.raster).items() if v is not None},  # type: ignore[union-attr]
+            tile=cfg.tile,
+        )
     console.print(out["text"], style="bold", markup=False, highlight=False, soft_wrap=True)
+    for message in dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning):
+        console.print(f"warning: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     table = Table("expert", "weight", "prompt")
     for name, weight in sorted(out["weights"].items(), key=lambda item: -item[1]):
         table.add_row(name, f"{weight:.3f}", escape(out["prompts"].get(name, "")))
     console.print(table)
+    folder = None if cfg.out is None else Path(str(cfg.out))
     if out["mask"] is not None:
-        from PIL import Image
-
-        if cfg.out is None:
-            console.print("the answer holds a mask: add out=mask.png to write it", markup=False)
-        else:
-            Image.fromarray(out["mask"].astype("uint8") * 255).save(cfg.out)
-            console.print(f"mask written to {cfg.out}", markup=False)
+        write_mask(out, folder, console)
+    if out.get("change") is not None:
+        report_change(out, images, folder, list(cfg.classes or ()), console)
 
 
 if __name__ == "__main__":

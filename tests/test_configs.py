@@ -27,7 +27,7 @@ from rsmoe.training.stage import Stage
 CONF = conf_dir()
 GROUPS = {
     str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml"))
-    for folder in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in ("data", "experiment"))
+    for folder in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in ("data", "experiment", "benchmark"))
 }
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

@@ -228,7 +228,7 @@ def test_parts_of_maps_and_unions(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no mask file"):
+    with pytest.raises(UserError, match="no image file"):
         FileMask(tmp_path / "absent.png").read()
     whole = save(tmp_path / "m.png", np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
     whole.write_bytes(whole.read_bytes()[:900])
@@ -237,7 +237,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             source.read()
     text = tmp_path / "t.png"
     text.write_text("not a picture")
-    with pytest.raises(UserError, match="Pillow can read"):
+    with pytest.raises(UserError, match="is not a picture that can be read"):
         FileMask(text).read()
     with pytest.raises(UserError, match="holds colours"):
         IndexMap(save(tmp_path / "c.png", np.arange(12, dtype=np.uint8).reshape(2, 2, 3))).read()
@@ -249,7 +249,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_mask_of_too_many_pixels_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "m.png", INDICES)
-    monkeypatch.setattr("rsmoe.data.mask_files.MAX_PIXELS", 5)
+    monkeypatch.setattr("rsmoe.data.images.MAX_PIXELS", 5)
     with pytest.raises(UserError, match="more than 5 pixels"):
         FileMask(path).read()
 

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from rsmoe.metrics.boundary import BoundaryF, grow, outline
+from rsmoe.metrics.class_maps import ClassMapIoU
+from rsmoe.metrics.instance_masks import InstanceMasks
 from rsmoe.metrics.mask_baselines import best_constant_mask, centre_box, full_image, mean_mask, resize_mask
 from rsmoe.metrics.masks import MaskIoU
 
@@ -74,3 +77,117 @@ def test_constant_masks() -> None:
     assert best_constant_mask([full_image((5, 5))]).all()
     with pytest.raises(ValueError, match="at least one"):
         best_constant_mask([])
+
+
+def test_per_class() -> None:
+    small, large = box(4, 0, 0, 1, 2), box(10, 0, 0, 8, 10)
+    metric = MaskIoU()
+    metric.update([box(4, 0, 0, 1, 1), None, large], [small, small, large], ["ship", "ship", "road"])
+    found = metric.compute()
+    assert (found["miou/ship"], found["miou/road"], found["class_miou"]) == (0.25, 1.0, 0.625)
+    assert (found["n/ship"], found["n"], found["parse_failures"], found["miou"]) == (2, 3, 1, pytest.approx(0.5))
+
+
+# ---- several targets
+
+
+def instances(predictions: list[np.ndarray], targets: list[np.ndarray]) -> dict[str, float]:
+    metric = InstanceMasks()
+    metric.update([predictions], [targets])
+    return metric.compute()
+
+
+def test_each_true_mask_is_found_once() -> None:
+    left, right = box(10, 0, 0, 10, 4), box(10, 0, 6, 10, 10)
+    swapped = instances([right, left], [left, right])
+    assert swapped["miou"] == swapped["precision@0.7"] == swapped["recall@0.7"] == 1.0
+    doubled = instances([left, left, left], [left, right])
+    assert (doubled["miou"], doubled["recall@0.5"], doubled["precision@0.5"]) == (0.5, 0.5, pytest.approx(1 / 3))
+    assert doubled["n"] == 2
+
+
+def test_the_best_pairs_are_matched_first() -> None:
+    true, other = box(10, 0, 0, 10, 6), box(10, 0, 0, 10, 3)
+    found = instances([box(10, 0, 0, 10, 5), box(10, 0, 0, 10, 3)], [true, other])
+    assert found["miou"] == pytest.approx((5 / 6 + 1) / 2)
+
+
+def test_no_mask_is_a_miss_and_a_failure() -> None:
+    metric = InstanceMasks()
+    metric.update([[], [box(4, 0, 0, 2, 2)]], [[box(4, 0, 0, 2, 2)] * 2, [box(4, 0, 0, 2, 2)]])
+    found = metric.compute()
+    assert (found["n"], found["parse_failures"], found["miou"]) == (3, 1, pytest.approx(1 / 3))
+    assert (found["precision@0.5"], found["recall@0.5"]) == (1.0, pytest.approx(1 / 3))
+    with pytest.raises(ValueError, match="at least one true mask"):
+        metric.update([[]], [[]])
+    with pytest.raises(ValueError, match="resize"):
+        metric.update([[box(4, 0, 0, 1, 1)]], [[box(5, 0, 0, 1, 1)]])
+
+
+# ---- outlines
+
+
+def boundary(prediction: np.ndarray | None, target: np.ndarray, **kwargs: float) -> dict[str, float]:
+    metric = BoundaryF(**kwargs)
+    metric.update([prediction], [target])
+    return metric.compute()
+
+
+def test_outline_and_grow_against_distances() -> None:
+    mask = box(9, 2, 3, 7, 8)
+    assert outline(mask).sum() == 16 and not outline(mask)[3:6, 4:7].any()
+    assert outline(full_image((4, 5))).sum() == 14
+    rng = np.random.default_rng(0)
+    points = rng.random((13, 17)) < 0.04
+    rows, columns = np.mgrid[:13, :17]
+    away = np.min([np.hypot(rows - r, columns - c) for r, c in np.argwhere(points)], axis=0)
+    for radius in (0, 1, 2, 3, 5, 20):
+        assert np.array_equal(grow(points, radius), away <= radius), radius
+    assert not grow(np.zeros((3, 3), dtype=bool), 2).any()
+
+
+def test_boundary_f_forgives_a_pixel_and_not_five() -> None:
+    mask = box(100, 20, 20, 60, 60)
+    near, far = box(100, 21, 21, 61, 61), box(100, 25, 25, 65, 65)
+    assert boundary(mask, mask)["boundary_f"] == 1.0
+    assert boundary(near, mask)["boundary_f"] == 1.0  # 0.8 % of the diagonal is 2 pixels here
+    assert 0 < boundary(far, mask)["boundary_f"] < 0.5
+    assert boundary(far, mask, tolerance=0.05)["boundary_f"] == 1.0
+
+
+def test_boundary_f_sees_what_overlap_does_not() -> None:
+    """A thin road beside a large field: IoU hardly moves, the outline does."""
+    field = box(100, 0, 0, 100, 50)
+    with_road = field | box(100, 0, 70, 100, 72)
+    assert scores([field], [with_road])["miou"] > 0.95 > 0.7 > boundary(field, with_road)["boundary_recall"]
+    assert boundary(field, with_road)["boundary_precision"] == 1.0
+
+
+def test_boundary_of_nothing() -> None:
+    empty, mask = np.zeros((8, 8), dtype=bool), box(8, 2, 2, 5, 5)
+    assert boundary(empty, empty)["boundary_f"] == 1.0
+    assert boundary(mask, empty)["boundary_f"] == boundary(empty, mask)["boundary_f"] == 0.0
+    missing = boundary(None, empty)
+    assert (missing["boundary_f"], missing["parse_failures"], missing["n"]) == (0.0, 1, 1)
+
+
+# ---- class maps
+
+
+def test_class_maps_by_hand() -> None:
+    target = np.array([[0, 0, 1], [1, 255, 2]], dtype=np.uint8)
+    said = np.array([[0, 1, 1], [1, 0, 0]], dtype=np.uint8)
+    metric = ClassMapIoU(classes=("none", "road", "building", "water"))
+    metric.update([said], [target])
+    found = metric.compute()
+    assert (found["iou/none"], found["iou/road"], found["iou/building"]) == pytest.approx((1 / 3, 2 / 3, 0.0))
+    assert "iou/water" not in found and found["miou"] == pytest.approx(1 / 3)
+    assert (found["pixel_accuracy"], found["n"]) == (pytest.approx(3 / 5), 5)
+
+
+def test_class_maps_count_unknown_values_as_wrong() -> None:
+    metric = ClassMapIoU(classes=("none", "road"))
+    metric.update([np.array([[7, 0]])], [np.array([[0, 0]])])
+    assert metric.compute()["iou/none"] == 0.5
+    with pytest.raises(ValueError, match="class 2"):
+        metric.update([np.array([[0]])], [np.array([[2]])])

@@ -1,7 +1,10 @@
 import pytest
 import torch
 
+from rsmoe.metrics.bootstrap import intervals
+from rsmoe.metrics.ranking import ranking_row, ranking_tally
 from rsmoe.metrics.retrieval import Retrieval, chance_recalls
+from rsmoe.metrics.zero_shot import ZeroShot, class_embeddings
 
 
 def recalls(images: torch.Tensor, texts: torch.Tensor, owners: list[int]) -> dict[str, float]:
@@ -88,3 +91,87 @@ def test_an_image_without_text_is_an_error() -> None:
         Retrieval().update(torch.ones(2, 3), ["a", "b"], torch.ones(1, 3), ["a"])
     with pytest.raises(ValueError, match="no image"):
         Retrieval().compute()
+
+
+# ---- unique captions
+
+
+def unique(images: torch.Tensor, texts: torch.Tensor, owners: list[int], captions: list[str]) -> dict[str, float]:
+    metric = Retrieval(unique=True)
+    metric.update(images, [str(i) for i in range(len(images))], texts, [str(o) for o in owners], captions)
+    return metric.compute()
+
+
+def test_equal_captions_are_one_candidate_for_several_images() -> None:
+    images = torch.eye(12)[:11]
+    texts = torch.cat([images[:10], images[:1]])  # the caption of image 0 is also that of image 10
+    owners, captions = list(range(11)), [f"c{i}" for i in range(10)] + ["c0"]
+    found, every = unique(images, texts, owners, captions), recalls(images, texts, owners)
+    assert (found["n"], found["n_texts"], every["n_texts"]) == (11, 10, 11)
+    assert found["i2t_r1"] == pytest.approx((10 + 1 / 10) / 11)  # image 10 is as far from one as from another
+    assert found["t2i_r1"] == 1.0 and every["t2i_r1"] == pytest.approx(10 / 11)
+
+
+def test_unique_captions_of_distinct_captions_equal_all_captions() -> None:
+    generator = torch.Generator().manual_seed(4)
+    owners = [i for i in range(20) for _ in range(3)]
+    images = torch.randn(20, 8, generator=generator)
+    texts = images[owners] + torch.randn(60, 8, generator=generator)
+    assert unique(images, texts, owners, [f"c{i}" for i in range(60)]) == pytest.approx(recalls(images, texts, owners))
+
+
+def test_unique_captions_need_words() -> None:
+    with pytest.raises(ValueError, match="told apart by their words"):
+        Retrieval(unique=True).update(torch.eye(2), ["a", "b"], torch.eye(2), ["a", "b"])
+
+
+def test_rows_of_images_add_up_to_the_numbers() -> None:
+    generator = torch.Generator().manual_seed(5)
+    owners = [i for i in range(30) for _ in range(2)]
+    images = torch.randn(30, 6, generator=generator)
+    metric = Retrieval()
+    texts = images[owners] + 0.8 * torch.randn(60, 6, generator=generator)
+    metric.update(images, [str(i) for i in range(30)], texts, [str(o) for o in owners])
+    tally = metric.tally()
+    assert tally.rows.shape[0] == 30 and tally.values() == metric.compute()
+    bounds = intervals(tally, draws=300)["mr"]
+    assert bounds.low < bounds.value < bounds.high < bounds.low + 0.5
+
+
+# ---- rankings, and classes
+
+
+def test_rankings_of_somebody_else() -> None:
+    items = [f"i{k}" for k in range(12)]
+    rows = [
+        ranking_row(items, ["i0"]),
+        ranking_row(items, ["i6", "i3", "zz"]),
+        ranking_row(items, ["i11"]),
+        ranking_row([], ["i0"]),
+    ]
+    found = ranking_tally(rows).values()
+    assert [found[k] for k in ("r1", "r5", "r10")] == [0.25, 0.5, 0.5]
+    assert found["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 12) / 4)
+    assert (found["n"], found["parse_failures"]) == (4, 1)
+    with pytest.raises(ValueError, match="twice"):
+        ranking_row(["a", "a"], ["a"])
+
+
+def test_zero_shot_by_hand_and_by_chance() -> None:
+    metric = ZeroShot(classes=("lake", "wood", "road", "field"))
+    metric.update(torch.eye(4)[[0, 1, 1, 3]], ["lake", "wood", "road", "wood"])
+    found = metric.compute()
+    assert (found["top1"], found["class_top1"]) == (0.5, pytest.approx((1 + 0.5 + 0) / 3))
+    flat = ZeroShot(classes=("lake", "wood", "road", "field"))
+    flat.update(torch.ones(8, 4), ["lake", "wood"] * 4)
+    assert flat.compute()["top1"] == 0.25
+    broken = ZeroShot(classes=("lake", "wood"))
+    broken.update(torch.tensor([[torch.nan, 1.0]]), ["wood"])
+    assert (broken.compute()["top1"], broken.compute()["parse_failures"]) == (0.0, 1)
+    with pytest.raises(ValueError, match="2 classes"):
+        broken.update(torch.ones(1, 2), ["road"])
+
+
+def test_class_embeddings_average_before_they_are_scaled() -> None:
+    texts = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]])
+    assert torch.allclose(class_embeddings(texts), torch.tensor([[3.0, 1.0]]) / 10**0.5)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from rsmoe.metrics.bootstrap import intervals
 from rsmoe.metrics.routing import RoutingStats
 
 EXPERTS = ("caption", "vqa", "both")
@@ -52,3 +53,22 @@ def test_bad_input() -> None:
         RoutingStats(experts=EXPERTS, expert_tasks=SERVES).compute()
     with pytest.raises(ValueError, match="3 experts"):
         RoutingStats(experts=EXPERTS, expert_tasks=SERVES[:2])
+
+
+def test_agreement_within_tasks_and_overlap_between_them() -> None:
+    apart = stats([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], [0, 0, 1, 1]).compute()
+    assert (apart["agreement"], apart["overlap"]) == (1.0, 0.0)
+    mixed = stats([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0]], [0, 0, 1, 1]).compute()
+    assert (mixed["agreement"], mixed["overlap"]) == (0.5, 1.0)
+    soft = stats([[0.7, 0.3, 0], [0.2, 0.3, 0.5]], [0, 1]).compute()
+    assert soft["overlap"] == pytest.approx(0.5) and soft["agreement"] == 1.0
+    assert "overlap" not in stats([[1, 0, 0]], [0]).compute()
+
+
+def test_tally_equals_the_metric() -> None:
+    weights = torch.rand(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights /= weights.sum(1, keepdim=True)
+    task = torch.arange(40) % 2
+    metric = stats(weights.tolist(), task.tolist())
+    assert metric.tally(weights, task).values() == pytest.approx(metric.compute(), abs=1e-6)
+    assert intervals(metric.tally(weights, task), draws=100)["accuracy"].high <= 1.0

@@ -7,14 +7,20 @@ import pytest
 import torch
 from rich.console import Console
 
-from rsmoe.data.sample import Sample
+from rsmoe.data.boxes import parse
+from rsmoe.data.sample import TASKS, Sample
 from rsmoe.errors import UserError
 from rsmoe.metrics.baselines import Baselines
+from rsmoe.metrics.bootstrap import differences, intervals
+from rsmoe.metrics.change_captions import ChangeCaptions
+from rsmoe.metrics.grounding import Grounding
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.protocols import PROTOCOLS, protocol
+from rsmoe.metrics.protocols import PROTOCOLS, protocol, protocol_table
 from rsmoe.metrics.result import Result
-from rsmoe.metrics.score import DEFAULT_PROTOCOLS, score
+from rsmoe.metrics.score import DEFAULT_PROTOCOLS, compare, match, score
+from rsmoe.metrics.scorers import SCORERS
 from rsmoe.metrics.table import results_table
+from rsmoe.metrics.tally import Tally, beside, overlap, ratio
 
 IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
 
@@ -147,7 +153,7 @@ def test_protocols() -> None:
     with pytest.raises(UserError, match="Did you mean 'caption/coco-ptb@1'"):
         protocol("generated/caption/coco-ptp@1")
     with pytest.raises(UserError, match="does not score task 'vqa'"):
-        score([], [], protocol_prefix="", split="test", protocols={"vqa": "caption/coco-ptb@1"})
+        score([], [], protocol_prefix="", split="test", protocols={"vqa": "mask/giou@1"})
     samples = [sample(0, "vqa", "how many?", "7", kind="count")]
     answer = [Prediction(id="vqa-0", task="vqa", text="five")]
     binned = score(samples, answer, protocol_prefix="", split="test", protocols={"vqa": "vqa/rsvqa@1"})
@@ -225,3 +231,163 @@ def test_table() -> None:
         assert cell in row
     assert [column.header for column in table.columns][:4] == ["metric", "value", "majority", "x"]
     assert list(table.columns[1].cells) == ["[bold green]80.00[/]", "[red]10.00[/]"]
+
+
+def boxed(i: int, answer: str, *boxes: tuple[float, ...], **extra: object) -> tuple[Sample, Prediction]:
+    given = {"boxes_px": np.array(boxes, dtype=np.float32)} if boxes else {}
+    meta = {"box_convention": "pixel_xyxy", "size_px": (100, 100)} | dict(extra.pop("meta", {}))  # type: ignore[call-overload]
+    one = sample(i, "ground", "where?", "box", meta=meta, **given, **extra)
+    return one, Prediction(id=one.id, task="ground", text=answer)
+
+
+GROUND = [
+    boxed(0, "[10, 10, 50, 50]", (10, 10, 50, 50)),
+    boxed(1, "[10, 10, 50, 50] [60, 60, 70, 70] [0, 0, 5, 5]", (10, 10, 50, 60), (60, 60, 70, 70)),
+    boxed(2, "near the road", (0, 0, 30, 30)),
+    boxed(3, "[90, 90, 10, 10] [0, 0, 9, 9]", (0, 0, 10, 10)),
+]
+
+
+def test_ground_equals_the_metric_and_counts_failures() -> None:
+    samples, predictions = zip(*GROUND, strict=True)
+    found = {r.metric: r for r in score(samples, predictions, protocol_prefix="", split="test")}
+    metric = Grounding()
+    answers = [parse(p.text, convention="pixel_xyxy", size_px=(100, 100)) for p in predictions]
+    metric.update(answers, [s.boxes_px for s in samples])
+    expected = metric.compute()
+    assert (expected["n"], expected["parse_failures"]) == (5, 2)
+    for name in ("acc@0.5", "acc@0.7", "miou", "ap@0.5"):
+        assert found[f"ground/{name}"].value == pytest.approx(100 * expected[name], abs=1e-4), name
+    assert {(r.n, r.parse_failures) for r in found.values()} == {(5, 2)}
+
+
+def test_oriented_boxes_count_as_their_hull_under_hbb_and_as_polygons_under_obb() -> None:
+    true = np.array([[50, 50, 40, 10, 45.0]], dtype=np.float32)
+    turned = {"meta": {"box_convention": "pixel_obb"}, "obb_px": true}
+    pair = boxed(0, "[50, 50, 10, 40, 45]", **turned)  # the other diagonal: the same hull
+    hull, exact = (
+        values(score([pair[0]], [pair[1]], protocol_prefix="", split="t", protocols={"ground": name}))
+        for name in ("ground/hbb@1", "ground/obb@1")
+    )
+    assert hull["ground/miou"] == pytest.approx(100, abs=1e-3) and exact["ground/miou"] < 20
+    with pytest.raises(UserError, match="no oriented boxes"):
+        score([GROUND[0][0]], [GROUND[0][1]], protocol_prefix="", split="t", protocols={"ground": "ground/obb@1"})
+    plain = sample(9, "ground", "where?", "box", boxes_px=true[:, :4])
+    with pytest.raises(UserError, match="box_convention"):
+        score([plain], [Prediction(id=plain.id, task="ground")], protocol_prefix="", split="t")
+
+
+def test_every_task_has_a_default_protocol_and_every_scorer_a_protocol() -> None:
+    assert set(DEFAULT_PROTOCOLS) == set(TASKS)
+    assert set(SCORERS) <= set(PROTOCOLS)
+    assert {p.id for p in PROTOCOLS.values() if p.tasks} == set(SCORERS)
+    assert all(set(p.tasks) <= set(TASKS) for p in PROTOCOLS.values())
+    table = protocol_table().splitlines()
+    assert len(table) == len(PROTOCOLS) + 2 and all(line.count(" | ") == 3 for line in table[2:])
+
+
+def test_change_caption_tally_equals_the_metric() -> None:
+    samples = [s for s in world(3) if s.task == "change_caption"]
+    texts = ["a house is built", "no change has occurred", "", "a new road appears"] * 3
+    predictions = [Prediction(id=s.id, task=s.task, text=t) for s, t in zip(samples, texts, strict=True)]
+    metric = ChangeCaptions()
+    metric.update(texts, [s.responses for s in samples], [s.kind for s in samples])
+    found = values(score(samples, predictions, protocol_prefix="", split="test"))
+    expected = {k: 100 * v for k, v in metric.compute().items() if k.split("/")[0] not in ("n", "parse_failures")}
+    assert {k.removeprefix("change_caption/"): v for k, v in found.items()} == pytest.approx(expected, abs=1e-9)
+
+
+# ---- sums and their intervals
+
+
+def test_ratio_and_overlap_at_the_edges() -> None:
+    assert np.isnan(ratio(np.float64(0), np.float64(0))) and ratio(np.float64(1), np.float64(4)) == 0.25
+    zero, one = np.float64(0), np.float64(1)
+    assert overlap(zero, zero, zero) == {"precision": 1, "recall": 1, "f1": 1}, "nothing to find, nothing said"
+    assert overlap(zero, zero, one) == {"precision": 0, "recall": 0, "f1": 0}, "silence where there was something"
+    assert overlap(zero, one, zero) == {"precision": 0, "recall": 0, "f1": 0}
+    assert overlap(one, one, zero) == {"precision": 0.5, "recall": 1, "f1": pytest.approx(2 / 3)}
+
+
+def share(hits: np.ndarray) -> Tally:
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        return {"share": ratio(sums[..., 1], sums[..., 0]), "n": sums[..., 0], "parse_failures": 0 * sums[..., 0]}
+
+    return Tally(rows=np.stack([np.ones(len(hits)), hits], axis=1).astype(float), finish=finish)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_the_interval_of_a_mean_is_the_one_of_statistics(distinct: bool) -> None:
+    """Both ways of drawing: 400 values of two kinds, and 400 values that all differ."""
+    rng = np.random.default_rng(0)
+    hits = rng.normal(size=400) if distinct else (rng.random(400) < 0.3).astype(float)
+    found = intervals(share(hits), draws=4000)["share"]
+    half = 1.96 * hits.std() / 20
+    assert found.value == pytest.approx(hits.mean())
+    assert found.low == pytest.approx(hits.mean() - half, abs=0.06 * 2 * half)
+    assert found.high == pytest.approx(hits.mean() + half, abs=0.06 * 2 * half)
+
+
+def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for seed in range(200):
+        found = intervals(share((rng.random(150) < 0.4).astype(float)), draws=300, seed=seed)["share"]
+        covered += found.low <= 0.4 <= found.high
+    assert 180 <= covered <= 199
+
+
+def test_intervals_do_not_depend_on_the_order_and_repeat_with_the_seed() -> None:
+    hits = np.random.default_rng(2).normal(size=50)
+    first, again = intervals(share(hits)), intervals(share(hits[::-1]))
+    assert first["share"].low == pytest.approx(again["share"].low, abs=1e-12)
+    assert first == intervals(share(hits)) != intervals(share(hits), seed=1)
+
+
+def test_a_paired_difference_is_far_surer_than_two_intervals() -> None:
+    rng = np.random.default_rng(3)
+    hard = rng.normal(size=300)
+    mine, theirs = hard + 0.1 + 0.01 * rng.normal(size=300), hard
+    gap = differences(share(mine), share(theirs))["share"]
+    alone = intervals(share(mine))["share"]
+    assert 0.09 < gap.low < gap.value < gap.high < 0.11 < alone.high - alone.low
+    same = differences(share(mine), share(mine))["share"]
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_type_that_is_seldom_drawn_has_an_interval_all_the_same() -> None:
+    part = share(np.array([1.0, 0.0])).part("rare", [0, 1], 40)
+    found = intervals(beside(share(np.ones(40)), part), draws=200)
+    assert (found["share/rare"].low, found["share/rare"].high) == (0, 1) and found["share"].low == 1
+    nobody = Tally(rows=np.zeros((3, 2)), finish=share(np.ones(1)).finish)
+    assert np.isnan(intervals(nobody, draws=20)["share"].low)
+
+
+def test_score_and_compare_carry_intervals() -> None:
+    samples = world(0)
+    good, silent = perfect(samples), [Prediction(id=s.id, task=s.task) for s in samples]
+    wrong = [replace(p, text="no") if s.kind == "presence" else p for s, p in match(samples, good)]
+    results = score(samples, wrong, protocol_prefix="", split="test", draws=200)
+    assert all(r.low is not None and r.low - 1e-9 <= r.value <= r.high + 1e-9 for r in results)
+    assert "low" not in score(samples, wrong, protocol_prefix="", split="test")[0].as_dict()
+    gaps = compare(samples, good, wrong, draws=200)
+    assert gaps["vqa/overall"].value > 0 and gaps["vqa/overall"].low > 0 == gaps["mask/miou"].value
+    assert compare(samples, good, silent, draws=50)["mask/miou"].value == 100.0
+    assert not any(name.split("/")[1] in ("n", "parse_failures") for name in gaps)
+
+
+def test_the_interval_of_bleu_resamples_counts_not_sentences() -> None:
+    """BLEU of a resample is a corpus score, not a mean of sentence scores."""
+    samples = [s for s in world(5, 30) if s.task == "caption"]
+    texts = ["a blue lake near the road" if i % 2 else "a wood" for i in range(len(samples))]
+    predictions = [Prediction(id=s.id, task=s.task, text=t) for s, t in zip(samples, texts, strict=True)]
+    found = {r.metric: r for r in score(samples, predictions, protocol_prefix="", split="t", draws=400)}
+    drawn = []
+    rng = random.Random(0)
+    for _ in range(60):
+        places = [rng.randrange(len(samples)) for _ in samples]
+        redrawn = [replace(samples[i], id=f"{n}") for n, i in enumerate(places)]
+        answers = [replace(predictions[i], id=f"{n}") for n, i in enumerate(places)]
+        drawn.append(values(score(redrawn, answers, protocol_prefix="", split="t"))["caption/bleu4"])
+    result = found["caption/bleu4"]
+    assert result.low - 3 < np.quantile(drawn, 0.025) < result.value < np.quantile(drawn, 0.975) < result.high + 3

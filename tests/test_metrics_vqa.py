@@ -5,6 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsmoe.metrics.answers import normalise, rsvqa
+from rsmoe.metrics.free_text import FreeText, token_f1
+from rsmoe.metrics.multiple_choice import MultipleChoice, read_choice
 from rsmoe.metrics.vqa import VQA
 
 
@@ -122,3 +124,107 @@ def test_order_changes_nothing() -> None:
 def test_nothing_added_is_an_error() -> None:
     with pytest.raises(ValueError, match="no question"):
         VQA().compute()
+
+
+def test_a_question_of_several_types_counts_once_in_all() -> None:
+    metric = VQA()
+    metric.update(["B", "C"], [["B"], ["A"]], [("colour", "shape"), ("shape",)])
+    scores = metric.compute()
+    assert (scores["colour"], scores["shape"], scores["overall"], scores["average"]) == (1.0, 0.5, 0.5, 0.75)
+    assert (scores["n"], scores["n/shape"], scores["n/colour"]) == (2, 2, 1)
+
+
+# ---- free text
+
+
+def free(*rows: tuple[str, list[str], str]) -> dict[str, float]:
+    metric = FreeText()
+    for prediction, references, kind in rows:
+        metric.update([prediction], [references], [kind])
+    return metric.compute()
+
+
+def test_three_grades_of_free_text() -> None:
+    scores = free(
+        ("Yes.", ["Yes."], "presence"),
+        ("yes", ["Yes."], "presence"),
+        ("There are seven planes in the image.", ["7"], "quantity"),
+        ("five", ["5", "many"], "quantity"),
+        ("", ["5"], "quantity"),
+    )
+    assert (scores["exact"], scores["normalised"]) == (1 / 5, 3 / 5)
+    assert scores["f1"] == pytest.approx((3 + 2 / 8) / 5)
+    assert scores["normalised/quantity"] == pytest.approx(1 / 3)
+    assert scores["f1/quantity"] == pytest.approx((1 + 2 / 8) / 3)
+    assert (scores["n"], scores["n/quantity"], scores["parse_failures"], scores["parse_failures/presence"]) == (
+        5,
+        3,
+        1,
+        0,
+    )
+
+
+@pytest.mark.parametrize("reference", ["", "the", "A.", "...", "yes"])
+def test_an_empty_answer_is_never_right_in_free_text(reference: str) -> None:
+    scores = free(("", [reference], "x"), (" . ", [reference], "x"))
+    assert (scores["exact"], scores["normalised"], scores["f1"], scores["parse_failures"]) == (0, 0, 0, 2)
+
+
+def test_token_f1_counts_repetition_and_is_symmetric() -> None:
+    assert token_f1("plane plane plane", "plane") == pytest.approx(0.5)
+    assert token_f1("a b", "b c") == token_f1("b c", "a b") == 0.5
+    assert token_f1("", "") == 0.0
+
+
+# ---- multiple choice
+
+OPTIONS = {"A": "road", "B": "A river", "C": "bare land", "D": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("B", "B"),
+        ("b.", "B"),
+        ("(C)", "C"),
+        (" C) ", "C"),
+        ("**C**", "C"),
+        ("Answer: B", "B"),
+        ("The correct answer is (D).", "D"),
+        ("option c", "C"),
+        ("C. bare land", "C"),
+        ("(C) Bare land.", "C"),
+        ("bare land", "C"),
+        ("The road", "A"),
+        ("a river", "B"),
+        ("two", "D"),
+        ("A, C", "AC"),
+        ("a and c.", "AC"),
+        ("(A) (C)", "AC"),
+    ],
+)
+def test_a_choice_is_read(text: str, chosen: str) -> None:
+    assert read_choice(text, OPTIONS) == frozenset(chosen)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "the", "A road is visible.", "A lake", "E", "C. road", "B or C", "bare", "Bare land and a road", "bad"),
+        *("I cannot tell", "Answer:", "A. B. C. D. E", "There are two rivers", "None of A, B, C"),
+    ],
+)
+def test_no_choice_is_made_up(text: str) -> None:
+    assert read_choice(text, OPTIONS) is None
+
+
+def test_multiple_choice_accuracy() -> None:
+    metric = MultipleChoice()
+    metric.update(
+        ["Answer: B", "A road is visible", "C A", "A"], ["B", "A.", "A C", "A C"], [OPTIONS] * 4, ["x", "y", "z", "z"]
+    )
+    scores = metric.compute()
+    assert (scores["x"], scores["y"], scores["z"], scores["overall"]) == (1.0, 0.0, 0.5, 0.5)
+    assert (scores["n"], scores["parse_failures"]) == (4, 1)
+    with pytest.raises(ValueError, match="none of the options"):
+        metric.update(["A"], ["Z"], [OPTIONS], ["x"])

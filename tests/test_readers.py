@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
+from readers import config, save, write
 
-from rsmoe.config import conf_dir, instantiate
+from rsmoe.config import instantiate
 from rsmoe.data.annotations import data_root, is_directional, read_json
-from rsmoe.data.images import find_images, load_image
+from rsmoe.data.images import find_images, load_image, picture_size
 from rsmoe.data.karpathy import KarpathyCaptions
+from rsmoe.data.mask_sources import FileMask
 from rsmoe.data.rsicap import RSICap
 from rsmoe.data.rsieval import RSIEval
 from rsmoe.data.rsivqa import RSIVQA, question_kind
 from rsmoe.errors import UserError
-
-
-def save(path: Path, value: int = 90, mode: str = "RGB", size: tuple[int, int] = (12, 8)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, value if mode in ("L", "I;16") else (value,) * len(mode)).save(path)
-    return path
-
-
-def write(path: Path, content: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
 
 
 def karpathy(root: Path, splits: tuple[str, ...] = ("train", "train", "test"), suffix: str = "jpg") -> Path:
@@ -46,10 +34,6 @@ def karpathy(root: Path, splits: tuple[str, ...] = ("train", "train", "test"), s
 
 def toy(root: Path, split: str = "train", **more: Any) -> KarpathyCaptions:
     return KarpathyCaptions(root=str(root), split=split, name="toy", annotations="dataset.json", **more)
-
-
-def config(name: str) -> dict[str, Any]:
-    return yaml.safe_load((conf_dir() / "data" / f"{name}.yaml").read_text())
 
 
 # --- Karpathy ---
@@ -308,6 +292,7 @@ def test_question_kinds_and_directions() -> None:
         assert is_directional(text), text
     for text in ("cars line up neatly", "bright leaf", "northrop planes", "easter island", "a stop sign"):
         assert not is_directional(text), text
+    assert is_directional("the tank above the road") and not is_directional("Based on the above analysis, describe it.")
 
 
 # --- pictures ---
@@ -327,7 +312,14 @@ def test_load_image_turns_by_exif(tmp_path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
-    assert load_image(tmp_path / "a.jpg").shape == (12, 8, 3)
+    assert load_image(tmp_path / "a.jpg").shape == (12, 8, 3) and picture_size(tmp_path / "a.jpg") == (8, 12)
+    assert picture_size(np.zeros((5, 7, 3), np.uint8)) == (7, 5)
+    assert picture_size(FileMask(save(tmp_path / "m.png", 0, "L"))) == (12, 8)
+    for content, message in ((b"", "is empty"), (b"<html>", "is not a picture"), (None, "no image file")):
+        broken = tmp_path / "b.jpg"
+        broken.unlink(missing_ok=True) if content is None else broken.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            picture_size(broken)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
+from readers import config, lines
+from readers import save as picture
 
-from rsmoe.config import conf_dir, instantiate
+from rsmoe.config import instantiate
 from rsmoe.data.geopix_instruct import GeoPixInstruct
 from rsmoe.data.images import load_image, read_array
 from rsmoe.data.mask_sources import ClassMask, UnionMask
@@ -28,21 +29,9 @@ from rsmoe.errors import UserError
 H, W = 8, 12
 
 
-def picture(path: Path, value: int = 90, size: tuple[int, int] = (W, H)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (value,) * 3).save(path)
-    return path
-
-
 def pixels(path: Path, array: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array.astype(np.uint8)).save(path)
-    return path
-
-
-def lines(path: Path, rows: list[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
     return path
 
 
@@ -50,10 +39,6 @@ def block(x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
     mask = np.zeros((H, W), dtype=bool)
     mask[y1:y2, x1:x2] = True
     return mask
-
-
-def config(name: str) -> dict[str, Any]:
-    return yaml.safe_load((conf_dir() / "data" / f"{name}.yaml").read_text())
 
 
 def check(data: Any) -> list[Sample]:
@@ -132,7 +117,7 @@ def test_geopix_boxes_only_under_a_declared_convention(tmp_path: Path) -> None:
     both, _ = check(read_geopix(geopix(tmp_path), targets="image", boxes="pixel_xyxy"))
     np.testing.assert_array_equal(both.boxes_px, np.float32([[1, 2, 5, 6], [6, 0, 12, 3]]))
     assert both.boxes_px.dtype == np.float32 and both.labels == ("stadium", "ship")
-    with pytest.raises(UserError, match=r"instances\[1\].*'pixel_xywh' is empty, or leaves its picture of 12 x 8"):
+    with pytest.raises(UserError, match=r"instances\[1\].*no box on a picture of 12 x 8 .*'pixel_xywh'"):
         read_geopix(tmp_path, boxes="pixel_xywh")
     with pytest.raises(UserError, match="unknown box convention 'xyxy'"):
         read_geopix(tmp_path, boxes="xyxy")

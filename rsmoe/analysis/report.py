@@ -18,10 +18,13 @@ from rsmoe.analysis.router_history import RouterHistory
 from rsmoe.analysis.router_plot import plot_router
 from rsmoe.analysis.sample_card import SampleCard
 from rsmoe.analysis.samples_plot import plot_samples
+from rsmoe.data.boxes import obb_corners, parse
+from rsmoe.data.collate import Collate
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.images import load_image, read_array
+from rsmoe.data.polygons import fill_polygon
 from rsmoe.data.sample import Sample
-from rsmoe.metrics.answers import exact
+from rsmoe.metrics.answers import normalise
 from rsmoe.metrics.baselines import Baselines
 from rsmoe.metrics.mask_baselines import resize_mask
 from rsmoe.metrics.prediction import Prediction
@@ -55,25 +58,24 @@ def write_report(
         minutes: wall-clock time of training; cpu_minutes: processor time, which says more on a shared machine.
     """
     rows: dict[str, Any] = {
-        "run": _facts(model, config) | {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)},
+        "run": run_facts(model, config) | {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)},
         "results": [],
         "baselines": {},
     }
+    train = [d[i] for d in data.datasets["train"].values() for i in range(len(d))]  # type: ignore[arg-type]
     lines = []
     for outcome in outcomes:
-        beside = baselines(outcome, model=model, data=data)
+        beside = baselines(outcome, model=model, collate=data.eval_collate, train=train)
         console.print(
             results_table(outcome.results, beside, title=f"{config['name']}: {outcome.data} ({outcome.split})")
         )
-        rows["results"] += [{"data": outcome.data} | r.as_dict() for r in outcome.results]
+        rows["results"] += result_rows(outcome, outcome.results)
         for name, results in beside.items():
             rows["baselines"].setdefault(name, [])
-            rows["baselines"][name] += [{"data": outcome.data} | r.as_dict() for r in results]
-        for sample, prediction in zip(outcome.samples, outcome.predictions, strict=True):
-            asked = {"data": outcome.data, "instruction": sample.instruction, "references": list(sample.responses)}
-            lines.append(json.dumps(prediction.as_dict() | asked, ensure_ascii=False))
+            rows["baselines"][name] += result_rows(outcome, results)
+        lines += prediction_rows(outcome)
     write_text(folder / "metrics.json", json.dumps(rows, indent=1) + "\n")
-    write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+    write_text(folder / "predictions.jsonl", "".join(lines))
     pairs = [(s, p) for o in outcomes for s, p in zip(o.samples, o.predictions, strict=True)]
     if pairs:
         names, matrix = routing_matrix(pairs)
@@ -94,21 +96,46 @@ def write_report(
     )
 
 
-def baselines(outcome: Outcome, *, model: RSMoE, data: RSDataModule) -> dict[str, list[Result]]:
-    """Majority, text-only and nearest-neighbour results on the same samples, fitted on the training splits."""
-    tasks = {s.task for s in outcome.samples}
-    train = [d[i] for d in data.datasets["train"].values() for i in range(len(d))]  # type: ignore[arg-type]
-    train = [s for s in train if s.task in tasks]
-    if not train or not outcome.samples:
+def baselines(outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequence[Sample]) -> dict[str, list[Result]]:
+    """Majority, text-only and nearest-neighbour results on the same samples, fitted on training samples.
+
+    Args:
+        outcome: what stands beside them.
+        model: whose visual memory neighbours are looked up in.
+        collate: of evaluation.
+        train: training samples. A task that has none among them gets no baseline, but for the chance level of
+            retrieval.
+    """
+    asked = {s.task for s in outcome.samples}
+    train = [s for s in train if s.task in asked]
+    known = {s.task for s in train} | {"retrieval"}  # its chance level needs no training
+    test = [s for s in outcome.samples if s.task in known]
+    if not test:
         return {}
-    first = outcome.results[0].protocol
+    seen = bool(known & asked - {"retrieval"})
+    first = outcome.results[0]
     return Baselines(train).results(
-        outcome.samples,
-        protocol_prefix="generated/" if first.startswith("generated/") else "",
-        split=outcome.results[0].split,
-        train_features=image_features(model, data.eval_collate, train),
-        test_features=image_features(model, data.eval_collate, outcome.samples),
+        test,
+        protocol_prefix="generated/" if first.protocol.startswith("generated/") else "",
+        split=first.split,
+        train_features=image_features(model, collate, train) if seen else None,
+        test_features=image_features(model, collate, test) if seen else None,
+        protocols=dict(outcome.protocols),
     )
+
+
+def result_rows(outcome: Outcome, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Results as rows of ``metrics.json``, each with the name and the fingerprint of its data."""
+    return [{"data": outcome.data, "data_sha256": outcome.sha256[:16]} | r.as_dict() for r in results]
+
+
+def prediction_rows(outcome: Outcome) -> list[str]:
+    """Lines of ``predictions.jsonl``: what was asked, what was answered, the the references."""
+    lines = []
+    for sample, prediction in zip(outcome.samples, outcome.predictions, strict=True):
+        asked = {"data": outcome.data, "instruction": sample.instruction, "references": list(sample.responses)}
+        lines.append(json.dumps(prediction.as_dict() | asked, ensure_ascii=False) + "\n")
+    return lines
 
 
 def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]], most: int = 14) -> tuple[list[str], np.ndarray]:
@@ -154,19 +181,35 @@ def choose(pairs: Sequence[tuple[Sample, Prediction]], count: int) -> list[tuple
 
 
 def card(sample: Sample, prediction: Prediction) -> SampleCard:
-    """One cell of the contact sheet."""
+    """One cell of the contact sheet; boxes are shown as what they cover."""
     images = [load_image(i) for i in sample.images]
     shape = images[-1].shape[:2]
+    mask, reference = prediction.mask, None if sample.mask is None else read_array(sample.mask)
+    if sample.task == "ground" and "box_convention" in sample.meta:
+        mask, reference = covered(prediction.text, sample, shape), covered(sample.responses[0], sample, shape)
+    right = {normalise(r) for r in sample.responses}
     return SampleCard(
         images=images,
         instruction=sample.instruction,
         reference=sample.responses[0],
         prediction=prediction.text,
-        correct=any(exact(prediction.text, r, sample.kind) for r in sample.responses) if sample.task == "vqa" else None,
-        mask=None if prediction.mask is None else resize_mask(prediction.mask, shape),
-        reference_mask=None if sample.mask is None else resize_mask(read_array(sample.mask), shape),
+        correct=normalise(prediction.text) in right if sample.task in ("vqa", "change_vqa") else None,
+        mask=None if mask is None else resize_mask(mask, shape),
+        reference_mask=None if reference is None else resize_mask(reference, shape),
         router=dict(zip(prediction.experts, prediction.weights, strict=True)),
     )
+
+
+def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W) bool: the pixels in the boxes of an answer to a sample of task "ground"."""
+    boxes = parse(text, convention=sample.meta["box_convention"], size_px=sample.meta["size_px"]).boxes
+    mask = np.zeros(shape, dtype=bool)
+    for box in boxes:
+        x1, y1, x2, y2 = box[:4]
+        fill_polygon(
+            mask, obb_corners(box[None])[0] if len(box) == 5 else np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+        )
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:
@@ -179,7 +222,12 @@ def write_text(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
+def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``metrics.json`` says of a model and of how it was trained.
+
+    ``method_sha256`` leaves the seed and the places of files out: runs that share it are one method, over seeds.
+    """
+    method = {k: v for k, v in config.items() if k not in _NOT_METHOD}
     return {
         "name": config["name"],
         "seed": config["seed"],
@@ -188,5 +236,14 @@ def _facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
         else torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
+        "config_sha256": _hash(config),
+        "method_sha256": _hash(method),
     }
+
+
+_NOT_METHOD = ("seed", "resume", "data", "logger", "trainer", "checkpoint_every", "evaluation")
+"""Keys of a config that leave the method as it is."""
+
+
+def _hash(node: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +15,8 @@ from rsmoe.errors import UserError, unknown_name
 Value = TypeVar("Value")
 
 _DIRECTION = re.compile(
-    r"\b(left|right|top|bottom|upper|lower|above|below|beneath|underneath|leftmost|rightmost|topmost|bottommost"
+    r"\b(left|right|top|bottom|upper|lower|above(?! analysis\b)|below|beneath|underneath"
+    r"|leftmost|rightmost|topmost|bottommost"
     r"|(north|south)[- ]?(east|west)?(ern|wards?)?|(east|west)(ern|wards?)?"
     r"|vertical(ly)?|horizontal(ly)?|diagonal(ly)?|(counter|anti)?-?clockwise)\b",
     re.IGNORECASE,
@@ -23,7 +26,8 @@ _DIRECTION = re.compile(
 def is_directional(*texts: str) -> bool:
     """Whether a text names a side, a compass point or an orientation, so that its picture must not be turned.
 
-    "up" and "down" are left out: in captions they are mostly verbs ("cars line up").
+    "up" and "down" are left out: in captions they are mostly verbs ("cars line up"). So is the "above" of "based on
+    the above analysis", which ChangeChat's dialogues say of what was answered before.
     """
     return any(_DIRECTION.search(text) for text in texts)
 
@@ -56,15 +60,48 @@ def data_root(root: str | Path | None, name: str) -> Path:
     return folder
 
 
+def other_root(given: str | None, name: str, *, folder: Path, root: str | None) -> Path:
+    """The folder of release ``name``, whose pictures the release in ``folder`` is about.
+
+    Args:
+        given: where it is; None means beside ``folder``, where that was itself given and it is there, or else
+            ``$RSMOE_DATA/<name>``.
+        folder: of the release that asks.
+        root: as that was given.
+
+    Raises:
+        UserError: as `data_root`.
+    """
+    beside = folder.parent / name
+    return data_root(beside if given is None and root is not None and beside.is_dir() else given, name)
+
+
 def require_file(path: Path) -> Path:
     """``path``, or a `UserError` that lists what its folder holds instead."""
     if path.is_file():
         return path
     if not path.parent.is_dir():
         raise UserError(f"{path} does not exist: neither does the folder {path.parent}")
-    beside = sorted(p.name for p in path.parent.iterdir())
-    shown = ", ".join(beside[:10]) + (f" and {len(beside) - 10} more" if len(beside) > 10 else "")
-    raise UserError(f"{path} does not exist. {path.parent} holds: {shown or '(nothing)'}")
+    raise UserError(f"{path} does not exist. {path.parent} holds: {contents(path.parent)}")
+
+
+def contents(folder: Path) -> str:
+    """What a folder holds, for messages: ten names, and how many more."""
+    names = sorted(path.name for path in folder.iterdir())
+    return (", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")) or "(nothing)"
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, stripped; blank ones stay, so that positions are line numbers.
+
+    Raises:
+        UserError: when the file is missing or not UTF-8.
+    """
+    try:
+        text = require_file(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    return [line.strip() for line in text.splitlines()]
 
 
 def read_json(path: Path) -> Any:
@@ -105,6 +142,33 @@ def field(row: Any, key: str, kind: type[Value], where: str) -> Value:
     if not isinstance(value, kind):
         raise UserError(f"{where}: {key!r} should be {kind.__name__}, found {type(value).__name__} {str(value)[:40]!r}")
     return value
+
+
+def numbers(row: Any, key: str, count: int, where: str) -> tuple[float, ...]:
+    """``row[key]`` as ``count`` finite numbers; raises `UserError` for anything else."""
+    values = field(row, key, list, where)
+    if len(values) != count or not all(is_number(value) for value in values):
+        raise UserError(f"{where}: {key!r} should be {count} numbers, found {str(values)[:80]}")
+    return tuple(map(float, values))
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a json is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def captions_of(written: Iterable[Any], where: str) -> tuple[str, ...]:
+    """The sentences of one image that are not empty, stripped; raises `UserError` when there is none."""
+    captions = tuple(text for text in (str(one).strip() for one in written) if text)
+    if not captions:
+        raise UserError(f"{where}: no sentence, so that nothing can be learned or measured. Remove it")
+    return captions
+
+
+def rows_by_id(content: Any, key: str, file: str) -> dict[int, dict[str, Any]]:
+    """The objects of the list ``content[key]`` by their "id", as COCO's json has them."""
+    rows = field(content, key, list, file)
+    return {field(row, "id", int, f"{file}, {key}[{i}]"): row for i, row in enumerate(rows)}
 
 
 def require_split(name: str, split: str, known: list[str]) -> None:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.change_instructions import CAPTION, SEGMENT, SEGMENTED
 from rsmoe.data.images import find_images
-from rsmoe.data.karpathy import karpathy_rows
+from rsmoe.data.karpathy import karpathy_captions, karpathy_rows
 from rsmoe.data.mask_sources import ClassMask
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.scenes.change_language import NO_CHANGE
 from rsmoe.errors import UserError, unknown_name
@@ -35,7 +34,7 @@ class _Pair:
     no_change: int  # captions that say that nothing changed
 
 
-class CaptionedPairs(Dataset[Sample]):
+class CaptionedPairs(Reader):
     """One "change_caption" sample a pair, with all its sentences as references; kind "changed" or "unchanged".
 
     ``{"images": [{"filename", "split", "changeflag", "sentences": [{"raw"}, ...]}, ...]}``. Kind is the row's
@@ -48,7 +47,7 @@ class CaptionedPairs(Dataset[Sample]):
     ``conf/data``  pairs (train / val / test)          what
     =============  ==================================  =================================================================
     ``levir_cc``   6815 / 1333 / 1929, five sentences  256 px, RGB, 0.5 m, 20 regions of Texas, 5 to 15 years apart;
-                   each                                half the pairs are unchanged and have the same five sentences. The
+                   each                                half the pairs are unchanged, with the same five sentences. The
                                                        download has more images (7590 / 1438 / 2135) than captions
     ``dubai_cc``   300 / 50 / 150, five sentences each 50 px of Landsat 7 at 30 m, 2000 and 2010, growth of Dubai
     =============  ==================================  =================================================================
@@ -57,7 +56,7 @@ class CaptionedPairs(Dataset[Sample]):
     Large Scale Dataset", TGRS 2022, doi:10.1109/TGRS.2022.3218921; https://github.com/Chen-Yang-Liu/LEVIR-CC-Dataset;
     for academic use. DUBAI-CC: Hoxha et al., "Change Captioning: A New Paradigm for Multitemporal Remote Sensing Image
     Analysis", TGRS 2022, doi:10.1109/TGRS.2022.3195692; https://disi.unitn.it/~melgani/datasets.html. Regions, years,
-    sensor, size of the Dubai tiles and these last two addresses as we remember them, not checked against the releases.
+    sensor, size of the Dubai tiles and these last two addresses as we remember it.
 
     Args:
         root: folder of the release; None means ``$RSMOE_DATA/<name>``.
@@ -112,8 +111,7 @@ class CaptionedPairs(Dataset[Sample]):
         if not tasks:
             raise UserError(f"{name}: tasks is empty. Name at least one, for instance tasks=[change_caption]")
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         self._tasks, self._instruction, self._meta = tuple(tasks), instruction, dict(meta or {})
         self._no_change = [re.compile(pattern) for pattern in no_change]
         if not isinstance(annotations, str):
@@ -193,13 +191,7 @@ class CaptionedPairs(Dataset[Sample]):
     def _read(self, row: dict[str, Any], files: dict[str, Path], where: str) -> _Pair:
         name = row["filename"]
         where = f"{where}, image {name!r}"
-        written = [field(s, "raw", str, where).strip() for s in field(row, "sentences", list, where)]
-        captions = tuple(text for text in written if text)
-        if len(captions) < len(written):
-            empty = [f"{name}, sentence {i}" for i, text in enumerate(written) if not text]
-            self.unused.setdefault("empty caption", []).extend(empty)
-        if not captions:
-            raise UserError(f"{where}: no sentence, so that nothing can be learned or measured. Remove the image")
+        captions = karpathy_captions(row, where, self.unused)
         no_change = sum(self._says_no_change(text) for text in captions)
         changed = no_change < len(captions)
         if "changeflag" in row:

@@ -92,13 +92,13 @@ def parse_cells(text: str, classes: Sequence[str] = CHANGE_CLASSES) -> dict[str,
     rest = " ".join(text.lower().split())
     names = {form: noun for noun in classes for form in (noun, plural(noun))}
     noun = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-    item = re.compile(rf"({noun})\s?:?\s?\[([^\[\]]*)\][.,;]?\s*(?:and\s)?")
+    item = re.compile(rf"({noun})\s?:?\s?\[([^\[\]]*)\]\s?[.,;]?\s*(?:and\s)?")
     found: dict[str, tuple[str, ...]] = {}
     while rest:
         match = item.match(rest)
         if match is None or names[match[1]] in found:
             return None
-        listed = [part.strip().strip("'\"") for part in match[2].split(",")] if match[2].strip() else []
+        listed = [part.strip(" '\"") for part in match[2].split(",")] if match[2].strip() else []
         if not set(listed) <= set(CELLS):
             return None
         found[names[match[1]]] = in_order(listed)

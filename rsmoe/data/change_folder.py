@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from rsmoe.data.annotations import data_root, require_file, require_split
+from rsmoe.data.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.change_instructions import SEGMENT, SEGMENTED
 from rsmoe.data.images import SUFFIXES, find_images
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, ColourMap, IndexMap
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 
@@ -39,7 +39,7 @@ class ChangeLayout:
     """The split that the folder as a whole is, where nothing of the above says it."""
 
 
-class ChangeFolder(Dataset[Sample]):
+class ChangeFolder(Reader):
     """One "mask" sample a pair, kind "change": two images and the mask of what changed.
 
     Copies of these sets come in several layouts (the release, tiles of 256 px with lists, a flat folder); the first of
@@ -59,8 +59,8 @@ class ChangeFolder(Dataset[Sample]):
     DSIFN: Zhang et al., "A deeply supervised image fusion network for change detection in high resolution bi-temporal
     remote sensing images", ISPRS JPRS 2020; https://github.com/GeoZcx/A-deeply-supervised-image-fusion-network-for-
     change-detection-in-remote-sensing-images. S2Looking: Shen et al., Remote Sensing 2021, arXiv:2107.09244;
-    https://github.com/S2Looking/Dataset. To be cited; counts, places and resolutions as we remember them, not checked
-    against the releases, except S2Looking's 5000 pairs and resolution.
+    https://github.com/S2Looking/Dataset. To be cited; counts, places and resolutions as we
+    remember it, except S2Looking's 5000 pairs and resolution.
 
     Args:
         root: folder of the release; None means ``$RSMOE_DATA/<name>``.
@@ -84,8 +84,6 @@ class ChangeFolder(Dataset[Sample]):
             not have, pairs whose second image or label is missing or empty (counted, five named).
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -104,8 +102,7 @@ class ChangeFolder(Dataset[Sample]):
         if response.count("[SEG]") != 1:
             raise UserError(f"{name}: the response has to hold one [SEG], found {response!r}")
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         self.classes = ("no change", what)
         self._values = None if values is None else dict(values)
         self._texts, self._meta = (instruction, response), dict(meta or {})
@@ -152,9 +149,9 @@ class ChangeFolder(Dataset[Sample]):
         tried = "; ".join(
             ", ".join(_of(path, self.split) for path in (x.before, x.after, x.label, x.names) if path) for x in layouts
         )
-        beside = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "(nothing)"
         raise UserError(
-            f"{self.name}: {folder} has none of the layouts for split {self.split!r}: {tried}. It holds: {beside}. "
+            f"{self.name}: {folder} has none of the layouts for split {self.split!r}: {tried}. It holds: "
+            f"{contents(folder)}. "
             "Unpack the release there, or give its layout: 'data.layouts=[{before: A, after: B, label: label}]'"
         )
 
@@ -165,8 +162,7 @@ class ChangeFolder(Dataset[Sample]):
                 f"{self.name}: {folder} has no parts, it is all {layout.holds!r}: ask for data.split={layout.holds}"
             )
         if layout.names is not None:
-            lines = require_file(folder / _of(layout.names, self.split)).read_text(encoding="utf-8").splitlines()
-            names = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+            names = list(dict.fromkeys(filter(None, read_lines(folder / _of(layout.names, self.split)))))
         else:
             paths = (folder / _of(layout.before, self.split)).iterdir()
             names = sorted(path.name for path in paths if path.suffix.lower() in SUFFIXES)

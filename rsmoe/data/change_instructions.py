@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from rsmoe.data.annotations import is_directional
@@ -25,7 +26,7 @@ from rsmoe.data.change_answers import (
 )
 from rsmoe.data.change_cells import CELLS
 from rsmoe.data.change_facts import PairFacts, facts_of_masks, facts_of_sample, facts_of_scenes
-from rsmoe.data.change_wording import change_sentences, description, open_questions
+from rsmoe.data.change_wording import change_sentences, description, listed, open_questions
 from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.phrases import plural
 from rsmoe.errors import UserError, unknown_name
@@ -73,7 +74,7 @@ def location_prompt(nouns: Sequence[str] = CHANGE_CLASSES) -> str:
 
 def dialogue_count_prompt(nouns: Sequence[str] = CHANGE_CLASSES) -> str:
     """ "If changes have occurred, count the number of road and building changes separately."."""
-    return f"If changes have occurred, count the number of {_listed(nouns)} changes separately."
+    return f"If changes have occurred, count the number of {listed(nouns)} changes separately."
 
 
 def question_kind(question: str, nouns: Sequence[str] = CHANGE_CLASSES) -> str:
@@ -87,12 +88,6 @@ def question_kind(question: str, nouns: Sequence[str] = CHANGE_CLASSES) -> str:
         location_prompt(nouns): "location",
     }
     return {_plain(text): kind for text, kind in fixed.items()}.get(_plain(question), "open")
-
-
-def names_places(*texts: str, history: Sequence[tuple[str, str]] = ()) -> bool:
-    """`is_directional` of an instruction, its answers and the earlier turns; "the above analysis" is no place."""
-    said = (*texts, *(text for turn in history for text in turn))
-    return is_directional(*(text for text in said if text != DESCRIBE))
 
 
 def instructions(facts: PairFacts, *, kinds: Sequence[str] = KINDS, open_turns: int = 4, seed: int = 0) -> list[Sample]:
@@ -181,18 +176,14 @@ def _sample(
         source=facts.source,
         class_map=facts.class_map,
         classes=facts.classes,
-        directional=names_places(instruction, *responses, history=fields.get("history", ())),
+        directional=is_directional(instruction, *responses, *chain.from_iterable(fields.get("history", ()))),
         meta={**facts.meta, "asks": asks, **target},
         **{"task": "change_vqa", "kind": asks, **fields},
     )
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
 def _all(nouns: Sequence[str]) -> str:
-    return _listed([plural(noun) for noun in nouns])
+    return listed([plural(noun) for noun in nouns])
 
 
 def _plain(text: str) -> str:

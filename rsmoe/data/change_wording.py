@@ -38,22 +38,25 @@ def change_sentences(facts: PairFacts, rng: random.Random) -> tuple[str, ...]:
             f"a part of the scene is different from before {where}",
         )
     else:
-        things = _listed([counted(n, noun) for noun, n in met.items()])
-        kinds = _listed([noun if n == 1 else plural(noun) for noun, n in met.items()])
+        things = listed([counted(n, noun) for noun, n in met.items()])
+        kinds = listed([noun if n == 1 else plural(noun) for noun, n in met.items()])
         one = sum(met.values()) == 1
         written = (
             f"{things} {'has' if one else 'have'} changed",
             f"{things} {'has' if one else 'have'} changed {where}",
             f"{things} {'is' if one else 'are'} different from before {where}",
             f"the {kinds} {where} {'does' if one else 'do'} not look the same as before",
-            f"changes of {_listed([plural(noun) for noun in met])} can be seen {where}",
+            f"changes of {listed([plural(noun) for noun in met])} can be seen {where}",
         )
     return tuple(f"{text} ." for text in written)
 
 
 def description(facts: PairFacts, caption: str) -> str:
-    """The caption, then counts and places of every class that changed, each a sentence; the caption alone if none."""
-    said = [sentence(caption)]
+    """The caption, then counts and places of every class that changed, each a sentence; the caption alone if none.
+
+    A caption by rule says no more than counts and places do, and is left out before them.
+    """
+    said = [sentence(caption)] if facts.captions or not any(facts.counts.values()) else []
     if any(facts.counts.values()):
         said.append(write_counts(facts.counts))
     for noun, cells in facts.cells.items():
@@ -76,8 +79,8 @@ def open_questions(facts: PairFacts) -> list[tuple[str, str]]:
         place = sentence(_places(facts.cells[noun])) if facts.cells[noun] else "Nowhere."
         found.append((f"In which part of the scene have {plural(noun)} changed?", place))
     if len(nouns) > 1:
-        which = f"Which of these have changed: {_listed([plural(noun) for noun in nouns], 'or')}?"
-        found.append((which, sentence(_listed([plural(noun) for noun in met])) if met else "None of them."))
+        which = f"Which of these have changed: {listed([plural(noun) for noun in nouns], 'or')}?"
+        found.append((which, sentence(listed([plural(noun) for noun in met])) if met else "None of them."))
     if len(nouns) == 2:
         a, b = (facts.counts[noun] for noun in nouns)
         more = f"More {plural(nouns[0] if a > b else nouns[1])}." if a != b else "As many of the one as of the other."
@@ -97,8 +100,9 @@ def _places(cells: Sequence[str], rng: random.Random | None = None) -> str:
     if len(cells) >= _EVERYWHERE:
         return "all over the scene"
     wordings = [PLACES[CELLS.index(cell)] for cell in cells]
-    return _listed([rng.choice(some) if rng is not None else some[0] for some in wordings])
+    return listed([rng.choice(some) if rng is not None else some[0] for some in wordings])
 
 
-def _listed(words: Sequence[str], last: str = "and") -> str:
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

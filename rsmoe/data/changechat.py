@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, field, require_split
+from rsmoe.data.annotations import data_root, field, is_directional, other_root, require_split
 from rsmoe.data.captioned_pairs import MISSING
 from rsmoe.data.change_answers import read_target
-from rsmoe.data.change_instructions import CAPTION, KINDS, names_places, question_kind
+from rsmoe.data.change_instructions import CAPTION, KINDS, question_kind
 from rsmoe.data.conversations import DialogueForm, read_dialogue
 from rsmoe.data.image_tree import below, find_in_tree
-from rsmoe.data.json_rows import read_rows
+from rsmoe.data.jsonl import read_rows
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.change_language import NO_CHANGE
 from rsmoe.errors import UserError, unknown_name
@@ -33,7 +33,7 @@ class _Row:
     changed: bool
 
 
-class ChangeChat(Dataset[Sample]):
+class ChangeChat(Reader):
     """Six tasks; one sample an answered turn, earlier turns are its history.
 
     ``[{"id", "image": [before, after], "changeflag", "conversations": [{"from": "human", "value"}, ...]}, ...]``, and
@@ -88,8 +88,6 @@ class ChangeChat(Dataset[Sample]):
             are missing (counted, five named) or outside of their folder, or no row of the kinds.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -112,8 +110,7 @@ class ChangeChat(Dataset[Sample]):
                 raise unknown_name(f"kind of {name}", kind, KINDS)
         folder = data_root(root, name)
         require_split(name, split, sorted(files))
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         self._meta = dict(meta or {})
         rows = []
         for file, kind in files[split].items():
@@ -126,10 +123,7 @@ class ChangeChat(Dataset[Sample]):
             raise UserError(f"{name}: no row of kind {', '.join(kinds or KINDS)} in split {split!r}")
         pictures = folder / images
         if not pictures.is_dir():
-            beside = folder.parent / images_name
-            if images_root is None and root is not None and beside.is_dir():
-                images_root = str(beside)
-            pictures = data_root(images_root, images_name) / images
+            pictures = other_root(images_root, images_name, folder=folder, root=root) / images
         if missing_images == "skip":
             rows = self._with_images(rows, pictures)
         try:
@@ -169,7 +163,7 @@ class ChangeChat(Dataset[Sample]):
             source=self.name,
             kind=kind,
             history=history,
-            directional=names_places(question, *answers, history=history),
+            directional=is_directional(question, *answers, *chain.from_iterable(history)),
             meta={**self._meta, "asks": self._asks(row, turn), **(self._target(row, turn) or {})},
         )
 

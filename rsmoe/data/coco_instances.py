@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from rsmoe.data.annotations import data_root, field, read_json
+from rsmoe.data.annotations import data_root, field, numbers, read_json, rows_by_id
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import PolygonMask, RLEMask, UnionMask
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError, unknown_name
@@ -27,7 +27,7 @@ PROMPTS = {
 """Task -> request; the words are ours, for the format has none."""
 
 
-class COCOInstances(Dataset[Sample]):
+class COCOInstances(Reader):
     """One sample a picture, class and task: all boxes ("ground"), all masks ("mask"), or their number ("vqa").
 
     ``{"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name"}], "annotations": [{"id",
@@ -64,8 +64,6 @@ class COCOInstances(Dataset[Sample]):
             or empty, an unknown split or task.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -91,13 +89,11 @@ class COCOInstances(Dataset[Sample]):
         if split not in (known := {*annotations, *(key for key, share in made.items() if share)}):
             raise unknown_name(f"split of {name}", split, known)
         folder = data_root(root, name)
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         self._convention, self._max_boxes = convention, max_boxes
         file = annotations["train" if split not in annotations and "train" in annotations else split]
         content = read_json(folder / file)
-        pictures, categories = (_by_id(content, key, file) for key in ("images", "categories"))
+        pictures, categories = (rows_by_id(content, key, file) for key in ("images", "categories"))
         names = {key: field(row, "name", str, f"{file}, category {key}") for key, row in categories.items()}
         chosen = {field(row, "file_name", str, f"{file}, image {key}") for key, row in pictures.items()}
         if file == annotations.get("train"):
@@ -113,7 +109,6 @@ class COCOInstances(Dataset[Sample]):
                 grouped[image][category].append(row)
         paths = find_images(folder / images, chosen, source=name)
         self.counts: dict[str, int] = {"images": len(paths), "boxes": 0}
-        self._samples: list[Sample] = []
         for key, picture in pictures.items():
             if picture["file_name"] not in chosen:
                 continue
@@ -133,7 +128,7 @@ class COCOInstances(Dataset[Sample]):
         width, height = size
         word = category.replace("_", " ")
         where = f"{path.name}, {category}"
-        boxes = np.array([_bbox(row, where) for row in rows], dtype=np.float64)
+        boxes = np.array([numbers(row, "bbox", 4, f"{where}, annotation {row.get('id')}") for row in rows])
         solid = boxes[:, 2:].min(axis=1) > 0
         self._leave_out("no area", [rows[i] for i in np.flatnonzero(~solid)])
         rows, boxes = [rows[i] for i in np.flatnonzero(solid)], boxes[solid]
@@ -184,24 +179,6 @@ class COCOInstances(Dataset[Sample]):
     def _leave_out(self, reason: str, rows: list[dict[str, Any]]) -> None:
         if rows:
             self.unused.setdefault(reason, []).extend(str(row.get("id", "?")) for row in rows)
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
-
-def _by_id(content: Any, key: str, file: str) -> dict[int, dict[str, Any]]:
-    rows = field(content, key, list, file)
-    return {field(row, "id", int, f"{file}, {key}[{i}]"): row for i, row in enumerate(rows)}
-
-
-def _bbox(row: dict[str, Any], where: str) -> list[float]:
-    numbers = field(row, "bbox", list, f"{where}, annotation {row.get('id')}")
-    if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
-        raise UserError(f"{where}, annotation {row.get('id')}: 'bbox' should be [x, y, width, height], found {numbers}")
-    return numbers
 
 
 def _masks(rows: list[dict[str, Any]], size: tuple[int, int], path: Path, where: str) -> list[Lazy]:

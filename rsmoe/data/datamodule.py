@@ -13,7 +13,9 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.images import images_key
 from rsmoe.data.mixture import Mixture
 from rsmoe.data.sample import Sample
+from rsmoe.data.shard_dataset import ShardDataset
 from rsmoe.data.steps import StepSampler
+from rsmoe.data.stream import Stream
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError, unknown_name
 
@@ -36,6 +38,8 @@ class RSDataModule(LightningDataModule):
         workers: loader processes, on each rank.
         seed: of order, references and augmentation.
         augment: augmentation of the training samples.
+        stream: options of `Stream` ("buffer", "lanes" ...): training sets that are shards are read as streams, for more
+            pictures than fit on a disk near by; None reads by index.
         collate: further options of `Collate`, for training and evaluation ("max_prompt", "cache_bytes" ...).
 
     Raises:
@@ -58,6 +62,7 @@ class RSDataModule(LightningDataModule):
         seed: int = 0,
         augment: bool = True,
         collate: Mapping[str, Any] | None = None,
+        stream: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not train:
@@ -65,6 +70,7 @@ class RSDataModule(LightningDataModule):
         self.datasets: dict[str, Datasets] = {"train": train, "val": val or {}, "test": test or {}}
         self.eval_batch_size, self.workers, self.seed = eval_batch_size, workers, seed
         self._stage: tuple[Stage, int] | None = None
+        self.stream = stream
         self._grouped: dict[str, list[tuple[list[int], list[int]]]] = {}
         options = dict(collate or {}) | {
             "codec": codec,
@@ -106,6 +112,17 @@ class RSDataModule(LightningDataModule):
         for name in weights or {}:
             if name not in train:
                 raise unknown_name("training data set", name, train)
+        if self.stream is not None:
+            return self._streamed(
+                batch_size=batch_size,
+                steps=steps,
+                start_step=start_step,
+                seed=(self.seed, stage),
+                weights=weights,
+                per_view=per_view,
+                rank=rank,
+                world=world,
+            )
         mixture = Mixture(list(train.values()))
         sampler = StepSampler(
             sizes=mixture.sizes,
@@ -187,6 +204,23 @@ class RSDataModule(LightningDataModule):
                     again += [index] * (len(sample.responses) - 1)
             self._grouped[name] = list(views.values())
         return self._grouped[name]
+
+    def _streamed(self, **options: Any) -> DataLoader[Batch]:
+        train = self.datasets["train"]
+        shards = {name: data.shards for name, data in train.items() if isinstance(data, ShardDataset)}
+        if len(shards) < len(train):
+            plain = ", ".join(name for name in train if name not in shards)
+            raise UserError(
+                f"loader.stream reads shards, and {plain} is none. Write it first: python -m rsmoe.data.shard data=... "
+                "out=..., and name it with data=shards"
+            )
+        stream = Stream(shards=shards, **options, **(self.stream or {}))
+        return DataLoader(
+            stream,  # type: ignore[arg-type]  # Collate turns its items into batches
+            batch_size=None,
+            collate_fn=self.train_collate,
+            num_workers=self.workers,
+        )
 
     def _loader(self, mixture: Mixture, batches: Any, collate: Collate) -> DataLoader[Batch]:
         return DataLoader(

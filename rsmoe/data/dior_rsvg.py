@@ -8,12 +8,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import data_root, require_file
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images
-from rsmoe.data.sample import Sample
+from rsmoe.data.reader import Reader
 from rsmoe.errors import UserError, unknown_name
 
 
@@ -28,7 +27,7 @@ class _Object:
     expression: str
 
 
-class DIORRSVG(Dataset[Sample]):
+class DIORRSVG(Reader):
     """One sample an expression, with the box of the object that it refers to.
 
     ``Annotations/00001.xml``: <filename>, <size> with <width> and <height>, and <object>s with <name>, <bndbox>
@@ -39,8 +38,8 @@ class DIORRSVG(Dataset[Sample]):
     Expressions of one image can lie in different splits.
 
     RGB, 800 px, 0.5 to 30 m, 20 classes of DIOR; 17,402 images, 38,320 expressions, train / val / test
-    26,991 / 3,829 / 7,500 (as we remember them; not checked against the release). Annotations and splits were replaced
-    on 2023-04-10: older downloads give other numbers.
+    26,991 / 3,829 / 7,500 (as we remember it). Annotations and splits were replaced on 2023-04-10: older downloads give
+    other numbers.
 
     Zhan et al., "RSVG: Exploring Data and Models for Visual Grounding on Remote Sensing Data", TGRS 2023,
     doi:10.1109/TGRS.2023.3250471; images of DIOR, for research; https://github.com/ZhanYang-nwpu/RSVG-pytorch.
@@ -65,8 +64,6 @@ class DIORRSVG(Dataset[Sample]):
             images that are missing or empty, an unknown split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -81,9 +78,7 @@ class DIORRSVG(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         if split not in splits:
             raise unknown_name(f"split of {name}", split, splits)
         wanted = _numbers(folder / splits[split])
@@ -96,7 +91,6 @@ class DIORRSVG(Dataset[Sample]):
                 "the split: download both again"
             )
         paths = find_images(folder / images, [objects[number].file for number in wanted], source=name)
-        self._samples: list[Sample] = []
         for number in wanted:
             one = objects[number]
             x1, y1, x2, y2 = one.box
@@ -119,12 +113,6 @@ class DIORRSVG(Dataset[Sample]):
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no expression")
         self.counts = {"images": len({s.images[0] for s in self._samples}), "expressions": len(self._samples)}
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
 
 def _numbers(path: Path) -> list[int]:

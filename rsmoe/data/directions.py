@@ -35,7 +35,7 @@ _FAMILIES: tuple[dict[str, Vector], ...] = (
 _VECTORS = {word: vector for family in _FAMILIES for word, vector in family.items()}
 
 _TOKEN = re.compile(
-    r"\b(?:(?P<skip>top[- ](?:down|views?)|bottom[- ]up|right[- ]angle[ds]?|right of way|up to)"
+    r"\b(?:(?P<skip>top[- ](?:down|views?)|bottom[- ]up|right[- ]angle[ds]?|right of way|up to|above analysis)"
     r"|(?P<v>top|bottom|upper|lower)(?P<vsep>[- ]?)(?P<h>left|right)"
     r"|(?P<h2>left|right)(?P<hsep>[- ]?)(?P<v2>top|bottom|upper|lower)"
     r"|(?P<ns>north|south)(?P<csep>[- ]?)(?P<ew>east|west)(?P<corner>ern(?:most)?|erly|wards?|bound|most)?"

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import data_root
 from rsmoe.data.boxes import convention as named
-from rsmoe.data.ground_sample import ground_sample, picture_size
-from rsmoe.data.images import find_images
-from rsmoe.data.sample import Sample
+from rsmoe.data.ground_sample import ground_sample
+from rsmoe.data.images import find_images, picture_size
+from rsmoe.data.reader import Reader
 from rsmoe.errors import UserError
 
 
@@ -27,13 +26,13 @@ class _Labels:
     meta: dict[str, float | str]
 
 
-class DOTA(Dataset[Sample]):
+class DOTA(Reader):
     """One sample a picture and class, with the oriented boxes of its objects.
 
     ``<split>/labelTxt/P0001.txt`` beside ``<split>/images/P0001.png``: first ``imagesource:GoogleEarth`` and
     ``gsd:0.146`` (may be "null", or missing), then one object a line, ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult``, the
     corners clockwise in pixels. Four clicked points are seldom a rectangle: the box is the smallest one around them.
-    "difficult" is 0, or 1 and above. Layout and counts are as we remember them, not checked against the release.
+    "difficult" is 0, or 1 and above. Layout and counts are as we remember it.
 
     RGB and grey, 0.1 to 4.5 m, 800 to 20,000 px: pictures larger than `rsmoe.data.images.MAX_PIXELS` cannot be decoded
     whole, and an answer cannot name thousands of objects: cut the release into tiles first, as everyone does (the same
@@ -64,8 +63,6 @@ class DOTA(Dataset[Sample]):
             empty, a split without any object.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -81,9 +78,7 @@ class DOTA(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         place = folder / labels.format(split=split)
         files = sorted(place.glob("*.txt")) if place.is_dir() else []
         if not files:
@@ -95,7 +90,6 @@ class DOTA(Dataset[Sample]):
         paths = find_images(folder / images.format(split=split), read, source=name)
         left_out = sum(one.difficult for one in read.values())
         self.counts = {"images": len(paths), "boxes": 0, "difficult": left_out, "requests": 0}
-        self._samples: list[Sample] = []
         for stem, one in read.items():
             if not one.corners:
                 self.unused.setdefault("no object", []).append(stem)
@@ -123,12 +117,6 @@ class DOTA(Dataset[Sample]):
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no object; difficult={difficult}, max_boxes={max_boxes}")
         self.counts["requests"] = len(self._samples)
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
 
 def _read(path: Path, keep_difficult: bool) -> _Labels:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import find_images
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
 
 
-class FloodNetVQA(Dataset[Sample]):
+class FloodNetVQA(Reader):
     """One sample a question: ``{"<key>": {"Image_ID", "Question", "Question_Type", "Ground_Truth"}, ...}``.
 
     RGB pictures of 4000 x 3000 px, about 1.5 cm, taken by drones after hurricane Harvey (2017). ``Sample.kind`` is the
@@ -28,7 +27,7 @@ class FloodNetVQA(Dataset[Sample]):
     Rahnemoonfar et al., "FloodNet: A High Resolution Aerial Imagery Dataset for Post Flood Scene Understanding", IEEE
     Access 2021, arXiv:2012.02951; Community Data License (permissive) as we remember it; track 2 of
     https://github.com/BinaLab/FloodNet-Challenge-EARTHVISION2021. The layout is that of public loaders of the
-    release; not checked against the release itself.
+    release.
 
     Args:
         root: folder that holds ``Questions`` and ``Images``; None means ``$RSMOE_DATA/<name>``.
@@ -49,8 +48,6 @@ class FloodNetVQA(Dataset[Sample]):
             split that does not exist or would be empty.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -65,8 +62,7 @@ class FloodNetVQA(Dataset[Sample]):
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         content = read_json(folder / questions)
         if not isinstance(content, dict):
             raise UserError(f"{questions}: expected an object of questions by key, found {type(content).__name__}")
@@ -102,9 +98,3 @@ class FloodNetVQA(Dataset[Sample]):
             )
             for key, file, text, kind, answer in rows
         ]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]

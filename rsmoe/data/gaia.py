@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, is_directional, require_split
 from rsmoe.data.images import SUFFIXES, find_images
+from rsmoe.data.jsonl import read_rows
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
@@ -28,7 +28,7 @@ _META = {
 }
 
 
-class GAIA(Dataset[Sample]):
+class GAIA(Reader):
     """One sample an image: a json list of ``{"id", "captions": [5], "location", "resolution", "sensor", ...}``.
 
     41,030 images of 1998 to 2024 with 205,150 captions by GPT-4o (40,201 and 201,005 in a later version of the paper);
@@ -57,15 +57,12 @@ class GAIA(Dataset[Sample]):
 
     Attributes:
         counts: "images", "captions" of this split.
-        official: as given.
         unused: "image not downloaded", "empty caption" -> ids.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
             row without a caption, an unknown split, or no image at all.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -80,8 +77,7 @@ class GAIA(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         require_split(name, split, sorted(annotations))
         file = annotations[split]
         rows = _rows(folder / file)
@@ -92,13 +88,10 @@ class GAIA(Dataset[Sample]):
         if not rows:
             raise UserError(f"{name}: none of the images of {file} is in {folder / images}. Download them first")
         paths = find_images(folder / images, [f"{key}.png" for key in rows], source=name)
-        self._samples: list[Sample] = []
         for key, row in rows.items():
             where = f"{file}, id {key}"
             written = field(row, "captions", list, where)
-            captions = tuple(str(text).strip() for text in written if str(text).strip())
-            if not captions:
-                raise UserError(f"{where}: no caption, so that nothing can be learned or measured. Remove the row")
+            captions = captions_of(written, where)
             if len(captions) < len(written):
                 self.unused.setdefault("empty caption", []).append(key)
             self._samples.append(
@@ -115,23 +108,14 @@ class GAIA(Dataset[Sample]):
             )
         self.counts = {"images": len(paths), "captions": sum(len(s.responses) for s in self._samples)}
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
 
 def _rows(path: Path) -> dict[str, dict[str, Any]]:
     """The rows by id, which names the picture and so has to be a plain name, and unique."""
-    content = read_json(path)
-    if not isinstance(content, list):
-        raise UserError(f"{path} should be a list of rows, found {type(content).__name__}")
     rows: dict[str, dict[str, Any]] = {}
-    for i, row in enumerate(content):
-        value: object = field(row, "id", object, f"{path.name}[{i}]")
+    for where, row in read_rows(path):
+        value: object = field(row, "id", object, where)
         key = str(value)
         if not isinstance(value, str | int) or key in rows or not key or Path(key).name != key:
-            raise UserError(f"{path.name}[{i}]: id {value!r} is no plain file name, or is there twice")
+            raise UserError(f"{where}: id {value!r} is no plain file name, or is there twice")
         rows[key] = row
     return rows

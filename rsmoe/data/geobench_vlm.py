@@ -6,18 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.choices import LETTERS, fill
 from rsmoe.data.image_tree import find_in_tree
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 PARTS = ("Single", "Temporal")
 
 
-class GEOBenchVLM(Dataset[Sample]):
+class GEOBenchVLM(Reader):
     """One sample a paraphrase of a question, from ``Single/qa.json`` and ``Temporal/qa.json``.
 
     ``[{"image_path", "prompts", "options", "options_list", "ground_truth", "ground_truth_option", "task",
@@ -53,8 +52,6 @@ class GEOBenchVLM(Dataset[Sample]):
             images that are missing or empty, an unknown part, another split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -68,8 +65,7 @@ class GEOBenchVLM(Dataset[Sample]):
     ) -> None:
         folder = data_root(root, name)
         require_split(name, split, ["test"])
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         rows: list[tuple[str, dict[str, Any], list[str]]] = []
         for part in parts:
             if part not in PARTS:
@@ -90,7 +86,6 @@ class GEOBenchVLM(Dataset[Sample]):
         if not rows:
             raise UserError(f"{folder} holds no question in {', '.join(parts) or 'no part'}. Download it again")
         paths = find_in_tree(folder, [image for _, _, images in rows for image in images], source=name)
-        self._samples: list[Sample] = []
         for where, row, images in rows:
             prompts = [str(prompt).strip() for prompt in field(row, "prompts", list, where)]
             texts = [str(option) for option in field(row, "options_list", list, where)]
@@ -126,9 +121,3 @@ class GEOBenchVLM(Dataset[Sample]):
                 )
         kinds = Counter(sample.kind for sample in self._samples)
         self.counts = {"images": len(paths), "items": len(rows), "questions": len(self._samples), **kinds}
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]

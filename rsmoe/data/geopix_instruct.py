@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from rsmoe.data.annotations import data_root, field, is_directional, require_split
-from rsmoe.data.boxes import Convention, convention
+from rsmoe.data.annotations import data_root, field, is_directional, numbers, require_split
+from rsmoe.data.boxes import convention
+from rsmoe.data.ground_sample import box_on_picture
 from rsmoe.data.images import find_images
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.mask_sources import RLEMask, UnionMask
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
@@ -35,7 +36,7 @@ class _Instance:
     box_px: np.ndarray | None
 
 
-class GeoPixInstruct(Dataset[Sample]):
+class GeoPixInstruct(Reader):
     """One json object a line, an image each: ``{"image_id", "image_path", "instances": [...]}``.
 
     An instance is ``{"instance_id", "category", "category_id", "description", "bbox": [4 ints], "mask": {"counts",
@@ -86,8 +87,6 @@ class GeoPixInstruct(Dataset[Sample]):
             unknown parts, targets or splits.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -105,13 +104,10 @@ class GeoPixInstruct(Dataset[Sample]):
             raise unknown_name(f"targets of {name}", targets, TARGETS)
         folder = data_root(root, name)
         require_split(name, split, sorted(_SPLITS))
-        self.name, self.split = name, split
-        self.official = dict(official or {})
+        super().__init__(name=name, split=split, official=official)
         self.counts = {"images": 0, "instances": 0, "requests": 0}
-        self.unused: dict[str, list[str]] = {}
         self._rows: list[tuple[Path, list[_Instance]]] = []
-        written = None if boxes is None else convention(boxes)
-        if written is not None and written.oriented:
+        if boxes is not None and convention(boxes).oriented:
             raise UserError(f"{name}: its boxes are four numbers, and {boxes!r} is of oriented ones")
         for part in parts:
             if part not in ("SIOR", "FAST", "SOTA"):
@@ -121,7 +117,7 @@ class GeoPixInstruct(Dataset[Sample]):
             files = [field(row, "image_path", str, where) for where, row in rows]
             paths = find_images(folder / images.format(**place), files, source=name)
             for (where, row), file in zip(rows, files, strict=True):
-                self._read(row, where, part, paths[file], written)
+                self._read(row, where, part, paths[file], boxes)
         if targets == "instance":
             self._rows = [(image, [one]) for image, instances in self._rows for one in instances]
         if not self._rows:
@@ -155,7 +151,7 @@ class GeoPixInstruct(Dataset[Sample]):
             directional=is_directional(request),
         )
 
-    def _read(self, row: Any, where: str, part: str, image: Path, written: Convention | None) -> None:
+    def _read(self, row: Any, where: str, part: str, image: Path, boxes: str | None) -> None:
         image_id = field(row, "image_id", str, where)
         kept = []
         for i, one in enumerate(field(row, "instances", list, where)):
@@ -172,22 +168,13 @@ class GeoPixInstruct(Dataset[Sample]):
                 source = RLEMask(field(mask, "counts", str, f"{place}.mask"), size, image=image)
             except UserError as error:
                 raise UserError(f"{place}: {error}") from error
-            box = None if written is None else _box(field(one, "bbox", list, place), written, size, place)
+            box = None
+            if boxes is not None:
+                corners = numbers(one, "bbox", 4, place)
+                box = box_on_picture(
+                    corners, convention=boxes, size_px=(size[1], size[0]), where=place, setting="data.boxes"
+                )
             kept.append(_Instance(key, field(one, "category", str, place), description, source, box))
         self.counts["images"] += 1
         if kept:
             self._rows.append((image, kept))
-
-
-def _box(numbers: list[Any], written: Convention, size: list[int], where: str) -> np.ndarray:
-    """(4,) float32 ``x1 y1 x2 y2`` in pixels of a picture of ``size`` (H, W)."""
-    if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
-        raise UserError(f"{where}: expected a box of four numbers, found {str(numbers)[:40]}")
-    box = written.to_px(np.asarray([numbers]), (size[1], size[0]))[0]
-    # a tolerance of one pixel for boxes that were rounded up; a wrong convention errs by far more, somewhere
-    if (box[2:] <= box[:2]).any() or (box[:2] < -1).any() or (box[2:] > (size[1] + 1, size[0] + 1)).any():
-        raise UserError(
-            f"{where}: the box {numbers} as {written.name!r} is empty, or leaves its picture of {size[1]} x {size[0]} "
-            "pixels. Give the convention of this file: data.boxes=pixel_xyxy or data.boxes=pixel_xywh"
-        )
-    return box

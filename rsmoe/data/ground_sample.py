@@ -1,12 +1,12 @@
-"""Samples whose answer is boxes in words, and the size of a picture that is not decoded."""
+"""Samples whose answer is boxes in words, and boxes of a declared convention."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import hbb_of_obb, write
@@ -67,12 +67,26 @@ def ground_sample(
     )
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels from the header of a picture; raises `UserError` when it has none that can be read."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{path} is not a picture that Pillow can read ({error}). Copy or download it again") from error
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path} is too large to be decoded whole ({error}). Cut it into tiles first") from error
+def box_on_picture(
+    numbers: Sequence[float], *, convention: str, size_px: tuple[int, int], where: str, setting: str
+) -> np.ndarray:
+    """(4,) float32 ``x1 y1 x2 y2`` of a box whose convention a release does not say, so that it was declared.
+
+    Args:
+        numbers: four, as written.
+        convention: the name that was declared.
+        size_px: (width, height) of the picture.
+        where: the place, for the message.
+        setting: the key that declares the convention, for the message.
+
+    Raises:
+        UserError: when the box is empty or leaves its picture, as it does somewhere under a wrong convention.
+    """
+    box = named(convention).to_px(np.array([numbers]), size_px)[0]
+    # a tolerance of one pixel for boxes that were rounded up; a wrong convention errs by far more
+    if (box[2:] <= box[:2]).any() or (box < -1).any() or (box[2:] > np.array(size_px) + 1).any():
+        raise UserError(
+            f"{where}: {list(numbers)} is no box on a picture of {size_px[0]} x {size_px[1]} pixels when read as "
+            f"{convention!r}. Set {setting} to how this release writes boxes: pixel_xyxy or pixel_xywh"
+        )
+    return box

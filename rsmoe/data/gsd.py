@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from rsmoe.data.images import load_image, read_array
-from rsmoe.data.placement import size_px
+from rsmoe.data.images import load_image, picture_size, read_array
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 
@@ -83,7 +82,7 @@ def at_gsd(sample: Sample, *, gsd_m: float, size: int) -> Sample:
             f"sample {sample.id!r} of {sample.source!r} has neither meta['gsd_m'] nor a georeference, so that it "
             "cannot be brought to a gsd. Leave the gsd out for this data set"
         )
-    given_width, given_height = size_px(sample.images[0])
+    given_width, given_height = picture_size(sample.images[0])
     width, height = (max(1, round(side * float(given) / gsd_m)) for side in (given_width, given_height))
     if max(width, height) > size:
         raise UserError(

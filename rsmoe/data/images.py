@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
@@ -37,6 +39,54 @@ def images_key(sample: Sample) -> tuple[Hashable, ...]:
     )
 
 
+@contextmanager
+def open_picture(file: Path | BinaryIO, name: str, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever fails here or inside of the ``with`` is one `UserError`.
+
+    Args:
+        file: where it is.
+        name: what it is called in messages.
+        formats: what Pillow may decode, of `FORMATS`.
+
+    Raises:
+        UserError: for a file that is missing, empty, truncated, not an image, or larger than `MAX_PIXELS`.
+    """
+    if isinstance(file, Path) and not file.is_file():
+        raise UserError(f"no image file {name}")
+    if isinstance(file, Path) and file.stat().st_size == 0:
+        raise UserError(f"{name} is empty (0 bytes). Copy or download it again")
+    try:
+        with Image.open(file, formats=formats) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(name)
+            yield image
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name} is not a picture that can be read. Expected one of {', '.join(formats)}") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
+
+
+def decode_image(file: Path | BinaryIO, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 of an encoded picture, see `load_image`.
+
+    Raises:
+        UserError: as `open_picture`, and for more than 8 bits a band; ``name`` says which picture.
+    """
+    with open_picture(file, name) as image:
+        if image.mode not in _EIGHT_BIT:
+            raise UserError(
+                f"{name} has pixels of mode {image.mode!r}; expected 8 bits a band. Give a file as "
+                "rsmoe.geo.RasterSource(path=..., stretch=...), or scale it first: gdal_translate -ot Byte a.tif b.png"
+            )
+        ImageOps.exif_transpose(image, in_place=True)
+        # of the same mode, convert would copy: a third of the time that a small JPEG takes
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
 def load_image(source: Path | np.ndarray | Lazy) -> np.ndarray:
     """Decodes one picture to (H, W, C) uint8.
 
@@ -53,38 +103,36 @@ def load_image(source: Path | np.ndarray | Lazy) -> np.ndarray:
         if source.ndim != 3 or source.dtype != np.uint8 or 0 in source.shape:
             raise UserError(f"expected a picture as (H, W, C) uint8, got an array {source.shape} {source.dtype}")
         return source
-    path = source
-    if not path.is_file():
-        raise UserError(f"no image file {path}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty (0 bytes). Copy or download it again")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(path)
-            if image.mode not in _EIGHT_BIT:
-                raise UserError(
-                    f"{path} has pixels of mode {image.mode!r}; expected 8 bits a band. Give it as "
-                    f"rsmoe.geo.RasterSource(path=..., stretch=...), or scale it first: "
-                    f"gdal_translate -ot Byte -scale {path.name} out.png"
-                )
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except UnidentifiedImageError as error:
-        if path.suffix.lower() in (".tif", ".tiff"):  # more bands, or other types, than Pillow knows
-            from rsmoe.geo.raster import RasterSource
-
-            return RasterSource(path=path).read()
-        raise UserError(
-            f"{path} is not a picture that can be read. Expected one of {', '.join(SUFFIXES)}"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, UserError):
+        return decode_image(source, str(source))
+    except UserError as error:
+        if not _needs_raster(source, error):
             raise
-        raise UserError(
-            f"{path} is truncated or damaged ({error}; {path.stat().st_size} bytes). Copy or download it again"
-        ) from error
+        from rsmoe.geo.raster import RasterSource
+
+        return RasterSource(path=source).read()
+
+
+def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
+    """(width, height) in pixels of what `load_image` gives; of a file only the header is read, a `Lazy` one whole.
+
+    Raises:
+        UserError: as `load_image`.
+    """
+    if not isinstance(source, Path):
+        height, width = read_array(source).shape[:2]
+        return width, height
+    try:
+        with open_picture(source, str(source)) as image:
+            lies = image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # on its side
+            return (image.height, image.width) if lies else image.size
+    except UserError as error:
+        if not _needs_raster(source, error):
+            raise
+        from rsmoe.geo.info import open_raster
+
+        info = open_raster(source)
+        return info.width, info.height
 
 
 def find_images(folder: Path, names: Iterable[str], *, source: str) -> dict[str, Path]:
@@ -113,16 +161,23 @@ def find_images(folder: Path, names: Iterable[str], *, source: str) -> dict[str,
         path = exact if exact in sizes else by_stem.get(Path(name).stem)
         if path is not None:
             found[name] = path
-    _refuse([n for n in wanted if n not in found], len(wanted), f"have no image in {folder}", source)
-    _refuse([n for n, path in found.items() if sizes[path] == 0], len(wanted), f"are empty files in {folder}", source)
+    refuse([n for n in wanted if n not in found], len(wanted), f"have no image in {folder}", source=source)
+    empty = [n for n, path in found.items() if sizes[path] == 0]
+    refuse(empty, len(wanted), f"are empty files in {folder}", source=source)
     return found
 
 
-def _refuse(names: list[str], total: int, fault: str, source: str) -> None:
+def refuse(names: Sequence[str], total: int, fault: str, *, source: str) -> None:
+    """Raises a `UserError` that counts the names and gives five of them; nothing when there are none."""
     if names:
         shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
         raise UserError(f"{source}: {len(names)} of {total} annotated names {fault}: {shown}. Download them again")
 
 
-def _too_large(path: Path) -> UserError:
-    return UserError(f"{path} has more than {MAX_PIXELS:,} pixels, too many to decode whole. Cut it into tiles first")
+def _needs_raster(path: Path, error: UserError) -> bool:
+    """Whether this is a TIFF of more bands, or other types, than Pillow knows."""
+    return path.suffix.lower() in (".tif", ".tiff") and isinstance(error.__cause__, UnidentifiedImageError)
+
+
+def _too_large(name: str) -> UserError:
+    return UserError(f"{name} has more than {MAX_PIXELS:,} pixels, too many to decode whole. Cut it into tiles first")

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_file, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_file, require_split
 from rsmoe.data.images import find_images
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
 
 
-class KarpathyCaptions(Dataset[Sample]):
+class KarpathyCaptions(Reader):
     """One sample per image, with all its sentences as references.
 
     ``{"images": [{"filename", "split", "sentences": [{"raw"}, ...]}, ...]}``; sentences are taken from ``raw``, as
@@ -38,8 +37,8 @@ class KarpathyCaptions(Dataset[Sample]):
     for remote sensing image caption generation", TGRS 2017, arXiv:1712.07835. All three are given for research, to be
     cited; download: https://github.com/201528014227051/RSICD_optimal. RSITMD: Yuan et al., "Exploring a fine-grained
     multiscale method for cross-modal remote sensing image retrieval", TGRS 2021, arXiv:2204.09868;
-    https://github.com/xiaoyuan1996/AMFMN; its counts, size and classes as we remember them, not checked against the
-    release (21.5k training captions are). It shares images with RSICD: do not train on one and test on the other.
+    https://github.com/xiaoyuan1996/AMFMN; its counts, size and classes as we remember it. It shares images with RSICD:
+    do not train on one and test on the other.
 
     Args:
         root: folder of the release; None means ``$RSMOE_DATA/<name>``.
@@ -56,15 +55,12 @@ class KarpathyCaptions(Dataset[Sample]):
 
     Attributes:
         counts: "images", "captions", "empty_captions" (left out) of this split.
-        official: as given.
         unused: "empty caption" -> file and position of the sentence.
 
     Raises:
         UserError: for a missing folder or file, another format, a split that the json does not have, images that are
             missing or empty, or an image without a sentence.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -81,9 +77,7 @@ class KarpathyCaptions(Dataset[Sample]):
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)
         folder = data_root(root, name)
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         rows = karpathy_rows(folder / annotations)
         if all(row["split"] != "val" for row in rows):
             held = held_out((row["filename"] for row in rows if row["split"] == "train"), val_fraction)
@@ -92,20 +86,12 @@ class KarpathyCaptions(Dataset[Sample]):
         rows = [row for row in rows if row["split"] == split]
         paths = find_images(folder / images, [row["filename"] for row in rows], source=name)
         scenes = _scene_classes(folder / classes) if classes is not None and (folder / classes).exists() else {}
-        self.counts = {"images": len(rows), "captions": 0, "empty_captions": 0}
-        self._samples: list[Sample] = []
+        self.counts = {"images": len(rows), "captions": 0}
         for row in rows:
             file = row["filename"]
             where = f"{annotations}, image {file!r}"
-            written = [field(s, "raw", str, where).strip() for s in field(row, "sentences", list, where)]
-            captions = tuple(text for text in written if text)
-            if len(captions) < len(written):
-                empty = [f"{file}, sentence {i}" for i, text in enumerate(written) if not text]
-                self.unused.setdefault("empty caption", []).extend(empty)
-            if not captions:
-                raise UserError(f"{where}: no sentence, so that nothing can be learned or measured. Remove the image")
+            captions = karpathy_captions(row, where, self.unused)
             self.counts["captions"] += len(captions)
-            self.counts["empty_captions"] += len(written) - len(captions)
             self._samples.append(
                 Sample(
                     id=file,
@@ -118,12 +104,7 @@ class KarpathyCaptions(Dataset[Sample]):
                     meta={"scene_class": scenes[Path(file).stem]} if Path(file).stem in scenes else {},
                 )
             )
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
+        self.counts["empty_captions"] = len(self.unused.get("empty caption", ()))
 
 
 def karpathy_rows(path: Path) -> list[dict[str, Any]]:
@@ -137,6 +118,20 @@ def karpathy_rows(path: Path) -> list[dict[str, Any]]:
         for key in ("filename", "split"):
             field(row, key, str, f"{path.name}, images[{i}]")
     return rows
+
+
+def karpathy_captions(row: dict[str, Any], where: str, unused: dict[str, list[str]]) -> tuple[str, ...]:
+    """The sentences of one image; empty ones are left out, and noted in ``unused``.
+
+    Raises:
+        UserError: for another format, and an image without a sentence.
+    """
+    written = [field(s, "raw", str, where) for s in field(row, "sentences", list, where)]
+    captions = captions_of(written, where)
+    if len(captions) < len(written):
+        empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not text.strip()]
+        unused.setdefault("empty caption", []).extend(empty)
+    return captions
 
 
 def _scene_classes(path: Path) -> dict[str, str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.choices import fill, lettered
 from rsmoe.data.images import find_images
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
-class LHRSBench(Dataset[Sample]):
+class LHRSBench(Reader):
     """One sample a question of ``{"data": [{"filename", "qa_pairs": [...]}], "qtype": {"1 identity": ...}}``.
 
     A pair is ``{"question", "choices", "answer", "type"}``: ``choices`` is one text, "A. ... B. ...", ``answer`` a
@@ -22,7 +21,7 @@ class LHRSBench(Dataset[Sample]):
     ``Sample.meta["kinds"]`` all of them (the release's script counts an item in each). ``Sample.meta`` has "options"
     {letter: text} and "answer", the right letter; the response is the letter as the release writes it.
 
-    RGB images; 690 questions on 108 images, 11 types, as we remember it; not checked against the release. Split: test.
+    RGB images; 690 questions on 108 images, 11 types, as we remember it. Split: test.
     Trap: the release's scorer strips articles and so makes the gold answer "A." an empty text.
 
     Muhtar et al., "LHRS-Bot: Empowering Remote Sensing with VGI-Enhanced Large Multimodal Language Model", ECCV 2024,
@@ -46,8 +45,6 @@ class LHRSBench(Dataset[Sample]):
             an answer or a type that is not among those, images that are missing or empty, another split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -61,14 +58,12 @@ class LHRSBench(Dataset[Sample]):
     ) -> None:
         folder = data_root(root, name)
         require_split(name, split, ["test"])
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         content = read_json(folder / annotations)
         names = dict(key.split(" ", 1) for key in field(content, "qtype", dict, annotations) if " " in key)
         rows = field(content, "data", list, annotations)
         files = [field(row, "filename", str, f"{annotations}, data[{i}]") for i, row in enumerate(rows)]
         paths = find_images(folder / images, files, source=name)
-        self._samples: list[Sample] = []
         for i, (row, file) in enumerate(zip(rows, files, strict=True)):
             for j, pair in enumerate(field(row, "qa_pairs", list, f"{annotations}, data[{i}]")):
                 where = f"{annotations}, data[{i}].qa_pairs[{j}]"
@@ -101,9 +96,3 @@ class LHRSBench(Dataset[Sample]):
             raise UserError(f"{folder / annotations} holds no question. Download it again")
         tally = Counter(kind for sample in self._samples for kind in sample.meta["kinds"])
         self.counts = {"images": len(paths), "questions": len(self._samples), **tally}
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.boxes import convention, hbb_of_obb, parse
 from rsmoe.data.conversations import Dialogue, DialogueForm, holds_coordinates, read_dialogue
 from rsmoe.data.declared_tasks import DeclaredTasks, TaskName, check_task
-from rsmoe.data.ground_sample import picture_size
 from rsmoe.data.image_tree import find_in_tree
-from rsmoe.data.json_rows import read_rows
+from rsmoe.data.images import picture_size
+from rsmoe.data.jsonl import read_rows
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
@@ -46,7 +46,7 @@ class _Row:
     meta: dict[str, Any]
 
 
-class LlavaConversations(Dataset[Sample]):
+class LlavaConversations(Reader):
     """One sample an answered turn of ``[{"id", "image", "conversations": [{"from": "human", "value"}, ...]}, ...]``.
 
     ``image`` is a path or a list of paths; earlier turns are ``Sample.history``; ``<image>`` and ``<video>`` are taken
@@ -100,8 +100,6 @@ class LlavaConversations(Dataset[Sample]):
     ``boxes_px`` has the horizontal ones around them.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -122,8 +120,7 @@ class LlavaConversations(Dataset[Sample]):
         require_split(name, split, sorted(files))
         if boxes is not None:
             convention(boxes)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         self._boxes, self._keys, self._prefix = boxes, tuple(image_keys), path_prefix
         self._tasks = DeclaredTasks(tags=tags or {}, key=task_key, values=tasks or {})
         self._form = DialogueForm(by_place=by_place)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
 from rsmoe.data.image_tree import find_in_tree
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _SENTENCES = ("raw", "raw_1", "raw_2", "raw_3", "raw_4")
 
 
-class NWPUCaptions(Dataset[Sample]):
+class NWPUCaptions(Reader):
     """``{scene class: [{"filename", "split", "raw", "raw_1", "raw_2", "raw_3", "raw_4"}, ...]}``, images by class.
 
     31,500 images of 256 px, RGB, 0.2 to 30 m, 45 scene classes of 700; 157,500 captions; train / val / test 25,200 /
@@ -37,15 +36,12 @@ class NWPUCaptions(Dataset[Sample]):
 
     Attributes:
         counts: "images" and "captions" of this split.
-        official: as given.
         unused: "image not in the release", "empty caption" -> files.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), an unknown split, images that are
             missing or empty (counted, five named), or an image without a sentence.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -60,8 +56,7 @@ class NWPUCaptions(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         content = read_json(folder / annotations)
         if not isinstance(content, dict):
             raise UserError(f"{annotations} should be an object of scene classes, found {type(content).__name__}")
@@ -78,12 +73,9 @@ class NWPUCaptions(Dataset[Sample]):
             self.unused["image not in the release"] = lacking
             rows = [row for row in rows if row[1] not in lacking]
         paths = find_in_tree(folder / images, [f"{scene}/{file}" for scene, file, *_ in rows], source=name)
-        self._samples: list[Sample] = []
         for scene, file, _, row, where in rows:
-            written = [field(row, key, str, where).strip() for key in _SENTENCES]
-            captions = tuple(text for text in written if text)
-            if not captions:
-                raise UserError(f"{where}: no sentence, so that nothing can be learned or measured. Remove the image")
+            written = [field(row, key, str, where) for key in _SENTENCES]
+            captions = captions_of(written, where)
             if len(captions) < len(written):
                 self.unused.setdefault("empty caption", []).append(file)
             self._samples.append(
@@ -99,9 +91,3 @@ class NWPUCaptions(Dataset[Sample]):
                 )
             )
         self.counts = {"images": len(rows), "captions": sum(len(s.responses) for s in self._samples)}
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]

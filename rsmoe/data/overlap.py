@@ -17,9 +17,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 from torch.utils.data import Dataset
 
 from rsmoe.analysis.leakage import KINDS, Leakage, Pair, find_leakage
@@ -93,7 +93,7 @@ def leakage_tables(found: Leakage, tests: Iterable[str]) -> list[Table]:
             _row(pictures, name, total, "any training set", found.leaked(name))
         if shared := found.captions.get(name):
             captions.add_row(
-                escape(name),
+                Text(name),
                 f"{shared.captions:,}",
                 f"{shared.shared:,} ({shared.shared / shared.captions:.1%})",
                 f"{shared.samples:,}",
@@ -110,13 +110,13 @@ def sheet_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return sorted(best.values(), key=lambda p: (-KINDS.index(p.kind), p.score))[:count]
 
 
-@main("overlap", literal=("out",))
+@main("overlap", literal=("data.root", "out"))
 def cli(cfg: DictConfig) -> None:
     """Prints the tables and writes ``out``/overlap.json and ``out``/pairs.png."""
     from rsmoe.analysis.overlap_sheet import plot_pairs
 
     started = time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
     train, test = (_words(cfg, side) for side in ("train", "test"))
     if not isinstance(cfg.sheet, int) or cfg.sheet < 0:
         raise UserError(f"sheet={cfg.sheet} is the number of pairs to draw: give 0 or more")
@@ -133,22 +133,18 @@ def cli(cfg: DictConfig) -> None:
     for table in leakage_tables(found, [f"{name}:{part}" for name, part in _names(test, "test")]):
         console.print(table)
     for name, reasons in found.unreadable.items():
-        console.print(
-            f"{name}: {len(reasons)} pictures could not be read, first: {reasons[0]}", style="red", markup=False
-        )
-    console.print(
-        f"{sum(found.pictures.values()):,} pictures, {minutes:.1f} minutes; {out / 'overlap.json'}", markup=False
-    )
+        console.print(f"{name}: {len(reasons)} pictures could not be read, first: {reasons[0]}", style="red")
+    console.print(f"{sum(found.pictures.values()):,} pictures, {minutes:.1f} minutes; {out / 'overlap.json'}")
     (out / "pairs.png").unlink(missing_ok=True)  # of an earlier run
     if drawn := sheet_pairs(found.pairs, cfg.sheet):
         total = len({id(pair.test) for pair in found.pairs})
-        console.print(f"{len(drawn)} of {total} leaked pictures: {plot_pairs(out / 'pairs.png', drawn)}", markup=False)
+        console.print(f"{len(drawn)} of {total} leaked pictures: {plot_pairs(out / 'pairs.png', drawn)}")
 
 
 def _row(table: Table, name: str, total: int, source: str, leaked: dict[str, list[str]]) -> None:
     counts = [len(leaked[kind]) for kind in KINDS]
     share = f"{sum(counts) / total:.2%}" if total else "–"
-    table.add_row(escape(name), f"{total:,}", escape(source), *map(str, counts), share)
+    table.add_row(Text(name), f"{total:,}", Text(source), *map(str, counts), share)
 
 
 def _words(cfg: DictConfig, side: str) -> list[str]:

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, is_directional, require_split
+from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
 from rsmoe.data.images import SUFFIXES
 from rsmoe.data.raster_images import RasterImages
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
-class OwnFolder(Dataset[Sample]):
+class OwnFolder(Reader):
     """A picture and a text file of the same stem, in one folder a split, or below it::
 
         my_data/train/port.png        my_data/train/port.txt
@@ -44,8 +43,6 @@ class OwnFolder(Dataset[Sample]):
         UserError: for a missing folder, a text that is not UTF-8, an empty picture, or no picture with a caption.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -64,9 +61,8 @@ class OwnFolder(Dataset[Sample]):
         else:
             require_split(name, split, [holds])
         folder = base / images.replace("{split}", split)
-        self.name, self.split, self.official = name, split, dict(official or {})
+        super().__init__(name=name, split=split, official=official)
         self._rasters = RasterImages(raster)
-        self.unused: dict[str, list[str]] = {}
         files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
         texts = {p.with_suffix(""): p for p in files if p.suffix.lower() == ".txt"}
         pictures: dict[Path, Path] = {}
@@ -76,9 +72,8 @@ class OwnFolder(Dataset[Sample]):
                     continue
                 if pictures.setdefault(path.with_suffix(""), path) is not path:
                     self._leave("pictures whose stem another one has", path, folder)
-        self._samples: list[Sample] = []
         for stem, path in sorted(pictures.items()):
-            captions = _captions(texts[stem]) if stem in texts else ()
+            captions = tuple(filter(None, read_lines(texts[stem]))) if stem in texts else ()
             if not captions:
                 self._leave("pictures without a text" if stem not in texts else "texts without a caption", path, folder)
                 continue
@@ -114,11 +109,3 @@ class OwnFolder(Dataset[Sample]):
 
     def _leave(self, reason: str, path: Path, folder: Path) -> None:
         self.unused.setdefault(reason, []).append(path.relative_to(folder).as_posix())
-
-
-def _captions(path: Path) -> tuple[str, ...]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rsmoe.data.annotations import read_json, require_file
+from rsmoe.data.annotations import is_number, read_json, require_file
 from rsmoe.data.image_tree import below
-from rsmoe.data.json_rows import read_rows
+from rsmoe.data.jsonl import read_rows
 from rsmoe.errors import UserError
 
 
@@ -75,7 +74,7 @@ def boxes_of(value: Any, folder: Path, where: str, source: str) -> np.ndarray | 
             raise UserError(f"{where}: boxes {value[:60]!r} are not json ({error.msg})") from error
     rows = value if isinstance(value, list) else [value]
     widths = {len(box) if isinstance(box, list) else 0 for box in rows}
-    if len(widths) != 1 or not widths <= {4, 5} or not all(_is_number(n) for box in rows for n in box):
+    if len(widths) != 1 or not widths <= {4, 5} or not all(is_number(n) for box in rows for n in box):
         raise UserError(
             f"{where}: expected boxes as [[x1, y1, x2, y2], ...] or [[cx, cy, w, h, angle_deg], ...] in pixels, "
             f"found {str(value)[:80]}"
@@ -87,7 +86,3 @@ def boxes_of(value: Any, folder: Path, where: str, source: str) -> np.ndarray | 
             f"{where}: a box has no area: {rows[int(np.argmin(extent.min(axis=1)))]}; is it x y width height?"
         )
     return boxes
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, is_directional, require_file, require_split
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import hbb_of_obb, write
 from rsmoe.data.conversations import holds_coordinates
-from rsmoe.data.ground_sample import picture_size
 from rsmoe.data.image_tree import below, find_in_tree
+from rsmoe.data.images import picture_size
 from rsmoe.data.mask_sources import FileMask
 from rsmoe.data.own_rows import boxes_of, read_table, texts_of, value_of
 from rsmoe.data.raster_images import RasterImages
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.errors import UserError, unknown_name
 
@@ -30,7 +29,7 @@ COLUMNS = (
 _SEVERAL = {"caption": "change_caption", "vqa": "change_vqa"}
 
 
-class OwnTable(Dataset[Sample]):
+class OwnTable(Reader):
     """Write ``train.jsonl`` (and ``val.jsonl``, ``test.jsonl``), one object a line, beside your pictures::
 
         {"image": "a.png", "instruction": "How many ships are there?", "answer": "two", "task": "vqa"}
@@ -77,8 +76,6 @@ class OwnTable(Dataset[Sample]):
             repeated id and an empty split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -96,8 +93,7 @@ class OwnTable(Dataset[Sample]):
         if box_convention is not None:
             named(box_convention)
         self._convention, self._rasters = box_convention, RasterImages(raster)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         rows = read_table(folder / table.replace("{split}", split))
         if "{split}" not in table:
             splits = [str(value_of(row, "split", where, required=True)) for where, row in rows]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from rsmoe.data.sample import Lazy
+from rsmoe.data.images import picture_size as size_px
 from rsmoe.data.symmetries import IDENTITY, turn_points
 
-_ORIENTATION = 0x0112  # EXIF; 5 to 8 swap width and height
+__all__ = ["Placement", "size_px"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +60,3 @@ class Placement:
 
     def _inside(self, points: np.ndarray) -> np.ndarray:
         return np.all((points >= 0) & (points <= self.size), axis=1)
-
-
-def size_px(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
-    """(W, H) of an image of a `Sample`, upright; of a file only the header is read, a `Lazy` one is read whole."""
-    if isinstance(source, Path):
-        with Image.open(source) as image:
-            swapped = image.getexif().get(_ORIENTATION, 1) >= 5
-            return (image.height, image.width) if swapped else image.size
-    array = source if isinstance(source, np.ndarray) else source.read()
-    return array.shape[1], array.shape[0]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, is_directional, require_file, require_split
+from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
 from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import FileMask
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
-class RefSegRS(Dataset[Sample]):
+class RefSegRS(Reader):
     """One sample a line of ``<id> <phrase>``: "Segment <phrase>." with the mask ``masks/<id>.tif``.
 
     The image is ``images/<id>.tif``; the files of lines are ``output_phrase_{train,val,test}.txt``. A line belongs to
@@ -22,7 +21,7 @@ class RefSegRS(Dataset[Sample]):
     authors' loader, which takes mask pixels above 50 as inside; the specification has none.
 
     RGB, 512 px, 0.13 m (SkyScapes); 14 kinds of objects. 4,420 triplets; train / val / test 2,172 / 431 / 1,817, as we
-    remember it (the test count has been seen in others' evaluation; not checked against the release).
+    remember it (the test count has been seen in others' evaluation).
 
     Yuan et al., "RRSIS: Referring Remote Sensing Image Segmentation", TGRS 2024, arXiv:2306.08625; CC BY 4.0;
     https://huggingface.co/datasets/JessicaYuan/RefSegRS.
@@ -45,8 +44,6 @@ class RefSegRS(Dataset[Sample]):
             missing or empty, an unknown split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -61,14 +58,12 @@ class RefSegRS(Dataset[Sample]):
     ) -> None:
         folder = data_root(root, name)
         require_split(name, split, sorted(lines))
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
-        path = require_file(folder / lines[split])
+        super().__init__(name=name, split=split, official=official)
+        path = folder / lines[split]
         rows = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip():
-                stem, _, phrase = line.strip().partition(" ")
+        for number, line in enumerate(read_lines(path), start=1):
+            if line:
+                stem, _, phrase = line.partition(" ")
                 rows.append((number, stem, " ".join(phrase.split()).rstrip(". ")))
         wrong = [f"line {number} {stem!r}" for number, stem, phrase in rows if not phrase]
         if wrong:
@@ -93,9 +88,3 @@ class RefSegRS(Dataset[Sample]):
             )
             for number, stem, phrase in rows
         ]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]

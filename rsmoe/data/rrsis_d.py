@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_file, require_split
+from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_file, require_split, rows_by_id
 from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import PolygonMask, RLEMask, UnionMask
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 
 
-class RRSISD(Dataset[Sample]):
+class RRSISD(Reader):
     """One sample a sentence: "Segment <sentence>." with the mask of what it refers to.
 
     ``rrsisd/instances.json`` is COCO's: ``images`` (id, file_name, height, width), ``annotations`` (id, image_id,
@@ -28,9 +27,9 @@ class RRSISD(Dataset[Sample]):
     A pickle can run code. This one is read with everything but plain lists, dicts, strings and numbers refused.
 
     RGB, 800 px, 0.5 to 30 m, 20 classes of DIOR. 17,402 image-sentence-mask triplets; train / val / test 12,181 /
-    1,740 / 3,481, as we remember it (the test count has been seen in others' evaluation; not checked against the
-    release). Where masks of one annotation overlap, RMSIN's loader adds them up and takes the pixels that are 1, so
-    that it loses the overlap; here it is inside.
+    1,740 / 3,481, as we remember it (the test count has been seen in others' evaluation). Where masks of one annotation
+    overlap, RMSIN's loader adds them up and takes the pixels that are 1, so that it loses the overlap; here it is
+    inside.
 
     Liu et al., "Rotated Multi-Scale Interaction Network for Referring Remote Sensing Image Segmentation", CVPR 2024,
     arXiv:2312.12470; images of DIOR, for research; https://github.com/Lsan2401/RMSIN.
@@ -53,8 +52,6 @@ class RRSISD(Dataset[Sample]):
             references to annotations or images that do not exist, images that are missing or empty, an unknown split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -67,16 +64,14 @@ class RRSISD(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         rows = _read_refs(folder / refs)
         places = [f"{Path(refs).name}, [{i}]" for i in range(len(rows))]
         splits = [field(row, "split", str, place) for row, place in zip(rows, places, strict=True)]
         require_split(name, split, sorted(set(splits)))
         coco = read_json(folder / instances)
         pictures, annotations, categories = (
-            _by_id(coco, key, Path(instances).name) for key in ("images", "annotations", "categories")
+            rows_by_id(coco, key, Path(instances).name) for key in ("images", "annotations", "categories")
         )
         chosen = [(row, place) for row, place, of in zip(rows, places, splits, strict=True) if of == split]
         targets = []
@@ -86,7 +81,6 @@ class RRSISD(Dataset[Sample]):
             targets.append((annotation, picture, field(picture, "file_name", str, f"{instances}, image of {place}")))
         paths = find_images(folder / images, [file for _, _, file in targets], source=name)
         self.counts = {"images": len(paths), "references": len(chosen), "sentences": 0}
-        self._samples: list[Sample] = []
         for (row, place), (annotation, picture, file) in zip(chosen, targets, strict=True):
             where = f"{Path(instances).name}, annotation {annotation['id']}"
             category = field(_look_up(categories, annotation, "category_id", where), "name", str, where)
@@ -114,12 +108,6 @@ class RRSISD(Dataset[Sample]):
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no sentence")
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
 
 class _PlainUnpickler(pickle.Unpickler):
     """Reads lists, dicts, strings and numbers; refuses every class and function, which is how a pickle runs code."""
@@ -142,11 +130,6 @@ def _read_refs(path: Path) -> list[Any]:
     if not isinstance(rows, list):
         raise UserError(f"{path} should hold a list of references, found {type(rows).__name__}")
     return rows
-
-
-def _by_id(coco: Any, key: str, file: str) -> dict[int, dict[str, Any]]:
-    rows = field(coco, key, list, file)
-    return {field(row, "id", int, f"{file}, {key}[{i}]"): row for i, row in enumerate(rows)}
 
 
 def _look_up(table: Mapping[int, dict[str, Any]], row: Any, key: str, where: str) -> dict[str, Any]:

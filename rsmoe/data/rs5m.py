@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import data_root, is_directional, require_split
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.tar_image import TarImage
 from rsmoe.data.tar_index import index_tar
@@ -18,7 +18,7 @@ from rsmoe.errors import UserError
 _FIELDS = ("img_name", "caption", "img_content")
 
 
-class RS5M(Dataset[Sample]):
+class RS5M(Reader):
     """One sample a pair, out of tar files whose samples hold ``img_name``, ``caption`` (UTF-8) and ``img_content``.
 
     ``img_content`` is the encoded picture: these are not webdataset's usual ``jpg`` and ``txt``. Any sample is read by
@@ -45,15 +45,12 @@ class RS5M(Dataset[Sample]):
 
     Attributes:
         counts: "shards", "images", "captions".
-        official: as given.
         unused: "empty caption" -> ids.
 
     Raises:
         UserError: for a missing folder, a split or pattern without shards, and what `index_tar` refuses. `__getitem__`
             raises it for a caption that is not UTF-8, its image when it is decoded.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -67,9 +64,8 @@ class RS5M(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split, self.instruction = name, split, instruction
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
+        self.instruction = instruction
         require_split(name, split, sorted(shards))
         self._paths: list[Path] = []
         for pattern in shards[split]:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import find_images
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
@@ -18,7 +17,7 @@ from rsmoe.errors import UserError
 _DOTA_CROP = re.compile(r"(P\d{4})_\d+")
 
 
-class RSICap(Dataset[Sample]):
+class RSICap(Reader):
     """One sample a description: ``{"annotations": [{"image_id", "filename", "text_input", "text_output"}]}``.
 
     2,585 descriptions of images of 512 px cut from DOTA, panchromatic ones among them; ``text_input`` is one of four
@@ -65,9 +64,8 @@ class RSICap(Dataset[Sample]):
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)
         folder = data_root(root, name)
-        self.name, self.split, self.protocol = name, split, protocol
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
+        self.protocol = protocol
         rows = field(read_json(folder / annotations), "annotations", list, annotations)
         files = [field(row, "filename", str, f"{annotations}, annotations[{i}]") for i, row in enumerate(rows)]
         held = held_out(files, val_fraction, group=_picture)
@@ -80,12 +78,6 @@ class RSICap(Dataset[Sample]):
             for i in chosen
         ]
         self.counts = {"images": len(paths), "descriptions": sum(len(s.responses) for s in self._samples)}
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
 
 def _picture(file: str) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import find_images
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
@@ -16,7 +15,7 @@ _PLACE_KINDS = ("ab_position", "re_position", "road_ori")
 """Kinds whose answer is a side or a direction even when no word of `is_directional` is in it."""
 
 
-class RSIEval(Dataset[Sample]):
+class RSIEval(Reader):
     """``{"annotations": [{"filename", "caption", "qa_pairs": [{"question", "answer", "type"}]}]}``.
 
     100 images of 512 px with one description each, and 936 questions; ``Sample.kind`` of a question is its type:
@@ -44,7 +43,6 @@ class RSIEval(Dataset[Sample]):
 
     Attributes:
         counts: "images", "captions", "questions", "empty_questions" and "empty_answers" (left out).
-        official: as given.
         unused: "empty question" and "empty answer" -> ids, see `Sample.id`.
 
     Raises:
@@ -70,16 +68,14 @@ class RSIEval(Dataset[Sample]):
             if task not in ("caption", "vqa"):
                 raise unknown_name(f"task of {name}", task, ("caption", "vqa"))
         folder = data_root(root, name)
-        self.name, self.split, self.protocol = name, split, protocol
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
+        self.protocol = protocol
         require_split(name, split, [holds])
         rows = field(read_json(folder / annotations), "annotations", list, annotations)
         places = [f"{annotations}, annotations[{i}]" for i in range(len(rows))]
         files = [field(row, "filename", str, place) for row, place in zip(rows, places, strict=True)]
         paths = find_images(folder / images, files, source=name)
         self.counts = {"images": len(paths), "captions": 0, "questions": 0, "empty_questions": 0, "empty_answers": 0}
-        self._samples: list[Sample] = []
         for i, (row, file, place) in enumerate(zip(rows, files, places, strict=True)):
             meta = {key: value for key, value in row.items() if key not in ("filename", "caption", "qa_pairs")}
             shared: dict[str, Any] = {"images": (paths[file],), "source": name, "meta": meta}
@@ -104,12 +100,6 @@ class RSIEval(Dataset[Sample]):
                     self._add("vqa", f"{i}:{file}:{j}", question, answer, kind, shared)
         if not self._samples:
             raise UserError(f"{folder / annotations} holds nothing for the tasks: {', '.join(tasks) or '(none)'}")
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
     def _add(self, task: str, key: str, instruction: str, response: str, kind: str, shared: dict[str, Any]) -> None:
         self._samples.append(

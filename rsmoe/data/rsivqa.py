@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, is_directional, require_file, require_split
+from rsmoe.data.annotations import data_root, is_directional, other_root, read_lines, require_split
 from rsmoe.data.images import find_images
 from rsmoe.data.karpathy import karpathy_rows
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
@@ -25,7 +24,7 @@ _KINDS = (
 )
 
 
-class RSIVQA(Dataset[Sample]):
+class RSIVQA(Reader):
     """One sample a line of ``<file>:<question>?<answer>``.
 
     The release has no split of its own: a question belongs to the split of its image in the caption release that the
@@ -63,15 +62,12 @@ class RSIVQA(Dataset[Sample]):
 
     Attributes:
         counts: samples of each kind.
-        official: as given.
         unused: nothing; noise is kept.
 
     Raises:
         UserError: for a missing folder or file, lines of another form (counted, five named), images without a split or
             a file (counted, five named), and a split or kind that does not exist.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -88,13 +84,8 @@ class RSIVQA(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, "rsivqa")
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
-        beside = folder.parent / images_name
-        if images_root is None and root is not None and beside.is_dir():
-            images_root = str(beside)
-        pictures = data_root(images_root, images_name)
+        super().__init__(name=name, split=split, official=official)
+        pictures = other_root(images_root, images_name, folder=folder, root=root)
         split_of = {Path(row["filename"]).stem: row["split"] for row in karpathy_rows(pictures / splits)}
         require_split(name, split, sorted(set(split_of.values())))
         rows = [row for file in files for row in _read(folder / file)]
@@ -125,12 +116,6 @@ class RSIVQA(Dataset[Sample]):
             for place, file, question, answer in rows
         ]
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
 
 def question_kind(question: str) -> str:
     """ "theme", "count", "location", "presence" or "other", from the wording."""
@@ -140,13 +125,13 @@ def question_kind(question: str) -> str:
 def _read(path: Path) -> list[tuple[str, str, str, str]]:
     """(id, image file, question, answer) of every line; the id is the file's stem and the line number."""
     rows, wrong = [], []
-    for number, line in enumerate(require_file(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         match = _LINE.fullmatch(line)
         if match:
             file, question, answer = (match[key].strip() for key in ("file", "question", "answer"))
             rows.append((f"{path.stem}:{number}", file, question, " ".join(answer.split())))
-        elif line.strip():
-            wrong.append(f"line {number} {line.strip()[:60]!r}")
+        elif line:
+            wrong.append(f"line {number} {line[:60]!r}")
     if wrong:
         raise UserError(
             f"{path}: {len(wrong)} lines are not <file>:<question>?<answer>: {'; '.join(wrong[:5])}. Mend them"

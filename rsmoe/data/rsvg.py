@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import data_root, require_file
-from rsmoe.data.boxes import convention as named
-from rsmoe.data.ground_sample import ground_sample, picture_size
-from rsmoe.data.images import find_images
-from rsmoe.data.sample import Sample
+from rsmoe.data.ground_sample import box_on_picture, ground_sample
+from rsmoe.data.images import find_images, picture_size
+from rsmoe.data.reader import Reader
 from rsmoe.errors import UserError, unknown_name
 
 
-class RSVG(Dataset[Sample]):
+class RSVG(Reader):
     """One sample an expression, with the box of the object that it refers to.
 
     ``rsvg_train.pth``, ``rsvg_val.pth``, ``rsvg_test.pth``: lists of (image file, box, expression, ...), written with
@@ -28,7 +25,7 @@ class RSVG(Dataset[Sample]):
     ``box_convention`` is a setting, and a box that leaves its picture under it is an error.
 
     RGB, 1024 px, 0.24 to 4.88 m, from Google Earth; 4,239 images, 7,933 expressions, train / val / test
-    5,505 / 1,201 / 1,227 (as we remember them; SkyEye-968k counts 5.5k for training).
+    5,505 / 1,201 / 1,227 (as we remember it; SkyEye-968k counts 5.5k for training).
 
     Sun et al., "Visual Grounding in Remote Sensing Images", ACM MM 2022, doi:10.1145/3503161.3548316; for research;
     https://sunyuxi.github.io/publication/GeoVG.
@@ -53,8 +50,6 @@ class RSVG(Dataset[Sample]):
             boxes that are empty or leave their picture, images that are missing or empty, an unknown split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -69,33 +64,31 @@ class RSVG(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         if split not in splits:
             raise unknown_name(f"split of {name}", split, splits)
         path = folder / splits[split]
         rows = [_row(row, f"{path.name}, [{i}]") for i, row in enumerate(_load(path))]
         paths = find_images(folder / images, [file for file, _, _ in rows], source=name)
         sizes = {file: picture_size(paths[file]) for file in paths}
-        self._samples: list[Sample] = []
         for i, (file, numbers, expression) in enumerate(rows):
             if not expression:
                 self.unused.setdefault("no expression", []).append(str(i))
                 continue
-            box = named(box_convention).to_px(np.array([numbers]), sizes[file])
-            if (box[:, 2:] <= box[:, :2]).any() or (box < -1).any() or (box[:, 2:] > np.array(sizes[file]) + 1).any():
-                raise UserError(
-                    f"{path.name}, [{i}]: {list(numbers)} is no box on a picture of {sizes[file]} pixels when read as "
-                    f"{box_convention!r}. Set data.box_convention to how this release writes boxes"
-                )
+            box = box_on_picture(
+                numbers,
+                convention=box_convention,
+                size_px=sizes[file],
+                where=f"{path.name}, [{i}]",
+                setting="data.box_convention",
+            )
             self._samples.append(
                 ground_sample(
                     id=str(i),
                     image=paths[file],
                     size_px=sizes[file],
                     instruction=prompt.format(expression=expression.rstrip(". ")),
-                    boxes=box,
+                    boxes=box[None],
                     convention=convention,
                     source=name,
                 )
@@ -103,12 +96,6 @@ class RSVG(Dataset[Sample]):
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no expression")
         self.counts = {"images": len({s.images[0] for s in self._samples}), "expressions": len(self._samples)}
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
 
 def _load(path: Path) -> list[Any]:

@@ -8,18 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import find_images
 from rsmoe.data.raster_images import RasterImages
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _METRES = re.compile(r"\s*([\d.]+)\s*m\s*")
 
 
-class RSVQA(Dataset[Sample]):
+class RSVQA(Reader):
     """One sample a question, from ``<part>_images.json``, ``<part>_questions.json`` and ``<part>_answers.json``.
 
     An image is ``{"id", "active", "sensor", "res_x", ...}``, its file ``<id>.tif``; a question ``{"id", "active",
@@ -32,8 +31,8 @@ class RSVQA(Dataset[Sample]):
     ====================  =============================================  ========================================
     ``conf/data``         what                                           train / val / test
     ====================  =============================================  ========================================
-    ``rsvqa_lr``          772 Sentinel-2 RGB images of 256 px, 10 m,     77.8 % / 11.1 % / 11.1 % of the images;
-                          the Netherlands; 77,232 questions              tiles never shared
+    ``rsvqa_lr``          772 Sentinel-2 RGB images of 256 px, 10 m,     572 / 100 / 100 images (as we remember
+                          the Netherlands; 77,232 questions              it): 7, 1 and 1 of the 9 scenes
     ``rsvqa_hr``          10,659 aerial RGB images of 512 px, 0.15 m,    61.5 % / 11.2 % / 20.5 % (test 1) and
                           USA; 1,066,316 questions                       6.8 % (test 2: Philadelphia)
     ``rsvqa_website_lr``  50 such images as PNG, 5,005 questions, the    all is "test". They come from the images of LR,
@@ -42,8 +41,7 @@ class RSVQA(Dataset[Sample]):
     ====================  =============================================  ========================================
 
     Lobry et al., "RSVQA: Visual Question Answering for Remote Sensing Data", TGRS 2020, arXiv:2003.07333; to be cited
-    (CC BY 4.0 as we remember it; not checked against the release); https://zenodo.org/records/6344334 (LR) and
-    https://zenodo.org/records/6344367 (HR).
+    (CC BY 4.0 as we remember it); https://zenodo.org/records/6344334 (LR) and https://zenodo.org/records/6344367 (HR).
 
     Args:
         root: folder of the release; None means ``$RSMOE_DATA/<name>``.
@@ -64,8 +62,6 @@ class RSVQA(Dataset[Sample]):
             named), images that are missing or empty, a split that does not exist or is empty.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -79,8 +75,7 @@ class RSVQA(Dataset[Sample]):
     ) -> None:
         folder = data_root(root, name)
         require_split(name, split, sorted(splits))
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         self._rasters = RasterImages()
         self._meta: dict[tuple[str, int], dict[str, Any]] = {}
         self._rows: list[tuple[str, int, int, str, tuple[str, ...], str]] = []

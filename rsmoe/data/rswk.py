@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, require_split
 from rsmoe.data.conversations import DialogueForm, read_dialogue
 from rsmoe.data.image_tree import find_in_tree
-from rsmoe.data.json_rows import read_rows
+from rsmoe.data.jsonl import read_rows
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
@@ -23,7 +22,7 @@ the three kinds mixed, which is what the mini test holds."""
 _FORM = DialogueForm(messages="messages", speaker="role", text="content", asks="user", answers="assistant")
 
 
-class RSWK(Dataset[Sample]):
+class RSWK(Reader):
     """One sample an answer of ``{"messages": [{"role", "content"}, ...], "images": ["000474.png"]}`` lines.
 
     The free questions (``vqa_c``) are a json list instead, ``[{"ID", "Name", "qa_pairs": [{"question", "answer"}]}]``;
@@ -68,8 +67,6 @@ class RSWK(Dataset[Sample]):
             unknown kind, a split that does not exist or is empty.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -87,8 +84,7 @@ class RSWK(Dataset[Sample]):
         for kind in (*files[split], *(kinds or ())):
             if kind not in KINDS:
                 raise unknown_name(f"kind of {name}", kind, KINDS)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         rows = [
             (f"{Path(file).stem}:{number}", kind, image, question, answer)
             for kind, file in files[split].items()
@@ -116,12 +112,6 @@ class RSWK(Dataset[Sample]):
             )
             for key, kind, image, question, answer in rows
         ]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
     def _read(self, path: Path) -> list[tuple[str, str, str]]:
         """(image, question, answer) of one file."""

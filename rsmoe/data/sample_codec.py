@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.byte_ranges import read_range
-from rsmoe.data.images import SUFFIXES, read_array
+from rsmoe.data.images import SUFFIXES, load_image, read_array
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.shard_member import Form, ShardMember, decode_picture, encode_array
 from rsmoe.data.tar_image import TarImage
@@ -45,9 +45,9 @@ def padded(size: int) -> int:
 def encode_view(samples: Sequence[Sample], *, check: bool = True) -> EncodedView:
     """Samples on the same images, which are kept once. Equal masks are kept once too.
 
-    Files of pictures are taken byte by byte, arrays become PNG. The json holds ``files`` (name, size and form of each,
-    in order), ``images`` (the numbers of those that are the pictures, by time) and ``samples``: the fields of `Sample`
-    that differ from their defaults, masks as the number of their file.
+    Files of pictures are taken byte by byte; arrays, and GeoTIFFs that Pillow cannot read, become PNG. The json holds
+    ``files`` (name, size and form of each, in order), ``images`` (the numbers of those that are the pictures, by time)
+    and ``samples``: the fields of `Sample` that differ from their defaults, masks as the number of their file.
 
     Args:
         samples: at least one.
@@ -128,12 +128,17 @@ def decode_view(text: bytes, *, shard: str, start: int, files: memoryview | None
 def _picture(image: Path | np.ndarray | Lazy, *, check: bool) -> tuple[bytes, str, Form, int]:
     """Content, suffix, form and bands."""
     content, suffix = _as_it_is(image)
-    if content is not None:
+    if content is not None and suffix not in (".tif", ".tiff"):
         if check:
             decode_picture(content, what=str(image))
         return content, suffix, "picture", 0
-    assert not isinstance(image, Path)
-    array = read_array(image)
+    array = load_image(image)
+    if content is not None and array.shape[2] == 3:  # of a TIFF Pillow may see less than `load_image` does
+        try:
+            if np.array_equal(decode_picture(content, what=str(image)), array):
+                return content, suffix, "picture", 0
+        except UserError:
+            pass
     return encode_array(array, "bands"), ".png", "bands", array.shape[2]
 
 

@@ -6,16 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, is_directional, require_file, require_split
+from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
 from rsmoe.data.images import SUFFIXES
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
 
 
-class SceneFolder(Dataset[Sample]):
+class SceneFolder(Reader):
     """One question an image, "vqa" of the kind "scene"; the answer is the class of its folder, in words.
 
     Folders and classes are matched by their letters and digits alone: ``BaseballField``, ``baseball_field`` and
@@ -57,15 +56,12 @@ class SceneFolder(Dataset[Sample]):
 
     Attributes:
         counts: "images" of this split, "classes" of the release.
-        official: as given.
         unused: "on no list" -> images.
 
     Raises:
         UserError: for a missing folder, class folders that are missing, unknown or empty, images that are empty, lists
             that name unknown images or one image twice, stems that are there twice, and unknown or empty splits.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -84,8 +80,7 @@ class SceneFolder(Dataset[Sample]):
     ) -> None:
         require_fractions(name, test_fraction=test_fraction, val_fraction=val_fraction)
         root_folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         folders = _class_folders(root_folder / images, classes, name)
         pictures = _pictures(folders, name)
         if lists is None:
@@ -112,12 +107,6 @@ class SceneFolder(Dataset[Sample]):
             if parts.get(stem) == split
         ]
         self.counts = {"images": len(self._samples), "classes": len(words)}
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
 
 def class_words(folder: str) -> str:
@@ -184,8 +173,8 @@ def _by_lists(files: Mapping[str, Path], known: set[str], name: str) -> dict[str
     twice: list[str] = []
     strange: list[str] = []
     for part, file in files.items():
-        for line in require_file(file).read_text(encoding="utf-8").splitlines():
-            stem = Path(line.strip()).stem
+        for line in read_lines(file):
+            stem = Path(line).stem
             if not stem:
                 continue
             if stem in parts:

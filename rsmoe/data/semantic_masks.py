@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import Dataset
 
-from rsmoe.data.annotations import data_root, require_file, require_split
-from rsmoe.data.images import SUFFIXES
+from rsmoe.data.annotations import contents, data_root, read_lines, require_split
+from rsmoe.data.images import SUFFIXES, refuse
 from rsmoe.data.mask_sources import ClassMask, ColourMap, IndexMap
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
@@ -28,7 +28,7 @@ class _Pair:
     map: Path
 
 
-class SemanticMasks(Dataset[Sample]):
+class SemanticMasks(Reader):
     """Image files and, beside them, files whose colours or pixel values mean classes.
 
     Every sample has ``class_map`` and ``classes``, and task "mask". By ``requests``:
@@ -79,8 +79,6 @@ class SemanticMasks(Dataset[Sample]):
             of mixed or repeated values, unknown ``requests``.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -102,9 +100,8 @@ class SemanticMasks(Dataset[Sample]):
             raise unknown_name(f"requests of {name}", requests, REQUESTS)
         folder = data_root(root, name)
         require_split(name, split, sorted(images))
-        self.name, self.split, self.classes = name, split, tuple(classes)
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
+        self.classes = tuple(classes)
         self._meta = dict(meta or {})
         values = [*classes.values(), *(ignore or ())]
         kinds = {type(value) for value in values}
@@ -178,21 +175,19 @@ class SemanticMasks(Dataset[Sample]):
         found = [p for p in sorted(folder.glob(pattern)) if p.suffix.lower() in SUFFIXES and p.is_file()]
         if listed is not None:
             if isinstance(listed, str):
-                listed = [
-                    line.strip() for line in require_file(folder / listed).read_text().splitlines() if line.strip()
-                ]
+                listed = list(filter(None, read_lines(folder / listed)))
             by_stem = {path.stem: path for path in found}
             stems = [Path(str(name)).stem for name in listed]
             missing = [stem for stem in stems if stem not in by_stem]
-            if missing and not incomplete:
-                raise self._refuse(missing, len(stems), f"listed images are not at {folder / pattern}")
+            if not incomplete:
+                refuse(missing, len(stems), f"are not at {folder / pattern}", source=self.name)
             if missing:
                 self.unused["listed, but the image is not there"] = missing
             found = [by_stem[stem] for stem in stems if stem in by_stem]
         if not found:
-            beside = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) or "(nothing)"
             raise UserError(
-                f"{self.name}: no image of split {self.split!r} at {folder / pattern}. {folder} holds: {beside}. "
+                f"{self.name}: no image of split {self.split!r} at {folder / pattern}. {folder} holds: "
+                f"{contents(folder)}. "
                 "Unpack the release there, or give its layout: data.images, data.to_map"
             )
         pairs = []
@@ -205,13 +200,8 @@ class SemanticMasks(Dataset[Sample]):
                 target = target.replace(old, new)
             pairs.append(_Pair(relative, path, folder / target))
         without = [pair.id for pair in pairs if not pair.map.is_file()]
-        if without:
-            raise self._refuse(without, len(pairs), f"images have no map (expected {pairs[0].map} ...)")
+        refuse(without, len(pairs), f"have no map (expected {pairs[0].map} ...)", source=self.name)
         return pairs
-
-    def _refuse(self, names: Sequence[str], total: int, fault: str) -> UserError:
-        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-        return UserError(f"{self.name}: {len(names)} of {total} {fault}: {shown}. Download them again")
 
 
 def _colour(value: str | int, name: str) -> tuple[int, int, int]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, require_split
 from rsmoe.data.images import find_images
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, IndexMap
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
-class SkySA(Dataset[Sample]):
+class SkySA(Reader):
     """One sample for each class of an image, "Segment the <class>.", from ``skysa_dataset.jsonl``.
 
     A line is ``{"flickr_url": image path, "segmentation": mask path, "ann_list": [{"category_name"}, ...]}``. In the
@@ -49,8 +48,6 @@ class SkySA(Dataset[Sample]):
             an image, images or masks that are missing or empty, an unknown split.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -64,9 +61,7 @@ class SkySA(Dataset[Sample]):
     ) -> None:
         folder = data_root(root, name)
         require_split(name, split, ["train"])
-        self.name, self.split = name, split
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         rows = []
         for where, row in read_jsonl(folder / annotations):
             image, mask = (field(row, key, str, where) for key in ("flickr_url", "segmentation"))

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from rsmoe.data.annotations import data_root, field, is_directional, require_file, require_split
 from rsmoe.data.image_tree import below
 from rsmoe.data.jsonl import read_jsonl
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
@@ -30,7 +29,7 @@ _SENSOR = {
 }
 
 
-class SkyScript(Dataset[Sample]):
+class SkyScript(Reader):
     """One sample a row of a CSV with the columns ``filepath``, ``title`` and ``title_multi_objects``.
 
     5.2 million RGB pictures from Google Earth Engine (NAIP, SWISSIMAGE at 0.1 m, orthophotos of Germany, Finland and
@@ -62,15 +61,12 @@ class SkyScript(Dataset[Sample]):
 
     Attributes:
         counts: "images", "captions", "other_parts" (rows that ``parts`` leaves out).
-        official: as given.
         unused: "no title" -> files.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the column), images that are missing (counted,
             five named) or lie outside of ``root``, an unknown split, or no row at all.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -86,9 +82,8 @@ class SkyScript(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         self._root = data_root(root, name)
-        self.name, self.split, self.instruction = name, split, instruction
-        self.official = dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
+        self.instruction = instruction
         require_split(name, split, sorted(tables))
         self.counts = {"images": 0, "captions": 0, "other_parts": 0}
         # millions of rows: plain strings are kept, samples are made on demand

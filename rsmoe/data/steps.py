@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from rsmoe.data.shares import Shares
 from rsmoe.errors import UserError
-
-_CYCLE = 1000
-"""Draws in which every data set gets its share exactly."""
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -24,9 +22,9 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     All draws of a run form one sequence, numbered from 0; batch k of rank r is the draws
     ``(k * world + r) * batch_size`` and the following. Every 1000 draws hold each data set by its share (rounded
     to whole draws, at least one), shuffled; the n-th draw of a data set is the n-th place in its shuffled epochs. So
-    each sample (or view) of a data set is seen once before any is seen twice, batch k costs the same to find for any k, a run
-    continued at ``start_step`` sees exactly what it would have seen, and two ranks with half the batch size see what
-    one sees.
+    each sample (or view) of a data set is seen once before any is seen twice, batch k costs the same to find for any k,
+    a run continued at ``start_step`` sees exactly what it would have seen, and two ranks with half the batch size see
+    what one sees.
 
     Args:
         sizes: number of samples of each data set, in the order of the mixture.
@@ -77,8 +75,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         self.seed = (seed,) if isinstance(seed, int) else seed
         self.start_step, self.steps, self.rank, self.world = start_step, steps, rank, world
         self._first = np.concatenate([[0], np.cumsum(sizes)])
-        self._quota = _quota(shares)
-        self._cycle: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._shares = Shares(shares.tolist(), seed=self.seed)
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -95,12 +92,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         return [pair for number in range(first, first + self.batch_size) for pair in self._draw(number)]
 
     def _draw(self, number: int) -> list[tuple[int, int]]:
-        cycle, place = divmod(number, int(self._quota.sum()))
-        if self._cycle is None or self._cycle[0] != cycle:
-            self._cycle = (cycle, *self._shuffled(cycle))
-        _, owner, rank_in_cycle = self._cycle
-        data = int(owner[place])
-        epoch, position = divmod(cycle * int(self._quota[data]) + int(rank_in_cycle[place]), self.sizes[data])
+        data, before = self._shares.draw(number)
+        epoch, position = divmod(before, self.sizes[data])
         if data not in self._orders or self._orders[data][0] != epoch:
             order = np.random.default_rng((*self.seed, 1, data, epoch)).permutation(self.sizes[data])
             self._orders[data] = (epoch, order)
@@ -113,22 +106,3 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         count = min(self.per_view, len(requests))
         taken = [requests[order[(epoch * count + i) % len(requests)]] for i in range(count)]
         return [(int(self._first[data]) + index, seed) for index in [*taken, *again[: self.per_view - count]]]
-
-    def _shuffled(self, cycle: int) -> tuple[np.ndarray, np.ndarray]:
-        """The data set of each draw of a cycle, and how many draws of the same one precede it there."""
-        owner = np.random.default_rng((*self.seed, 0, cycle)).permutation(
-            np.repeat(np.arange(len(self._quota)), self._quota)
-        )
-        before = np.zeros(len(owner), dtype=np.int64)
-        for data, count in enumerate(self._quota):
-            before[owner == data] = np.arange(count)
-        return owner, before
-
-
-def _quota(shares: np.ndarray) -> np.ndarray:
-    """Draws of each data set in a cycle: its share by largest remainder, and one at least where the share is not 0."""
-    exact = shares / shares.sum() * _CYCLE
-    quota = np.floor(exact).astype(np.int64)
-    for place in np.argsort(quota - exact, kind="stable")[: _CYCLE - int(quota.sum())]:
-        quota[place] += 1
-    return np.where((shares > 0) & (quota == 0), 1, quota)

@@ -33,7 +33,7 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
     with fewer shards than workers; the files are in its format all the same, and it can read them.
 
     A sample whose bytes were altered, or whose pictures cannot be decoded, goes to the quarantine; the next one of its
-    lane takes its place. Pictures are decoded as a test when a process meets them first, and kept for `Collate`.
+    lane takes its place.
 
     Args:
         shards: data sets by name.
@@ -47,6 +47,8 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
         buffer: draws that are shuffled, of each data set on each rank.
         lanes: independent parts that a rank reads side by side. It belongs to the order, the number of workers does
             not; best the number of workers, or a multiple of it.
+        check: decodes pictures and masks as a test when a process meets them first, and keeps them for `Collate`.
+            Without it only altered bytes are noticed, and a picture that cannot be decoded ends the run.
         max_bad_fraction, quarantine: limit, and jsonl of what could not be read, see `Quarantine`.
         rank, world: this process and their number.
 
@@ -71,6 +73,7 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
         per_view: int = 1,
         buffer: int = 4000,
         lanes: int = 4,
+        check: bool = True,
         max_bad_fraction: float = 0.01,
         quarantine: Path | None = None,
         rank: int = 0,
@@ -105,7 +108,7 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
         )
         self.quarantine = Quarantine(max_bad_fraction=max_bad_fraction, path=quarantine)
         # of each sample, and of the pictures under the number of their first sample: whether they could be decoded
-        self._tested = [np.zeros((2, data.samples), dtype=bool) for data in self._shards]
+        self._tested = [np.full((2, data.samples), not check) for data in self._shards]
         self._held: list[ShardMember] = []
 
     def __iter__(self) -> Iterator[list[tuple[Sample, int]]]:

@@ -90,7 +90,9 @@ class StreamOrder:
         """Batch ``step`` of this rank."""
         lane = step % self.lanes
         first = step // self.lanes * self.batch_size
-        return [self._draw(lane, number) for number in range(first, first + self.batch_size)]
+        draws = np.random.default_rng((*self._seed, 2, self.rank, step))
+        seeds = draws.integers(2**32, size=self.batch_size).tolist()
+        return [self._draw(lane, first + i, seed) for i, seed in enumerate(seeds)]
 
     def shuffled(self, data: int, window: int) -> np.ndarray:
         """(window_size,) in which order the units of a window are drawn."""
@@ -113,12 +115,11 @@ class StreamOrder:
             place, left = place + count, left - count
         return found
 
-    def _draw(self, lane: int, number: int) -> Draw:
+    def _draw(self, lane: int, number: int, seed: int) -> Draw:
         data, nth = self._shares[lane].draw(number)
         window, turn = divmod(nth, self.window_sizes[data])
-        own = self.rank * self.lanes + lane
-        seed = int(np.random.SeedSequence((*self._seed, 2, own, number)).generate_state(1, np.uint32)[0])
-        return Draw(data=data, window=window * self.all_lanes + own, turn=turn, seed=seed)
+        window = window * self.all_lanes + self.rank * self.lanes + lane
+        return Draw(data=data, window=window, turn=turn, seed=seed)
 
     def _epoch(self, data: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of the shards in an epoch, and where each of them ends."""

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rsmoe.data import images
+from rsmoe.data.images import decode_image
 from rsmoe.errors import UserError
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""What is decoded. Pillow knows more, some by running other programs (EPS): not for bytes from the web."""
-
-_EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
 @dataclass(frozen=True)
@@ -55,18 +49,4 @@ class TarImage:
             raise UserError(f"{self.path} cannot be read ({error.strerror}). Put the shard back") from error
         if len(content) < self.size:
             raise UserError(f"{place} is cut off: {len(content)} of {self.size} bytes. Download the shard again")
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                if image.width * image.height > images.MAX_PIXELS:
-                    raise UserError(f"{place} has more than {images.MAX_PIXELS:,} pixels, too many to decode")
-                if image.mode not in _EIGHT_BIT:
-                    raise UserError(f"{place} has pixels of mode {image.mode!r}; expected 8 bits a band")
-                return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-        except UserError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise UserError(f"{place} has more than {images.MAX_PIXELS:,} pixels, too many to decode") from error
-        except UnidentifiedImageError as error:
-            raise UserError(f"{place} is not a picture; expected one of {', '.join(FORMATS)}") from error
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{place} is truncated or damaged ({error}; {self.size} bytes)") from error
+        return decode_image(io.BytesIO(content), place)

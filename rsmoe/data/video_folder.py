@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import SUFFIXES
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
@@ -18,7 +17,7 @@ from rsmoe.errors import UserError
 _SUFFIX = re.compile(r"\.(mp4|avi|mov|mkv|webm)$", re.IGNORECASE)
 
 
-class VideoFolder(Dataset[Sample]):
+class VideoFolder(Reader):
     """One sample a video: ``frames`` pictures evenly spaced over it, with all its captions as references.
 
     Frames lie in ``<videos>/<video>/``, ordered by the numbers in their names (``f2.jpg`` before ``f10.jpg``). Of L
@@ -30,7 +29,7 @@ class VideoFolder(Dataset[Sample]):
     test 1,473 / 1,391 videos (1,473 x 5 is what SkyEyeGPT trained on). Bashmal et al., "CapERA: Captioning Events in
     Aerial Videos", Remote Sensing 2023, doi:10.3390/rs15082139, on the videos of ERA, Mou et al., GRSM 2020,
     https://lcmou.github.io/ERA_Dataset. Its keys are those that a public loader reads, and the split is as we remember
-    it: neither was checked against the release. The release has mp4 files; make the frames once, four a second::
+    it. The release has mp4 files; make the frames once, four a second::
 
         mkdir -p frames/Fire_001 && ffmpeg -i Fire_001.mp4 -vf fps=4 frames/Fire_001/%03d.jpg
 
@@ -48,15 +47,12 @@ class VideoFolder(Dataset[Sample]):
 
     Attributes:
         counts: "videos", "images" (frames taken) and "captions" of this split.
-        official: as given.
         unused: "empty caption" -> videos.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), an unknown split, videos without a
             caption, and videos whose folder is missing or has too few frames (counted, five named).
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -75,8 +71,7 @@ class VideoFolder(Dataset[Sample]):
         if frames < 1:
             raise UserError(f"{name}: frames={frames} should be at least 1")
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
-        self.unused: dict[str, list[str]] = {}
+        super().__init__(name=name, split=split, official=official)
         carved = "val" not in annotations and val_fraction > 0
         require_split(name, split, sorted({*annotations, "val"} if carved else annotations))
         file = annotations["train" if carved and split == "val" else split]
@@ -85,11 +80,8 @@ class VideoFolder(Dataset[Sample]):
             held = held_out(captions, val_fraction)
             captions = {video: texts for video, texts in captions.items() if (video in held) == (split == "val")}
         chosen = _frames(folder / videos, list(captions), frames, name)
-        self._samples: list[Sample] = []
         for video, texts in captions.items():
-            responses = tuple(text for text in texts if text)
-            if not responses:
-                raise UserError(f"{file}: video {video!r} has no caption. Remove it")
+            responses = captions_of(texts, f"{file}, video {video!r}")
             if len(responses) < len(texts):
                 self.unused.setdefault("empty caption", []).append(video)
             self._samples.append(
@@ -110,12 +102,6 @@ class VideoFolder(Dataset[Sample]):
             "images": sum(len(s.images) for s in self._samples),
             "captions": sum(len(s.responses) for s in self._samples),
         }
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
 
 
 def _captions(path: Path) -> dict[str, list[str]]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import parse
-from rsmoe.data.ground_sample import ground_sample, picture_size
-from rsmoe.data.images import find_images
+from rsmoe.data.ground_sample import ground_sample
+from rsmoe.data.images import find_images, picture_size
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.data.vrsbench_rows import VRSBenchRow, evaluation_rows, image_rows
@@ -24,7 +24,7 @@ _PLACE_KINDS = ("object position", "object direction")
 """Kinds whose answer is a side or a direction even when no word of `is_directional` is in it."""
 
 
-class VRSBench(Dataset[Sample]):
+class VRSBench(Reader):
     """One sample a caption, referring expression ("ground") or question ("vqa").
 
     29,614 RGB images of 512 px, cut from DOTA-v2 (``P0003_0002.png``) and DIOR (``00002_0000.png``), with 29,614
@@ -46,7 +46,7 @@ class VRSBench(Dataset[Sample]):
 
     Li et al., "VRSBench: A Versatile Vision-Language Benchmark Dataset for Remote Sensing Image Understanding", NeurIPS
     2024, arXiv:2406.12384; CC BY 4.0; https://huggingface.co/datasets/xiang709/VRSBench. Files and keys as its
-    repository and public readers have them, not checked against the release.
+    repository and public readers have them.
 
     Args:
         root: folder of the release; None means ``$RSMOE_DATA/<name>``.
@@ -65,7 +65,6 @@ class VRSBench(Dataset[Sample]):
 
     Attributes:
         counts: "images" and, of ``tasks``, "captions", "expressions", "questions".
-        official: as given.
         unused: "object without a sentence", "box without an area", "empty question", "empty answer" -> ids.
 
     Raises:
@@ -73,8 +72,6 @@ class VRSBench(Dataset[Sample]):
             unknown split, task or convention, or no sample at all. `__getitem__` raises it for a box that is none, and
             for a picture whose size cannot be read.
     """
-
-    protocol = ""
 
     def __init__(
         self,
@@ -100,9 +97,8 @@ class VRSBench(Dataset[Sample]):
         if named(convention).oriented:
             raise UserError(f"{name}: convention={convention!r} writes oriented boxes; expected a horizontal one")
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
+        super().__init__(name=name, split=split, official=official)
         self.convention, self.request, self.prompt = convention, request, prompt
-        self.unused: dict[str, list[str]] = {}
         require_split(name, split, ["train", "val", "test"] if val_fraction else ["train", "test"])
         wanted = tuple(task for task in _COUNTED if task in tasks)
         self._rows: list[VRSBenchRow] = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rsmoe.data import annotations as checks
+from rsmoe.data.jsonl import read_rows
 from rsmoe.errors import UserError
 
 
@@ -57,7 +57,7 @@ def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]])
         if not phrase:
             unused.setdefault("object without a sentence", []).append(key)
             continue
-        coord = tuple(min(max(value, 0.0), 1.0) for value in _numbers(thing, "obj_coord", 4, here))
+        coord = tuple(min(max(value, 0.0), 1.0) for value in checks.numbers(thing, "obj_coord", 4, here))
         if coord[2] <= coord[0] or coord[3] <= coord[1]:
             unused.setdefault("box without an area", []).append(key)
             continue
@@ -80,12 +80,9 @@ def evaluation_rows(path: Path, task: str, unused: dict[str, list[str]]) -> list
     Raises:
         UserError: for another format, naming the key, and for an empty caption.
     """
-    content = checks.read_json(path)
-    if not isinstance(content, list):
-        raise UserError(f"{path} should be a list of rows, found {type(content).__name__}")
     rows = []
-    for i, row in enumerate(content):
-        where, key = f"{path.name}[{i}]", f"{task}:{i}"
+    for i, (where, row) in enumerate(read_rows(path)):
+        key = f"{task}:{i}"
         shared: dict[str, Any] = {"file": checks.field(row, "image_id", str, where)}
         kept = ("question_id", "dataset", "unique", "size_group", "obj_ids") if task == "ground" else ("question_id",)
         shared["meta"] = {k: row[k] for k in kept if k in row}
@@ -111,7 +108,7 @@ def _expression(key: str, phrase: str, thing: Any, where: str, shared: dict[str,
         task="ground",
         question=phrase.strip().rstrip("."),
         kind=checks.field(thing, "obj_cls", str, where),
-        corners=_numbers(thing, "obj_corner", 8, where),
+        corners=checks.numbers(thing, "obj_corner", 8, where),
         **shared,
     )
 
@@ -126,10 +123,3 @@ def _question(
         unused.setdefault(f"empty {'answer' if question else 'question'}", []).append(key)
         return []
     return [VRSBenchRow(id=key, task="vqa", question=question, answer=answer, kind=kind.lower(), **shared)]
-
-
-def _numbers(thing: Any, key: str, count: int, where: str) -> tuple[float, ...]:
-    values = checks.field(thing, key, list, where)
-    if len(values) != count or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
-        raise UserError(f"{where}: {key!r} should be {count} numbers, found {str(values)[:80]}")
-    return tuple(map(float, values))

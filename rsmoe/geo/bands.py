@@ -23,7 +23,8 @@ SENSOR_NM: dict[str, dict[str, float]] = {
     "landsat_tm": {"B1": 485, "B2": 560, "B3": 660, "B4": 830, "B5": 1650, "B7": 2215},
     "naip": {"red": 660, "green": 560, "blue": 490, "nir": 840},
 }  # fmt: skip
-"""Reflective bands of a sensor in the order of its files (ESA and USGS band designations); TM holds for ETM+ too."""
+"""Reflective bands of a sensor in the order of its files; TM holds for ETM+ too. The numbers are from the product
+guides of ESA and USGS as we remember them."""
 
 
 def named_bands(names: str | tuple[str, ...], count: int) -> dict[str, float | None]:

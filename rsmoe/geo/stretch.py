@@ -99,6 +99,8 @@ SENSOR_STRETCHES: dict[str, Stretch] = {
 }
 """Stretches by name. Reflectance ends at 0.3, where roofs and sand begin to saturate and vegetation keeps its contrast.
 
+The numbers of Sentinel-2 and Landsat are from the product guides as we remember them.
+
 - sentinel2: L1C and L2A of processing baselines before 04.00, reflectance = stored / 10000;
 - sentinel2_baseline4: since 25 January 2022, reflectance = (stored - 1000) / 10000 (ADD_OFFSET of the product);
 - landsat_c2_l2: Collection 2 level 2, reflectance = 0.0000275 stored - 0.2 (USGS LSDS-1619);

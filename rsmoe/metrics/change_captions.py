@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rsmoe.metrics.captions import caption_scores
+import numpy as np
+
+from rsmoe.metrics.captions import caption_tally
 from rsmoe.metrics.rows import RowMetric
+from rsmoe.metrics.tally import Tally, beside, ratio
 from rsmoe.metrics.tokenize import Tokenizer, tokenizer, whitespace
 
 NO_CHANGE = (
@@ -23,67 +26,116 @@ NO_CHANGE = (
 KINDS = ("changed", "unchanged")
 
 
-class ChangeCaptions(RowMetric):
-    """Caption scores over all pairs, and over the changed and the unchanged ones apart.
+def change_caption_tally(
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    kinds: Sequence[str],
+    *,
+    tokenize: Tokenizer,
+    meteor: bool = False,
+    no_change: Sequence[str] = NO_CHANGE,
+) -> Tally:
+    """What each pair of images adds to the scores of change captions.
 
     Half of the field's test sets are unchanged pairs with one of five sentences, so a score over all pairs says little
     about change. Each subset is a corpus of its own, as in the field's scripts; CIDEr-D of the unchanged pairs is 0 by
-    construction (every image has the same references) and is left out.
+    construction (every image has the same references) and is left out, and so is S*m, which would average it.
 
     Whether a caption reports a change follows from its text alone: it does not when it is one of the no-change
-    sentences (`NO_CHANGE`, or any reference of an unchanged pair of this corpus). An empty caption reports nothing: it
-    is a false alarm on an unchanged pair and a miss on a changed one.
+    sentences, or any reference of an unchanged pair of this corpus. An empty caption reports nothing: it is a false
+    alarm on an unchanged pair and a miss on a changed one.
+
+    Args:
+        hypotheses: n captions.
+        references: of each, one or more.
+        kinds: "changed" or "unchanged" of each.
+        tokenize: text -> tokens.
+        meteor: add METEOR and S*m, the mean of bleu4, meteor, rouge_l and cider_d.
+        no_change: sentences that say "no change".
+
+    Returns:
+        the numbers of `rsmoe.metrics.captions.caption_tally`, again as ``<key>/changed`` and ``<key>/unchanged`` for
+        subsets that have a pair; ``presence`` (share of pairs where change was rightly reported or rightly not),
+        ``false_alarm`` (share of the unchanged pairs not called unchanged), ``missed`` (share of the changed pairs not
+        reported as changed), 0 to 1.
+
+    Raises:
+        ValueError: no pair, a pair without references, or another kind.
+    """
+    _check(kinds)
+    parts = []
+    for kind in KINDS:
+        if places := [i for i, own in enumerate(kinds) if own == kind]:
+            texts, theirs = [hypotheses[i] for i in places], [references[i] for i in places]
+            part = caption_tally(texts, theirs, tokenize=tokenize, meteor=meteor).part(kind, places, len(kinds))
+            parts.append(_without(part, ("cider_d/unchanged", "s_m/unchanged")))
+    whole = caption_tally(hypotheses, references, tokenize=tokenize, meteor=meteor)
+    return beside(whole, *parts, _presence(hypotheses, references, kinds, no_change))
+
+
+def _check(kinds: Sequence[str]) -> None:
+    if unknown := set(kinds) - set(KINDS):
+        raise ValueError(f"kinds of change captions are {KINDS}, not {sorted(unknown)}")
+
+
+def _without(tally: Tally, names: Sequence[str]) -> Tally:
+    return Tally(rows=tally.rows, finish=lambda sums: {k: v for k, v in tally.finish(sums).items() if k not in names})
+
+
+def _presence(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str], no_change: Sequence[str]
+) -> Tally:
+    said = {tuple(whitespace(text)) for text in no_change}
+    said |= {
+        tuple(whitespace(t)) for texts, k in zip(references, kinds, strict=True) if k == "unchanged" for t in texts
+    }
+    table = np.zeros((len(kinds), len(KINDS), 2))  # pairs, wrong ones
+    for i, (text, kind) in enumerate(zip(hypotheses, kinds, strict=True)):
+        tokens = tuple(whitespace(text))
+        table[i, KINDS.index(kind)] = 1, not tokens or (tokens in said) != (kind == "unchanged")
+    names = {"missed": KINDS.index("changed"), "false_alarm": KINDS.index("unchanged")}
+    present = {name: place for name, place in names.items() if table[:, place, 0].any()}
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        pairs, wrong = np.moveaxis(sums.reshape(*sums.shape[:-1], len(KINDS), 2), -1, 0)
+        rates = {name: ratio(wrong[..., place], pairs[..., place]) for name, place in present.items()}
+        return {"presence": 1 - ratio(wrong.sum(axis=-1), pairs.sum(axis=-1)), **rates}
+
+    return Tally(rows=table.reshape(len(kinds), -1), finish=finish)
+
+
+class ChangeCaptions(RowMetric):
+    """Caption scores over all pairs, and over the changed and the unchanged ones apart; see `change_caption_tally`.
 
     Args:
         tokenize: as for `rsmoe.metrics.captions.Caption`.
         no_change: sentences that say "no change".
+        meteor: add METEOR and S*m.
         kwargs: of ``torchmetrics.Metric``.
     """
 
     def __init__(
-        self, *, tokenize: str | Tokenizer = "whitespace", no_change: Sequence[str] = NO_CHANGE, **kwargs: Any
+        self,
+        *,
+        tokenize: str | Tokenizer = "whitespace",
+        no_change: Sequence[str] = NO_CHANGE,
+        meteor: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._tokenize = tokenizer(tokenize) if isinstance(tokenize, str) else tokenize
-        self._no_change = {tuple(whitespace(s)) for s in no_change}
+        self._no_change = tuple(no_change)
+        self._meteor = meteor
 
     def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str]) -> None:
         """Adds one caption, its references and "changed" or "unchanged" per pair; ValueError for another kind."""
-        if unknown := set(kinds) - set(KINDS):
-            raise ValueError(f"kinds of change captions are {KINDS}, not {sorted(unknown)}")
+        _check(kinds)
         rows = zip(predictions, references, kinds, strict=True)
         self.append([text, sorted(texts), kind] for text, texts, kind in rows)
 
     def compute(self) -> dict[str, float]:
-        """Scores of all pairs and of each subset that has any.
-
-        Returns:
-            the keys of `caption_scores`, again as ``<key>/changed`` and ``<key>/unchanged``; ``presence`` (share of
-            pairs where change was rightly reported or rightly not), ``false_alarm`` (share of the unchanged pairs not
-            called unchanged), ``missed`` (share of the changed pairs not reported as changed), 0 to 1.
-
-        Raises:
-            ValueError: no pair was added.
-        """
+        """The numbers of `change_caption_tally`; raises ValueError before the first update."""
         rows = self.rows()
-        scores = self._scores(rows)
-        for kind in KINDS:
-            if subset := [row for row in rows if row[2] == kind]:
-                part = self._scores(subset)
-                if kind == "unchanged":
-                    del part["cider_d"]
-                scores |= {f"{name}/{kind}": value for name, value in part.items()}
-        return scores | self._presence(rows)
-
-    def _scores(self, rows: list[list[Any]]) -> dict[str, float]:
-        return caption_scores([r[0] for r in rows], [r[1] for r in rows], tokenize=self._tokenize)
-
-    def _presence(self, rows: list[list[Any]]) -> dict[str, float]:
-        said = self._no_change | {tuple(whitespace(t)) for _, texts, kind in rows if kind == "unchanged" for t in texts}
-        wrong: dict[str, list[bool]] = {kind: [] for kind in KINDS}
-        for text, _, kind in rows:
-            tokens = tuple(whitespace(text))
-            wrong[kind].append(not tokens or (tokens in said) != (kind == "unchanged"))
-        names = {"changed": "missed", "unchanged": "false_alarm"}
-        rates = {names[kind]: sum(w) / len(w) for kind, w in wrong.items() if w}
-        return {"presence": 1.0 - sum(map(sum, wrong.values())) / len(rows), **rates}
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+        options: dict[str, Any] = {"no_change": self._no_change, "meteor": self._meteor}
+        return change_caption_tally(*columns, tokenize=self._tokenize, **options).values()

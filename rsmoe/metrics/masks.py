@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from rsmoe.metrics.rows import RowMetric
+from rsmoe.metrics.tally import Tally, ratio
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 Mask = np.ndarray | Tensor
 
 
-class MaskIoU(Metric):
+class MaskIoU(RowMetric):
     """mIoU, cIoU and precision at five thresholds, one binary mask per sample.
 
     - ``miou``: mean over samples of the intersection over union (called gIoU in referring segmentation);
     - ``ciou``: sum of intersections over sum of unions (cumulative, also oIoU; large objects dominate it);
-    - ``p@t``: share of samples with IoU >= t.
+    - ``p@t``: share of samples with IoU >= t;
+    - ``miou/<class>``: mean over the samples of a class, and ``class_miou``, the mean of those over classes.
 
     Empty against empty is IoU 1. A missing mask is an empty one and a parse failure: IoU 0 unless the target is empty,
     and then 0 as well, because nothing was answered.
@@ -29,55 +31,67 @@ class MaskIoU(Metric):
         kwargs: of ``torchmetrics.Metric``.
     """
 
-    full_state_update = False
     higher_is_better = True
-    iou_sum: Tensor
-    intersection: Tensor
-    union: Tensor
-    hits: Tensor
-    n: Tensor
-    missing: Tensor
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("iou_sum", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("hits", default=torch.zeros(len(THRESHOLDS), dtype=torch.long), dist_reduce_fx="sum")
-        for name in ("intersection", "union", "n", "missing"):
-            self.add_state(name, default=torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, predictions: Sequence[Mask | None], targets: Sequence[Mask]) -> None:
-        """Adds one mask (H, W) bool per sample, of its target's size; None where the model gave none.
+    def update(
+        self, predictions: Sequence[Mask | None], targets: Sequence[Mask], kinds: Sequence[str] | None = None
+    ) -> None:
+        """Adds one mask (H, W) bool per sample, of its target's size, and its class; None where the model gave none.
 
         Raises:
             ValueError: sizes differ; bring the prediction to the size of the target first.
         """
-        for prediction, target in zip(predictions, targets, strict=True):
-            truth = _array(target)
-            mask = np.zeros_like(truth) if prediction is None else _array(prediction)
-            if mask.shape != truth.shape:
-                raise ValueError(f"mask of {mask.shape} against a target of {truth.shape}: resize it to the target")
-            both, either = int((mask & truth).sum()), int((mask | truth).sum())
-            iou = 0.0 if prediction is None else both / either if either else 1.0
-            self.iou_sum += iou
-            self.intersection += both
-            self.union += either
-            self.hits += torch.tensor([iou >= t for t in THRESHOLDS], dtype=torch.long, device=self.hits.device)
-            self.n += 1
-            self.missing += prediction is None
+        names = [""] * len(targets) if kinds is None else kinds
+        self.append(mask_row(*row) for row in zip(predictions, targets, names, strict=True))
 
     def compute(self) -> dict[str, float]:
-        """miou, ciou, p@0.5 .. p@0.9 on the scale 0 to 1, n, parse_failures; raises ValueError without samples."""
-        n = int(self.n)
-        if n == 0:
-            raise ValueError("no mask was added before compute()")
-        return {
-            "miou": float(self.iou_sum) / n,
-            "ciou": int(self.intersection) / int(self.union) if int(self.union) else float(self.iou_sum) / n,
-            **{f"p@{t}": int(hit) / n for t, hit in zip(THRESHOLDS, self.hits, strict=True)},
-            "n": float(n),
-            "parse_failures": float(self.missing),
-        }
+        """The numbers on the scale 0 to 1, n, parse_failures; raises ValueError without samples."""
+        return mask_tally(self.rows()).values()
 
 
-def _array(mask: Mask) -> np.ndarray:
+def as_bool(mask: Mask) -> np.ndarray:
+    """(H, W) bool in main memory."""
     return np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask, dtype=bool)
+
+
+def same_size(prediction: Mask | None, target: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks as bool, an empty one where the model gave none; ValueError when their sizes differ."""
+    truth = as_bool(target)
+    mask = np.zeros_like(truth) if prediction is None else as_bool(prediction)
+    if mask.shape != truth.shape:
+        raise ValueError(f"mask of {mask.shape} against a target of {truth.shape}: resize it to the target")
+    return mask, truth
+
+
+def mask_row(prediction: Mask | None, target: Mask, kind: str = "") -> list[Any]:
+    """One sample, as `mask_tally` reads it: class, intersection, union, missing."""
+    mask, truth = same_size(prediction, target)
+    return [kind, int((mask & truth).sum()), int((mask | truth).sum()), int(prediction is None)]
+
+
+def mask_tally(rows: Sequence[list[Any]]) -> Tally:
+    """Numbers of `MaskIoU` from rows of `mask_row`."""
+    if not rows:
+        raise ValueError("no mask was added before compute()")
+    both, either, missing = (np.array([row[i] for row in rows], dtype=np.float64) for i in (1, 2, 3))
+    iou = np.where(missing > 0, 0.0, ratio(both, either, empty=1.0))
+    kinds = sorted({row[0] for row in rows} - {""})
+    own = np.array([[row[0] == kind for kind in kinds] for row in rows], dtype=np.float64).reshape(len(rows), -1)
+    hits = iou[:, None] >= np.array(THRESHOLDS)
+    columns = [np.ones(len(rows)), iou, both, either, missing]
+    table = np.concatenate([np.stack(columns, axis=1), hits, own, own * iou[:, None]], axis=1)
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        n, total, shared, union, failed = np.moveaxis(sums[..., :5], -1, 0)
+        miou = ratio(total, n)
+        found = {"miou": miou, "ciou": ratio(shared, union, empty=miou)}
+        found |= {f"p@{t}": ratio(sums[..., 5 + i], n) for i, t in enumerate(THRESHOLDS)}
+        if kinds:
+            count, inside = np.split(sums[..., 5 + len(THRESHOLDS) :], 2, axis=-1)
+            mean = ratio(inside, count)
+            found["class_miou"] = np.nanmean(mean, axis=-1)
+            found |= {f"miou/{kind}": mean[..., i] for i, kind in enumerate(kinds)}
+            found |= {f"n/{kind}": count[..., i] for i, kind in enumerate(kinds)}
+        return {**found, "n": n, "parse_failures": failed}
+
+    return Tally(rows=table, finish=finish)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rsmoe.data.rle import encode_rle
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -29,12 +31,26 @@ class Prediction:
     weights: tuple[float, ...] = ()
     """The router's weights over ``experts``; empty without a router."""
     experts: tuple[str, ...] = ()
+    masks: tuple[np.ndarray, ...] = ()
+    """Masks (H, W) bool of several targets, one each."""
+    change_map: np.ndarray | None = None
+    """(H, W) uint8 kind of change of each pixel of a pair, 0 none, of the first image's size; None without a map."""
+    ranking: tuple[str, ...] = ()
+    """Ids of what was retrieved, the best first."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types without the arrays, for json; of a mask only whether there is one."""
+        """Plain types for json, without embeddings; a mask in COCO's run-length code, to be scored again."""
         row: dict[str, Any] = {"id": self.id, "task": self.task, "kind": self.kind, "text": self.text}
         if self.task == "mask":
-            row["has_mask"] = self.mask is not None
+            row["mask"] = None if self.mask is None else _rle(self.mask)
+        if self.masks:
+            row["masks"] = [_rle(mask) for mask in self.masks]
+        if self.ranking:
+            row["ranking"] = list(self.ranking)
         if self.weights:
             row["routing"] = dict(zip(self.experts, (round(w, 6) for w in self.weights), strict=True))
         return row
+
+
+def _rle(mask: np.ndarray) -> dict[str, Any]:
+    return {"size": [int(side) for side in mask.shape], "counts": encode_rle(mask)}

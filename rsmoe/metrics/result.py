@@ -20,7 +20,11 @@ class Result:
     """Samples in the denominator: all of them."""
     parse_failures: int = 0
     """Predictions that could not be read; they count as wrong."""
+    low: float | None = None
+    """Lower bound of the 95 % bootstrap interval; None where none was asked for."""
+    high: float | None = None
+    """Its upper bound."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types, for json."""
-        return asdict(self)
+        """Plain types, for json; without bounds where there are none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

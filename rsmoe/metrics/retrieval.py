@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from math import comb
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from rsmoe.metrics.rows import gather_rows
+from rsmoe.metrics.tally import Tally, ratio
 
 RANKS = (1, 5, 10)
 
@@ -22,14 +24,19 @@ _BLOCK = 1024
 class Retrieval(Metric):
     """R@1, R@5, R@10 from image to text (``i2t_r1`` ...) and from text to image (``t2i_r1`` ...), and their mean.
 
-    Every caption is a candidate, duplicates included ("all captions", as RemoteCLIP and RS5M rank). A query is a hit at
-    K when any of its own candidates is among the K most similar by cosine. **Ties are broken at random, in
-    expectation**: a model that gives every pair the same score gets the chance level, not 100 % nor 0 %.
+    By default every caption is a candidate, duplicates included ("all captions", as RemoteCLIP and RS5M rank). With
+    ``unique`` equal captions are one candidate that is right for each of its images, and one query for which each of
+    them is right ("unique captions", as SkyScript ranks); its embedding is that of one of them. The
+    two are not comparable.
+
+    A query is a hit at K when any of its own candidates is among the K most similar by cosine. **Ties are broken at
+    random, in expectation**: a model that gives every pair the same score gets the chance level, not 100 % nor 0 %.
 
     Each image is known by its id, so one that several ranks have seen (a sampler that pads) counts once. Embeddings
     that are zero or not finite stand for "no answer": they hit nothing and are counted in ``parse_failures``.
 
     Args:
+        unique: rank unique captions; `update` then needs them in words.
         kwargs: of ``torchmetrics.Metric``.
     """
 
@@ -40,45 +47,76 @@ class Retrieval(Metric):
     texts: list[Tensor]
     text_ids: list[Tensor]
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, unique: bool = False, **kwargs: Any) -> None:
         super().__init__(dist_sync_fn=kwargs.pop("dist_sync_fn", gather_rows), **kwargs)
+        self.unique = unique
         for name in ("images", "image_ids", "texts", "text_ids"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(self, images: Tensor, image_ids: Sequence[str], texts: Tensor, owners: Sequence[str]) -> None:
+    def update(
+        self,
+        images: Tensor,
+        image_ids: Sequence[str],
+        texts: Tensor,
+        owners: Sequence[str],
+        captions: Sequence[str] | None = None,
+    ) -> None:
         """Adds images (n, D) float with their ids, and texts (m, D) float, each with the id of the image it describes.
 
-        All texts of an image go into the same update as the image.
+        All texts of an image go into the same update as the image. ``captions`` are the m texts in words.
         """
         if len(images) != len(image_ids) or len(texts) != len(owners) or set(owners) != set(image_ids):
             raise ValueError(
                 f"{len(images)} images for {len(image_ids)} ids, {len(texts)} texts for {len(owners)} owners; "
                 "need one id each, and at least one text for every image"
             )
+        if self.unique and (captions is None or len(captions) != len(texts)):
+            raise ValueError("unique captions are told apart by their words: give one caption for every text")
+        words = _hashes(captions) if self.unique and captions is not None else torch.zeros(len(texts), 1).long()
         self.images.append(images.detach().float())
         self.image_ids.append(_hashes(image_ids).to(images.device))
         self.texts.append(texts.detach().float())
-        self.text_ids.append(torch.cat([_hashes(owners), _occurrence(owners)], dim=1).to(texts.device))
+        self.text_ids.append(torch.cat([_hashes(owners), _occurrence(owners), words], dim=1).to(texts.device))
 
     def compute(self) -> dict[str, float]:
         """The six recalls and ``mr`` on the scale 0 to 1, ``n`` images, ``n_texts``, ``parse_failures``."""
+        return self.tally().values()
+
+    def tally(self) -> Tally:
+        """A row per image, with its captions (a shared one with the first of its images, in the order of ids).
+
+        Raises:
+            ValueError: no image was added.
+        """
         if not len(self.images):  # a list, or one tensor after a sync
             raise ValueError("no image was added before compute()")
         images, image_ids = _distinct(dim_zero_cat(self.images), dim_zero_cat(self.image_ids))
         texts, text_ids = _distinct(dim_zero_cat(self.texts), dim_zero_cat(self.text_ids))
-        owners = text_ids[:, 0]
-        failed = [~_valid(e) for e in (images, texts)]
-        recalls = {
-            **_recalls("i2t", images, image_ids[:, 0], texts, owners),
-            **_recalls("t2i", texts, owners, images, image_ids[:, 0]),
-        }
-        return {
-            **recalls,
-            "mr": sum(recalls.values()) / len(recalls),
-            "n": float(len(images)),
-            "n_texts": float(len(texts)),
-            "parse_failures": float(sum(int(f.sum()) for f in failed)),
-        }
+        image_of_text = torch.searchsorted(image_ids[:, 0].contiguous(), text_ids[:, 0].contiguous())
+        if self.unique:
+            texts, caption = _distinct(texts, text_ids[:, 2:])
+            text_of_text = torch.searchsorted(caption[:, 0].contiguous(), text_ids[:, 2].contiguous())
+        else:
+            text_of_text = torch.arange(len(texts), device=texts.device)
+        pairs = torch.stack([image_of_text, text_of_text])
+        i2t, t2i = _hits(images, texts, pairs), _hits(texts, images, pairs.flip(0))
+        owner = torch.full((len(texts),), len(images), device=texts.device)
+        owner.scatter_reduce_(0, text_of_text, image_of_text, reduce="amin")
+        table = np.zeros((len(images), 3 + 2 * len(RANKS)))  # images, texts, failed; hits from images, hits from texts
+        table[:, 0] = 1
+        table[:, 3 : 3 + len(RANKS)] = i2t
+        columns = np.column_stack([np.ones(len(texts)), (~_valid(texts)).cpu().numpy(), t2i])
+        np.add.at(table, (owner.cpu().numpy()[:, None], [1, 2, *range(3 + len(RANKS), table.shape[1])]), columns)
+        table[:, 2] += (~_valid(images)).cpu().numpy()
+        return Tally(rows=table, finish=_finish)
+
+
+def _finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+    n, n_texts, failed = np.moveaxis(sums[..., :3], -1, 0)
+    recalls = {f"i2t_r{k}": ratio(sums[..., 3 + i], n) for i, k in enumerate(RANKS)}
+    recalls |= {f"t2i_r{k}": ratio(sums[..., 3 + len(RANKS) + i], n_texts) for i, k in enumerate(RANKS)}
+    mean = np.mean(list(recalls.values()), axis=0)
+    return {**recalls, "mr": mean, "n": n, "n_texts": n_texts, "parse_failures": failed}
 
 
 def chance_recalls(texts_per_image: Sequence[int]) -> dict[str, float]:
@@ -93,25 +131,26 @@ def chance_recalls(texts_per_image: Sequence[int]) -> dict[str, float]:
     return {**result, "mr": sum(result.values()) / len(result)}
 
 
-def _recalls(name: str, queries: Tensor, query_ids: Tensor, items: Tensor, item_ids: Tensor) -> dict[str, float]:
-    """Expected share of queries with an own item among the first K."""
+def _hits(queries: Tensor, items: Tensor, pairs: Tensor) -> np.ndarray:
+    """(q, D) and (m, D), and the (2, p) pairs that belong together -> (q, 3) expected hits at each of `RANKS`."""
     queries, items = torch.nn.functional.normalize(queries, dim=1), torch.nn.functional.normalize(items, dim=1)
     dead = ~_valid(items)
-    totals = dict.fromkeys(RANKS, 0.0)
+    hits = np.zeros((len(queries), len(RANKS)))
     for start in range(0, len(queries), _BLOCK):
         query = queries[start : start + _BLOCK]
         scores = torch.nan_to_num(query @ items.T).masked_fill(dead, -torch.inf)  # (q, m)
-        own = query_ids[start : start + _BLOCK, None] == item_ids  # (q, m)
+        inside = (pairs[0] >= start) & (pairs[0] < start + len(query))
+        own = torch.zeros_like(scores, dtype=torch.bool)
+        own[pairs[0][inside] - start, pairs[1][inside]] = True
         best = scores.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
         above = (scores > best).sum(1).tolist()
         tied = (scores == best).sum(1).tolist()
         own_tied = ((scores == best) & own).sum(1).tolist()
         answered = (_valid(query) & torch.isfinite(best[:, 0])).tolist()
-        for row in zip(above, tied, own_tied, answered, strict=True):
+        for i, row in enumerate(zip(above, tied, own_tied, answered, strict=True), start=start):
             if row[3]:
-                for k in RANKS:
-                    totals[k] += _expected_hit(k, *row[:3])
-    return {f"{name}_r{k}": total / len(queries) for k, total in totals.items()}
+                hits[i] = [_expected_hit(k, *row[:3]) for k in RANKS]
+    return hits
 
 
 def _expected_hit(k: int, above: int, tied: int, own: int) -> float:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 
-from rsmoe.data.images import read_array
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.metrics.answers import exact, rsvqa
-from rsmoe.metrics.captions import Caption
-from rsmoe.metrics.change_captions import ChangeCaptions
-from rsmoe.metrics.masks import MaskIoU
+from rsmoe.metrics.bootstrap import Interval, differences, intervals
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.protocols import protocol
+from rsmoe.metrics.protocols import PROTOCOLS, protocol
 from rsmoe.metrics.result import Result
-from rsmoe.metrics.retrieval import Retrieval
 from rsmoe.metrics.routing import RoutingStats
-from rsmoe.metrics.vqa import VQA
+from rsmoe.metrics.scorers import SCORERS, Pairs, Vocabulary
+from rsmoe.metrics.tally import Tally
 
 DEFAULT_PROTOCOLS = {
     "caption": "caption/coco-whitespace@1",
@@ -27,9 +23,16 @@ DEFAULT_PROTOCOLS = {
     "change_caption": "change-caption/whitespace@1",
     "mask": "mask/giou@1",
     "retrieval": "retrieval/all-captions@1",
+    "change_vqa": "change-vqa/changechat@1",
+    "ground": "ground/hbb@1",
 }
 
-Pairs = Sequence[tuple[Sample, Prediction]]
+UNSCALED = ("load_cv", "mae", "rmse")
+"""Numbers (the part behind the family) that are no shares: they are not multiplied by 100."""
+
+_HIDDEN = ("n", "parse_failures", "n_texts")
+_NATS = ("entropy", "mutual_information")
+"""Their normalised twins are what a table can compare."""
 
 
 def score(
@@ -40,10 +43,14 @@ def score(
     split: str,
     protocols: Mapping[str, str] | None = None,
     expert_tasks: Mapping[str, Sequence[str]] | None = None,
+    vocabulary: Vocabulary = None,
+    draws: int = 0,
+    seed: int = 0,
 ) -> list[Result]:
     """Every metric of every task among the samples, in the order of `TASKS`; values on the scale that papers print.
 
     Samples of one call form one corpus per task: score datasets one by one. Runs in one process, on all predictions.
+    A number that these samples leave undefined (false alarms without an unchanged pair) is not among the results.
 
     Args:
         samples: of one dataset and split.
@@ -53,27 +60,47 @@ def score(
         protocols: task -> protocol id, where it is not the one of `DEFAULT_PROTOCOLS`.
         expert_tasks: expert -> the tasks it serves; given, and with routing weights in the predictions, adds
             "routing/..." results.
+        vocabulary: word -> id, for protocols on word ids.
+        draws: resampled test sets for a 95 % interval of every number, see `bootstrap.intervals`; 0 for none.
+        seed: of the draws.
 
     Raises:
         UserError: ids of samples and predictions are not the same set, an id occurs twice, or a protocol is unknown.
     """
-    chosen = DEFAULT_PROTOCOLS | dict(protocols or {})
-    for task, name in chosen.items():
-        if task not in DEFAULT_PROTOCOLS:
-            raise unknown_name("task", task, DEFAULT_PROTOCOLS)
-        family = DEFAULT_PROTOCOLS[task].split("/")[0]
-        if not protocol(name).id.startswith(family + "/") or name not in _SCORERS:
-            usable = [p for p in _SCORERS if p.startswith(family + "/")]
-            raise UserError(f"protocol {name!r} does not score task {task!r}. Use one of: {', '.join(usable)}.")
+    chosen = _chosen(protocols)
     pairs = match(samples, predictions)
-    results = []
-    for task in TASKS:
-        if own := [(s, p) for s, p in pairs if s.task == task]:
-            results += _results(task, _SCORERS[chosen[task]](own), protocol_prefix + chosen[task], split)
+    tallies = [(task, chosen[task], SCORERS[chosen[task]](own, vocabulary)) for task, own in _by_task(pairs)]
     routed = [(s, p) for s, p in pairs if p.weights]
     if expert_tasks is not None and routed:
-        results += _routing(routed, expert_tasks, protocol_prefix, split)
+        tallies.append(("routing", "routing/task@1", _routing(routed, expert_tasks)))
+    results = []
+    for family, name, tally in tallies:
+        bounds = intervals(tally, draws=draws, seed=seed) if draws else {}
+        results += _results(family, tally, protocol_prefix + name, split, bounds)
     return results
+
+
+def compare(
+    samples: Sequence[Sample],
+    predictions: Sequence[Prediction],
+    others: Sequence[Prediction],
+    *,
+    protocols: Mapping[str, str] | None = None,
+    vocabulary: Vocabulary = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Metric -> predictions minus others on the same samples, with its paired 95 % interval; arguments of `score`."""
+    chosen = _chosen(protocols)
+    mine, theirs = (dict(_by_task(match(samples, given))) for given in (predictions, others))
+    found = {}
+    for task, own in mine.items():
+        first, second = (SCORERS[chosen[task]](pairs, vocabulary) for pairs in (own, theirs[task]))
+        for name, gap in differences(first, second, draws=draws, seed=seed).items():
+            if name.split("/")[0] not in _HIDDEN and not math.isnan(gap.value):
+                k = _scale(name)
+                found[f"{task}/{name}"] = Interval(value=k * gap.value, low=k * gap.low, high=k * gap.high)
+    return found
 
 
 def match(samples: Sequence[Sample], predictions: Sequence[Prediction]) -> list[tuple[Sample, Prediction]]:
@@ -95,111 +122,58 @@ def match(samples: Sequence[Sample], predictions: Sequence[Prediction]) -> list[
     return [(s, by_id[s.id]) for s in samples]
 
 
+def _chosen(protocols: Mapping[str, str] | None) -> dict[str, str]:
+    chosen = DEFAULT_PROTOCOLS | dict(protocols or {})
+    for task, name in chosen.items():
+        if task not in DEFAULT_PROTOCOLS:
+            raise unknown_name("task", task, DEFAULT_PROTOCOLS)
+        if task not in protocol(name).tasks or name not in SCORERS:
+            usable = [p for p in SCORERS if task in PROTOCOLS[p].tasks]
+            raise UserError(f"protocol {name!r} does not score task {task!r}. Use one of: {', '.join(usable)}.")
+    return chosen
+
+
+def _by_task(pairs: Pairs) -> list[tuple[str, Pairs]]:
+    groups = [(task, [(s, p) for s, p in pairs if s.task == task]) for task in TASKS]
+    return [(task, own) for task, own in groups if own]
+
+
 def _doubled(ids: Sequence[str]) -> set[str]:
     seen: set[str] = set()
     return {i for i in ids if i in seen or seen.add(i)}  # type: ignore[func-returns-value]
 
 
-_HIDDEN = ("n", "parse_failures", "n_texts")
+def _scale(name: str) -> float:
+    return 1.0 if name.split("/")[0] in UNSCALED else 100.0
 
 
-def _results(family: str, values: dict[str, float], protocol_id: str, split: str) -> list[Result]:
-    """x100; a metric "bleu4/changed" takes its counts from "n/changed" where the metric has them."""
-    results = []
+def _results(family: str, tally: Tally, protocol_id: str, split: str, bounds: Mapping[str, Interval]) -> list[Result]:
+    """A metric "bleu4/changed" takes its counts from "n/changed", "false_alarm" from "n/false_alarm", if they exist."""
+    values, results = tally.values(), []
     for name, value in values.items():
-        if name.split("/")[0] in _HIDDEN:
+        if name.split("/")[0] in _HIDDEN or (family == "routing" and name in _NATS) or math.isnan(value):
             continue
-        part = name.split("/")[-1]
-        n = values.get(f"n/{part}", values["n"])
-        failures = values.get(f"parse_failures/{part}", values.get("parse_failures", 0.0))
+        part, bound, scale = name.split("/")[-1], bounds.get(name), _scale(name)
         results.append(
             Result(
                 metric=f"{family}/{name}",
-                value=100.0 * value,
+                value=scale * value,
                 protocol=protocol_id,
                 split=split,
-                n=int(n),
-                parse_failures=int(failures),
+                n=int(values.get(f"n/{part}", values["n"])),
+                parse_failures=int(values.get(f"parse_failures/{part}", values.get("parse_failures", 0.0))),
+                low=None if bound is None else scale * bound.low,
+                high=None if bound is None else scale * bound.high,
             )
         )
     return results
 
 
-def _caption(tokenize: str) -> Callable[[Pairs], dict[str, float]]:
-    def run(pairs: Pairs) -> dict[str, float]:
-        metric = Caption(tokenize=tokenize, sync_on_compute=False)
-        metric.update([p.text for _, p in pairs], [s.responses for s, _ in pairs])
-        return metric.compute()
-
-    return run
-
-
-def _change(tokenize: str) -> Callable[[Pairs], dict[str, float]]:
-    def run(pairs: Pairs) -> dict[str, float]:
-        metric = ChangeCaptions(tokenize=tokenize, sync_on_compute=False)
-        metric.update([p.text for _, p in pairs], [s.responses for s, _ in pairs], [s.kind for s, _ in pairs])
-        return metric.compute()
-
-    return run
-
-
-def _vqa(pairs: Pairs, same: Callable[[str, str, str], bool]) -> dict[str, float]:
-    metric = VQA(same=same, sync_on_compute=False)
-    metric.update([p.text for _, p in pairs], [s.responses for s, _ in pairs], [s.kind for s, _ in pairs])
-    return metric.compute()
-
-
-def _mask(pairs: Pairs) -> dict[str, float]:
-    targets = []
-    for sample, _ in pairs:
-        if sample.mask is None:
-            raise ValueError(f"sample {sample.id!r} is of task 'mask' and has no mask")
-        targets.append(read_array(sample.mask))
-    metric = MaskIoU(sync_on_compute=False)
-    metric.update([p.mask for _, p in pairs], targets)
-    return metric.compute()
-
-
-def _retrieval(pairs: Pairs) -> dict[str, float]:
-    given = (e for _, p in pairs for e in (p.image_embedding, p.text_embeddings) if e is not None)
-    width = next((e.shape[-1] for e in given), 1)
-    images, texts, owners = [], [], []
-    for sample, prediction in pairs:
-        image, text = prediction.image_embedding, prediction.text_embeddings
-        images.append(np.zeros(width) if image is None else image)
-        texts.append(np.zeros((len(sample.responses), width)) if text is None else text)
-        owners += [sample.id] * len(texts[-1])
-    metric = Retrieval(sync_on_compute=False)
-    metric.update(
-        torch.from_numpy(np.stack(images)), [s.id for s, _ in pairs], torch.from_numpy(np.concatenate(texts)), owners
-    )
-    return metric.compute()
-
-
-def _routing(pairs: Pairs, expert_tasks: Mapping[str, Sequence[str]], protocol_prefix: str, split: str) -> list[Result]:
+def _routing(pairs: Pairs, expert_tasks: Mapping[str, Sequence[str]]) -> Tally:
     experts = pairs[0][1].experts
     for expert in experts:
         if expert not in expert_tasks:
             raise unknown_name("expert", expert, expert_tasks)
     metric = RoutingStats(experts=experts, expert_tasks=[expert_tasks[e] for e in experts], sync_on_compute=False)
-    metric.update(
-        torch.tensor([p.weights for _, p in pairs], dtype=torch.float64),
-        torch.tensor([TASKS.index(s.task) for s, _ in pairs]),
-    )
-    values = metric.compute()
-    for name in ("entropy", "mutual_information"):  # nats: their normalised twins are what a table can compare
-        del values[name]
-    values["load_cv"] /= 100.0  # a ratio, not a share: it stays as it is
-    return _results("routing", values, protocol_prefix + "routing/task@1", split)
-
-
-_SCORERS: dict[str, Callable[[Pairs], dict[str, float]]] = {
-    "caption/coco-whitespace@1": _caption("whitespace"),
-    "caption/coco-ptb@1": _caption("ptb"),
-    "change-caption/whitespace@1": _change("whitespace"),
-    "change-caption/ptb@1": _change("ptb"),
-    "vqa/exact@1": lambda pairs: _vqa(pairs, exact),
-    "vqa/rsvqa@1": lambda pairs: _vqa(pairs, rsvqa),
-    "mask/giou@1": _mask,
-    "retrieval/all-captions@1": _retrieval,
-}
+    weights = torch.tensor([p.weights for _, p in pairs], dtype=torch.float64)
+    return metric.tally(weights, torch.tensor([TASKS.index(s.task) for s, _ in pairs]))

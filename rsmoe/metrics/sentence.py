@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ORDERS = 4
-"""BLEU and CIDEr-D both read n-grams of 1 to 4 tokens."""
+from rsmoe.metrics.ngrams import ORDERS
 
 Gram = tuple[str, ...]
 

@@ -14,7 +14,8 @@ common ones, words glued to an abbreviation ("a.m.there"). A text full of those 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from rsmoe.errors import unknown_name
 
@@ -92,6 +93,16 @@ def ptb(text: str) -> list[str]:
         elif token not in _DROPPED and token.strip("."):
             tokens.append(_BRACKETS.get(token, token))
     return tokens
+
+
+def word_vocabulary(captions: Iterable[str], *, min_count: int = 5) -> dict[str, int]:
+    """Whitespace token -> id, from 2 up in alphabetical order, of tokens that training captions hold often enough.
+
+    0 and 1 stand for padding and unknown words. Scorers compare ids for equality alone, so which number a word has
+    changes no score; which words have one does (RSICC keeps those above five, Change-Agent those from five up).
+    """
+    counts = Counter(token for caption in captions for token in whitespace(caption))
+    return {word: i for i, word in enumerate(sorted(w for w, n in counts.items() if n >= min_count), start=2)}
 
 
 def word_ids(vocabulary: Mapping[str, int], *, unknown: int = 1) -> Tokenizer:

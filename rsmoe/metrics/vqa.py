@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rsmoe.metrics.answers import Same, exact, normalise, readable
 from rsmoe.metrics.rows import RowMetric
+from rsmoe.metrics.tally import Tally, ratio
+
+Kinds = str | Sequence[str]
+"""Type of a question; "" becomes "other". Several types: it counts in each of them, and once in ``overall``."""
 
 
 class VQA(RowMetric):
@@ -28,40 +33,57 @@ class VQA(RowMetric):
         super().__init__(**kwargs)
         self._same = same
 
-    def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str]) -> None:
-        """Adds one answer, its references and its type of question ("" becomes "other") per question."""
-        tally: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for text, texts, kind in zip(predictions, references, kinds, strict=True):
-            answer, right = normalise(text), [normalise(t) for t in texts]
-            row = tally[kind or "other"]
-            row[0] += 1
-            row[1] += any(bool(answer) and bool(r) and self._same(answer, r, kind) for r in right)
-            row[2] += not answer or not any(readable(answer, r) for r in right)
-        self.append([kind, *row] for kind, row in tally.items())
+    def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[Kinds]) -> None:
+        """Adds one answer, its references and its type, or types, per question."""
+        self.append(
+            accuracy_row(kind, *judge(text, texts, kind, self._same))
+            for text, texts, kind in zip(predictions, references, kinds, strict=True)
+        )
 
     def compute(self) -> dict[str, float]:
-        """Accuracies on the scale 0 to 1.
+        """The numbers of `accuracy_tally`, on the scale 0 to 1; raises ValueError when no question was added."""
+        return accuracy_tally(self.rows()).values()
 
-        Returns:
-            one value per type under its name; ``average`` (over types: what RSVQA tables call average accuracy),
-            ``overall`` (over questions); ``n`` and ``parse_failures``, and the same per type as ``n/<type>``.
 
-        Raises:
-            ValueError: no question was added.
-        """
-        tally: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for kind, *row in self.rows():
-            tally[kind] = [a + b for a, b in zip(tally[kind], row, strict=True)]
-        if not tally:
-            raise ValueError("no question was added before compute()")
-        accuracy = {kind: right / n for kind, (n, right, _) in sorted(tally.items())}
-        n, right, failures = (sum(column) for column in zip(*tally.values(), strict=True))
+def judge(prediction: str, references: Sequence[str], kind: Kinds, same: Same) -> tuple[bool, bool]:
+    """(right, unreadable) of one answer; texts as they were written."""
+    answer, right = normalise(prediction), [normalise(t) for t in references]
+    kinds = (kind,) if isinstance(kind, str) else kind
+    hit = any(bool(answer) and bool(r) and same(answer, r, k) for r in right for k in kinds)
+    return hit, not answer or not any(readable(answer, r) for r in right)
+
+
+def accuracy_row(kind: Kinds, right: bool, failed: bool) -> list[Any]:
+    """One question, as `accuracy_tally` reads it."""
+    kinds = [kind] if isinstance(kind, str) else sorted(set(kind))
+    return [[k or "other" for k in kinds], int(right), int(failed)]
+
+
+def accuracy_tally(rows: Sequence[list[Any]]) -> Tally:
+    """Accuracies of rows from `accuracy_row`.
+
+    Numbers: one accuracy per type under its name; ``average`` (over types: what RSVQA tables call average accuracy),
+    ``overall`` (over questions); ``n`` and ``parse_failures``, and the same per type as ``n/<type>``.
+    """
+    if not rows:
+        raise ValueError("no question was added before compute()")
+    kinds = sorted({kind for own, _, _ in rows for kind in own})
+    place = {kind: i for i, kind in enumerate(kinds, start=1)}
+    table = np.zeros((len(rows), 1 + len(kinds), 3))  # in all and per type: questions, right, unreadable
+    for i, (own, right, failed) in enumerate(rows):
+        table[i, [0, *(place[kind] for kind in own)]] = 1, right, failed
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        n, right, failed = np.moveaxis(sums.reshape(*sums.shape[:-1], 1 + len(kinds), 3), -1, 0)
+        accuracy = ratio(right, n)
         return {
-            **accuracy,
-            "average": sum(accuracy.values()) / len(accuracy),
-            "overall": right / n,
-            "n": float(n),
-            "parse_failures": float(failures),
-            **{f"n/{kind}": float(row[0]) for kind, row in tally.items()},
-            **{f"parse_failures/{kind}": float(row[2]) for kind, row in tally.items()},
+            **{kind: accuracy[..., i] for kind, i in place.items()},
+            "average": np.nanmean(accuracy[..., 1:], axis=-1),
+            "overall": accuracy[..., 0],
+            "n": n[..., 0],
+            "parse_failures": failed[..., 0],
+            **{f"n/{kind}": n[..., i] for kind, i in place.items()},
+            **{f"parse_failures/{kind}": failed[..., i] for kind, i in place.items()},
         }
+
+    return Tally(rows=table.reshape(len(rows), -1), finish=finish)

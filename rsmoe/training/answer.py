@@ -1,4 +1,4 @@
-"""A batch of requests -> predictions: text, and what the heads make of [SEG] and [RET]."""
+"""A batch of requests -> predictions: text, what the heads make of [SEG] and [RET], and maps of changes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rsmoe.data.batch import Batch
-from rsmoe.data.images import load_image
+from rsmoe.data.images import load_image, picture_size
 from rsmoe.data.text import TextCodec
 from rsmoe.experts.mask import MaskExpert
 from rsmoe.experts.retrieval import RetrievalExpert
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.model import RSMoE
+from rsmoe.model import RSMoE, Sight
 from rsmoe.router.prompts import PromptRequest
 
 
@@ -47,6 +47,8 @@ def answer_batch(model: RSMoE, codec: TextCodec, batch: Batch, *, beams: int, ma
             for i, sample in enumerate(batch.samples):
                 if sample.task == "retrieval":
                     extra[i]["text_embeddings"] = embed_texts(model, codec, index, sample.responses).cpu().numpy()
+    for row, found in change_maps(perception.sight, batch).items():
+        extra[row]["change_map"] = found
     weights = perception.routing.weights.tolist()
     return [
         Prediction(
@@ -54,6 +56,26 @@ def answer_batch(model: RSMoE, codec: TextCodec, batch: Batch, *, beams: int, ma
         )
         for s, ids, w, more in zip(batch.samples, written, weights, extra, strict=True)
     ]
+
+
+def change_maps(sight: Sight, batch: Batch) -> dict[int, np.ndarray]:
+    """Place of each request on a pair -> (H, W) uint8 kind of change of each pixel of its first image.
+
+    Requests on the same pair share one array; none in a model without a change map.
+    """
+    if sight.change is None:
+        return {}
+    evidence = dict(zip(sight.pairs.tolist(), sight.change.logits, strict=True))
+    views: dict[int, np.ndarray] = {}
+    found = {}
+    for row, view in enumerate(batch.view.tolist()):
+        if view in evidence:
+            if view not in views:
+                width, height = picture_size(batch.samples[row].images[0])
+                scores = _at_size(evidence[view][None], (height, width))[0]  # (1 + K, H, W)
+                views[view] = scores.argmax(0).to(torch.uint8).cpu().numpy()
+            found[row] = views[view]
+    return found
 
 
 @torch.no_grad()
@@ -100,7 +122,10 @@ def pad(rows: list[list[int]], pad_id: int, device: torch.device) -> tuple[Tenso
 
 def _resized(logits: Tensor, image: np.ndarray) -> np.ndarray:
     """(h, w) logits -> bool mask of the size of the original image, as the true masks are."""
-    size = image.shape[:2]
-    full = torch.nn.functional.interpolate(logits[None, None].float(), size=size, mode="bilinear", align_corners=False)
-    mask: np.ndarray = (full[0, 0] > 0).cpu().numpy()
+    mask: np.ndarray = (_at_size(logits[None, None], image.shape[:2])[0, 0] > 0).cpu().numpy()
     return mask
+
+
+def _at_size(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(n, c, h, w) -> (n, c, *size) float."""
+    return torch.nn.functional.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)

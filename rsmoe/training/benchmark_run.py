@@ -54,6 +54,8 @@ class BenchmarkRun:
         batch_size, workers: of the loader, on each rank.
         limit, sample_ids: see `Benchmark.choose`.
         neighbours: most training samples for the trivial baselines; None for all.
+        draws: of the bootstrap that gives 95 % intervals; 0 for none.
+        pictures: samples on each contact sheet of the report; 0 draws none.
         metrics: name -> config of a metric of your own.
     """
 
@@ -74,12 +76,21 @@ class BenchmarkRun:
         limit: int | None = None,
         sample_ids: Sequence[str] | None = None,
         neighbours: int | None = 20_000,
+        draws: int = 1000,
+        pictures: int = 6,
         metrics: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.model, self.codec, self.config, self.console = model, codec, config, console
         self.checkpoint, self.checkpoint_sha256 = checkpoint, checkpoint_sha256
         self._beams, self._max_new, self._batch_size, self._workers = beams, max_new, batch_size, workers
-        self._limit, self._ids, self._neighbours, self._metrics = limit, sample_ids, neighbours, metrics
+        self._limit, self._ids, self._neighbours, self._draws, self._metrics = (
+            limit,
+            sample_ids,
+            neighbours,
+            draws,
+            metrics,
+        )
+        self._pictures = pictures
         self._pixels = {k: config[k] for k in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
         self._collate = Collate(codec=codec, instruction_codec=instruction_codec, **self._pixels, inference=True)
 
@@ -94,7 +105,7 @@ class BenchmarkRun:
             collate_fn=self._collate,
             num_workers=self._workers,
         )
-        title = f"{benchmark.name}, {sum(map(len, batches))} to answer"
+        title = "" if ranks.global_rank else f"{benchmark.name}, {sum(map(len, batches))} to answer"
         given = answers(self.model, self.codec, loader, **self._decoding(benchmark), title=title)
         for batch, predictions in zip(batches, given, strict=True):
             job.append(predictions, [samples[i] for i in batch])
@@ -131,12 +142,12 @@ class BenchmarkRun:
     def _report(self, benchmark: Benchmark, folder: Path, samples: list[Sample], job: AnswerJob) -> None:
         outcome = assess(
             benchmark.name, benchmark.data, samples=samples, predictions=job.predictions(samples), split="",
-            model=self.model, protocols=benchmark.protocols, metrics=self._metrics,
+            model=self.model, protocols=benchmark.protocols, metrics=self._metrics, draws=self._draws,
         )  # fmt: skip
         learned = _spread(benchmark.train, self._neighbours)
         beside = baselines(outcome, model=self.model, collate=self._collate, train=learned)
         total = len(benchmark.data)  # type: ignore[arg-type]
-        split = outcome.results[0].split
+        split = str(getattr(benchmark.data, "split", ""))
         facts = {
             "run": run_facts(self.model, self.config)
             | {"checkpoint": self.checkpoint.stem, "checkpoint_sha256": self.checkpoint_sha256},
@@ -147,7 +158,7 @@ class BenchmarkRun:
             },
         }  # fmt: skip
         part = folder / "partial" if len(samples) < total else folder
-        write_benchmark(part, outcome, beside, facts=facts)
+        write_benchmark(part, outcome, beside, facts=facts, pictures=self._pictures)
         self.console.print(results_table(outcome.results, beside, title=f"{self.config['name']}: {benchmark.name}"))
         self.console.print(f"everything is in {part}", markup=False)
 
@@ -156,6 +167,8 @@ class BenchmarkRun:
         samples = benchmark.choose(limit=self._limit, ids=self._ids)
         benchmark.require_heads(self.model, samples)
         score([], [], protocol_prefix="", split="", protocols=benchmark.protocols)
+        if twice := [i for i, n in Counter(s.id for s in samples).items() if n > 1]:
+            raise UserError(f"{benchmark.name} has {len(twice)} ids more than once: {', '.join(twice[:5])}")
         if lost := {s.task for s in samples} - set(DEFAULT_PROTOCOLS):
             raise UserError(f"{benchmark.name} holds samples of {', '.join(sorted(lost))}, which no protocol scores")
         return samples

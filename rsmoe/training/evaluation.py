@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rich.progress import track
@@ -35,7 +36,7 @@ class Outcome:
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Task -> protocol id, where it was not the task's default."""
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Fingerprint of what was asked: ids, instructions with their history, and references, in order."""
         digest = hashlib.sha256()
@@ -84,10 +85,16 @@ def evaluate(
 def answers(
     model: RSMoE, codec: TextCodec, loader: DataLoader[Batch], *, beams: int, max_new: int, title: str
 ) -> Iterator[list[Prediction]]:
-    """The predictions of each batch as it comes, with a progress bar; the model is left in eval mode."""
+    """The predictions of each batch as it comes; the model is left in eval mode.
+
+    Args:
+        loader: of batches without responses.
+        beams, max_new: of decoding.
+        title: of the progress bar; "" shows none.
+    """
     model.eval()
     device = model.to_lm.weight.device
-    for batch in track(loader, description=title, total=len(loader)):
+    for batch in track(loader, description=title, total=len(loader), disable=not title):
         yield answer_batch(model, codec, batch.to(device), beams=beams, max_new=max_new)
 
 
@@ -101,6 +108,7 @@ def assess(
     model: RSMoE,
     protocols: Mapping[str, str] | None = None,
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    draws: int = 0,
 ) -> Outcome:
     """Scores the predictions for samples of one data set.
 
@@ -112,10 +120,19 @@ def assess(
         model: its experts' tasks say what the router should have chosen.
         protocols: task -> protocol id, where it is not the default.
         metrics: as for `evaluate`.
+        draws: of the bootstrap that gives 95 % intervals; 0 for none.
     """
     prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
     tasks: dict[str, Sequence[str]] = {e.name: e.tasks for e in model.experts} | {"dense": TASKS}
-    results = score(samples, predictions, protocol_prefix=prefix, split=own, protocols=protocols, expert_tasks=tasks)
+    results = score(
+        samples,
+        predictions,
+        protocol_prefix=prefix,
+        split=own,
+        protocols=protocols,
+        expert_tasks=tasks,
+        draws=draws,
+    )
     for key, node in (metrics or {}).items():
         results += _own(key, node, samples, predictions, prefix, own)
     return Outcome(

@@ -16,6 +16,9 @@ from rsmoe.model import Reading, RSMoE, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.training.stage import Stage
 
+SEEN = {"words", "change", "change_dice"}
+"""Losses of perception alone: in a stage that has no other, no language model runs."""
+
 
 class StageModule(pl.LightningModule):
     """Losses, optimiser and learning rate of one stage.
@@ -49,7 +52,7 @@ class StageModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Weighted sum of the stage's losses; logs each of them and the router's state."""
         step = self.trainer.global_step
-        terms = self._seen(batch) if "text" not in self.stage.losses else self._read(batch, step)
+        terms = self._seen(batch) if set(self.stage.losses) <= SEEN else self._read(batch, step)
         known = {*terms, *self.optional, *(term for e in self.model.experts for term in e.terms)}
         for name in self.stage.losses:
             if name not in known:

@@ -1,10 +1,12 @@
-"""Predictions as lines of json and back, arrays included: masks run-length coded, embeddings as base64 of float32."""
+"""Predictions as lines of json and back, arrays included: masks run-length coded, embeddings as base64 of float32,
+maps of changes as base64 of zipped bytes."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import zlib
 from dataclasses import fields
 from typing import Any
 
@@ -33,16 +35,16 @@ def from_row(row: dict[str, Any]) -> Prediction:
     return Prediction(**{k: _value(v) for k, v in row.items() if k in known})
 
 
-def mask_as_rle(mask: np.ndarray) -> dict[str, Any]:
-    """(H, W) bool -> ``{"size": [H, W], "counts": ...}``, as COCO writes masks."""
-    return {"size": list(mask.shape), "counts": encode_rle(mask)}
-
-
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype == bool and value.ndim == 2:
-        return mask_as_rle(value)
+        return {"size": list(value.shape), "counts": encode_rle(value)}
+    if value.dtype == np.uint8:
+        packed = zlib.compress(np.ascontiguousarray(value).tobytes())
+        return {"shape": list(value.shape), "uint8": base64.b64encode(packed).decode()}
     data = np.ascontiguousarray(value, dtype="<f4")
     return {"shape": list(data.shape), "float32": base64.b64encode(data.tobytes()).decode()}
 
@@ -52,4 +54,7 @@ def _value(value: Any) -> Any:
         return decode_rle(value["counts"], tuple(value["size"]))
     if isinstance(value, dict) and set(value) == {"shape", "float32"}:
         return np.frombuffer(base64.b64decode(value["float32"]), dtype="<f4").reshape(value["shape"]).copy()
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, dict) and set(value) == {"shape", "uint8"}:
+        raw = zlib.decompress(base64.b64decode(value["uint8"]))
+        return np.frombuffer(raw, dtype=np.uint8).reshape(value["shape"]).copy()
+    return tuple(_value(v) for v in value) if isinstance(value, list) else value

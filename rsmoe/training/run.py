@@ -81,8 +81,7 @@ def run_stages(
         if stage.upcycle and resume is None and model.bank.size > 1:
             model.bank.upcycle(0)
             model.prompts.upcycle(0)
-        bare = {n for n, part in model._modules.items() if part is None or not any(True for _ in part.parameters())}
-        set_trainable(model, [p for p in stage.train if p.removeprefix("-").split(".")[0] not in bare])
+        set_trainable(model, [p for p in stage.train if _has_parameters(model, p)])
         model.bank.rest()
         module = StageModule(
             model=model, stage=stage, index=index, seed=seed, hparams={**hparams, "trace": trace, "dense": model.dense}
@@ -115,6 +114,12 @@ def run_stages(
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     return trace
+
+
+def _has_parameters(model: RSMoE, pattern: str) -> bool:
+    """False for a pattern of a part that this model has none of, or that learns nothing: a schedule serves all."""
+    part = getattr(model, pattern.removeprefix("-").split(".")[0].split("[")[0], True)
+    return part is not None and (part is True or any(True for _ in part.parameters()))
 
 
 def find_checkpoint(path: Path) -> Path:

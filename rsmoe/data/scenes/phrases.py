@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from rsmoe.data.change_cells import CELLS as CELLS
+
 NUMBERS = (
     "zero",
     "one",
@@ -25,19 +27,6 @@ NUMBERS = (
     "twelve",
 )
 """Number words; larger counts are written "many" in captions and are not asked in questions."""
-
-CELLS = (
-    "top-left",
-    "top-center",
-    "top-right",
-    "center-left",
-    "center-center",
-    "center-right",
-    "bottom-left",
-    "bottom-center",
-    "bottom-right",
-)
-"""The 3 x 3 grid, row by row, with the names of ChangeChat's localisation questions (arXiv 2507.22346)."""
 
 PLACES = (
     ("in the top left corner", "in the upper left", "at the top left"),

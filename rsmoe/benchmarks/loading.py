@@ -1,0 +1,261 @@
+"""Samples a second out of files and out of shards: ``python -m rsmoe.benchmarks.loading [--data ucm_captions]``.
+
+Each way decodes the same pictures in random order to (3, side, side) uint8 and stacks them to batches:
+
+- plain: a PyTorch ``Dataset`` that opens each file with Pillow; what the others are divided by;
+- files: this library's reader and `load_image`;
+- shards: the same through `ShardDataset`;
+- stream: the same through `Stream`.
+
+"read" is the bytes alone, without decoding: what shards can win; "decode" is all of it. Before a "cold" turn the
+kernel is asked to drop the files from its cache. "requests" are 20 on each picture: plain decodes it for each, a stream
+with ``per_view`` once for all that come together. The ways take turns. Printed are medians: samples a second relative
+to plain, and in brackets the processor time of a sample in ms, which other work on the machine disturbs less. At the
+end the memory of ten epochs of the stream, its workers included.
+
+Without ``--data`` the pictures are generated scenes, cut and turned, as JPEG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rsmoe.config import conf_dir, instantiate
+from rsmoe.data.images import load_image
+from rsmoe.data.sample import Sample
+from rsmoe.data.scenes.generator import SceneGenerator
+from rsmoe.data.shard_dataset import ShardDataset
+from rsmoe.data.shard_index import Shards
+from rsmoe.data.shard_member import ShardMember
+from rsmoe.data.shard_writer import write_shards
+from rsmoe.data.stream import Stream
+from rsmoe.data.transforms import resize
+
+BATCH = 32
+PER_VIEW = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of a way of loading."""
+
+    rate: float
+    """Samples a second."""
+    cpu_ms: float
+    """Processor time of a sample."""
+
+
+class Plain(Dataset[Tensor]):
+    """The usual loader: a list of files, opened by name."""
+
+    def __init__(self, paths: Sequence[Path], *, side: int, decode: bool) -> None:
+        self.paths, self.side, self.decode = paths, side, decode
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        if not self.decode:
+            return torch.tensor(len(self.paths[index].read_bytes()))
+        return resize(np.array(Image.open(self.paths[index]).convert("RGB")), self.side)
+
+
+class Pictures(Dataset[Sample]):
+    """Pictures in a folder, with so many requests on each."""
+
+    name, split, protocol = "pictures", "train", "generated/"
+
+    def __init__(self, paths: Sequence[Path], *, requests: int = 1) -> None:
+        self.samples = [
+            Sample(id=f"{i}.{q}", images=(p,), instruction="?", responses=("!",), task="vqa", source=self.name)
+            for q in range(requests)
+            for i, p in enumerate(paths)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+
+def batch(samples: Iterable[Sample], *, side: int, decode: bool) -> Tensor:
+    """(B, 3, side, side) uint8, each picture decoded once; or the number of bytes of each."""
+    made: dict[int, Tensor] = {}
+    for sample in samples:
+        image = sample.images[0]
+        if id(image) in made:
+            continue
+        if decode:
+            made[id(image)] = resize(load_image(image), side)
+        else:
+            content = image.content() if isinstance(image, ShardMember) else Path(str(image)).read_bytes()
+            made[id(image)] = torch.tensor(len(content))
+    return torch.stack(list(made.values()))
+
+
+def _of_pairs(pairs: Sequence[tuple[Sample, int]], *, side: int, decode: bool) -> Tensor:
+    return batch((sample for sample, _ in pairs), side=side, decode=decode)
+
+
+def generated(folder: Path, count: int, side: int) -> list[Path]:
+    """So many JPEG files, out of a few scenes of twice the size."""
+    scenes = [SceneGenerator(size_px=2 * side, bands=3, seed=0).scene(i).image for i in range(12)]
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(count):
+        y, x = rng.integers(0, side, 2)
+        cut = np.rot90(scenes[i % len(scenes)][y : y + side, x : x + side], i % 4)
+        paths.append(folder / f"{i:06d}.jpg")
+        Image.fromarray(np.ascontiguousarray(cut)).save(paths[-1], quality=90)
+    return paths
+
+
+def forget(paths: Iterable[Path]) -> None:
+    """Asks the kernel to drop files from its cache; they have to be on the disk for that."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def in_turns(
+    ways: dict[str, Callable[[], Iterable[Tensor]]], *, samples: dict[str, int], repetitions: int, cold: Sequence[Path]
+) -> dict[str, Cost]:
+    """What each way costs."""
+    walls: dict[str, list[float]] = {name: [] for name in ways}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repetitions):
+        for name, way in ways.items():
+            forget(cold)
+            wall, processor = time.perf_counter(), sum(os.times()[:4])  # of this process and of workers that ended
+            for _ in way():
+                pass
+            walls[name].append(time.perf_counter() - wall)
+            spent[name].append(sum(os.times()[:4]) - processor)
+    median = statistics.median
+    return {n: Cost(rate=samples[n] / median(walls[n]), cpu_ms=1e3 * median(spent[n]) / samples[n]) for n in ways}
+
+
+def memory_mb(pids: Iterable[int]) -> float:
+    """Resident memory of processes that they share with nobody."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for pid in pids:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+        total += (int(resident) - int(shared)) * page
+    return total / 2**20
+
+
+def memory(shards: Shards, *, epochs: int, side: int, workers: int) -> list[float]:
+    """MB after each epoch of a stream."""
+    steps = shards.samples // BATCH
+    stream = Stream(shards={"pictures": shards}, batch_size=BATCH, steps=epochs * steps, buffer=1000)
+    collate = partial(_of_pairs, side=side, decode=True)
+    iterator = iter(DataLoader(stream, batch_size=None, collate_fn=collate, num_workers=workers))
+    found = []
+    for step, _ in enumerate(iterator, start=1):
+        if step % steps == 0:
+            workers_now = [w.pid for w in getattr(iterator, "_workers", []) if w.is_alive()]
+            found.append(memory_mb([os.getpid(), *workers_now]))
+    return found[: epochs - 1]  # at the end of the last one the workers leave
+
+
+def ways_of(
+    paths: Sequence[Path], folder: str, requests: str, *, side: int, workers: int, decode: bool
+) -> dict[str, Callable[[], Iterable[Tensor]]]:
+    """One epoch of each way; the requests' for "requests"."""
+    options: dict[str, Any] = {"num_workers": workers}
+    one = partial(batch, side=side, decode=decode)
+    pairs = partial(_of_pairs, side=side, decode=decode)
+    map_style = {**options, "batch_size": BATCH, "shuffle": True, "drop_last": True}
+
+    def stream(of: str, per_view: int) -> Iterator[Tensor]:
+        data = ShardDataset(root=of, split="train").shards
+        steps = (data.samples // PER_VIEW if per_view > 1 else data.samples) // BATCH
+        draws = Stream(shards={"a": data}, batch_size=BATCH, steps=steps, buffer=1000, per_view=per_view, check=decode)
+        return iter(DataLoader(draws, batch_size=None, collate_fn=pairs, **options))
+
+    plain = Plain(paths, side=side, decode=decode)
+    return {
+        "plain": lambda: DataLoader(plain, **map_style),
+        "files": lambda: DataLoader(Pictures(paths), collate_fn=one, **map_style),
+        "shards": lambda: DataLoader(ShardDataset(root=folder, split="train"), collate_fn=one, **map_style),
+        "stream": lambda: stream(folder, 1),
+        **({"requests": lambda: stream(requests, PER_VIEW)} if decode else {}),
+    }
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="a name of conf/data, whose training pictures are taken")
+    for name, value in {"images": 1000, "side": 256, "repetitions": 3, "epochs": 10}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if given.data:
+            reader = instantiate(OmegaConf.load(conf_dir() / "data" / f"{given.data}.yaml"), split="train")
+            found = dict.fromkeys(Path(str(reader[i].images[0])) for i in range(len(reader)))
+            paths = list(found)[: given.images]
+        else:
+            paths = generated(folder, given.images, given.side)
+        sets = {"one": Pictures(paths), "requests": Pictures(paths, requests=20)}
+        shards = {n: write_shards(dataset=d, out=folder / n, source={}, check=False) for n, d in sets.items()}
+        cold = [*paths, *(Path(shards["one"].path(i)) for i in range(len(shards["one"].shards)))]
+        table = Table(title=f"{len(paths)} pictures, {sum(p.stat().st_size for p in paths) / len(paths) / 1e3:.0f} kB")
+        for heading in ("workers", "", "cache", "plain [1/s]", "files", "shards", "stream", "requests"):
+            table.add_column(heading, justify="right")
+        whole = len(paths) // BATCH * BATCH
+        samples = dict.fromkeys(("plain", "files", "shards", "stream"), whole)
+        samples["requests"] = shards["requests"].samples // PER_VIEW // BATCH * BATCH * PER_VIEW
+        for workers in given.workers:
+            for decode in (False, True):
+                ways = ways_of(
+                    paths,
+                    str(folder / "one"),
+                    str(folder / "requests"),
+                    side=given.side,
+                    workers=workers,
+                    decode=decode,
+                )
+                for state in ("warm", "cold"):
+                    chosen = {n: w for n, w in ways.items() if n != "requests" or state == "warm"}
+                    costs = in_turns(
+                        chosen, samples=samples, repetitions=given.repetitions, cold=cold if state == "cold" else []
+                    )
+                    plain = costs["plain"].rate
+                    cells = [f"{c.rate / plain:.2f} ({c.cpu_ms:.2f})" for n, c in costs.items() if n != "plain"]
+                    what = "decode" if decode else "read"
+                    table.add_row(str(workers), what, state, f"{plain:.0f} ({costs['plain'].cpu_ms:.2f})", *cells)
+        console = Console()
+        console.print(table)
+        for workers in given.workers:
+            series = memory(shards["one"], epochs=given.epochs, side=given.side, workers=workers)
+            console.print(f"{workers} workers, MB after each epoch: {' '.join(f'{mb:.0f}' for mb in series)}")
+
+
+if __name__ == "__main__":
+    main()

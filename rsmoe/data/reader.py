@@ -1,0 +1,42 @@
+"""What all readers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch.utils.data import Dataset
+
+from rsmoe.data.sample import Sample
+
+
+class Reader(Dataset[Sample]):
+    """A release on disk, one split of it; the contract is that of `rsmoe.data`.
+
+    A reader that makes its samples when they are asked for has a ``__len__`` and a ``__getitem__`` of its own.
+
+    Args:
+        name: short name, which becomes `Sample.source`.
+        split: of the release.
+        official: split -> counts as the release states them.
+
+    Attributes:
+        counts: what was read.
+        official: as given.
+        unused: reason -> ids or rows that could not be used, by a rule that the format documents.
+    """
+
+    protocol: str = ""
+    """Prefix of every number that is measured on it."""
+
+    def __init__(self, *, name: str, split: str, official: Mapping[str, Mapping[str, int]] | None = None) -> None:
+        self.name, self.split = name, split
+        self.official = dict(official or {})
+        self.counts: dict[str, int] = {}
+        self.unused: dict[str, list[str]] = {}
+        self._samples: list[Sample] = []
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._samples[index]

@@ -1,0 +1,80 @@
+"""``python -m rsmoe.evaluate checkpoint=runs/... benchmark=<name>``: the numbers of a trained model."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from rsmoe.config import main
+from rsmoe.errors import UserError
+
+_ASKED = ("beams", "max_new", "batch_size", "workers", "limit", "sample_ids", "neighbours", "draws", "pictures")
+"""Keys of ``conf/evaluate.yaml`` that `BenchmarkRun` takes as they are."""
+
+
+def evaluate(config: dict[str, Any]) -> None:
+    """Answers and scores every benchmark of a resolved config; what was answered before is not answered again.
+
+    Every rank answers its own part; the first one joins the parts by id, scores them and writes.
+    """
+    from rsmoe.build import load_run
+    from rsmoe.training.benchmark import Benchmark
+    from rsmoe.training.benchmark_run import BenchmarkRun, open_ranks
+    from rsmoe.training.run import find_checkpoint, load_checkpoint
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if not config.get("benchmark"):
+        raise UserError("no benchmark: give benchmark=<name>, or benchmark=[<name>,<name>]; see conf/benchmark")
+    checkpoint = find_checkpoint(Path(config["checkpoint"]))
+    root = config["data"]["root"]
+    benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in config["benchmark"].items()]
+    loaded = load_checkpoint(checkpoint)
+    ranks = None if config["dry"] else open_ranks(**config["ranks"])
+    model, codec, words = load_run(loaded)
+    run = BenchmarkRun(
+        model=model if ranks is None else model.to(ranks.device),
+        codec=codec,
+        instruction_codec=words,
+        config=loaded["hyper_parameters"]["config"],
+        checkpoint=checkpoint,
+        checkpoint_sha256=_sha256(checkpoint),
+        console=console,
+        **{k: config[k] for k in _ASKED},
+        metrics=config["evaluation"]["metrics"],
+    )
+    for benchmark in benchmarks:
+        folder = Path(config["out"]) / benchmark.name if config["out"] else default_folder(checkpoint, benchmark.name)
+        if ranks is None:
+            run.show(benchmark, folder)
+        else:
+            run(benchmark, folder, ranks)
+
+
+def default_folder(checkpoint: Path, benchmark: str) -> Path:
+    """Beside the checkpoints of a run: ``<run>/evaluation/<checkpoint>/<benchmark>``."""
+    home = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    return home / "evaluation" / checkpoint.stem / benchmark
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@main("evaluate", literal=("checkpoint", "data.root", "out"))
+def cli(cfg: DictConfig) -> None:
+    """Hydra's entry."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    try:
+        evaluate(config)
+    except KeyboardInterrupt:
+        raise UserError("interrupted; the answers are kept. Start the same command again to go on") from None
+
+
+if __name__ == "__main__":
+    cli()

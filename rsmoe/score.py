@@ -1,0 +1,175 @@
+"""``python -m rsmoe.score protocol=... predictions=... references=...``: numbers for anyone's predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rsmoe.config import instantiate, main
+from rsmoe.data.annotations import read_json
+from rsmoe.errors import UserError
+from rsmoe.metrics.layouts import References, read_predictions, read_references
+from rsmoe.metrics.protocols import protocol as named
+from rsmoe.metrics.score import compare as paired
+from rsmoe.metrics.score import score
+from rsmoe.metrics.scorers import SCORERS
+
+
+def score_files(
+    *,
+    protocol: str,
+    predictions: Path,
+    references: Path | References,
+    compare: Path | None = None,
+    split: str = "test",
+    vocabulary: Path | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    prefix: str = "",
+) -> dict[str, Any]:
+    """Scores a file of predictions under one protocol.
+
+    Args:
+        protocol: id of a protocol that scores samples.
+        predictions, references, compare: files in the layouts of `rsmoe.metrics.layouts`; references may be read.
+        split: of a file of references that holds several.
+        vocabulary: json {word: id}, for protocols on word ids.
+        draws: resampled test sets for the intervals; 0 for none.
+        seed: of the draws.
+        prefix: "generated/" for generated data.
+
+    Returns:
+        protocol, split, results (metric, value, low, high, n, parse_failures; with ``compare`` also "difference",
+        "difference_low", "difference_high"), sha256 of every file, and how the intervals were made.
+
+    Raises:
+        UserError: unknown protocol, unreadable file, or ids that do not match (named).
+    """
+    chosen = named(protocol)
+    if chosen.id not in SCORERS:
+        raise UserError(f"protocol {protocol!r} does not score files. Use one of: {', '.join(SCORERS)}.")
+    task = chosen.tasks[0]
+    known = references if isinstance(references, References) else read_references(references, task=task, split=split)
+    words = known.vocabulary() if vocabulary is None else read_json(vocabulary)
+    protocols = {task: chosen.id for task in chosen.tasks}
+    options: dict[str, Any] = {"protocols": protocols, "vocabulary": words, "draws": draws, "seed": seed}
+    given = read_predictions(predictions, known, task=task)
+    results = score(known.samples, given, protocol_prefix=prefix, split=split, **options)
+    rows = [result.as_dict() for result in results]
+    files = {"predictions": _sha256(predictions)}
+    files["references"] = _digest(known) if isinstance(references, References) else _sha256(references)
+    if compare is not None:
+        files["compare"] = _sha256(compare)
+        other = read_predictions(compare, known, task=task)
+        gaps = paired(known.samples, given, other, **options | {"draws": max(draws, 1)})
+        for row in rows:
+            if gap := gaps.get(row["metric"]):
+                row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
+    return {
+        "protocol": prefix + chosen.id,
+        "split": split,
+        "n": len(known.samples),
+        "results": rows,
+        "sha256": files,
+        "interval": {"method": "percentile bootstrap over samples", "level": 0.95, "draws": draws, "seed": seed},
+    }
+
+
+def table(report: dict[str, Any]) -> Table:
+    """One row per number, for people."""
+    sentence = named(report["protocol"]).sentence
+    title = f"{report['protocol']} on {report['split']}"
+    found = Table(title=title, caption=sentence, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    compared = any("difference" in row for row in report["results"])
+    several = len({row["metric"].split("/")[0] for row in report["results"]}) > 1
+    found.add_column("metric", overflow="fold")
+    for name in ("value [95 %]", *(("difference [95 %]",) if compared else ()), "n", "unread"):
+        found.add_column(escape(name), justify="right", no_wrap=True)
+    for row in report["results"]:
+        cells = [f"{row['value']:.2f}{_bounds(row, '')}"]
+        if compared:
+            cells.append(f"{row['difference']:+.2f}{_bounds(row, 'difference_')}" if "difference" in row else "")
+        name = row["metric"] if several else row["metric"].split("/", 1)[1]
+        found.add_row(name, *map(escape, cells), str(row["n"]), str(row["parse_failures"]))
+    return found
+
+
+def from_release(node: DictConfig, *, protocol: str, split: str) -> tuple[References, str]:
+    """The samples of a release that a protocol can score, and the prefix of its numbers."""
+    dataset = instantiate(node, split=split)
+    samples = [dataset[i] for i in range(len(dataset))]
+    samples = [sample for sample in samples if sample.task in named(protocol).tasks]
+    if not samples:
+        raise UserError(f"data={dataset.name} has no {' or '.join(named(protocol).tasks)} sample in {split!r}")
+    images = [sample.images[0] for sample in samples]
+    names = {"image": tuple(image.name if isinstance(image, Path) else "" for image in images)}
+    return References(samples=tuple(samples), names=names), str(getattr(dataset, "protocol", ""))
+
+
+@main("score", literal=("predictions", "references", "compare", "vocabulary"))
+def cli(cfg: DictConfig) -> None:
+    """Prints a table, or json on standard output."""
+    release = cfg.get("data")
+    if (cfg.references is None) == (release is None):
+        raise UserError("give the references once: references=file, or data=name of a release")
+    prefix = ""
+    if release is None:
+        references: Path | References = Path(cfg.references)
+    else:
+        references, prefix = from_release(release, protocol=cfg.protocol, split=cfg.split)
+    report = score_files(
+        protocol=cfg.protocol,
+        predictions=Path(cfg.predictions),
+        references=references,
+        compare=None if cfg.compare is None else Path(cfg.compare),
+        split=cfg.split,
+        vocabulary=None if cfg.vocabulary is None else Path(cfg.vocabulary),
+        draws=cfg.draws,
+        seed=cfg.seed,
+        prefix=prefix,
+    )
+    if cfg.json:
+        print(json.dumps(_finite(report), indent=2, allow_nan=False))
+        return
+    console = Console()
+    console.print(table(report))
+    for name, digest in report["sha256"].items():
+        console.print(f"sha256 of {name}: {digest}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _bounds(row: dict[str, Any], key: str) -> str:
+    low, high = row.get(f"{key}low"), row.get(f"{key}high")
+    return "" if low is None or high is None or math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest(references: References) -> str:
+    """Of what a release says, not of its files."""
+    rows: Sequence[Any] = [[s.id, s.task, s.kind, list(s.responses)] for s in references.samples]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    """json has no nan: a bound that no draw defines is null."""
+    if isinstance(value, dict):
+        return {key: _finite(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_finite(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    cli()
