@@ -90,7 +90,7 @@ def test_it_learns_where_a_square_appears() -> None:
     module = change_map()
     generator = torch.Generator().manual_seed(3)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
-    for step in range(60):
+    for _ in range(60):
         before = [torch.randn(8, w, s, s, generator=generator) for w, s in zip(WIDTHS, (12, 6), strict=True)]
         target = torch.zeros(8, 12, 12, dtype=torch.uint8)
         after = [level.clone() for level in before]
@@ -105,7 +105,7 @@ def test_it_learns_where_a_square_appears() -> None:
         optimizer.step()
     found = evidence.logits.argmax(1) > 0
     iou = (found & (target > 0)).sum() / (found | (target > 0)).sum()
-    assert step == 59 and iou > 0.8, float(iou)
+    assert iou > 0.8, float(iou)
 
 
 def test_a_model_tells_the_evidence_of_pairs_alone() -> None:

@@ -15,7 +15,7 @@ from rsmoe.data.sample import TASKS
 from rsmoe.errors import UserError
 from rsmoe.experts.decoding import mixed_log_probability
 from rsmoe.experts.mixture import mix
-from rsmoe.model import RSMoE, by_length
+from rsmoe.model import Reading, RSMoE, by_length
 from rsmoe.router.routing import Rows
 
 END = codecs()[0].eos_id

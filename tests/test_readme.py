@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rsmoe.config import compose, conf_dir
+from rsmoe.metrics.protocols import protocol_table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -43,11 +44,15 @@ def test_python_command_of_the_readme_composes(command: str) -> None:
     words = words[words.index("-m") + 1 :]
     module = words[0]
     assert importlib.util.find_spec(module) is not None, module
-    name = module.removeprefix("rsmoe.")
+    name = module.split(".")[-1]
     overrides = [word for word in words[1:] if "=" in word and not word.startswith("-")]
     if {"-m", "--multirun"} & set(words[1:]):  # a sweep: its first job
         overrides = [re.sub(r"=([^\[,]+),.*", r"=\1", override) for override in overrides]
     if not (conf_dir() / f"{name}.yaml").is_file():  # a plain script: its arguments are its own
-        assert "." in name, f"{module} has no conf/{name}.yaml"
+        assert module.count(".") > 1, f"{module} has no conf/{name}.yaml"
         return
     assert compose([o for o in overrides if not o.startswith(("hydra.", "hydra/"))], name=name)
+
+
+def test_readme_holds_every_protocol() -> None:
+    assert protocol_table() in README.read_text(encoding="utf-8")

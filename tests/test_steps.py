@@ -293,7 +293,7 @@ def test_a_loader_of_views_encodes_each_once() -> None:
 class Pictures(Dataset[Sample]):
     """Two questions of two answers each on each of three pictures."""
 
-    pictures = [np.full((8, 8, 3), 80 * i, np.uint8) for i in range(3)]
+    pictures = tuple(np.full((8, 8, 3), 80 * i, np.uint8) for i in range(3))
 
     def __len__(self) -> int:
         return 6

@@ -37,7 +37,7 @@ def java_meteor_jar() -> Path:
     if missing or jar is None:
         raise UserError(
             f"The Java METEOR scorer needs {' and '.join(missing)}. Without them use a protocol such as "
-            "caption/coco-ptb@1, whose METEOR is in Python (exact and stem matches)."
+            "caption/meteor-ptb@1, whose METEOR is in Python (exact and stem matches)."
         )
     return jar
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from rsmoe.metrics.result import Result
 
-LOWER_IS_BETTER = ("false_alarm", "missed")
+LOWER_IS_BETTER = ("false_alarm", "missed", "mae", "rmse", "hamming")
 """Metrics (the part behind the family) where less is better."""
 
 _NEUTRAL = "routing"

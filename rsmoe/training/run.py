@@ -118,8 +118,11 @@ def run_stages(
 
 def _has_parameters(model: RSMoE, pattern: str) -> bool:
     """False for a pattern of a part that this model has none of, or that learns nothing: a schedule serves all."""
-    part = getattr(model, pattern.removeprefix("-").split(".")[0].split("[")[0], True)
-    return part is not None and (part is True or any(True for _ in part.parameters()))
+    name = pattern.removeprefix("-").split(".")[0].split("[")[0]
+    if not hasattr(model, name):
+        return True  # a glob, or a mistake that `set_trainable` explains
+    part = getattr(model, name)
+    return part is not None and any(True for _ in part.parameters())
 
 
 def find_checkpoint(path: Path) -> Path:

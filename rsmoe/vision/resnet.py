@@ -18,9 +18,9 @@ from rsmoe.vision.positions import sine_positions
 class ResNet(nn.Module):
     """ResNet (arXiv 1512.03385) with random weights; its stages are the pyramid, the last ones give the tokens.
 
-    Tokens are LN(last stage) plus sines of their place; with ``token_stages`` > 1 those of the stages before come first,
-    coarsest last, each LN(linear map to D of its stage) plus sines plus a learned vector of the stage. What is smaller
-    than a cell of the last stage, a car or a new house, is seen there. Strides: stem 4, then 4, 8, 16, ... by stage.
+    Tokens are LN(last stage) plus sines of their place; with ``token_stages`` > 1 those of the stages before come
+    first, each LN(linear map to D of its stage) plus sines plus a learned vector of the stage: what is smaller than a
+    cell of the last stage, a car or a new house, is seen there. Strides: stem 4, then 4, 8, 16, ... by stage.
 
     Args:
         bands: C.
@@ -81,7 +81,8 @@ class ResNet(nn.Module):
         tokens = []
         for level, embed in zip(given, [*self.finer, self.norm], strict=True):
             own = embed(level.flatten(2).transpose(1, 2))  # (N, h*w, D)
-            tokens.append(own + sine_positions(*level.shape[-2:], self.width, device=pixels.device).to(own.dtype))
+            height, width = level.shape[-2:]
+            tokens.append(own + sine_positions(height, width, self.width, device=pixels.device).to(own.dtype))
         if self.stage is not None:
             tokens[:-1] = [own + stage for own, stage in zip(tokens[:-1], self.stage, strict=True)]
         return VisionFeatures(tokens=self.dropout(torch.cat(tokens, dim=1)), pyramid=tuple(stages))

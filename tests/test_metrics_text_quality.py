@@ -1,0 +1,94 @@
+import random
+
+import pytest
+
+from rsmoe.metrics.object_words import OBJECTS, ObjectWords
+from rsmoe.metrics.text_quality import TextQuality
+
+
+def quality(texts: list[str], present: list[list[str] | None] | None = None) -> dict[str, float]:
+    metric = TextQuality(sync_on_compute=False)
+    metric.update(texts, present)
+    return metric.compute()
+
+
+def test_length_vocabulary_and_distinct() -> None:
+    scores = quality(["a red road .", "a blue road"])
+    assert (scores["length"], scores["vocabulary"], scores["n"], scores["parse_failures"]) == (3, 4, 2, 0)
+    assert scores["distinct1"] == pytest.approx(4 / 6)
+    assert scores["distinct2"] == pytest.approx(4 / 4)
+    assert scores["distinct4"] == 0.0  # there is none
+    assert scores["distinct_texts"] == 1.0
+    assert "chair_i" not in scores
+
+
+def test_one_sentence_for_everything_is_exposed() -> None:
+    assert quality(["many trees near a road"] * 10)["distinct_texts"] == 0.1
+
+
+def test_repetition_within_a_text() -> None:
+    loop = "a car on the road a car on the road"  # seven 4-grams, five different ones
+    assert quality([loop])["repetition"] == pytest.approx(2 / 7)
+    assert quality([loop, "a car on the road"])["repetition"] == pytest.approx(1 / 7)
+    assert quality(["a a a"])["repetition"] == 0.0
+
+
+def test_empty_texts_count() -> None:
+    scores = quality(["", " . "], [["ship"], None])
+    assert (scores["length"], scores["n"], scores["parse_failures"], scores["repetition"]) == (0, 2, 2, 0)
+    assert (scores["chair_i"], scores["chair_s"], scores["object_recall"], scores["n/objects"]) == (0, 0, 0, 1)
+
+
+def test_hallucinated_objects() -> None:
+    texts = ["two planes and a boat near the airport", "cars on a bridge", "tennis courts", "a truck"]
+    present = [["airplane", "airport"], ["vehicle", "bridge"], ["tennis court", "ship"], None]
+    scores = quality(texts, present)
+    assert scores["chair_i"] == pytest.approx(1 / 6)  # the boat, of six mentions
+    assert scores["chair_s"] == pytest.approx(1 / 3)
+    assert scores["object_recall"] == pytest.approx(5 / 6)
+    assert (scores["n/objects"], scores["n"]) == (3, 4)
+
+
+def test_perfect_and_worst() -> None:
+    right = quality(["ships in a harbor"], [["ship", "harbor"]])
+    assert (right["chair_i"], right["chair_s"], right["object_recall"]) == (0, 0, 1)
+    wrong = quality(["ships in a harbor"], [["airplane"]])
+    assert (wrong["chair_i"], wrong["chair_s"], wrong["object_recall"]) == (1, 1, 0)
+
+
+def test_the_longest_name_wins() -> None:
+    find = ObjectWords({"court": ("court",), "tennis court": ("tennis court",)})
+    assert find("Two tennis courts beside a court.") == ["tennis court", "court"]
+    assert ObjectWords(OBJECTS)("storage tanks, a football field and aircraft") == [
+        "storage tank",
+        "soccer field",
+        "airplane",
+    ]
+    assert find("courtyard") == []
+
+
+def test_one_name_for_two_classes_is_an_error() -> None:
+    with pytest.raises(ValueError, match="names both"):
+        ObjectWords({"ship": ("boat",), "yacht": ("boats",)})
+
+
+def test_unknown_classes_are_an_error() -> None:
+    with pytest.raises(ValueError, match="'zeppelin'"):
+        quality(["a"], [["zeppelin"]])
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
+def test_no_text_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no text"):
+        TextQuality().compute()
+
+
+def test_order_of_texts_and_updates_changes_nothing() -> None:
+    rng = random.Random(0)
+    words = "a ship plane near the road car bridge red".split()
+    rows = [(" ".join(rng.choices(words, k=9)), rng.sample(["ship", "airplane", "vehicle"], 2)) for _ in range(20)]
+    first, second = TextQuality(sync_on_compute=False), TextQuality(sync_on_compute=False)
+    first.update([text for text, _ in rows], [names for _, names in rows])
+    for text, names in rng.sample(rows, len(rows)):
+        second.update([text], [names[::-1]])
+    assert first.compute() == second.compute()
