@@ -139,7 +139,8 @@ class RSMoE(nn.Module):
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
         tokens[valid] = seen.tokens  # (I, T, N, D)
         last = batch.frames.cumsum(0) - 1  # valid frames lie view after view
-        memory, change = self.temporal(tokens, batch.frames), None
+        known = {"changes": batch.changes} if getattr(self.temporal, "reads_changes", False) else {}
+        memory, change = self.temporal(tokens, batch.frames, **known), None
         pairs = (batch.frames == 2).nonzero().squeeze(1)
         if self.change is not None:
             second = last[pairs]

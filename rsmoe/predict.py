@@ -28,7 +28,7 @@ def predict(
     instruction: str | None = None,
     beams: int = 3,
     max_new: int = 80,
-    raster: Mapping[str, Any] | None = None,
+    raster: Mapping[Any, Any] | None = None,
     tile: int | None = None,
 ) -> dict[str, Any]:
     """Answers one request on one image, or on two dates of it.
@@ -107,7 +107,7 @@ def cli(cfg: DictConfig) -> None:
             instruction=cfg.instruction,
             beams=cfg.beams,
             max_new=cfg.max_new,
-            raster={k: v for k, v in OmegaConf.to_container(cfg.raster).items() if v is not None},  # type: ignore[union-attr]
+            raster={str(key): cfg.raster[key] for key in cfg.raster if cfg.raster[key] is not None},
             tile=cfg.tile,
         )
     console.print(out["text"], style="bold", markup=False, highlight=False, soft_wrap=True)

@@ -13,12 +13,12 @@ import pytest
 import torch
 from models import collate, tiny_config, tiny_model
 from omegaconf import OmegaConf
-from readers import reader, write
+from readers import config, reader, same, write
 from rich.console import Console
 from test_readers_change import levir_mci, second
 
 import rsmoe.data.scenes.pair_store as pair_store
-from rsmoe.config import compose
+from rsmoe.config import compose, conf_dir, instantiate
 from rsmoe.data.change_answers import read_target
 from rsmoe.data.collate import Collate
 from rsmoe.data.images import read_array
@@ -144,8 +144,8 @@ def test_the_third_turn_changes_with_the_first(samples: list[Sample], codec: Tex
     assert [len(s.history) for s in turns] == [0, 1, 2]
     assert turns[2].history[0] == (turns[0].instruction, turns[0].responses[0])
     assert turns[2].history[1] == (turns[1].instruction, turns[1].responses[0])
-    config = compose(["experiment=changechat_moe"])
-    options = {**OmegaConf.to_container(config.loader.collate), "image_size": 32}  # type: ignore[dict-item]
+    chosen = compose(["experiment=changechat_moe"])
+    options = {**OmegaConf.to_container(chosen.loader.collate), "image_size": 32}  # type: ignore[dict-item]
     whole = Collate(codec=codec, instruction_codec=codec, mean=(0.5,) * 3, std=(0.25,) * 3, inference=True, **options)
     first, *rest = turns[2].history
     other = "No" if first[1] == "Yes" else "Yes"
@@ -172,18 +172,18 @@ def test_the_third_turn_changes_with_the_first(samples: list[Sample], codec: Tex
 
 def test_nothing_is_cut_and_what_the_model_writes_can_be_read(samples: list[Sample], codec: TextCodec) -> None:
     """Under the limits of the experiment, through the tokenizer that puts spaces around every mark."""
-    config = compose(["experiment=changechat_moe"])
-    options = config.loader.collate
+    chosen = compose(["experiment=changechat_moe"])
+    options = chosen.loader.collate
     for s in samples:
         prompt = " ".join([*(f"q: {q} a: {a}" for q, a in s.history), s.instruction])
         assert len(codec.encode(prompt)) <= options.max_prompt
         for answer in s.responses:
             ids = codec.encode(answer)
-            assert len(ids) < min(options.max_response, config.evaluation.max_new)
+            assert len(ids) < min(options.max_response, chosen.evaluation.max_new)
         target = read_target(s.meta["asks"], s.responses[0])
         assert read_target(s.meta["asks"], codec.decode(codec.encode(s.responses[0]))) == target
     worst = "roads: [{0}]. buildings: [{0}].".format(", ".join(f"'{v}-{h}'" for v in "abc" for h in "abc"))
-    assert len(codec.encode(worst)) < config.evaluation.max_new
+    assert len(codec.encode(worst)) < chosen.evaluation.max_new
 
 
 def test_levir_mci_gives_the_six_tasks(tmp_path: Path) -> None:
@@ -207,13 +207,15 @@ def test_second_cc_counts_what_became_a_class_or_ceased_to_be(tmp_path: Path) ->
     inner = {**OmegaConf.to_container(node), "_partial_": True, "tasks": ["change_caption"]}  # type: ignore[dict-item]
     inner.pop("root")
     options = {"name": "second_cc", "reader": inner, "nouns": ["building", "tree"]}
-    data = reader("pair_instructions", tmp_path, split="test", **options)
+    whole = {**config("pair_instructions"), "root": str(tmp_path), "split": "test", **options}
+    data = instantiate(whole)
+    same(data)
     by = {s.id: s for s in (data[i] for i in range(len(data)))}
     count = by["00012.png:count"]
     assert count.meta["change_counts"] == {"building": 1, "tree": 1} and len(count.classes) == 37
     assert read_array(by["00012.png:mask"].mask).sum() == 10
     with pytest.raises(UserError, match="no class pond; known: building, ground"):
-        reader("pair_instructions", tmp_path, split="test", **{**options, "nouns": ["pond"]})[0]
+        instantiate({**whole, "nouns": ["pond"]})[0]
 
 
 def test_mistakes_of_a_reader_reach_the_user(tmp_path: Path) -> None:
@@ -230,14 +232,12 @@ def test_mistakes_of_a_reader_reach_the_user(tmp_path: Path) -> None:
 @pytest.mark.parametrize("experiment", ["changechat_moe", "levir_cc_moe", "second_cc_moe"])
 def test_without_a_folder_the_pairs_are_generated(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RSMOE_DATA", raising=False)
-    config = OmegaConf.to_container(compose([f"experiment={experiment}"]).corpus, resolve=True)
-    corpus = build_corpus(config, root=None, console=Console(quiet=True))  # type: ignore[arg-type]
+    chosen = OmegaConf.to_container(compose([f"experiment={experiment}"]).corpus, resolve=True)
+    corpus = build_corpus(chosen, root=None, console=Console(quiet=True))  # type: ignore[arg-type]
     assert all(isinstance(d, SceneChanges) for d in (*corpus.train.values(), *corpus.test.values()))
 
 
 def test_the_sweep_names_every_way_to_compare() -> None:
-    from rsmoe.config import conf_dir
-
     params = OmegaConf.load(conf_dir() / "experiment" / "change_temporal.yaml").hydra.sweeper.params
     ways = params.temporal.split(",")
     assert {"csrm", "csrm_paper", "subtract", "concat", "cross_attention"} == set(ways)

@@ -89,3 +89,9 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path) ->
         with pytest.raises(UserError, match="cannot make the folder"):
             write(tmp_path / "file" / name, regions(), georeference=UTM)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_picture_without_a_place_is_a_plain_tiff(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = write_class_map(tmp_path / "a.tif", regions() == 1, georeference=None)
+    assert not recwarn.list
+    assert open_raster(path).georeference is None

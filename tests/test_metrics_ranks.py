@@ -11,11 +11,15 @@ from torch import distributed
 from torch import multiprocessing as mp
 from torchmetrics import Metric
 
+from rsmoe.data.boxes import ParsedBoxes
 from rsmoe.metrics.captions import Caption
+from rsmoe.metrics.change import ChangePresence
 from rsmoe.metrics.change_captions import ChangeCaptions
+from rsmoe.metrics.grounding import Grounding
 from rsmoe.metrics.masks import MaskIoU
 from rsmoe.metrics.retrieval import Retrieval
 from rsmoe.metrics.routing import RoutingStats
+from rsmoe.metrics.text_quality import TextQuality
 from rsmoe.metrics.vqa import VQA
 
 N = 11
@@ -29,6 +33,10 @@ def new() -> dict[str, Metric]:
         "vqa": VQA(),
         "mask": MaskIoU(),
         "retrieval": Retrieval(),
+        "meteor": Caption(meteor=True),
+        "text": TextQuality(),
+        "ground": Grounding(),
+        "presence": ChangePresence(),
         "routing": RoutingStats(experts=("x", "y"), expert_tasks=(("caption",), ("vqa",))),
     }
 
@@ -40,6 +48,8 @@ def fill(metrics: dict[str, Metric], indices: Iterable[int]) -> None:
     texts = [" ".join(rng.choice(words, 7)) for _ in range(2 * N)]
     masks = rng.random((2, N, 5, 5)) > 0.5
     images, captions = torch.from_numpy(rng.normal(size=(N, 8))), torch.from_numpy(rng.normal(size=(N, 2, 8)))
+    corners = np.sort(rng.uniform(0, 50, (2, N, 1, 2, 2)), axis=3)  # x1 y1, x2 y2
+    boxes = corners.reshape(2, N, 1, 4).astype(np.float32)
     weights = torch.from_numpy(rng.dirichlet([1, 1], N))
     for i in indices:
         kind = "changed" if i % 2 else "unchanged"
@@ -49,6 +59,10 @@ def fill(metrics: dict[str, Metric], indices: Iterable[int]) -> None:
             "change": (*pair, [kind]),
             "vqa": (["yes"], [["yes" if i % 3 else "no"]], ["presence" if i < 8 else "count"]),
             "mask": ([masks[0, i]], [masks[1, i]]),
+            "meteor": pair,
+            "text": ([texts[i]], [["ship"]]),
+            "ground": ([ParsedBoxes(boxes=boxes[0, i], failed=())], [boxes[1, i]]),
+            "presence": (["yes" if i % 3 else "no"], [bool(i % 2)]),
             "retrieval": (images[i : i + 1], [f"i{i}"], captions[i], [f"i{i}"] * 2),
             "routing": (weights[i : i + 1], torch.tensor([i % 2])),
         }

@@ -1,9 +1,10 @@
 import random
 
+import numpy as np
 import pytest
 
 from rsmoe.metrics.object_words import OBJECTS, ObjectWords
-from rsmoe.metrics.text_quality import TextQuality
+from rsmoe.metrics.text_quality import TextQuality, text_quality_tally
 
 
 def quality(texts: list[str], present: list[list[str] | None] | None = None) -> dict[str, float]:
@@ -75,6 +76,13 @@ def test_one_name_for_two_classes_is_an_error() -> None:
 def test_unknown_classes_are_an_error() -> None:
     with pytest.raises(ValueError, match="'zeppelin'"):
         quality(["a"], [["zeppelin"]])
+
+
+def test_what_no_sum_gives_has_no_interval() -> None:
+    tally = text_quality_tally(["a ship", "a ship"], [["ship"], None], objects=ObjectWords(OBJECTS))
+    drawn = tally.finish(np.stack([tally.rows.sum(axis=0), 2 * tally.rows[0]]))
+    assert drawn["length"].tolist() == [2, 2] and drawn["object_recall"].tolist() == [1, 1]
+    assert np.isnan(drawn["distinct1"]).all() and tally.values()["distinct1"] == 0.5
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")

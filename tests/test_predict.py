@@ -238,10 +238,9 @@ def write_raster(
 ) -> Path:  # fmt: skip
     pixels = np.random.default_rng(seed).integers(1, 255, (bands, *size), dtype=np.uint8)
     pixels[:, :, hole] = 0
-    place = {"crs": crs, "transform": rasterio.Affine(*transform)} if crs else {}
-    with rasterio.open(
-        path, "w", driver="GTiff", height=size[0], width=size[1], count=bands, dtype="uint8", nodata=0, **place
-    ) as file:
+    place: dict[str, Any] = {"crs": crs, "transform": rasterio.Affine(*transform)} if crs else {}
+    place |= {"height": size[0], "width": size[1], "count": bands, "photometric": "MINISBLACK"}
+    with rasterio.open(path, "w", driver="GTiff", dtype="uint8", nodata=0, **place) as file:
         file.write(pixels)
         file.update_tags(**(tags or {}))
     return path
@@ -280,6 +279,7 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     assert np.asarray(Image.open(out / "change.png")).std() > 10
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize(
     ("second", "message"),
     [
@@ -297,6 +297,7 @@ def test_dates_that_do_not_go_together_are_refused_with_the_reason(
         predict(checkpoint=pairs, images=paths, max_new=2)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_pictures_without_a_place_must_be_of_one_size(pairs: Path, tmp_path: Path) -> None:
     paths = [write_raster(tmp_path / f"{n}.tif", crs=None, size=size) for n, size in (("a", (9, 9)), ("b", (9, 8)))]
     with pytest.raises(UserError, match="different sizes and not all georeferenced.*a.tif 9 x 9 x 3, b.tif 8 x 9 x 3"):

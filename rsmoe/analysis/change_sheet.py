@@ -42,7 +42,7 @@ def draw_change(
     tall = min(max(side * height / width, 0.5), 8.0)
     lines = wrap(text, width_in=PAGE_WIDTH_IN - 2 * margin, lines=4) if text else []
     present = [int(k) for k in np.unique(kinds) if k]
-    foot = LINE_IN * (len(lines) + 2) + 0.1
+    foot = LINE_IN * (len(lines) + (1.6 if present else 0.4)) + 0.1
     sheet = Sheet(width=PAGE_WIDTH_IN, height=tall + foot + LINE_IN + 0.15)
     pictures = [_shown(before), _shown(after), _overlay(_shown(after), kinds, valid)]
     share = 100 * float((kinds[valid] > 0).mean()) if valid.any() else 0.0

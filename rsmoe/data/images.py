@@ -161,9 +161,10 @@ def find_images(folder: Path, names: Iterable[str], *, source: str) -> dict[str,
         path = exact if exact in sizes else by_stem.get(Path(name).stem)
         if path is not None:
             found[name] = path
-    refuse([n for n in wanted if n not in found], len(wanted), f"have no image in {folder}", source=source)
+    missing = [n for n in wanted if n not in found]
+    refuse(missing, len(wanted), f"annotated names have no image in {folder}", source=source)
     empty = [n for n, path in found.items() if sizes[path] == 0]
-    refuse(empty, len(wanted), f"are empty files in {folder}", source=source)
+    refuse(empty, len(wanted), f"annotated names are empty files in {folder}", source=source)
     return found
 
 
@@ -171,7 +172,7 @@ def refuse(names: Sequence[str], total: int, fault: str, *, source: str) -> None
     """Raises a `UserError` that counts the names and gives five of them; nothing when there are none."""
     if names:
         shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-        raise UserError(f"{source}: {len(names)} of {total} annotated names {fault}: {shown}. Download them again")
+        raise UserError(f"{source}: {len(names)} of {total} {fault}: {shown}. Download them again")
 
 
 def _needs_raster(path: Path, error: UserError) -> bool:

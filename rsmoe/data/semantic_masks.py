@@ -180,7 +180,7 @@ class SemanticMasks(Reader):
             stems = [Path(str(name)).stem for name in listed]
             missing = [stem for stem in stems if stem not in by_stem]
             if not incomplete:
-                refuse(missing, len(stems), f"are not at {folder / pattern}", source=self.name)
+                refuse(missing, len(stems), f"listed images are not at {folder / pattern}", source=self.name)
             if missing:
                 self.unused["listed, but the image is not there"] = missing
             found = [by_stem[stem] for stem in stems if stem in by_stem]
@@ -200,7 +200,7 @@ class SemanticMasks(Reader):
                 target = target.replace(old, new)
             pairs.append(_Pair(relative, path, folder / target))
         without = [pair.id for pair in pairs if not pair.map.is_file()]
-        refuse(without, len(pairs), f"have no map (expected {pairs[0].map} ...)", source=self.name)
+        refuse(without, len(pairs), f"images have no map (expected {pairs[0].map} ...)", source=self.name)
         return pairs
 
 

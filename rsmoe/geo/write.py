@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def write_class_map(
     """
     import rasterio
     from affine import Affine
+    from rasterio.errors import NotGeoreferencedWarning
 
     values = _checked(class_map, georeference)
     if valid is not None:
@@ -39,12 +41,12 @@ def write_class_map(
         place = {"crs": georeference.crs, "transform": Affine(*georeference.transform)}
     height, width = values.shape
     part = _part(path)
+    options = {"height": height, "width": width, "count": 1, "dtype": "uint8", "nodata": NO_DATA, **place}
     try:
-        with rasterio.open(
-            part, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint8", nodata=NO_DATA,
-            compress="deflate", **place,
-        ) as file:  # fmt: skip
-            file.write(values, 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a plain picture has no place
+            with rasterio.open(part, "w", driver="GTiff", compress="deflate", **options) as file:
+                file.write(values, 1)
         os.replace(part, path)
     except (OSError, rasterio.errors.RasterioError) as error:
         raise UserError(f"cannot write {path}: {error}") from error

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from rsmoe.data.images import read_array
 from rsmoe.data.sample import Sample
-from rsmoe.metrics.cider import CiderD
+from rsmoe.metrics.cider import cider_d
+from rsmoe.metrics.corpus import Corpus
 from rsmoe.metrics.mask_baselines import best_constant_mask, resize_mask
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.protocols import PROTOCOLS
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.retrieval import chance_recalls
 from rsmoe.metrics.score import score
-from rsmoe.metrics.sentence import Sentence
 from rsmoe.metrics.tokenize import whitespace
 
 MAJORITY, TEXT_ONLY, NEAREST = "majority", "text-only", "nearest neighbour"
@@ -175,14 +175,14 @@ def _consensus(samples: Sequence[Sample], *, candidates: int = 32, images: int =
     """The caption with the highest mean CIDEr-D among the most frequent ones and as many from all over the set."""
     ranked = _ranked(samples)
     pool = list(dict.fromkeys([*ranked[:candidates], *_spread(ranked, candidates)]))
-    corpus = CiderD([[Sentence.of(whitespace(t)) for t in s.responses] for s in _spread(samples, images)])
-    n = min(len(samples), images)
-
-    def mean(text: str) -> float:
-        sentence = Sentence.of(whitespace(text))
-        return sum(corpus.score(sentence, i) for i in range(n))
-
-    return max(pool, key=mean)
+    references = [sample.responses for sample in _spread(samples, images)]
+    corpus = Corpus.of(
+        [text for text in pool for _ in references],
+        references,
+        tokenize=whitespace,
+        images=list(range(len(references))) * len(pool),
+    )
+    return pool[int(cider_d(corpus).reshape(len(pool), -1).mean(axis=1).argmax())]
 
 
 def _spread(items: Sequence[T], n: int) -> list[T]:

@@ -50,7 +50,10 @@ _LEVIR_IDS = (
     "whitespace tokens as ids of the release's vocabulary, all unknown words being one id that matches itself: to "
     "compare with the tables of change captioning, not a default"
 )
-_METEOR = " Also METEOR 1.5 with its exact and stem modules (no synonyms, no paraphrases), and S*m."
+_METEOR = (
+    " Also METEOR 1.5 with its exact and stem modules (no synonyms, no paraphrases), and S*m. On 1,094 captions of "
+    "RSICD 0.9 below the Java program on words, 0.09 on word ids."
+)
 _METEOR_SOURCE = "Denkowski and Lavie, Meteor Universal, WMT 2014; https://github.com/salaniz/pycocoevalcap"
 _RSVQA = "Lobry et al., RSVQA, IEEE TGRS 2020, doi:10.1109/TGRS.2020.2988782"
 

@@ -10,7 +10,7 @@ import numpy as np
 from rsmoe.metrics.ngrams import ORDERS, NGrams
 from rsmoe.metrics.object_words import OBJECTS, ObjectWords
 from rsmoe.metrics.rows import RowMetric
-from rsmoe.metrics.tally import ratio
+from rsmoe.metrics.tally import Tally, ratio
 from rsmoe.metrics.tokenize import whitespace
 
 
@@ -59,48 +59,75 @@ class TextQuality(RowMetric):
     def compute(self) -> dict[str, float]:
         """The numbers above; raises ValueError before the first update."""
         rows = self.rows()
-        return text_quality([text for text, _ in rows], [names for _, names in rows], objects=self._objects)
+        texts, present = [text for text, _ in rows], [names for _, names in rows]
+        return text_quality_tally(texts, present, objects=self._objects).values()
 
 
-def text_quality(
+def text_quality_tally(
     texts: Sequence[str], present: Sequence[Collection[str] | None], *, objects: ObjectWords
-) -> dict[str, float]:
-    """Every number of `TextQuality`, of n texts and the classes in their images; raises ValueError without a text."""
+) -> Tally:
+    """What each of n texts adds to the numbers of `TextQuality`.
+
+    ``vocabulary`` and the ``distinct`` numbers belong to the whole and follow from no sum: of any other sums than one
+    row of them they are nan, so that they get no interval (texts drawn twice would be less distinct by the drawing).
+
+    Args:
+        texts: n texts.
+        present: the classes in the image of each, or None where they are not known.
+        objects: finds classes in a text.
+
+    Raises:
+        ValueError: no text.
+    """
     if not texts:
         raise ValueError("no text was added before compute()")
     grams = NGrams.of([whitespace(text) for text in texts])
-    order = grams.order[grams.gram]
+    whole = _whole(grams, texts)
+    rows = np.column_stack(
+        [
+            np.ones(len(texts)),
+            grams.length == 0,
+            grams.length,
+            _repetition(grams),
+            [_mentions(text, names, objects) for text, names in zip(texts, present, strict=True)],
+        ]
+    )
+    known = any(names is not None for names in present)
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        n, empty, length, repetition, known_n, mentions, wrong, wrong_texts, named, there = np.moveaxis(sums, -1, 0)
+        numbers = {"length": length / n, "repetition": repetition / n, "n": n, "parse_failures": empty}
+        numbers |= {name: np.full(n.shape, value if sums.ndim == 1 else np.nan) for name, value in whole.items()}
+        if known:
+            numbers["chair_i"] = ratio(wrong, mentions, empty=0.0)
+            numbers["chair_s"] = ratio(wrong_texts, known_n)
+            numbers["object_recall"] = ratio(named, there, empty=0.0)
+            numbers["n/objects"] = known_n
+        return numbers
+
+    return Tally(rows=rows.astype(np.float64), finish=finish)
+
+
+def _whole(grams: NGrams, texts: Sequence[str]) -> dict[str, float]:
     different = np.bincount(grams.order, minlength=ORDERS)
-    written = np.bincount(order, weights=grams.count, minlength=ORDERS)
-    numbers = {"vocabulary": float(different[0]), "distinct_texts": len(set(texts)) / len(texts)}
-    for n, share in enumerate(ratio(different, written, empty=0.0).tolist(), start=1):
-        numbers[f"distinct{n}"] = share
-    longest = order == ORDERS - 1
-    kinds = np.bincount(grams.sentence[longest], minlength=len(texts))
-    total = np.bincount(grams.sentence[longest], weights=grams.count[longest], minlength=len(texts))
-    repeated = np.where(total > 0, 1 - ratio(kinds, total, empty=1.0), 0.0)
-    return {
-        "length": float(grams.length.mean()),
-        **numbers,
-        "repetition": float(repeated.mean()),
-        **_hallucination(texts, present, objects),
-        "n": float(len(texts)),
-        "parse_failures": float((grams.length == 0).sum()),
-    }
+    written = np.bincount(grams.order[grams.gram], weights=grams.count, minlength=ORDERS)
+    shares = ratio(different, written, empty=0.0).tolist()
+    distinct = {f"distinct{n}": share for n, share in enumerate(shares, start=1)}
+    return {"vocabulary": float(different[0]), **distinct, "distinct_texts": len(set(texts)) / len(texts)}
 
 
-def _hallucination(
-    texts: Sequence[str], present: Sequence[Collection[str] | None], objects: ObjectWords
-) -> dict[str, float]:
-    mentions = wrong = wrong_texts = named = there = n = 0
-    for text, names in zip(texts, present, strict=True):
-        if names is None:
-            continue
-        found = objects(text)
-        absent = sum(name not in names for name in found)
-        n, mentions, wrong, wrong_texts = n + 1, mentions + len(found), wrong + absent, wrong_texts + (absent > 0)
-        named, there = named + len(set(found) & set(names)), there + len(set(names))
-    if not n:
-        return {}
-    shares = {"chair_i": wrong / max(mentions, 1), "chair_s": wrong_texts / n, "object_recall": named / max(there, 1)}
-    return {**shares, "n/objects": float(n)}
+def _repetition(grams: NGrams) -> np.ndarray:
+    """(n,) share of the 4-grams of each text that it has had before."""
+    longest = grams.order[grams.gram] == ORDERS - 1
+    sentence, size = grams.sentence[longest], len(grams.length)
+    total = np.bincount(sentence, weights=grams.count[longest], minlength=size)
+    return 1 - ratio(np.bincount(sentence, minlength=size), total, empty=1.0)
+
+
+def _mentions(text: str, names: Collection[str] | None, objects: ObjectWords) -> list[int]:
+    """Known (1), mentions, wrong ones, any wrong (1), classes named rightly, classes there; zeros where not known."""
+    if names is None:
+        return [0] * 6
+    found = objects(text)
+    wrong = sum(name not in names for name in found)
+    return [1, len(found), wrong, wrong > 0, len(set(found) & set(names)), len(set(names))]

@@ -40,12 +40,17 @@ class ChangeMap(nn.Module):
     W [mean of p x ; max of p ; mean of p] with p the probability of any change. Siamese difference pyramids are those
     of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the window and the tokens are ours.
 
+    With ``mutual`` the first date looks for its match in the second too, d'_l(p) = b(q') - a(p), and the longer of d_l
+    and d'_l counts: what vanished beside its like is then missed no more than what appeared, and swapped
+    dates give -d_l.
+
     Args:
         pyramid_widths: channels of the levels, finest first.
         width: D of the visual memory.
         kinds: K; 1 tells change from no change.
         channels: of the decoder; a multiple of 8.
         search: half the side of the window, in cells of each level; 0 compares the same cell only.
+        mutual: look both ways.
 
     Raises:
         UserError: options out of range.
@@ -59,6 +64,7 @@ class ChangeMap(nn.Module):
         kinds: int = 1,
         channels: int = 48,
         search: int = 1,
+        mutual: bool = False,
     ) -> None:
         super().__init__()
         if kinds < 1 or search < 0 or channels < 8 or channels % 8:
@@ -66,7 +72,7 @@ class ChangeMap(nn.Module):
                 f"change.kinds={kinds}, change.channels={channels}, change.search={search}: expected kinds >= 1, "
                 f"a multiple of 8 channels, search >= 0"
             )
-        self.kinds, self.search = kinds, search
+        self.kinds, self.search, self.mutual = kinds, search, mutual
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, channels, 1), nn.GroupNorm(8, channels)) for w in pyramid_widths
         )
@@ -105,6 +111,14 @@ class ChangeMap(nn.Module):
     def difference(self, level: int, before: Tensor, after: Tensor) -> Tensor:
         """(P, D_l, h, w) of two dates -> (P, channels, h, w), the best match in the window taken away."""
         a, b = self.features[level](before), self.features[level](after)
+        found = self._unmatched(b, a)
+        if not self.mutual or self.search == 0:
+            return found
+        gone = -self._unmatched(a, b)
+        return torch.where(found.square().sum(1, keepdim=True) >= gone.square().sum(1, keepdim=True), found, gone)
+
+    def _unmatched(self, b: Tensor, a: Tensor) -> Tensor:
+        """b less its best match in the window of a, all (P, channels, h, w)."""
         if self.search == 0:
             return b - a
         side = 2 * self.search + 1

@@ -55,7 +55,7 @@ def report_change(
     if not classes and change.kinds.max() > 1:
         names[1] = "kind 1"
     cells = cells_changed(change.kinds, dates.valid)
-    table = Table(title="share of the ground that changed", show_header=False, show_lines=True)
+    table = Table(title="changed", show_header=False, show_lines=True)
     shown = ["no data" if share is None else f"{100 * share:.1f} %" for share in cells.values()]
     for row in range(3):
         table.add_row(*shown[3 * row : 3 * row + 3])

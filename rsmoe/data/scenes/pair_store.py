@@ -7,6 +7,7 @@ import os
 import random
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class PairStore:
             with np.load(path, allow_pickle=False) as file:
                 images, changes, told = file["images"], file["changes"], json.loads(str(file["told"]))
                 classes = tuple(map(str, file["classes"]))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise UserError(f"{path} is damaged ({error}). Delete it: it is made again") from error
         return [
             PairFacts(
