@@ -18,9 +18,9 @@ from rsmoe.data.annotations import is_directional
 from rsmoe.data.boxes import obb_corners
 from rsmoe.data.directions import has_coordinates, rewrite, turn_sample
 from rsmoe.data.gsd import at_gsd
-from rsmoe.data.images import load_image, read_array
+from rsmoe.data.images import load_image, picture_size, read_array
 from rsmoe.data.misregistration import misregister, shift_image
-from rsmoe.data.placement import Placement, size_px
+from rsmoe.data.placement import Placement
 from rsmoe.data.symmetries import SYMMETRIES, inverse, turn_image, turn_points, turn_vector
 from rsmoe.data.transforms import Transform, Views, resize
 from rsmoe.errors import UserError
@@ -304,7 +304,7 @@ def test_the_size_of_a_picture_is_the_upright_one(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(picture(0, 10, 30)).save(tmp_path / "a.jpg", exif=exif)
-    assert size_px(tmp_path / "a.jpg") == load_image(tmp_path / "a.jpg").shape[1::-1] == (10, 30)
+    assert picture_size(tmp_path / "a.jpg") == load_image(tmp_path / "a.jpg").shape[1::-1] == (10, 30)
 
 
 # --- light, noise, bands, shifts ---

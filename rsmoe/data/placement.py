@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsmoe.data.images import picture_size as size_px
 from rsmoe.data.symmetries import IDENTITY, turn_points
-
-__all__ = ["Placement", "size_px"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from rsmoe.data.directions import has_coordinates, turn_sample
-from rsmoe.data.images import read_array
+from rsmoe.data.images import picture_size, read_array
 from rsmoe.data.misregistration import misregister
-from rsmoe.data.placement import Placement, size_px
+from rsmoe.data.placement import Placement
 from rsmoe.data.sample import Sample
 from rsmoe.data.symmetries import IDENTITY, turn_image
 from rsmoe.errors import UserError
@@ -192,7 +192,9 @@ class Transform:
             views = replace(views, class_map=classes.contiguous())
         if sample.boxes_px is None and sample.obb_px is None:
             return views
-        place = Placement(size_px=size_px(sample.images[0]), size=self.size, symmetry=views.symmetry, window=window)
+        place = Placement(
+            size_px=picture_size(sample.images[0]), size=self.size, symmetry=views.symmetry, window=window
+        )
         boxes = None if sample.boxes_px is None else place.boxes(sample.boxes_px)
         oriented = None if sample.obb_px is None else place.obb(sample.obb_px)
         kept = np.logical_and.reduce([inside for _, inside in filter(None, (boxes, oriented))])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.change_answers import CHANGE_CLASSES, read_target
+from rsmoe.data.change_cells import CELLS
 from rsmoe.data.change_facts import facts_of_masks
 from rsmoe.data.images import read_array
 from rsmoe.data.sample import Sample
@@ -22,11 +23,12 @@ class ChangeAgreement(RowMetric):
 
     - ``presence``: share of answers "yes" and "no" that agree with the map;
     - ``counts``: share of answers whose counts of every class are those of the map's components;
-      ``counts_mae``: mean difference a class, in things (an answer that cannot be read differs by the map's count);
+      ``counts_mae``: mean difference a class, in things (an answer that cannot be read differs by the map's count, and
+      by one at least);
     - ``cells_f1``: F1 of the cells that are named against those that the map holds, over all classes.
 
     ``reference_...`` is the same of the true answer and the true map: what the rule can give at best, for things that
-    touch are one component and count as two. An answer that cannot be read agrees with nothing. All x100, but the MAE.
+    touch are one component and count as two. An answer that cannot be read agrees with nothing, in no cell either. All x100, but the MAE.
     Questions whose classes a map does not tell apart, and pairs without a map, are left out.
 
     Args:
@@ -98,7 +100,7 @@ def _compared(asks: str, text: str, seen: Any) -> list[float]:
     if asks == "presence":
         return [float(said is not None and said == seen)]
     if asks == "count":
-        gaps = [abs((said[noun] if said is not None else 0) - seen[noun]) for noun in classes]
+        gaps = [max(1, seen[noun]) if said is None else abs(said[noun] - seen[noun]) for noun in classes]
         return [float(said is not None and not any(gaps)), sum(gaps) / len(gaps)]
-    pairs = [(set(said[noun]) if said is not None else set(), set(seen[noun])) for noun in classes]
+    pairs = [(set(CELLS) - set(seen[noun]) if said is None else set(said[noun]), set(seen[noun])) for noun in classes]
     return [float(sum(len(part) for part in parts)) for parts in zip(*((a & b, a, b) for a, b in pairs), strict=True)]

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.annotations import read_json, require_file
-from rsmoe.data.json_rows import read_rows
+from rsmoe.data.jsonl import read_rows
 from rsmoe.data.mask_sources import RLEMask
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
