@@ -28,8 +28,8 @@ class ChangeAgreement(RowMetric):
     - ``cells_f1``: F1 of the cells that are named against those that the map holds, over all classes.
 
     ``reference_...`` is the same of the true answer and the true map: what the rule can give at best, for things that
-    touch are one component and count as two. An answer that cannot be read agrees with nothing, in no cell either. All x100, but the MAE.
-    Questions whose classes a map does not tell apart, and pairs without a map, are left out.
+    touch are one component and count as two. An answer that cannot be read agrees with nothing, in no cell either. All
+    x100, but the MAE. Questions whose classes a map does not tell apart, and pairs without a map, are left out.
 
     Args:
         min_pixels: smaller components of a map are specks.

@@ -203,6 +203,21 @@ PROTOCOLS: dict[str, Protocol] = {
             equals="scikit-learn's jaccard_score(average='samples') on readable answers",
         ),
         Protocol(
+            id="change/map@1",
+            sentence="x100: IoU, precision, recall and F1 of changed pixels over all pairs, each pair once; mean IoU "
+            "over changed pairs; unchanged pairs with any changed pixel; kinds of the pixels that were found. A pair "
+            "without a map has none of its changes found.",
+            source="the numbers of change detection; ours in what is counted once",
+            equals="-",
+        ),
+        Protocol(
+            id="change/agreement@1",
+            sentence="Answers on presence, counts and cells against the same facts read off the model's own map: truth "
+            "plays no part, and reference_... is the same of the true answer and map. x100, but the MAE.",
+            source="ours",
+            equals="-",
+        ),
+        Protocol(
             id="ground/hbb@1",
             tasks=("ground",),
             sentence=_GROUND.format(" Oriented boxes by their horizontal hull."),
