@@ -16,9 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from rsmoe.config import instantiate, main
-from rsmoe.data.annotations import read_json
 from rsmoe.errors import UserError
-from rsmoe.metrics.layouts import References, read_predictions, read_references
+from rsmoe.metrics.layouts import References, read_predictions, read_references, read_vocabulary
 from rsmoe.metrics.protocols import protocol as named
 from rsmoe.metrics.score import compare as paired
 from rsmoe.metrics.score import score
@@ -60,7 +59,7 @@ def score_files(
         raise UserError(f"protocol {protocol!r} does not score files. Use one of: {', '.join(SCORERS)}.")
     task = chosen.tasks[0]
     known = references if isinstance(references, References) else read_references(references, task=task, split=split)
-    words = known.vocabulary() if vocabulary is None else read_json(vocabulary)
+    words = known.word_vocabulary() if vocabulary is None else read_vocabulary(vocabulary)
     protocols = {task: chosen.id for task in chosen.tasks}
     options: dict[str, Any] = {"protocols": protocols, "vocabulary": words, "draws": draws, "seed": seed}
     given = read_predictions(predictions, known, task=task)

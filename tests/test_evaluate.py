@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from models import codecs, requests, tiny_config, tiny_model
+from checkpoints import CALM, tiny_run
+from models import requests, tiny_model
 from omegaconf import OmegaConf
 from PIL import Image
-from test_training import LOGGER, TRAINER, Listed, data_of
+from test_training import Listed
 
 import rsmoe.evaluate
 import rsmoe.training.evaluation
@@ -31,11 +32,8 @@ from rsmoe.metrics.protocols import protocol
 from rsmoe.training.answer_job import AnswerJob
 from rsmoe.training.benchmark import Benchmark
 from rsmoe.training.prediction_lines import from_row, to_line
-from rsmoe.training.run import run_stages
-from rsmoe.training.stage import Stage
 
 ROOT = Path(__file__).parent.parent
-CALM = ("temporal.dropout=0.0", "words=false")
 BENCHMARKS = sorted(p.stem for p in (conf_dir() / "benchmark").glob("*.yaml"))
 CAPTIONS = ("a grey harbour with two ships .", "boats lie next to the pier .", "a green forest .", "there is a road .")
 
@@ -43,15 +41,7 @@ CAPTIONS = ("a grey harbour with two ships .", "boats lie next to the pier .", "
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with the checkpoint of two steps."""
-    home = tmp_path_factory.mktemp("run")
-    codec, words = codecs()
-    stage = Stage(name="learn", steps=2, train=["*"], batch_size=10, losses={"text": 1.0, "retrieval": 1.0})
-    run_stages(
-        model=tiny_model(*CALM, scrambled=False), data=data_of(requests()), stages=[stage], folder=home, seed=3,
-        hparams={"config": tiny_config(*CALM), "codec": codec.state(), "instruction_codec": words.state()},
-        trainer=TRAINER, logger=LOGGER, checkpoint_every=100, resume=None,
-    )  # fmt: skip
-    return home
+    return tiny_run(tmp_path_factory.mktemp("run"), *CALM)
 
 
 @pytest.fixture(scope="module")
@@ -242,26 +232,6 @@ def test_captions_and_classes_become_retrieval(evaluate: Call, data: Path, tmp_p
     assert "this benchmark has none" in found["benchmark"]["baselines"]
 
 
-def test_every_task_of_the_generated_scenes(evaluate: Call, tmp_path: Path) -> None:
-    code, said = evaluate("benchmark=scenes", f"out={tmp_path}", "limit=5", "neighbours=10", "draws=20", "pictures=2")
-    assert code == 0, said
-    folder = tmp_path / "scenes" / "partial"
-    found = json.loads((folder / "metrics.json").read_text())
-    assert all(r["protocol"].startswith("generated/") for r in found["results"])
-    assert {r["metric"].split("/")[0] for r in found["results"]} >= {
-        "caption",
-        "vqa",
-        "mask",
-        "change_caption",
-        "retrieval",
-    }
-    assert {p.name for p in folder.glob("*.jpg")} >= {
-        "worst-mask.jpg",
-        "best-change_caption.jpg",
-        "worst-retrieval.jpg",
-    }
-
-
 @pytest.mark.slow
 def test_two_processes_give_the_answers_of_one(evaluate: Call, run: Path, data: Path, tmp_path: Path) -> None:
     assert evaluate("benchmark=ucm_captions", f"out={tmp_path / 'one'}", "draws=0", "pictures=0")[0] == 0
@@ -374,20 +344,3 @@ def test_a_model_without_the_head_is_refused(run: Path) -> None:
     with pytest.raises(UserError, match="asks for mask, and this model has no expert for it"):
         bench.require_heads(model, requests())
     bench.require_heads(tiny_model(), requests())
-
-
-@pytest.mark.real_data
-def test_a_real_benchmark(evaluate: Call, tmp_path: Path) -> None:
-    words = (
-        f"data.root={os.environ['RSMOE_DATA']}",
-        "limit=4",
-        "neighbours=20",
-        f"out={tmp_path}",
-        "draws=10",
-        "pictures=0",
-    )
-    code, said = evaluate("benchmark=[ucm_captions,rsivqa_ucm,rsvqa_lr]", *words)
-    assert code == 0, said
-    for name in ("ucm_captions", "rsivqa_ucm", "rsvqa_lr"):
-        found = json.loads((tmp_path / name / "partial" / "metrics.json").read_text())
-        assert found["benchmark"]["n"] == 4 and found["baselines"]

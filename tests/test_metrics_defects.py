@@ -177,6 +177,9 @@ def test_numbers_on_ids_and_on_words_never_share_a_protocol() -> None:
     ids = numbers(pairs, "caption/levir-ids@1", vocabulary=words)
     plain = numbers(pairs, "caption/coco-whitespace@1")
     assert ids["bleu1"] > plain["bleu1"], "two unknown words match each other as ids, and only there"
+    assert numbers(pairs, "caption/coco-whitespace@1", vocabulary=words) == plain, (
+        "a vocabulary at hand changes no words"
+    )
     with pytest.raises(ValueError, match="vocabulary"):
         numbers(pairs, "caption/levir-ids@1")
 
@@ -269,3 +272,52 @@ def test_a_test_image_in_the_base_is_found_even_when_it_was_written_again(tmp_pa
     found = known.find([copied.thumbnail, fresh.thumbnail])
     assert [match.train for match in found if match.test == 0] == [2]
     assert not [match for match in found if match.test == 1]
+
+
+def test_no_nearest_neighbour_shows_the_test_picture(tmp_path: Path) -> None:
+    """Not under another question, name, size of file or id: the base is cleaned of the query, whatever it is called."""
+    pictures = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3), dtype=np.uint8)
+    query, other, far, unlike = pictures
+    Image.fromarray(query).save(tmp_path / "query.png")
+    Image.fromarray(query).save(tmp_path / "copy.bmp")
+    asked = sample("q", "vqa", "?", images=(tmp_path / "query.png",), kind="count")
+    base = [
+        sample("same file", "vqa", "same file", images=(tmp_path / "query.png",), kind="count"),
+        sample("its copy", "vqa", "its copy", images=(tmp_path / "copy.bmp",), kind="count"),
+        sample("its pixels", "vqa", "its pixels", images=(query,), kind="count"),
+        sample(
+            "other question", "vqa", "other question", images=(query.copy(),), instruction="how many?", kind="count"
+        ),
+        sample("far", "vqa", "far", images=(far,), kind="count"),
+        sample("near", "vqa", "near", images=(other,), kind="count"),
+    ]
+    features = torch.tensor([[1.0, 0.0]] * 4 + [[0.0, 1.0], [1.0, 0.2]])
+    found = Baselines(base).nearest([asked], features, torch.tensor([[1.0, 0.0]]))
+    assert found == ["near"], "four have cosine 1, and are the picture itself"
+    only = Baselines(base[:4]).nearest([asked], features[:4], torch.tensor([[1.0, 0.0]]))
+    assert only == [""], "a base of nothing else has no answer"
+    wider = [*base[:3], sample("wider", "vqa", "wider", images=(unlike,), instruction="how many?", kind="count")]
+    assert Baselines(wider).nearest([asked], features[:4], torch.tensor([[1.0, 0.0]])) == ["wider"]
+
+
+def test_no_nearest_pair_shares_a_date_with_the_test_pair() -> None:
+    before, after, later, elsewhere = np.random.default_rng(1).integers(0, 255, (4, 8, 8, 3), dtype=np.uint8)
+    asked = sample("q", "change_caption", "?", images=(before, after))
+    base = [
+        sample("a", "change_caption", "shared", images=(after.copy(), later)),
+        sample("b", "change_caption", "elsewhere", images=(elsewhere, later)),
+    ]
+    assert Baselines(base).nearest([asked], torch.eye(2), torch.tensor([[1.0, 0.1]])) == ["elsewhere"]
+
+
+def test_masks_of_the_nearest_neighbour_are_not_those_of_the_test_picture() -> None:
+    """What `evaluate` prints beside a model: the baseline over a training split that holds the test split."""
+    full, empty = np.ones((8, 8), dtype=bool), np.zeros((8, 8), dtype=bool)
+    pictures = np.random.default_rng(2).integers(0, 255, (4, 8, 8, 3), dtype=np.uint8)
+    test = [
+        sample(f"m{i}", "mask", "[SEG]", images=(p,), mask=full if i % 2 else empty) for i, p in enumerate(pictures)
+    ]
+    train = [replace(s, id=f"train {s.id}", images=(s.images[0].copy(),)) for s in test]  # type: ignore[union-attr]
+    near = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])  # 0 beside 1, 2 beside 3
+    found = Baselines(train).results(test, protocol_prefix="", split="test", train_features=near, test_features=near)
+    assert {r.metric: r.value for r in found["nearest neighbour"]}["mask/miou"] == 0.0

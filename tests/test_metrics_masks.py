@@ -189,5 +189,5 @@ def test_class_maps_count_unknown_values_as_wrong() -> None:
     metric = ClassMapIoU(classes=("none", "road"))
     metric.update([np.array([[7, 0]])], [np.array([[0, 0]])])
     assert metric.compute()["iou/none"] == 0.5
-    with pytest.raises(ValueError, match="class 2"):
+    with pytest.raises(ValueError, match="classes 2 to 2"):
         metric.update([np.array([[0]])], [np.array([[2]])])

@@ -53,6 +53,17 @@ def test_constant_embeddings_score_chance() -> None:
     assert 0 < chance["i2t_r5"] < 5 * 5 / 150 + 1e-9
 
 
+def test_constant_embeddings_score_chance_under_unique_captions() -> None:
+    """Thirty images of two classes, told by their names: a name by chance is right every second time."""
+    captions = [("forest", "river", "river")[i % 3] for i in range(30)]
+    metric = Retrieval(unique=True)
+    ids = [str(i) for i in range(30)]
+    metric.update(torch.ones(30, 4), ids, torch.ones(30, 4), ids, captions)
+    chance = chance_recalls([1] * 30, [10, 20])
+    assert {key: float(value) for key, value in metric.compute().items() if key in chance} == pytest.approx(chance)
+    assert chance["i2t_r1"] == 0.5 and chance["t2i_r1"] == pytest.approx((10 / 30 + 20 / 30) / 2)
+
+
 def test_chance_is_what_random_embeddings_reach() -> None:
     generator = torch.Generator().manual_seed(1)
     owners = [i for i in range(20) for _ in range(3)]

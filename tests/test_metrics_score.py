@@ -1,6 +1,7 @@
 import json
 import random
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -22,13 +23,13 @@ from rsmoe.metrics.scorers import SCORERS
 from rsmoe.metrics.table import results_table
 from rsmoe.metrics.tally import Tally, beside, overlap, ratio
 
-IMAGE = np.zeros((8, 8, 3), dtype=np.uint8)
+PICTURES = map(np.random.default_rng(0).integers, repeat(0), repeat(255), repeat((8, 8, 3)), repeat(np.uint8))
 
 
 def sample(i: object, task: str, instruction: str, *responses: str, **extra: object) -> Sample:
     return Sample(
         id=f"{task}-{i}",
-        images=(IMAGE,),
+        images=(next(PICTURES),),
         instruction=instruction,
         responses=responses,
         task=task,

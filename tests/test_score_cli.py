@@ -182,7 +182,7 @@ def test_levir_cc_flags_and_sentences_say_what_changed(tmp_path: Path) -> None:
 def test_word_ids_come_from_the_training_captions_or_from_a_file(tmp_path: Path) -> None:
     truth, given = references("karpathy", tmp_path), predictions("coco", tmp_path)
     known = read_references(truth, task="caption", split="test")
-    assert known.vocabulary() == {"a": 2, "lake": 3, "plane": 4, "road": 5}
+    assert known.word_vocabulary() == {"a": 2, "lake": 3, "plane": 4, "road": 5}
     ids = "caption/levir-ids@1"
     own = values(score_files(protocol=ids, predictions=given, references=truth, draws=0))
     file = write(tmp_path / "vocab.json", {w: i for i, w in enumerate("a lake plane road".split(), 2)})

@@ -9,11 +9,14 @@ from typing import Any
 
 from rsmoe.analysis.figure import shorten
 from rsmoe.analysis.report import prediction_rows, result_rows, write_text
-from rsmoe.analysis.worst_best import MEASURES, draw_worst_and_best
+from rsmoe.analysis.worst_best import MEASURES, Extremes, draw, worst_and_best
 from rsmoe.data.sample import Sample
 from rsmoe.metrics.protocols import protocol
 from rsmoe.metrics.result import Result
 from rsmoe.training.evaluation import Outcome
+
+NAMED = 6
+"""Samples among the worst, and among the best, of each task that a report without pictures names."""
 
 
 def write_benchmark(
@@ -31,7 +34,7 @@ def write_benchmark(
         outcome: of `rsmoe.training.evaluation.assess`.
         beside: name of a trivial baseline -> its results on the same samples.
         facts: "run" (of `rsmoe.analysis.report.run_facts`) and "benchmark" (what was asked, and how), plain json.
-        pictures: samples on each contact sheet; 0 draws none.
+        pictures: samples on each contact sheet; 0 draws none, and the report names `NAMED` samples.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = dict(facts) | {
@@ -40,8 +43,9 @@ def write_benchmark(
     }
     write_text(folder / "predictions.jsonl", "".join(prediction_rows(outcome)))
     pairs = list(zip(outcome.samples, outcome.predictions, strict=True))
-    sheets = draw_worst_and_best(folder, pairs, count=pictures) if pictures else []
-    write_text(folder / "report.md", _report(outcome, beside, facts, sheets))
+    extremes = worst_and_best(pairs, count=pictures or NAMED)
+    drawn = [draw(folder, one).name if pictures else None for one in extremes]
+    write_text(folder / "report.md", _report(outcome, beside, facts, list(zip(extremes, drawn, strict=True))))
     write_text(folder / "metrics.json", json.dumps(rows, indent=1) + "\n")  # last: where it is, the rest is too
 
 
@@ -49,7 +53,7 @@ def _report(
     outcome: Outcome,
     beside: Mapping[str, Sequence[Result]],
     facts: Mapping[str, Any],
-    pictures: Sequence[Path],
+    extremes: Sequence[tuple[Extremes, str | None]],
 ) -> str:
     run, asked = facts["run"], facts["benchmark"]
     part = f" of {asked['of']}" if asked["n"] < asked["of"] else ""
@@ -70,16 +74,10 @@ def _report(
         *(f"- `{name}`: {_sentence(name)}" for name in dict.fromkeys(r.protocol for r in outcome.results)),
         "",
     ]
-    for picture in pictures:
-        which, task = picture.stem.split("-", 1)
-        lines += [
-            f"## The {which}: {task.replace('_', ' ')}",
-            "",
-            f"By {MEASURES[task]}.",
-            "",
-            f"![]({picture.name})",
-            "",
-        ]
+    for one, picture in extremes:
+        named = ", ".join(f"`{s.id}` {value:.2f}" for (s, _), value in zip(one.pairs, one.values, strict=True))
+        lines += [f"## The {one.name}: {one.task.replace('_', ' ')}", "", f"By {MEASURES[one.task]}: {named}.", ""]
+        lines += [] if picture is None else [f"![]({picture})", ""]
     return "\n".join(lines)
 
 

@@ -121,6 +121,7 @@ def baselines(outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequen
         train_features=image_features(model, collate, train) if seen else None,
         test_features=image_features(model, collate, test) if seen else None,
         protocols=dict(outcome.protocols),
+        vocabulary=outcome.vocabulary,
     )
 
 

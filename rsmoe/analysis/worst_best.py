@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,26 +36,34 @@ MEASURES = {
 Pairs = Sequence[tuple[Sample, Prediction]]
 
 
-def draw_worst_and_best(folder: Path, pairs: Pairs, *, count: int = 6) -> list[Path]:
-    """Writes ``worst-<task>.jpg`` and ``best-<task>.jpg`` for every task among the pairs.
+@dataclass(frozen=True, kw_only=True)
+class Extremes:
+    """The samples of one task that were answered worst, or best."""
+
+    name: str
+    """ "worst" or "best"."""
+    task: str
+    pairs: tuple[tuple[Sample, Prediction], ...]
+    values: tuple[float, ...]
+    """The measure of each pair, see `MEASURES`."""
+
+
+def worst_and_best(pairs: Pairs, *, count: int) -> list[Extremes]:
+    """The extremes of every task among the pairs, by task, the worst first.
 
     Args:
-        folder: is there.
         pairs: samples with their predictions, of one data set.
-        count: samples on each picture, no two on the same image as far as there are enough images.
-
-    Returns:
-        the pictures, by task, the worst first.
+        count: samples of each, no two on the same image as far as there are enough images.
     """
-    written = []
+    found = []
     for task in dict.fromkeys(s.task for s, _ in pairs):
         own = [(s, p) for s, p in pairs if s.task == task]
         values = quality(own)
         for name, sign in (("worst", 1.0), ("best", -1.0)):
             chosen = _first([sign * v for v in values], [s for s, _ in own], count)
-            written.append(folder / f"{name}-{task}.jpg")
-            _draw(written[-1], [own[i] for i in chosen])
-    return written
+            some = tuple(own[i] for i in chosen)
+            found.append(Extremes(name=name, task=task, pairs=some, values=tuple(values[i] for i in chosen)))
+    return found
 
 
 def quality(pairs: Pairs) -> list[float]:
@@ -117,11 +126,13 @@ def _first(values: Sequence[float], samples: Sequence[Sample], count: int) -> li
     return [*fresh, *again][:count]
 
 
-def _draw(path: Path, pairs: Pairs) -> None:
-    """A contact sheet as JPEG: photographs take a tenth of the bytes, and reports travel."""
-    sheet = plot_samples(path.with_suffix(".png"), [card(s, p) for s, p in pairs])
+def draw(folder: Path, extremes: Extremes) -> Path:
+    """``<name>-<task>.jpg``, a contact sheet: as JPEG photographs take a tenth of the bytes, and reports travel."""
+    path = folder / f"{extremes.name}-{extremes.task}.jpg"
+    sheet = plot_samples(path.with_suffix(".png"), [card(s, p) for s, p in extremes.pairs])
     try:
         with Image.open(sheet) as image:
             image.convert("RGB").save(path, quality=88)
     finally:
         sheet.unlink()
+    return path

@@ -8,7 +8,8 @@ A metric of your own needs one py and one yaml, ``metric/<name>.yaml`` in a fold
 
 - ``tasks: Sequence[str]``   the tasks whose samples it sees;
 - ``protocol: str``          its id, "caption/length@1";
-- ``update(predictions: list[Prediction], samples: list[Sample])``, and ``compute()`` on the scale that papers print.
+- ``update(predictions: list[Prediction], samples: list[Sample])``, and ``compute()`` on the scale that papers print;
+  its "n", "n/<number>" and "parse_failures", where it gives them, are what stands beside the numbers.
 """
 
 from rsmoe.metrics.result import Result

@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from rsmoe.data.images import read_array
@@ -15,11 +14,13 @@ from rsmoe.data.sample import Sample
 from rsmoe.metrics.cider import cider_d
 from rsmoe.metrics.corpus import Corpus
 from rsmoe.metrics.mask_baselines import best_constant_mask, resize_mask
+from rsmoe.metrics.neighbours import nearest_others
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.protocols import PROTOCOLS
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.retrieval import chance_recalls
 from rsmoe.metrics.score import score
+from rsmoe.metrics.scorers import Vocabulary
 from rsmoe.metrics.tokenize import whitespace
 
 MAJORITY, TEXT_ONLY, NEAREST = "majority", "text-only", "nearest neighbour"
@@ -38,7 +39,8 @@ class Baselines:
       mask with the highest mean IoU in training; retrieval: chance.
     - **text-only**: the same, per exact text of the instruction, as far as training has at least five samples of it.
     - **nearest neighbour**: the answer of the training sample whose features have the highest cosine, among those with
-      the same instruction (else the same type, else the same task).
+      the same instruction (else the same type, else the same task), and never one that shows the test picture itself
+      (`neighbours.nearest_others`).
 
     ``Sample.kind`` is used for questions and masks only, where it follows from the instruction; for change captions
     it is the truth ("changed"), which no baseline may see.
@@ -66,8 +68,7 @@ class Baselines:
 
     def nearest(self, test: Sequence[Sample], train_features: Tensor, test_features: Tensor) -> list[str]:
         """One text per test sample, from features (n_train, D) and (n_test, D) of the samples' images."""
-        found = self._neighbours(test, train_features, test_features)
-        return ["" if i is None else Counter(self._train[i].responses).most_common(1)[0][0] for i in found]
+        return self._said(self._neighbours(test, train_features, test_features))
 
     def results(
         self,
@@ -78,6 +79,7 @@ class Baselines:
         train_features: Tensor | None = None,
         test_features: Tensor | None = None,
         protocols: dict[str, str] | None = None,
+        vocabulary: Vocabulary = None,
     ) -> dict[str, list[Result]]:
         """Results of every baseline that applies, by its name, under the protocols that the model is scored with.
 
@@ -92,7 +94,7 @@ class Baselines:
         if train_features is not None and test_features is not None:
             kept = test_features[[i for i, s in enumerate(test) if s.task != "retrieval"]]
             found = self._neighbours(answered, train_features, kept)
-            texts[NEAREST] = self.nearest(answered, train_features, kept)
+            texts[NEAREST] = self._said(found)
             masks[NEAREST] = lambda i: self._neighbour_mask(found[i], answered[i])
         results = {}
         for name, answers in texts.items():
@@ -101,9 +103,15 @@ class Baselines:
                 for i, (s, text) in enumerate(zip(answered, answers, strict=True))
             ]
             results[name] = score(
-                answered, predictions, protocol_prefix=protocol_prefix, split=split, protocols=protocols
+                answered,
+                predictions,
+                protocol_prefix=protocol_prefix,
+                split=split,
+                protocols=protocols,
+                vocabulary=vocabulary,
             )
-        results[MAJORITY] += _chance([s for s in test if s.task == "retrieval"], protocol_prefix, split)
+        unique = (protocols or {}).get("retrieval") == "retrieval/unique-captions@1"
+        results[MAJORITY] += _chance([s for s in test if s.task == "retrieval"], protocol_prefix, split, unique=unique)
         return results
 
     def _key(self, keys: Sequence[Hashable], *, enough: int = 1) -> Hashable | None:
@@ -137,25 +145,11 @@ class Baselines:
             return None
         return resize_mask(read_array(mask), read_array(sample.mask).shape)
 
+    def _said(self, neighbours: Sequence[int | None]) -> list[str]:
+        return ["" if i is None else Counter(self._train[i].responses).most_common(1)[0][0] for i in neighbours]
+
     def _neighbours(self, test: Sequence[Sample], train: Tensor, features: Tensor) -> list[int | None]:
-        if len(train) != len(self._train) or len(features) != len(test):
-            raise ValueError(
-                f"{len(train)} and {len(features)} feature rows for {len(self._train)} training samples "
-                f"and {len(test)} test samples"
-            )
-        known = torch.nn.functional.normalize(train.float(), dim=1)
-        asked = torch.nn.functional.normalize(features.float(), dim=1)
-        groups: dict[Hashable, list[int]] = defaultdict(list)
-        for i, sample in enumerate(test):
-            groups[self._key(_keys(sample))].append(i)
-        found: list[int | None] = [None] * len(test)
-        for key, rows in groups.items():
-            if key is not None:
-                candidates = self._groups[key]
-                best = (asked[rows] @ known[candidates].T).argmax(1).tolist()
-                for row, place in zip(rows, best, strict=True):
-                    found[row] = candidates[place]
-        return found
+        return nearest_others(test, self._train, self._groups, _keys, test_features=features, train_features=train)
 
 
 def _keys(sample: Sample) -> list[Hashable]:
@@ -190,11 +184,13 @@ def _spread(items: Sequence[T], n: int) -> list[T]:
     return [items[i * len(items) // n] for i in range(n)] if len(items) > n else list(items)
 
 
-def _chance(samples: Sequence[Sample], protocol_prefix: str, split: str) -> list[Result]:
+def _chance(samples: Sequence[Sample], protocol_prefix: str, split: str, *, unique: bool) -> list[Result]:
     if not samples:
         return []
-    name = protocol_prefix + PROTOCOLS["retrieval/chance@1"].id
-    values = chance_recalls([len(s.responses) for s in samples])
+    texts = [set(s.responses) if unique else s.responses for s in samples]
+    images = Counter(text for own in texts for text in own)
+    name = protocol_prefix + PROTOCOLS["retrieval/chance-unique@1" if unique else "retrieval/chance@1"].id
+    values = chance_recalls([len(own) for own in texts], list(images.values()) if unique else None)
     return [
         Result(metric=f"retrieval/{key}", value=100.0 * value, protocol=name, split=split, n=len(samples))
         for key, value in values.items()

@@ -81,7 +81,7 @@ class Caption(RowMetric):
 
     def __init__(self, *, tokenize: str | Tokenizer = "whitespace", meteor: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._tokenize = tokenizer(tokenize) if isinstance(tokenize, str) else tokenize
+        self._tokenize = tokenizer(tokenize)
         self._meteor = meteor
 
     def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:

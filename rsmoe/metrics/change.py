@@ -12,7 +12,7 @@ from rsmoe.metrics.tally import Tally, overlap, ratio
 
 
 class ChangePresence(RowMetric):
-    """accuracy, precision, recall and f1 of "something changed", and ``false_alarm``, the share of unchanged pairs.
+    """accuracy, precision, recall and f1 of "changed", and ``false_alarm``, the share of unchanged pairs not called so.
 
     An answer that cannot be read is wrong: a miss on a changed pair, a false alarm on an unchanged one.
 
@@ -34,7 +34,7 @@ class ChangeCounts(RowMetric):
 
     ``false_alarm`` is the share of the pairs without any change for which something was counted. An answer that cannot
     be read is as wrong as one can be: for each class the count from 0 to the largest true one of the corpus that is
-    furthest from the truth. It is never exact, and a false alarm where nothing changed.
+    furthest from the truth, by one thing at least. It is never exact, and a false alarm where nothing changed.
 
     Args:
         kwargs: of ``torchmetrics.Metric``.
@@ -85,7 +85,7 @@ def counts_tally(rows: Sequence[list[Any]]) -> Tally:
     for i, (said, truth) in enumerate(rows):
         errors = []
         for name, true in truth.items():
-            worst = max(true, largest[name] - true)
+            worst = max(true, largest[name] - true, 1)
             error = worst if said is None else abs(said.get(name, 0) - true)
             place = 5 + 3 * classes.index(name)
             table[i, place : place + 3] = 1, error, error**2

@@ -29,7 +29,8 @@ class ChangeAgreement(RowMetric):
 
     ``reference_...`` is the same of the true answer and the true map: what the rule can give at best, for things that
     touch are one component and count as two. An answer that cannot be read agrees with nothing, in no cell either. All
-    x100, but the MAE. Questions whose classes a map does not tell apart, and pairs without a map, are left out.
+    x100, but the MAE. Questions whose classes a map does not tell apart, and pairs without a map, are left out;
+    ``n/<number>`` says how many were compared.
 
     Args:
         min_pixels: smaller components of a map are specks.
@@ -61,20 +62,22 @@ class ChangeAgreement(RowMetric):
 
     def compute(self) -> dict[str, float]:
         """The numbers as above; empty where there was nothing to compare."""
-        rows, found = self.rows(), {}
+        rows = self.rows()
+        found: dict[str, float] = {}
         for place, prefix in ((1, ""), (2, "reference_")):
             for asks in _KEYS:
                 own = np.array([row[place] for row in rows if row[0] == asks and len(row) > place], dtype=np.float64)
                 if not len(own):
                     continue
                 if asks == "presence":
-                    found[f"{prefix}presence"] = 100 * float(own[:, 0].mean())
+                    numbers = {"presence": 100 * own[:, 0].mean()}
                 elif asks == "count":
-                    found[f"{prefix}counts"] = 100 * float(own[:, 0].mean())
-                    found[f"{prefix}counts_mae"] = float(own[:, 1].mean())
+                    numbers = {"counts": 100 * own[:, 0].mean(), "counts_mae": own[:, 1].mean()}
                 else:
                     both, said, seen = own.sum(0)
-                    found[f"{prefix}cells_f1"] = 200 * float(both) / float(said + seen) if said + seen else 100.0
+                    numbers = {"cells_f1": 200 * both / (said + seen) if said + seen else 100.0}
+                for name, value in numbers.items():
+                    found |= {prefix + name: float(value), f"n/{prefix}{name}": float(len(own))}
         return found
 
     def _seen(self, asks: str, change_map: np.ndarray, sample: Sample, *, specks: int | None = None) -> Any:

@@ -123,7 +123,7 @@ class ChangeCaptions(RowMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._tokenize = tokenizer(tokenize) if isinstance(tokenize, str) else tokenize
+        self._tokenize = tokenizer(tokenize)
         self._no_change = tuple(no_change)
         self._meteor = meteor
 

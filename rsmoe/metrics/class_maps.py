@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-UNKNOWN = 255
+from rsmoe.data.mask_sources import UNKNOWN
 
 
 class ClassMapIoU(Metric):
     """IoU per class from one confusion matrix over all pixels, their mean, and the share of right pixels.
 
-    Pixels whose true value is 255 are not scored. A class that neither a true nor a predicted map holds has no IoU and
-    is left out of the mean; one that only a prediction holds has IoU 0 and counts.
+    Pixels whose true value is 255 are not scored; a predicted value that is no class is a wrong one. A class that
+    neither a true nor a predicted map holds has no IoU and is left out of the mean; one that only a prediction holds
+    has IoU 0 and counts. Everingham et al., "The PASCAL visual object classes challenge", IJCV 2010.
 
     Args:
         classes: names of the values of the maps.
@@ -42,9 +43,10 @@ class ClassMapIoU(Metric):
                 raise ValueError(f"map of {prediction.shape} against a target of {target.shape}: resize it")
             scored = target != UNKNOWN
             true, said = target[scored].astype(np.int64), prediction[scored].astype(np.int64)
-            if true.size and true.max() >= size:
-                raise ValueError(f"the target holds class {true.max()}, but there are {size} classes")
-            counts = np.bincount(true * (size + 1) + np.minimum(said, size), minlength=size * (size + 1))
+            if true.size and not 0 <= true.min() <= true.max() < size:
+                raise ValueError(f"the target holds classes {true.min()} to {true.max()}, but there are {size} classes")
+            said = np.where((said >= 0) & (said < size), said, size)
+            counts = np.bincount(true * (size + 1) + said, minlength=size * (size + 1))
             self.confusion += torch.from_numpy(counts.reshape(size, size + 1)).to(self.confusion)
 
     def compute(self) -> dict[str, float]:

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torchmetrics import Metric
 
 from rsmoe.data.boxes import ParsedBoxes
 from rsmoe.metrics.obb import obb_iou
-from rsmoe.metrics.rows import gather_rows
+from rsmoe.metrics.rows import RowMetric
+from rsmoe.metrics.tally import Tally, ratio
 
 THRESHOLDS = (0.5, 0.7)
 
@@ -73,7 +71,7 @@ def average_precision(scores: np.ndarray, hits: np.ndarray, n_true: int) -> floa
     return float(np.sum(np.diff(found / n_true, prepend=0.0) * precision))
 
 
-class Grounding(Metric):
+class Grounding(RowMetric):
     """Accuracy at IoU 0.5 and 0.7, mean IoU and average precision of boxes.
 
     - ``acc@t``: share of true boxes with IoU >= t. Of an answer to m true boxes the first m boxes count, matched one to
@@ -92,24 +90,13 @@ class Grounding(Metric):
         kwargs: of ``torchmetrics.Metric``.
     """
 
-    full_state_update = False
     higher_is_better = True
-    iou_sum: Tensor
-    hits: Tensor
-    n: Tensor
-    failed: Tensor
-    ranked: list[Tensor]
 
     def __init__(self, *, oriented: bool = False, legacy_plus_one: bool = False, **kwargs: Any) -> None:
-        super().__init__(dist_sync_fn=kwargs.pop("dist_sync_fn", gather_rows), **kwargs)
+        super().__init__(**kwargs)
         if oriented and legacy_plus_one:
             raise ValueError("legacy_plus_one is a defect of horizontal boxes; leave out oriented")
         self.oriented, self.legacy_plus_one = oriented, legacy_plus_one
-        self.add_state("iou_sum", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("hits", default=torch.zeros(len(THRESHOLDS), dtype=torch.long), dist_reduce_fx="sum")
-        for name in ("n", "failed"):
-            self.add_state(name, default=torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("ranked", default=[], dist_reduce_fx="cat")  # (k, 2): score, matched
 
     def update(
         self,
@@ -132,50 +119,77 @@ class Grounding(Metric):
         """
         if self.legacy_plus_one and sizes_px is None:
             raise ValueError("legacy_plus_one needs sizes_px, to write the boxes as parts of the picture")
-        width = 5 if self.oriented else 4
-        best, ranked, failed = [np.zeros(0)], [np.zeros((0, 2))], 0
+        width, rows = 5 if self.oriented else 4, []
         for i, (answer, target) in enumerate(zip(predictions, targets, strict=True)):
             true = np.asarray(target, dtype=np.float64)
-            boxes = np.asarray(answer.boxes, dtype=np.float64)
-            if true.ndim != 2 or not len(true) or true.shape[1] != width or boxes.shape[1:] != (width,):
-                raise ValueError(f"expected boxes (n, {width}) and >= 1 target, got {boxes.shape} and {true.shape}")
-            if self.legacy_plus_one and sizes_px is not None:
-                sides = np.array([*sizes_px[i], *sizes_px[i]], dtype=np.float64)
-                iou = hbb_iou(boxes / sides, true / sides, plus_one=True)
-            else:
-                iou = (obb_iou if self.oriented else hbb_iou)(boxes, true)
-            sure = np.ones(len(boxes)) if scores is None else np.asarray(scores[i], dtype=np.float64)
-            best.append(_overlaps(iou))
-            ranked.append(np.stack([sure, match(iou, at_least=THRESHOLDS[0], scores=sure) >= 0], axis=1))
-            ranked.append(np.tile([sure.max(initial=0.0) if scores is not None else 1.0, 0.0], (answer.failures, 1)))
-            failed += answer.failures > 0
-        overlaps = np.concatenate(best)
-        self.iou_sum += float(overlaps.sum())
-        self.hits += torch.tensor([int((overlaps >= t).sum()) for t in THRESHOLDS], device=self.hits.device)
-        self.n += len(overlaps)
-        self.failed += failed
-        self.ranked.append(torch.from_numpy(np.concatenate(ranked)).to(self.device))
+            if true.ndim != 2 or not len(true) or true.shape[1] != width or answer.boxes.shape[1:] != (width,):
+                raise ValueError(
+                    f"expected boxes (n, {width}) and >= 1 target, got {answer.boxes.shape} and {true.shape}"
+                )
+            size = sizes_px[i] if self.legacy_plus_one and sizes_px is not None else None
+            rows.append(grounding_row(answer, true, plus_one_in=size, scores=None if scores is None else scores[i]))
+        self.append(rows)
 
     def compute(self) -> dict[str, float]:
         """acc@0.5, acc@0.7, miou, ap@0.5 on the scale 0 to 1, n, parse_failures; ValueError without samples."""
-        n = int(self.n)
-        if n == 0:
-            raise ValueError("no box was added before compute()")
-        parts = self.ranked if isinstance(self.ranked, list) else [self.ranked]  # one tensor after a sync
-        ranked = torch.cat([part.cpu() for part in parts]).numpy()
+        rows = self.rows()
+        found = grounding_tally(rows).values()
+        ranked = np.array([box for row in rows for box in row[-1]]).reshape(-1, 2)
+        return found | {f"ap@{THRESHOLDS[0]}": average_precision(ranked[:, 0], ranked[:, 1], int(found["n"]))}
+
+
+def grounding_row(
+    answer: ParsedBoxes,
+    target: np.ndarray,
+    *,
+    plus_one_in: tuple[int, int] | None = None,
+    scores: np.ndarray | None = None,
+) -> list[Any]:
+    """One sample, as `grounding_tally` reads it: true boxes, sum of IoU, hits, failed, and score and hit of each box.
+
+    Args:
+        answer: parsed boxes, of the target's kind.
+        target: (m, 4) or (m, 5) true boxes, m >= 1.
+        plus_one_in: (width, height) of the picture, for the defect of ``legacy_plus_one``; None for none.
+        scores: (n,) confidence of each predicted box; what could not be parsed gets the highest of them.
+    """
+    true = target[np.lexsort(target.T)]  # of equal overlaps the first counts: no order of the file may decide
+    boxes, sure = answer.boxes.astype(np.float64), np.ones(len(answer.boxes))
+    if scores is not None:
+        sure = np.asarray(scores, dtype=np.float64)
+    if plus_one_in is not None:
+        sides = np.array([*plus_one_in, *plus_one_in], dtype=np.float64)
+        iou = hbb_iou(boxes / sides, true / sides, plus_one=True)
+    else:
+        iou = (obb_iou if true.shape[1] == 5 else hbb_iou)(boxes, true)
+    first = iou[: len(true)]
+    owner = match(first)
+    best = first[owner >= 0, owner[owner >= 0]]
+    hits = match(iou, at_least=THRESHOLDS[0], scores=sure) >= 0
+    ranked = [[float(score), int(hit)] for score, hit in zip(sure, hits, strict=True)]
+    ranked += [[float(sure.max(initial=0.0)) if scores is not None else 1.0, 0]] * answer.failures
+    total, right = float(best.sum()), [int((best >= t).sum()) for t in THRESHOLDS]
+    return [len(true), total, *right, int(answer.failures > 0), ranked]
+
+
+def grounding_tally(rows: Sequence[list[Any]]) -> Tally:
+    """Numbers of `Grounding` from rows of `grounding_row`; their AP is of boxes without confidences.
+
+    It is precision times recall then (`average_precision`), a function of sums.
+    """
+    if not rows:
+        raise ValueError("no box was added before compute()")
+    table = [[*numbers, sum(hit for _, hit in ranked), len(ranked)] for *numbers, ranked in rows]
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        n, iou, half, more, failed, matched, said = np.moveaxis(sums, -1, 0)
         return {
-            **{f"acc@{t}": int(hit) / n for t, hit in zip(THRESHOLDS, self.hits, strict=True)},
-            "miou": float(self.iou_sum) / n,
-            f"ap@{THRESHOLDS[0]}": average_precision(ranked[:, 0], ranked[:, 1], n),
-            "n": float(n),
-            "parse_failures": float(self.failed),
+            "acc@0.5": ratio(half, n),
+            "acc@0.7": ratio(more, n),
+            "miou": ratio(iou, n),
+            "ap@0.5": ratio(matched, said, empty=0.0) * ratio(matched, n),
+            "n": n,
+            "parse_failures": failed,
         }
 
-
-def _overlaps(iou: np.ndarray) -> np.ndarray:
-    """(n, m) -> (m,): the overlap of each true box with its match among the first m boxes of the answer, or 0."""
-    first = iou[: iou.shape[1]]
-    owner = match(first)
-    best = np.zeros(iou.shape[1])
-    best[owner[owner >= 0]] = first[owner >= 0, owner[owner >= 0]]
-    return best
+    return Tally(rows=np.array(table, dtype=np.float64), finish=finish)

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.metrics.grounding import match
+from rsmoe.metrics.grounding import THRESHOLDS, match
 from rsmoe.metrics.masks import Mask, as_bool
 from rsmoe.metrics.rows import RowMetric
 from rsmoe.metrics.tally import Tally, overlap, ratio
-
-THRESHOLDS = (0.5, 0.7)
 
 
 class InstanceMasks(RowMetric):
@@ -22,7 +20,7 @@ class InstanceMasks(RowMetric):
     - ``precision@t``, ``recall@t``, ``f1@t``: of masks matched at IoU >= t, over all samples.
 
     A sample without any predicted mask is a parse failure; its true masks stay in every denominator. ``n`` is the
-    number of true masks.
+    number of true masks. An empty mask is the right answer to an empty true one, and to no other.
 
     Args:
         kwargs: of ``torchmetrics.Metric``.
@@ -44,7 +42,7 @@ class InstanceMasks(RowMetric):
 
 
 def mask_iou(first: Sequence[Mask], second: Sequence[Mask]) -> np.ndarray:
-    """n and m masks of one size -> (n, m) float64 intersection over union, 0 where the union is empty."""
+    """n and m masks of one size -> (n, m) float64 intersection over union, 1 where both are empty."""
     sizes = {np.shape(mask) for mask in (*first, *second)}
     if len(sizes) > 1:
         raise ValueError(f"masks of {sorted(sizes)} in one sample: resize them to one size")
@@ -52,14 +50,16 @@ def mask_iou(first: Sequence[Mask], second: Sequence[Mask]) -> np.ndarray:
         return np.zeros((len(first), len(second)))
     a, b = (np.stack([as_bool(mask).ravel() for mask in masks]).astype(np.float32) for masks in (first, second))
     both = (a @ b.T).astype(np.float64)
-    return ratio(both, a.sum(1)[:, None] + b.sum(1) - both, empty=0.0)
+    return ratio(both, a.sum(1)[:, None] + b.sum(1) - both, empty=1.0)
 
 
 def instances_row(predictions: Sequence[Mask], targets: Sequence[Mask]) -> list[Any]:
     """One sample, as `instances_tally` reads it: true masks, predicted ones, sum of IoU, matches per threshold."""
     if not targets:
         raise ValueError("a sample of several masks needs at least one true mask")
-    iou = mask_iou(predictions, targets)
+    # of equal overlaps the first counts: no order of the file may decide
+    said, true = (sorted(map(as_bool, masks), key=np.ndarray.tobytes) for masks in (predictions, targets))
+    iou = mask_iou(said, true)
     owner = match(iou)
     total = float(sum(iou[i, j] for i, j in enumerate(owner) if j >= 0))
     hits = [int((match(iou, at_least=t) >= 0).sum()) for t in THRESHOLDS]

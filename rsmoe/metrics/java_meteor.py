@@ -105,7 +105,7 @@ class JavaMeteor(RowMetric):
     def __init__(self, *, tokenize: str | Tokenizer = "ptb", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         java_meteor_jar()
-        self._tokenize = tokenizer(tokenize) if isinstance(tokenize, str) else tokenize
+        self._tokenize = tokenizer(tokenize)
 
     def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
         """Adds one caption and its references per image; an empty caption counts as one that scores 0."""

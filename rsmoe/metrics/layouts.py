@@ -18,7 +18,6 @@ COCO results and our own ``predictions.jsonl``; a mapping; or lines in the order
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,14 +32,12 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.metrics.change_captions import NO_CHANGE
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.tokenize import whitespace
+from rsmoe.metrics.tokenize import whitespace, word_vocabulary
 
 IDS = ("id", "image_id", "question_id", "filename", "image_A")
 REFERENCES = ("references", "responses", "captions", "caption", "reference", "answer")
 TEXTS = ("text", "caption", "answer", "prediction")
 _ROW = {*IDS, *REFERENCES, "kind", "task", "boxes_px", "obb_px", "mask", "split"}
-_MIN_COUNT = 5
-"""How often the training captions must hold a word for an id of its own, as in Change-Agent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +51,9 @@ class References:
     training_captions: tuple[str, ...] = ()
     """Captions of the training split, where the file holds it too."""
 
-    def vocabulary(self) -> dict[str, int] | None:
-        """Word -> id from the training captions: words that occur five times, in order; ids 0 and 1 are specials."""
-        counts = Counter(word for text in self.training_captions for word in whitespace(text))
-        words = sorted(word for word, count in counts.items() if count >= _MIN_COUNT)
-        return {word: i for i, word in enumerate(words, start=2)} or None
+    def word_vocabulary(self) -> dict[str, int] | None:
+        """Word -> id from the training captions, see `rsmoe.metrics.tokenize.word_vocabulary`; None where none is."""
+        return word_vocabulary(self.training_captions) or None
 
     def resolve(self, ids: Sequence[str]) -> list[str]:
         """``Sample.id`` for ids that a file of predictions uses, by the first key under which all of them are known.
@@ -119,6 +114,18 @@ def read_predictions(path: Path, references: References, *, task: str) -> list[P
         rows = read_rows(path)
     ids = references.resolve([_id(row, where) for where, row in rows])
     return [_prediction(row, name, task, where) for name, (where, row) in zip(ids, rows, strict=True)]
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """Word -> id, of a release whose captions are scored as ids.
+
+    Raises:
+        UserError: for a missing file, or another content than {word: id}.
+    """
+    words = read_json(path)
+    if not isinstance(words, dict) or not words or not all(type(number) is int for number in words.values()):
+        raise UserError(f"{path} should hold a vocabulary, {{word: id}} with whole numbers as ids")
+    return words
 
 
 def _references(path: Path, rows: Sequence[dict[str, Any]], task: str) -> References:

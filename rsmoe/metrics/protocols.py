@@ -54,6 +54,7 @@ _METEOR = (
     " Also METEOR 1.5 with its exact and stem modules (no synonyms, no paraphrases), and S*m. On 1,094 captions of "
     "RSICD 0.9 below the Java program on words, 0.09 on word ids."
 )
+_IDS_METEOR = ", METEOR 1e-3 of 1 (0.1 as printed)"
 _METEOR_SOURCE = "Denkowski and Lavie, Meteor Universal, WMT 2014; https://github.com/salaniz/pycocoevalcap"
 _RSVQA = "Lobry et al., RSVQA, IEEE TGRS 2020, doi:10.1109/TGRS.2020.2988782"
 
@@ -91,7 +92,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             id="text/quality@1",
             sentence="How texts are written: mean length and vocabulary in tokens; distinct n-grams, repetition of "
-            "4-grams, and against known objects CHAIR and the recall of objects.",
+            "4-grams, and against known objects CHAIR and the recall of objects, as shares from 0 to 1.",
             source="Li et al., NAACL 2016; Welleck et al., ICLR 2020; Rohrbach et al., EMNLP 2018",
             equals="-",
         ),
@@ -100,7 +101,7 @@ PROTOCOLS: dict[str, Protocol] = {
             tasks=_TEXT_TASKS,
             sentence=_COCO.format(_LEVIR_IDS) + _METEOR,
             source="https://github.com/Chen-Yang-Liu/RSICC, eval_func",
-            equals=_SCORER.format(" scorers on the same ids") + ", METEOR 1e-3",
+            equals=_SCORER.format(" scorers on the same ids") + _IDS_METEOR,
         ),
         Protocol(
             id="change-caption/whitespace@1",
@@ -128,7 +129,7 @@ PROTOCOLS: dict[str, Protocol] = {
             tasks=("change_caption",),
             sentence=_COCO.format(_LEVIR_IDS) + _METEOR + _CHANGE,
             source="https://github.com/Chen-Yang-Liu/RSICC, eval_func",
-            equals=_SCORER.format(" scorers on the same ids") + ", METEOR 1e-3",
+            equals=_SCORER.format(" scorers on the same ids") + _IDS_METEOR,
         ),
         Protocol(
             id="vqa/exact@1",
@@ -181,7 +182,8 @@ PROTOCOLS: dict[str, Protocol] = {
             id="change/counts@1",
             tasks=("change_vqa",),
             sentence="MAE and RMSE in things per class; x100: exact (all classes right), false_alarm (of pairs "
-            "without change). An unreadable answer counts as the furthest count from 0 to the largest true one.",
+            "without change). An unreadable answer counts as the furthest count from 0 to the largest true one, off by "
+            "one at least.",
             source=_CHANGECHAT,
             equals="scikit-learn on readable answers",
         ),
@@ -206,8 +208,16 @@ PROTOCOLS: dict[str, Protocol] = {
             id="change/map@1",
             sentence="x100: IoU, precision, recall and F1 of changed pixels over all pairs, each pair once; mean IoU "
             "over changed pairs; unchanged pairs with any changed pixel; kinds of the pixels that were found. A pair "
-            "without a map has none of its changes found.",
+            "without a map has none of its changes found, and is a false alarm where nothing changed.",
             source="the numbers of change detection; ours in what is counted once",
+            equals="-",
+        ),
+        Protocol(
+            id="change/direction@1",
+            sentence="x100: changed pairs whose caption tells, like its references, of what appeared or of what "
+            "vanished; the same on swapped dates, which must turn it round; answers that turn. Words of "
+            "`rsmoe.analysis.swap`.",
+            source="ours",
             equals="-",
         ),
         Protocol(
@@ -262,15 +272,15 @@ PROTOCOLS: dict[str, Protocol] = {
             id="mask/instances@1",
             tasks=("mask",),
             sentence="Several masks a sample, matched one to one by IoU, x100: mean IoU of true masks, precision, "
-            "recall and F1 at IoU 0.5 and 0.7. No mask is a miss of each.",
+            "recall and F1 at IoU 0.5 and 0.7. Empty against empty is 1; no mask is a miss of each.",
             source="ours, for GeoPixInstruct",
             equals="-",
         ),
         Protocol(
             id="segmentation/miou@1",
             tasks=(),
-            sentence="IoU per class from one confusion matrix of all pixels, and its mean; pixels of unknown class "
-            "are left out.",
+            sentence="IoU per class from one confusion matrix of all pixels, and its mean, from 0 to 1; pixels of "
+            "unknown class are left out.",
             source="PASCAL VOC; LEVIR-MCI (Change-Agent, arXiv 2403.19646)",
             equals="-",
         ),
@@ -306,10 +316,16 @@ PROTOCOLS: dict[str, Protocol] = {
             equals="-",
         ),
         Protocol(
+            id="retrieval/chance-unique@1",
+            sentence="What random embeddings reach under retrieval/unique-captions@1, in closed form, x100.",
+            source="ours",
+            equals="-",
+        ),
+        Protocol(
             id="zero-shot/top1@1",
             tasks=(),
-            sentence="Share of images whose class has the highest score, over images and as mean over classes; ties "
-            "share the hit.",
+            sentence="Share of images whose class has the highest score, over images and as mean over classes, from 0 "
+            "to 1; ties share the hit.",
             source="RS5M / GeoRSCLIP, arXiv 2306.11300, inference_tool.py",
             equals="-",
         ),

@@ -13,6 +13,7 @@ class Result:
     metric: str
     """ "caption/bleu4", "vqa/presence", "mask/miou" ..."""
     value: float
+    """On the scale that papers print, which the protocol states."""
     protocol: str
     """Id from `rsmoe.metrics.protocols`, prefixed with "generated/" on generated scenes."""
     split: str

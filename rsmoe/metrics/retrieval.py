@@ -119,15 +119,17 @@ def _finish(sums: np.ndarray) -> dict[str, np.ndarray]:
     return {**recalls, "mr": mean, "n": n, "n_texts": n_texts, "parse_failures": failed}
 
 
-def chance_recalls(texts_per_image: Sequence[int]) -> dict[str, float]:
+def chance_recalls(texts_per_image: Sequence[int], images_per_text: Sequence[int] | None = None) -> dict[str, float]:
     """The same keys as `Retrieval.compute` for random embeddings: the level that a result must be compared with.
 
     Args:
-        texts_per_image: number of captions of each image.
+        texts_per_image: number of captions of each image; of unique captions, how many of them are right for it.
+        images_per_text: number of images that each unique caption is right for; None where every image has its own.
     """
-    n, m = len(texts_per_image), sum(texts_per_image)
+    owners = [1] * sum(texts_per_image) if images_per_text is None else images_per_text
+    n, m = len(texts_per_image), len(owners)
     result = {f"i2t_r{k}": sum(_expected_hit(k, 0, m, own) for own in texts_per_image) / n for k in RANKS}
-    result |= {f"t2i_r{k}": _expected_hit(k, 0, n, 1) for k in RANKS}
+    result |= {f"t2i_r{k}": sum(_expected_hit(k, 0, n, own) for own in owners) / m for k in RANKS}
     return {**result, "mr": sum(result.values()) / len(result)}
 
 

@@ -112,7 +112,7 @@ class RoutingStats(Metric):
                 both = [
                     np.minimum(given[..., i, :], given[..., j, :]).sum(-1) for k, i in enumerate(seen) for j in seen[:k]
                 ]
-                found["overlap"] = np.nanmean(both, axis=0)
+                found["overlap"] = ratio(np.nansum(both, axis=0), np.isfinite(both).sum(axis=0))
             return {**found, "n": n}
 
         return finish

@@ -20,16 +20,15 @@ from rsmoe.metrics.change import counts_tally, presence_tally
 from rsmoe.metrics.change_captions import change_caption_tally
 from rsmoe.metrics.change_cells_metric import cells_tally
 from rsmoe.metrics.free_text import free_text_row, free_text_tally
-from rsmoe.metrics.grounding import THRESHOLDS, hbb_iou, match
+from rsmoe.metrics.grounding import grounding_row, grounding_tally
 from rsmoe.metrics.instance_masks import instances_row, instances_tally
 from rsmoe.metrics.java_meteor import java_meteor_tally
 from rsmoe.metrics.masks import mask_row, mask_tally
 from rsmoe.metrics.multiple_choice import choice_row
-from rsmoe.metrics.obb import obb_iou
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.ranking import ranking_row, ranking_tally
 from rsmoe.metrics.retrieval import Retrieval
-from rsmoe.metrics.tally import Tally, beside, ratio
+from rsmoe.metrics.tally import Tally, beside
 from rsmoe.metrics.tokenize import Tokenizer, tokenizer, word_ids
 from rsmoe.metrics.vqa import Kinds, accuracy_row, accuracy_tally, judge
 
@@ -154,35 +153,11 @@ def _ground(*, oriented: bool = False, legacy_plus_one: bool = False) -> Scorer:
     def run(pairs: Pairs, vocabulary: Vocabulary) -> Tally:
         rows = []
         for sample, prediction in pairs:
-            answer, true, (width, height) = _boxes(sample, prediction, oriented)
-            side = np.array([width, height, width, height]) if legacy_plus_one else 1.0
-            if oriented:
-                iou = obb_iou(answer.boxes, true)
-            else:
-                iou = hbb_iou(answer.boxes / side, true / side, plus_one=legacy_plus_one)
-            first = iou[: len(true)]
-            owner = match(first)
-            best = first[owner >= 0, owner[owner >= 0]]
-            hits = [int((best >= t).sum()) for t in THRESHOLDS]
-            found = int((match(iou, at_least=THRESHOLDS[0]) >= 0).sum())
-            said = len(answer.boxes) + answer.failures
-            rows.append([len(true), best.sum(), *hits, found, said, answer.failures > 0])
-        return Tally(rows=np.array(rows, dtype=np.float64), finish=_ground_numbers)
+            answer, true, size_px = _boxes(sample, prediction, oriented)
+            rows.append(grounding_row(answer, true, plus_one_in=size_px if legacy_plus_one else None))
+        return grounding_tally(rows)
 
     return run
-
-
-def _ground_numbers(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """The numbers of `grounding.Grounding`; boxes in words have no scores, so that AP is precision times recall."""
-    n, iou, half, more, matched, said, failed = np.moveaxis(sums, -1, 0)
-    return {
-        "acc@0.5": ratio(half, n),
-        "acc@0.7": ratio(more, n),
-        "miou": ratio(iou, n),
-        "ap@0.5": ratio(matched, said, empty=0.0) * ratio(matched, n),
-        "n": n,
-        "parse_failures": failed,
-    }
 
 
 def _boxes(sample: Sample, prediction: Prediction, oriented: bool) -> tuple[ParsedBoxes, np.ndarray, tuple[int, int]]:
@@ -284,3 +259,6 @@ SCORERS: dict[str, Scorer] = {
     "retrieval/ranking@1": _ranking,
 }
 """Every protocol that scores samples, by id; others of `protocols.PROTOCOLS` belong to metrics with other inputs."""
+
+ON_WORD_IDS = frozenset({"caption/levir-ids@1", "change-caption/levir-ids@1"})
+"""Those that need a `Vocabulary`."""

@@ -8,7 +8,10 @@ from rich.table import Table
 
 from rsmoe.metrics.result import Result
 
-LOWER_IS_BETTER = ("false_alarm", "missed", "mae", "rmse", "hamming")
+LOWER_IS_BETTER = (
+    *("false_alarm", "missed", "mae", "rmse", "hamming", "counts_mae", "reference_counts_mae"),
+    *("chair_i", "chair_s", "repetition", "ras"),
+)
 """Metrics (the part behind the family) where less is better."""
 
 _NEUTRAL = "routing"

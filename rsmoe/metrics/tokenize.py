@@ -116,8 +116,10 @@ def word_ids(vocabulary: Mapping[str, int], *, unknown: int = 1) -> Tokenizer:
 TOKENIZERS: dict[str, Tokenizer] = {"whitespace": whitespace, "ptb": ptb}
 
 
-def tokenizer(name: str) -> Tokenizer:
-    """The tokenizer called ``name``; raises `rsmoe.errors.UserError` with the names that exist."""
+def tokenizer(name: str | Tokenizer) -> Tokenizer:
+    """The tokenizer called ``name``, or the function itself; raises `rsmoe.errors.UserError` for an unknown name."""
+    if not isinstance(name, str):
+        return name
     if name not in TOKENIZERS:
         raise unknown_name("tokenizer", name, TOKENIZERS)
     return TOKENIZERS[name]

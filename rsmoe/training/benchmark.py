@@ -10,12 +10,16 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from rsmoe.config import instantiate
+from rsmoe.data.annotations import data_root
 from rsmoe.data.recast import Recast
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
 
-_KEYS = ("reader", "split", "train", "train_reader", "as", "prompt", "response", "protocols", "beams", "max_new")
+_KEYS = (
+    "reader", "split", "train", "train_reader", "as", "prompt", "response", "protocols", "vocabulary", "beams",
+    "max_new",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,8 @@ class Benchmark:
     """Of decoding: beams of the search, and the most tokens of an answer."""
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Task -> protocol id, where it is not the task's default."""
+    vocabulary: Path | None = None
+    """The file {word: id} of protocols on word ids; read where one of them is used."""
 
     @classmethod
     def from_config(cls, name: str, node: Mapping[str, Any], *, root: str | None) -> Benchmark:
@@ -40,7 +46,8 @@ class Benchmark:
             name: of the yaml.
             node: ``reader`` (a yaml of ``conf/data``), ``split``, ``train`` (a split for the baselines, or null),
                 ``train_reader`` (where that split is of another release), ``as`` (another task for the same samples),
-                ``prompt`` and ``response`` (see `Recast`), ``protocols``, ``beams``, ``max_new``.
+                ``prompt`` and ``response`` (see `Recast`), ``protocols``, ``vocabulary`` (a file, in the folder of the
+                release where its path is relative), ``beams``, ``max_new``.
             root: the folder of the release, or of several, each under its own name.
 
         Raises:
@@ -61,7 +68,11 @@ class Benchmark:
             data: Dataset[Sample] = instantiate({**place, "split": split})
             return Recast(data, **asked) if any(asked.values()) else data
 
-        train = node.get("train")
+        train, words = node.get("train"), node.get("vocabulary")
+        if words:
+            reader = node["reader"]
+            words = Path(words).expanduser()
+            words = words if words.is_absolute() else data_root(reader.get("root") or root, reader["name"]) / words
         return cls(
             name=name,
             data=opened(node["reader"], node["split"]),
@@ -69,6 +80,7 @@ class Benchmark:
             beams=int(node.get("beams", 3)),
             max_new=int(node.get("max_new", 80)),
             protocols=dict(node.get("protocols") or {}),
+            vocabulary=words or None,
         )
 
     def choose(self, *, limit: int | None, ids: Sequence[str] | None) -> list[Sample]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 from rich.console import Console
@@ -21,8 +22,10 @@ from rsmoe.data.mixture import Mixture
 from rsmoe.data.sample import Sample
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
+from rsmoe.metrics.layouts import read_vocabulary
 from rsmoe.metrics.protocols import protocol
 from rsmoe.metrics.score import DEFAULT_PROTOCOLS, score
+from rsmoe.metrics.scorers import ON_WORD_IDS, Vocabulary
 from rsmoe.metrics.table import results_table
 from rsmoe.model import RSMoE
 from rsmoe.training.answer_job import AnswerJob
@@ -55,7 +58,7 @@ class BenchmarkRun:
         limit, sample_ids: see `Benchmark.choose`.
         neighbours: most training samples for the trivial baselines; None for all.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
-        pictures: samples on each contact sheet of the report; 0 draws none.
+        pictures: samples on each contact sheet of the report; 0 draws none, and the report names its samples alone.
         metrics: name -> config of a metric of your own.
     """
 
@@ -143,6 +146,7 @@ class BenchmarkRun:
         outcome = assess(
             benchmark.name, benchmark.data, samples=samples, predictions=job.predictions(samples), split="",
             model=self.model, protocols=benchmark.protocols, metrics=self._metrics, draws=self._draws,
+            vocabulary=self._vocabulary(benchmark, samples),
         )  # fmt: skip
         learned = _spread(benchmark.train, self._neighbours)
         beside = baselines(outcome, model=self.model, collate=self._collate, train=learned)
@@ -154,6 +158,7 @@ class BenchmarkRun:
             "benchmark": {
                 "name": benchmark.name, "data": _name(benchmark), "split": split, "n": len(samples), "of": total,
                 "data_sha256": outcome.sha256, "limit": self._limit, "sample_ids": self._ids,
+                "vocabulary_words": None if outcome.vocabulary is None else len(outcome.vocabulary),
                 "requests_cut": self._cut(samples), "baselines": self._learned(benchmark), **self._decoding(benchmark),
             },
         }  # fmt: skip
@@ -171,7 +176,23 @@ class BenchmarkRun:
             raise UserError(f"{benchmark.name} has {len(twice)} ids more than once: {', '.join(twice[:5])}")
         if lost := {s.task for s in samples} - set(DEFAULT_PROTOCOLS):
             raise UserError(f"{benchmark.name} holds samples of {', '.join(sorted(lost))}, which no protocol scores")
+        self._vocabulary(benchmark, samples)
+        self._require_dates(benchmark, samples)
         return samples
+
+    def _require_dates(self, benchmark: Benchmark, samples: Sequence[Sample]) -> None:
+        """Shows the model the sample with the most dates: most models compare two, and one batch may be the last."""
+        most = max(samples, key=lambda s: len(s.images))
+        if len(most.images) < 3:
+            return
+        try:
+            with torch.inference_mode():
+                self.model.eval().see(self._collate([(most, 0)]).to(self.model.to_lm.weight.device))
+        except UserError as error:
+            raise UserError(
+                f"{benchmark.name}, sample {most.id}: {error}, or train a model with temporal=frames, which reads any "
+                "number of dates"
+            ) from error
 
     def _job(self, benchmark: Benchmark, folder: Path, *, rank: int = 0, world: int = 1) -> AnswerJob:
         facts = {"checkpoint_sha256": self.checkpoint_sha256, "data": _name(benchmark), "dense": self.model.dense}
@@ -183,6 +204,18 @@ class BenchmarkRun:
     def _protocols(self, benchmark: Benchmark, samples: Sequence[Sample]) -> list[str]:
         chosen = DEFAULT_PROTOCOLS | dict(benchmark.protocols)
         return sorted({chosen[s.task] for s in samples})
+
+    def _vocabulary(self, benchmark: Benchmark, samples: Sequence[Sample]) -> Vocabulary:
+        """Of the release, where a protocol scores words by their ids: which words have one moves the numbers."""
+        asking = ON_WORD_IDS & set(self._protocols(benchmark, samples))
+        if not asking:
+            return None
+        if benchmark.vocabulary is None:
+            raise UserError(
+                f"{', '.join(sorted(asking))} scores words by their ids in the vocabulary of the release. Name "
+                f"its file, a json {{word: id}}: benchmark.{benchmark.name}.vocabulary=/path/to/vocab.json"
+            )
+        return read_vocabulary(benchmark.vocabulary)
 
     def _cut(self, samples: Sequence[Sample]) -> int:
         return sum(len(self.codec.encode(s.instruction)) > self._collate.max_prompt for s in samples)

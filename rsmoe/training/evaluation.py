@@ -20,6 +20,7 @@ from rsmoe.data.text import TextCodec
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.score import score
+from rsmoe.metrics.scorers import Vocabulary
 from rsmoe.model import RSMoE
 from rsmoe.training.answer import answer_batch
 
@@ -35,6 +36,8 @@ class Outcome:
     results: Sequence[Result]
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Task -> protocol id, where it was not the task's default."""
+    vocabulary: Vocabulary = None
+    """That protocols on word ids scored with."""
 
     @cached_property
     def sha256(self) -> str:
@@ -108,6 +111,7 @@ def assess(
     model: RSMoE,
     protocols: Mapping[str, str] | None = None,
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    vocabulary: Vocabulary = None,
     draws: int = 0,
 ) -> Outcome:
     """Scores the predictions for samples of one data set.
@@ -120,6 +124,7 @@ def assess(
         model: its experts' tasks say what the router should have chosen.
         protocols: task -> protocol id, where it is not the default.
         metrics: as for `evaluate`.
+        vocabulary: word -> id, for protocols on word ids.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
     """
     prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
@@ -131,6 +136,7 @@ def assess(
         split=own,
         protocols=protocols,
         expert_tasks=tasks,
+        vocabulary=vocabulary,
         draws=draws,
     )
     for key, node in (metrics or {}).items():
@@ -142,6 +148,7 @@ def assess(
         predictions=predictions,
         results=results,
         protocols=dict(protocols or {}),
+        vocabulary=vocabulary,
     )
 
 
@@ -159,7 +166,16 @@ def _own(
     if not pairs:
         return []
     metric.update(*(list(side) for side in zip(*pairs, strict=True)))
+    values = {"n": len(pairs), "parse_failures": 0} | metric.compute()
     return [
-        Result(metric=f"{name}/{key}", value=float(v), protocol=prefix + metric.protocol, split=split, n=len(pairs))
-        for key, v in metric.compute().items()
+        Result(
+            metric=f"{name}/{key}",
+            value=float(value),
+            protocol=prefix + metric.protocol,
+            split=split,
+            n=int(values.get(f"n/{key}", values["n"])),
+            parse_failures=int(values["parse_failures"]),
+        )
+        for key, value in values.items()
+        if key.split("/")[0] not in ("n", "parse_failures")
     ]
