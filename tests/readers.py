@@ -7,11 +7,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from PIL import Image
 
 from rsmoe.config import conf_dir, instantiate
-from rsmoe.data.images import images_key
+from rsmoe.data.images import images_key, load_image, read_array
+from rsmoe.data.sample import Sample
 
 
 def save(path: Path, value: int = 90, mode: str = "RGB", size: tuple[int, int] = (12, 8)) -> Path:
@@ -55,3 +57,32 @@ def same(data: Any) -> None:
     assert all(isinstance(r, str) and ids for r, ids in data.unused.items())
     assert all(image.is_file() for s in samples for image in s.images if isinstance(image, Path))
     assert pickle.loads(pickle.dumps(data))[0].id == samples[0].id  # loader workers get a copy
+
+
+def check_masks(data: Any) -> list[Sample]:
+    """What holds for every reader with masks, whatever the number of dates: its samples."""
+    samples = [data[i] for i in range(len(data))]
+    assert len({s.id for s in samples}) == len(samples) == len(data) > 0
+    assert data.protocol == "" and all(isinstance(n, int) for n in data.counts.values())
+    assert isinstance(data.unused, dict) and isinstance(data.official, dict)
+    for sample in samples:
+        assert sample.source == data.name and (sample.task == "mask" or sample.mask is None)
+        assert all(r.count("[SEG]") == (sample.task == "mask") for r in sample.responses)
+        for part, dtype in ((sample.mask, bool), (sample.class_map, np.uint8)):
+            if part is not None:
+                array = read_array(part)
+                assert array.dtype == dtype and array.shape == load_image(sample.images[0]).shape[:2]
+        json.dumps(sample.meta)  # shards keep it
+    again = pickle.loads(pickle.dumps(data))
+    assert [again[i].id for i in range(len(again))] == [s.id for s in samples]
+    return samples
+
+
+def check_pairs(data: Any) -> list[Sample]:
+    """`check_masks`, and what holds for every reader of pairs."""
+    samples = check_masks(data)
+    for sample in samples:
+        assert len(sample.images) == 2 and (sample.mask is not None) == (sample.task == "mask")
+        if sample.class_map is not None:
+            assert set(np.unique(read_array(sample.class_map))) <= {*range(len(sample.classes)), 255}
+    return samples

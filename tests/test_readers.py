@@ -6,30 +6,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from readers import config, save, write
+from release_captions import karpathy
+from release_questions import LINES
+from release_questions import rsivqa as write_rsivqa
 
 from rsmoe.config import instantiate
 from rsmoe.data.annotations import data_root, is_directional, read_json
-from rsmoe.data.images import find_images, load_image, picture_size
+from rsmoe.data.images import load_image
 from rsmoe.data.karpathy import KarpathyCaptions
-from rsmoe.data.mask_sources import FileMask
-from rsmoe.data.rsicap import RSICap
-from rsmoe.data.rsieval import RSIEval
 from rsmoe.data.rsivqa import RSIVQA, question_kind
 from rsmoe.errors import UserError
-
-
-def karpathy(root: Path, splits: tuple[str, ...] = ("train", "train", "test"), suffix: str = "jpg") -> Path:
-    rows = []
-    for i, split in enumerate(splits):
-        sentences = [{"raw": f"Image {i} is a field ."}, {"raw": f"a road in the north of {i} ."}, {"raw": " "}]
-        rows.append({"filename": f"{i}.tif", "split": split, "sentences": sentences[: 3 if i else 1]})
-        save(root / f"images/{i}.{suffix}", value=i)
-    write(root / "dataset.json", {"images": rows, "dataset": "toy"})
-    return root
 
 
 def toy(root: Path, split: str = "train", **more: Any) -> KarpathyCaptions:
@@ -136,122 +124,12 @@ def test_missing_annotations_list_what_is_there(tmp_path: Path) -> None:
         read_json(tmp_path / "deep/dataset.json")
 
 
-# --- RSICap and RSIEval ---
-
-
-def rsicap(root: Path, names: list[str], **more: Any) -> Path:
-    rows = [
-        {"image_id": str(i), "filename": n, "text_input": "Describe.", "text_output": f"Scene {i}.", **more}
-        for i, n in enumerate(names)
-    ]
-    for name in names:
-        save(root / "images" / name)
-    write(root / "captions.json", {"annotations": rows})
-    return root
-
-
-def test_rsicap_splits_are_disjoint_complete_and_stable(tmp_path: Path) -> None:
-    names = [f"S{i:04d}.png" for i in range(40)]
-    root = str(rsicap(tmp_path, names))
-    train, val = RSICap(root=root, split="train"), RSICap(root=root, split="val")
-    assert len(val) == 2 and len(train) == 38
-    files = {s.images[0].name for s in train} | {s.images[0].name for s in val}
-    assert files == set(names)
-    rsicap(tmp_path, names[::-1])  # the order of the rows changes nothing
-    assert {s.images[0] for s in RSICap(root=root, split="val")} == {s.images[0] for s in val}
-    assert train[0].meta == {"image_id": train[0].meta["image_id"]} and train[0].task == "caption"
-    assert len(RSICap(root=root, split="train", val_fraction=0.0)) == 40
-
-
-def test_rsicap_keeps_crops_of_one_picture_together(tmp_path: Path) -> None:
-    root = rsicap(tmp_path, [f"P{i // 4:04d}_{i:04d}.png" for i in range(48)])
-    train, val = (RSICap(root=str(root), split=s, val_fraction=0.2) for s in ("train", "val"))
-    pictures = [{s.images[0].name[:5] for s in data} for data in (train, val)]
-    assert not pictures[0] & pictures[1] and 10 <= len(val) <= 16
-
-
-def test_rsicap_takes_lists_of_texts_and_further_keys(tmp_path: Path) -> None:
-    root = rsicap(tmp_path, ["a.png", "b.png"], text_output=["One.", "Left two."], gsd_m=0.5)
-    sample = RSICap(root=str(root), split="train", val_fraction=0.0, protocol="generated/")[1]
-    assert sample.responses == ("One.", "Left two.") and sample.directional
-    assert sample.meta == {"image_id": "1", "gsd_m": 0.5}
-
-
-def test_rsicap_refuses(tmp_path: Path) -> None:
-    root = str(rsicap(tmp_path, ["a.png", "b.png"]))
-    with pytest.raises(UserError, match="Known: train, val"):
-        RSICap(root=root, split="test")
-    with pytest.raises(UserError, match="val_fraction=1"):
-        RSICap(root=root, split="train", val_fraction=1.0)
-    write(tmp_path / "captions.json", {"annotations": [{"filename": "a.png", "caption": "x"}, {"filename": "b.png"}]})
-    with pytest.raises(UserError, match=r"no key 'text_input'; found 'filename'"):
-        RSICap(root=root, split="train", val_fraction=0.0)
-    rsicap(tmp_path, ["a.png"], text_output=" ")
-    with pytest.raises(UserError, match="is empty"):
-        RSICap(root=root, split="train", val_fraction=0.0)
-
-
-def rsieval(root: Path) -> Path:
-    pairs = [
-        {"question": "How many planes are there?", "answer": "There are seven planes.", "type": "quantity"},
-        {"question": "", "answer": "yes", "type": "presence"},
-        {"question": "Where is the ship?", "answer": "in the middle", "type": "ab_position"},
-        {"question": "Is it large?", "answer": "", "type": "reasoning"},
-    ]
-    write(root / "annotations.json", {"annotations": [{"filename": "a.png", "caption": "A port.", "qa_pairs": pairs}]})
-    save(root / "images/a.png")
-    return root
-
-
-def test_rsieval_gives_captions_and_questions(tmp_path: Path) -> None:
-    data = RSIEval(root=str(rsieval(tmp_path)))
-    assert data.counts == {"images": 1, "captions": 1, "questions": 2, "empty_questions": 1, "empty_answers": 1}
-    assert [(s.task, s.kind, s.directional) for s in data] == [
-        ("caption", "", False),
-        ("vqa", "quantity", False),
-        ("vqa", "ab_position", True),
-    ]
-    assert data[1].responses == ("There are seven planes.",)
-    assert len({s.id for s in data}) == 3
-    assert [s.task for s in RSIEval(root=str(tmp_path), tasks=("vqa",))] == ["vqa", "vqa"]
-
-
-def test_rsieval_is_the_split_that_it_says(tmp_path: Path) -> None:
-    rsieval(tmp_path)
-    data = RSIEval(root=str(tmp_path), split="train", holds="train", protocol="generated/")
-    assert data.split == "train" and data.protocol == "generated/"
-    with pytest.raises(UserError, match=r"'train'.*Known: test"):
-        RSIEval(root=str(tmp_path), split="train")
-    with pytest.raises(UserError, match="unknown task of rsieval 'mask'"):
-        RSIEval(root=str(tmp_path), tasks=("mask",))
-    with pytest.raises(UserError, match="holds nothing"):
-        RSIEval(root=str(tmp_path), tasks=())
-    write(tmp_path / "annotations.json", {"annotations": [{"filename": "a.png", "caption": "x"}]})
-    with pytest.raises(UserError, match=r"annotations\[0\]: no key 'qa_pairs'; found 'filename', 'caption'"):
-        RSIEval(root=str(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["rsicap", "rsieval"])
-def test_rsgpt_yamls(tmp_path: Path, name: str) -> None:
-    rsicap(tmp_path, [f"{i}.png" for i in range(5)])
-    rsieval(tmp_path)
-    split = "train" if name == "rsicap" else "test"
-    assert instantiate({**config(name), "root": str(tmp_path)}, split=split)[0].source == name
-
-
 # --- RSIVQA ---
-
-LINES = """1.tif:What is the theme of this picture?farmland
-0.tif:Does this picture contain trees?Yes
-1.tif:How many  in the picture?two
-1.tif:What is the location of the cars in this picture?up, center and bottom 
-2.tif:what colour?red
-"""  # noqa: W291
 
 
 def rsivqa(tmp_path: Path, lines: str = LINES, split: str = "train", **more: Any) -> RSIVQA:
     karpathy(tmp_path / "toy")
-    write(tmp_path / "rsivqa/UCM/q.txt", lines)
+    write_rsivqa(tmp_path, lines)
     return RSIVQA(
         root=str(tmp_path), split=split, name="q", files=["UCM/q.txt"], images_name="toy", splits="dataset.json", **more
     )
@@ -293,75 +171,6 @@ def test_question_kinds_and_directions() -> None:
     for text in ("cars line up neatly", "bright leaf", "northrop planes", "easter island", "a stop sign"):
         assert not is_directional(text), text
     assert is_directional("the tank above the road") and not is_directional("Based on the above analysis, describe it.")
-
-
-# --- pictures ---
-
-
-def test_load_image_gives_rgb(tmp_path: Path) -> None:
-    assert load_image(save(tmp_path / "a.png")).shape == (8, 12, 3)
-    grey = load_image(save(tmp_path / "g.png", 7, "L"))
-    assert grey.shape == (8, 12, 3) and (grey == 7).all()
-    assert load_image(save(tmp_path / "t.png", 9, "RGBA")).shape == (8, 12, 3)
-    bands = np.zeros((4, 5, 6), np.uint8)
-    assert load_image(bands) is bands
-
-
-def test_load_image_turns_by_exif(tmp_path: Path) -> None:
-    image = Image.new("RGB", (12, 8))
-    exif = image.getexif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "a.jpg", exif=exif)
-    assert load_image(tmp_path / "a.jpg").shape == (12, 8, 3) and picture_size(tmp_path / "a.jpg") == (8, 12)
-    assert picture_size(np.zeros((5, 7, 3), np.uint8)) == (7, 5)
-    assert picture_size(FileMask(save(tmp_path / "m.png", 0, "L"))) == (12, 8)
-    for content, message in ((b"", "is empty"), (b"<html>", "is not a picture"), (None, "no image file")):
-        broken = tmp_path / "b.jpg"
-        broken.unlink(missing_ok=True) if content is None else broken.write_bytes(content)
-        with pytest.raises(UserError, match=message):
-            picture_size(broken)
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
-def test_load_image_names_a_truncated_file(tmp_path: Path, suffix: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    path = tmp_path / f"cut.{suffix}"
-    Image.fromarray(noise).save(path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=rf"cut\.{suffix} is (truncated|not a picture)"):
-        load_image(path)
-
-
-def test_load_image_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="no image file"):
-        load_image(tmp_path / "none.png")
-    (tmp_path / "zero.png").touch()
-    with pytest.raises(UserError, match=r"zero\.png is empty \(0 bytes\)"):
-        load_image(tmp_path / "zero.png")
-    with pytest.raises(UserError, match="not a picture"):
-        load_image(write(tmp_path / "page.png", "<html>404</html>"))
-    with pytest.raises(UserError, match="mode 'I;16'"):
-        load_image(save(tmp_path / "deep.png", 900, "I;16"))
-    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
-        with pytest.raises(UserError, match=r"\(H, W, C\) uint8"):
-            load_image(wrong)
-    path = save(tmp_path / "large.png", size=(40, 40))
-    monkeypatch.setattr("rsmoe.data.images.MAX_PIXELS", 1000)
-    with pytest.raises(UserError, match=r"large\.png has more than 1,000 pixels"):
-        load_image(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard speaks first
-    with pytest.raises(UserError, match=r"large\.png has more than 1,000 pixels"):
-        load_image(path)
-
-
-def test_find_images_stays_in_its_folder(tmp_path: Path) -> None:
-    save(tmp_path / "secret.png")
-    inside = save(tmp_path / "images/a.b.png")
-    assert find_images(tmp_path / "images", ["x/y/a.b.tif"], source="s") == {"x/y/a.b.tif": inside}
-    with pytest.raises(UserError, match="1 of 1"):
-        find_images(tmp_path / "images", ["../secret.png"], source="s")
-    with pytest.raises(UserError, match="does not exist"):
-        find_images(tmp_path / "absent", ["a"], source="s")
 
 
 # --- real releases ---

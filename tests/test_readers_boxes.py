@@ -1,9 +1,7 @@
-"""Readers of boxes: NWPU VHR-10 as it is, DIOR-RSVG, RSVG and DOTA in tiny releases, and every broken one."""
+"""Readers of boxes: DIOR-RSVG, RSVG and DOTA in tiny releases, and every broken one."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 from readers import reader, save
+from release_objects import dior as write_dior
+from release_objects import dota as write_dota
+from release_objects import rsvg
 
 from rsmoe.data.boxes import parse
-from rsmoe.data.coco_instances import COCOInstances
 from rsmoe.data.dior_rsvg import DIORRSVG
 from rsmoe.data.dota import DOTA
 from rsmoe.data.ground_sample import ground_sample
-from rsmoe.data.images import picture_size, read_array
 from rsmoe.data.rsvg import RSVG
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.metrics.grounding import Grounding, hbb_iou
 from rsmoe.metrics.obb import obb_iou
 
 picture = partial(save, size=(100, 80))
@@ -35,163 +33,12 @@ def said(sample: Sample) -> np.ndarray:
     return parsed.boxes
 
 
-# ---- NWPU VHR-10, the real files
-
-
-@pytest.fixture(scope="module")
-def nwpu() -> dict[str, COCOInstances]:
-    return {split: reader("nwpu_vhr10", None, split) for split in ("train", "val", "test")}
-
-
-@pytest.mark.real_data
-def test_nwpu_is_read_whole(nwpu: dict[str, COCOInstances]) -> None:
-    assert sum(data.counts["images"] for data in nwpu.values()) == 98
-    assert sum(data.counts["boxes"] for data in nwpu.values()) == 563
-    assert all(data.unused == {} for data in nwpu.values())
-    images = [{s.images[0] for s in data} for data in nwpu.values()]
-    assert not images[0] & images[1] and not images[0] & images[2] and not images[1] & images[2]
-    labels = Counter(label for data in nwpu.values() for s in data for label in s.labels)
-    assert labels["airplane"] == 142 and labels["bridge"] == 25 and len(labels) == 10
-    for data in nwpu.values():
-        assert Counter(s.task for s in data) == {task: data.counts[task] for task in ("ground", "mask", "vqa")}
-        assert len({s.id for s in data}) == len(data)
-
-
-@pytest.mark.real_data
-def test_nwpu_words_boxes_masks_and_counts_agree(nwpu: dict[str, COCOInstances]) -> None:
-    metric = Grounding()
-    for sample in nwpu["test"]:
-        stem, category, task = sample.id.split(":")
-        if task == "ground":
-            width, height = picture_size(sample.images[0])  # type: ignore[arg-type]
-            assert sample.meta["size_px"] == (width, height) and sample.directional
-            boxes = sample.boxes_px
-            assert boxes is not None and boxes.dtype == np.float32 and len(boxes) == len(sample.labels)
-            assert (boxes >= 0).all() and (boxes[:, 2] <= width).all() and (boxes[:, 3] <= height).all()
-            assert np.abs(said(sample) - boxes).max() <= max(width, height) / 200 + 1e-3
-            parsed = parse(sample.responses[0], convention="minigpt", size_px=(width, height))
-            metric.update([parsed], [boxes])
-            beside = {s.id: s for s in nwpu["test"] if s.id.startswith(f"{stem}:{category}:")}
-            assert beside[f"{stem}:{category}:vqa"].responses == (str(len(boxes)),)
-            mask = read_array(beside[f"{stem}:{category}:mask"].mask)  # type: ignore[arg-type]
-            assert mask.shape == (height, width)
-            y, x = np.nonzero(mask)
-            around = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]])
-            together = np.array([[*boxes[:, :2].min(0), *boxes[:, 2:].max(0)]])
-            assert hbb_iou(around, together).item() > 0.9, sample.id
-            area = sum((b[2] - b[0]) * (b[3] - b[1]) for b in boxes)
-            assert 0.2 * area < mask.sum() <= 1.05 * area, sample.id
-    values = metric.compute()
-    assert values["acc@0.5"] > 0.95 and values["parse_failures"] == 0, "what 100 steps a side cost"
-
-
-# ---- COCO
-
-
-def coco(root: Path, **changes: Any) -> Path:
-    """Two pictures, 100 x 80: two ships and a crowd of cars; one picture without any."""
-    square = [[10, 20, 30, 20, 30, 50, 10, 50]]
-    rle = {"size": [80, 100], "counts": [8 + 80 * 60, 4] + [76, 4] * 9 + [80 * 100 - 8 - 80 * 60 - 4 - 80 * 9]}
-    rows = [
-        {"id": 1, "image_id": 7, "category_id": 2, "bbox": [10, 20, 20, 30], "segmentation": square, "iscrowd": 0},
-        {"id": 2, "image_id": 7, "category_id": 2, "bbox": [60, 8, 10, 4], "segmentation": rle, "iscrowd": 0},
-        {"id": 3, "image_id": 7, "category_id": 5, "bbox": [0, 0, 50, 10], "segmentation": square, "iscrowd": 1},
-        {"id": 4, "image_id": 7, "category_id": 2, "bbox": [5, 5, 0, 4], "segmentation": square, "iscrowd": 0},
-    ]
-    content = {
-        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in (7, 9)],
-        "categories": [{"id": 2, "name": "cargo_ship"}, {"id": 5, "name": "car"}],
-        "annotations": rows,
-    } | changes
-    for i in (7, 9):
-        picture(root / "imgs" / f"{i}.jpg")
-    (root / "a.json").write_text(json.dumps(content))
-    return root
-
-
-def instances(root: Path, split: str = "test", **keys: Any) -> COCOInstances:
-    return COCOInstances(
-        root=str(root), split=split, name="tiny", annotations={"test": "a.json"}, images="imgs", **keys
-    )
-
-
-def test_coco(tmp_path: Path) -> None:
-    data = instances(coco(tmp_path))
-    by_id = {s.id: s for s in data}
-    assert set(by_id) == {"7:cargo_ship:ground", "7:cargo_ship:mask", "7:cargo_ship:vqa", "7:car:mask"}
-    ground = by_id["7:cargo_ship:ground"]
-    assert ground.instruction == "Locate every cargo ship." and ground.kind == "cargo_ship"
-    assert ground.boxes_px is not None and ground.boxes_px.tolist() == [[10, 20, 30, 50], [60, 8, 70, 12]]
-    assert ground.responses == ("{<10><25><30><62>}<delim>{<60><10><70><15>}",)
-    assert by_id["7:cargo_ship:vqa"].responses == ("2",) and by_id["7:cargo_ship:vqa"].kind == "count"
-    mask = read_array(by_id["7:cargo_ship:mask"].mask)  # type: ignore[arg-type]
-    expected = np.zeros((80, 100), dtype=bool)
-    expected[20:50, 10:30] = expected[8:12, 60:70] = True
-    assert (mask == expected).all()
-    assert data.counts == {"images": 2, "boxes": 2, "ground": 1, "mask": 2, "vqa": 1}
-    assert data.unused == {"no area": ["4"], "crowd": ["3"], "no instance": ["9.jpg"]}
-
-
-def test_coco_settings(tmp_path: Path) -> None:
-    root = coco(tmp_path)
-    few = instances(root, max_boxes=1, convention="lhrs", tasks=["ground", "vqa"])
-    assert [s.task for s in few] == ["vqa"] and few.unused["more than 1 boxes"] == ["1", "2"]
-    asked = instances(root, tasks=["ground"], convention="lhrs", prompts={"ground": "[refer] {name}"})
-    assert asked[0].instruction == "[refer] cargo ship" and asked[0].responses[0].startswith("[0.100, 0.250,")
-    with pytest.raises(UserError, match="oriented boxes"):
-        instances(root, convention="earthdial")
-    with pytest.raises(UserError, match="split of tiny 'val'"):
-        instances(root, split="val")
-    with pytest.raises(UserError, match="unknown task 'mosk'"):
-        instances(root, tasks=["mosk"])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"annotations": {}}, "'annotations' should be list"),
-        ({"annotations": [{"image_id": 1, "category_id": 2}]}, "there is no image 1"),
-        ({"annotations": [{"image_id": 7, "category_id": 2}]}, "no key 'bbox'"),
-        ({"annotations": [{"image_id": 7, "category_id": 2, "bbox": [1, 2, 3]}]}, "'bbox' should be 4 numbers"),
-        ({"annotations": []}, "holds no instance"),
-        ({"images": [{"id": 7, "file_name": "8.jpg"}]}, "have no image"),
-        ({"images": [{"id": 7, "file_name": "7.jpg"}]}, "no key 'width'"),
-    ],
-)
-def test_broken_coco(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        instances(coco(tmp_path, **changes))
-
-
 # ---- DIOR-RSVG
-
-
-def xml(number: int, *objects: tuple[str, tuple[int, int, int, int], str]) -> str:
-    body = "".join(
-        f"<object><name>{name}</name><pose>Unspecified</pose><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin>"
-        f"<xmax>{b[2]}</xmax><ymax>{b[3]}</ymax></bndbox><description>{text}</description></object>"
-        for name, b, text in objects
-    )
-    size = "<size><width>800</width><height>600</height><depth>3</depth></size>"
-    return f"<annotation><filename>{number:05}.jpg</filename>{size}<segmented>0</segmented>{body}</annotation>"
 
 
 @pytest.fixture
 def dior(tmp_path: Path) -> Path:
-    """Files written in the wrong order: the numbers count in the order of their names."""
-    pages = {
-        12: xml(12, ("ship", (80, 60, 160, 120), "The ship on the left."), ("ship", (1, 2, 1, 9), "flat")),
-        2: xml(2, ("dam", (0, 0, 800, 600), "A  grey dam"), ("vehicle", (400, 300, 440, 330), "")),
-        30: xml(30, ("airport", (10, 20, 30, 40), "An airport")),
-    }
-    for number, page in pages.items():
-        picture(tmp_path / "JPEGImages" / f"{number:05}.jpg", size=(800, 600))
-        path = tmp_path / "Annotations" / f"{number:05}.xml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(page)
-    for split, numbers in {"train": "0\n2\n1\n", "val": "3\n4\n", "test": "4"}.items():
-        (tmp_path / f"{split}.txt").write_text(numbers)
-    return tmp_path
+    return write_dior(tmp_path)
 
 
 def test_dior_rsvg(dior: Path) -> None:
@@ -237,12 +84,6 @@ def test_broken_dior_rsvg(dior: Path) -> None:
 # ---- RSVG
 
 
-def rsvg(root: Path, rows: Any) -> Path:
-    picture(root / "images" / "a.png", size=(200, 100))
-    torch.save(rows, root / "rsvg_test.pth")
-    return root
-
-
 def test_rsvg(tmp_path: Path) -> None:
     rows = [("a.png", [20, 10, 60, 50], "The bridge.", 3), ("a.png", torch.tensor([0.5, 1, 9, 7]), " two  ships "),
             ("a.png", [1, 2, 3, 4], " ")]  # fmt: skip
@@ -284,22 +125,10 @@ def test_broken_rsvg(tmp_path: Path, rows: Any, message: str, capsys: pytest.Cap
 
 # ---- DOTA
 
-TILTED = "40 20 70 50 60 60 30 30"  # a ship 42.4 long and 14.1 wide; its right end lies lower: +45 degrees
-
 
 @pytest.fixture
 def dota(tmp_path: Path) -> Path:
-    labels = {
-        "P0001": f"imagesource:GoogleEarth\ngsd:0.146\n{TILTED} ship 0\n10 10 20 10 20 20 10 20 ship 1\n"
-        "0 0 30.5 0 30.5 10 0 10 small-vehicle 0\n",
-        "P0002": "imagesource:GF\ngsd:null\n1 1 5 1 5 5 1 5 plane 1\n",
-    }
-    for stem, text in labels.items():
-        picture(tmp_path / "train" / "images" / f"{stem}.png", size=(100, 100))
-        path = tmp_path / "train" / "labelTxt" / f"{stem}.txt"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    return tmp_path
+    return write_dota(tmp_path)
 
 
 def test_dota(dota: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from readers import config, reader, same, save, write
+from release_captions import gaia, nwpu
 
 from rsmoe.config import instantiate
 from rsmoe.data.splits import held_out
@@ -59,24 +60,6 @@ def test_held_out_is_stable_nested_and_keeps_groups() -> None:
     assert len(whole) == 12 and all(n in whole for n in names if n[:3] in {w[:3] for w in whole})
     assert held_out(names, 0.0) == set() and len(held_out(names, 1e-6)) == 1
     assert len(held_out([f"{i}" for i in range(30)], 0.1)) == 3  # 0.1 * 30 > 3 in binary
-
-
-def nwpu(root: Path) -> Path:
-    def row(file: str, split: str, **more: str) -> dict[str, Any]:
-        texts = {key: f"{key} of {file}" for key in ("raw", "raw_1", "raw_2", "raw_3", "raw_4")}
-        return {"filename": file, "imgid": 0, "split": split, "sentids": [0], **texts, **more}
-
-    content = {
-        "airplane": [row("airplane_001.jpg", "train"), row("airplane_111.jpg", "train")],
-        "sea_ice": [
-            row("sea_ice_001.jpg", "train", raw_3=" ", raw="North ice ."),
-            row("sea_ice_002.jpg", "val"),
-        ],
-    }
-    write(root / "dataset_nwpu.json", content)
-    for file in ("airplane/airplane_001", "sea_ice/sea_ice_001", "sea_ice/sea_ice_002"):
-        save(root / f"NWPU_images/{file}.jpg")
-    return root
 
 
 def test_nwpu_captions(tmp_path: Path) -> None:
@@ -138,29 +121,6 @@ def test_rsitmd_holds_val_out_of_train(tmp_path: Path) -> None:
     rows[0]["split"] = "val"  # a copy with a val part keeps it
     write(tmp_path / "dataset_RSITMD.json", {"images": rows})
     assert [s.id for s in reader("rsitmd", tmp_path, "val")] == ["airport_0.tif"]
-
-
-def gaia(root: Path) -> Path:
-    row = {
-        "image_src": "https://example.org/1.png",
-        "image_alt": "smoke",
-        "captions": [f"The image showcases: fire {i}." for i in range(5)],
-        "credits": "NASA",
-        "location": "Chile",
-        "lat": -33.4,
-        "lon": 0,
-        "tag": ["fires", "smoke", "land"],
-        "resolution": "Moderate",
-        "satellite": ["Terra"],
-        "sensor": ["MODIS"],
-        "modalities": [],
-    }
-    rows = [row | {"id": 7}, row | {"id": "a.b", "location": None, "captions": ["The north.", " "]}, row | {"id": "9"}]
-    for split, part in (("train", rows), ("val", rows[:1]), ("test", rows[:1])):
-        write(root / f"{split}_data.json", part)
-    for stem in ("7.png", "a.b.jpg", "9.webp"):
-        save(root / f"images/{stem}")
-    return root
 
 
 def test_gaia_keeps_sensor_place_and_resolution(tmp_path: Path) -> None:

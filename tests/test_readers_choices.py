@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from readers import lines, reader, same, write
+from readers import reader, same, write
 from readers import save as picture
+from release_questions import geobench, lhrs, message, rswk
 
 from rsmoe.data.choices import fill, lettered
 from rsmoe.errors import UserError
@@ -47,15 +48,6 @@ def test_requests_are_filled_once() -> None:
             fill(request, question="a", options="b")
 
 
-def lhrs(root: Path, **change: Any) -> Path:
-    pair = {"question": "What is it?", "choices": "A. A harbour B. A road", "answer": "A.", "type": ["1", "7"]} | change
-    second = {"question": "Where is the ship?", "choices": "A. left B. right", "answer": "B", "type": ["7"]}
-    types = {"1 identity": ["x"], "7 location": ["y"]}
-    write(root / "qa.json", {"data": [{"filename": "a.png", "qa_pairs": [pair, second]}], "qtype": types})
-    save(root / "images/a.png")
-    return root
-
-
 def test_lhrs_bench_keeps_choices_and_letter(tmp_path: Path) -> None:
     data = reader("lhrs_bench", lhrs(tmp_path), "test")
     same(data)
@@ -91,26 +83,6 @@ def test_lhrs_bench_is_a_test_set(tmp_path: Path) -> None:
     write(tmp_path / "qa.json", {"data": [], "qtype": {}})
     with pytest.raises(UserError, match="holds no question"):
         reader("lhrs_bench", tmp_path, "test")
-
-
-def geobench(root: Path, **change: Any) -> Path:
-    row: dict[str, Any] = {
-        "image_path": "Single/images/a.png",
-        "prompts": ["What ship is it?", "Which ship is shown?"],
-        "options": "A. Tug B. Ferry C. Yacht D. Tanker E. Barge",
-        "options_list": ["Tug", "Ferry", "Yacht", "Tanker", "Barge"],
-        "ground_truth": "Ferry",
-        "ground_truth_option": "B",
-        "task": "Ship Type Classification",
-        "question_id": 17,
-        "cls_description": "Ships are floating.",
-    }
-    dates = [f"Temporal/images/s_{i}.png" for i in range(3)]
-    write(root / "Single/qa.json", [row | change])
-    write(root / "Temporal/qa.json", [row | {"image_path": dates, "task": "Crop Type", "prompts": ["What grows?"]}])
-    for path in ("Single/images/a.png", *dates):
-        save(root / path)
-    return root
 
 
 def test_geobench_asks_every_paraphrase(tmp_path: Path) -> None:
@@ -163,35 +135,6 @@ def test_geobench_names_its_parts(tmp_path: Path) -> None:
 
 
 # --- RSWK ---
-
-
-def message(question: str, answer: str, image: str, **more: Any) -> dict[str, Any]:
-    said = [{"role": "user", "content": f"<image>{question}"}, {"role": "assistant", "content": answer}]
-    return {"messages": said, "images": [image], **more}
-
-
-def rswk(root: Path, *, old: bool = False) -> Path:
-    name = "St. John's Church.png" if old else "000474.png"
-    save(root / "images" / name)
-    full = root / "DATASET_FULL"
-    lines(full / "image_captioning/image_captioning_full_test_2993.jsonl", [message("Describe it.", "A church.", name)])
-    lines(full / "image_classification/image_classification_full_test_2993.jsonl", [message("What?", "Church", name)])
-    lines(
-        full / "vqa/vqa_wk/vqa_wk_full_test_2993.jsonl",
-        [message("When?", "1843", name, task="Visual Question Answering")],
-    )
-    lines(full / "vqa/vqa_rsk/vqa_rsk_full_test_2993.jsonl", [message("NDVI in May 2019?", "0.4", name)])
-    pairs = [{"question": "Is it wet?", "answer": "No."}, {"question": "", "answer": "x"}]
-    row = (
-        {"image_name": Path(name).stem, "gpt_output": pairs}
-        if old
-        else {"ID": "000474", "Name": "x", "qa_pairs": pairs}
-    )
-    write(full / "vqa/vqa_c/vqa_c_full_test_4501.json", [row])
-    facts = {"world knowledge": {"Category": "Church"}, "remote sensing expert knowledge": {"ALBEDO": 0.13}}
-    records = [{"ID": "000474", "image_name": "St. John's Church", **facts}, {"ID": "1", "image_name": "None", **facts}]
-    write(root / "ORI_DATASET/ori_data_test.json", records)
-    return root
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from readers import config, lines, reader, same, write
 from readers import save as picture
+from release_conversations import geochat, llava, skyeye, talk, teochat
 
 from rsmoe.data.conversations import DialogueForm, holds_coordinates, read_dialogue
 from rsmoe.data.declared_tasks import DeclaredTasks
@@ -20,10 +21,6 @@ SIZE = (40, 20)
 save = partial(picture, size=SIZE)
 
 # --- conversations ---
-
-
-def talk(*texts: str) -> list[dict[str, str]]:
-    return [{"from": "gpt" if i % 2 else "human", "value": text} for i, text in enumerate(texts)]
 
 
 def test_dialogues_are_taken_apart() -> None:
@@ -86,28 +83,6 @@ def test_tasks_are_declared_in_order() -> None:
         DeclaredTasks(values={"x": ["vqa"]})
 
 
-def geochat(root: Path) -> Path:
-    rows = [
-        {
-            "id": "a",
-            "image": "a.png",
-            "conversations": talk("<image>\nIs it rural?\nOne word.", "rural", "Why?", "Trees."),
-        },
-        {"id": "b", "image": "b.jpg", "conversations": talk("<image>\n[refer] the ship", "{<10><20><30><60>|<90>}")},
-        {
-            "id": "b",
-            "image": "b.jpg",
-            "conversations": talk("<image>\n[identify] {<0><0><9><9>|<0>}", "a ship on the left"),
-        },
-        {"id": "b", "image": "b.jpg", "conversations": talk("<image>\n[grounding] all", "nothing here")},
-        {"id": "c", "conversations": talk("Who are you?", "GeoChat.")},
-    ]
-    save(root / "images/a.png")
-    save(root / "images/b.jpg")
-    write(root / "GeoChat_Instruct.json", rows)
-    return root
-
-
 def test_geochat_gives_one_sample_a_turn(tmp_path: Path) -> None:
     data = reader("geochat_instruct", geochat(tmp_path), "train")
     same(data)
@@ -145,18 +120,7 @@ def test_boxes_are_read_only_under_a_convention(tmp_path: Path) -> None:
 def test_skyeye_reads_its_files_apart(tmp_path: Path) -> None:
     part = config("skyeye_968k")["files"]["train"]
     assert len(part) == 19 and {p["task"] for p in part} == {"caption", "vqa", "ground"}
-    for i, p in enumerate(part):
-        save(tmp_path / p["images"] / "x/1.jpg", i)
-        answer = "{<0><0><50><50>}" if p["task"] == "ground" else "A port."
-        rows = [
-            {
-                "id": 1,
-                "image": "x/1.jpg",
-                "conversations": talk("<image>\n[refer] it" * (p["task"] == "ground") or "What?", answer),
-            }
-        ]
-        write(tmp_path / p["path"], rows)
-    data = reader("skyeye_968k", tmp_path, "train")
+    data = reader("skyeye_968k", skyeye(tmp_path), "train")
     same(data)
     assert data.counts["questions"] == 19 and data.counts["ground"] == 3 and data.counts["caption"] == 6
     boxes = [s.boxes_px for s in data if s.task == "ground"]
@@ -164,30 +128,6 @@ def test_skyeye_reads_its_files_apart(tmp_path: Path) -> None:
     assert all(s.images[0].parent.name == "x" for s in data)
     few = {"train": [{"path": "vg/DIORvg_train.json", "images": "images/DIOR", "task": "ground"}]}
     assert len(reader("skyeye_968k", tmp_path, "train", files=few)) == 1
-
-
-def teochat(root: Path, split: str = "train", **more: Any) -> Path:
-    rows = [
-        {
-            "id": 7,
-            "video": ["f/late.png", "f/early.png", "f/mid.png"],
-            "metadata": [{"timestamp": day, "gsd": 0.5} for day in ("2019-05-03", "2015-05-03", "2017-5-3")],
-            "task": "temporal_scene_classification",
-            "dataset": "fMoW",
-            "conversations": talk("This is a sequence: <video>\nWhich class is it?", "airport"),
-        },
-        {
-            "video": ["f/early.png", "f/late.png"],
-            "task": "change_detection_localization",
-            "polygon": ["POLYGON ((0 0, 1 0, 1 1, 0 0))"],
-            "conversations": talk("Images: <video> Find the buildings.", "[0, 0, 50, 50], [50, 50, 100, 100]."),
-        },
-        {"image": "f/early.png", "task": "scene_classification", "conversations": talk("<image> Which class?", "barn")},
-    ]
-    for name in ("late", "early", "mid"):
-        save(root / f"{split}/f/{name}.png")
-    write(root / "train/instruct.json", [row | more for row in rows])
-    return root
 
 
 def test_teochatlas_sorts_frames_by_their_dates(tmp_path: Path) -> None:
@@ -246,12 +186,7 @@ def test_teochatlas_refuses(tmp_path: Path, more: dict[str, Any], message: str) 
 
 def test_rs_gpt4v_and_llava_yamls(tmp_path: Path) -> None:
     rows = [{"id": "1", "image": "a.png", "conversations": talk("<image> What?", "A port.")}]
-    pair = [{"id": "1", "image": ["a.png", "b.png"], "conversations": talk("<image> <image> What changed?", "A road.")}]
-    for name in ("a", "b"):
-        save(tmp_path / f"images/{name}.png")
-    for split, content in (("train", rows), ("test", rows + pair)):
-        write(tmp_path / f"{split}.json", content)
-    assert reader("rs_gpt4v", tmp_path, "test").official["test"]["questions"] == 258419
+    assert reader("rs_gpt4v", llava(tmp_path), "test").official["test"]["questions"] == 258419
     own = reader("llava", tmp_path, "test")
     assert [(s.task, len(s.images)) for s in own] == [("vqa", 1), ("change_vqa", 2)]
     same(own)

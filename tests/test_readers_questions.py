@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from readers import config, reader, same, write
 from readers import save as picture
+from release_questions import floodnet, triples
 
 from rsmoe.config import instantiate
 from rsmoe.data.images import load_image
@@ -20,37 +21,6 @@ SIZE = (40, 20)
 save = partial(picture, size=SIZE)
 
 # --- RSVQA ---
-
-
-def triples(root: Path, part: str = "LR_split_train", first: int = 0, images: str = "Images_LR") -> Path:
-    """Two active images and a stub; a stub question, one of the stub image, one whose answer is a stub."""
-    facts = {"sensor": "S2", "res_x": "10m", "res_y": "10m", "type": "RGB", "original_name": "S2A.tif", "active": True}
-    ids = [first, first + 1]
-    pictures = [{"id": i, "questions_ids": [], **facts} for i in ids] + [{"id": first + 2, "active": False}]
-    kinds = ("presence", "count", "comp", "rural_urban")
-    asked = [
-        {
-            "id": first + 10 + k,
-            "img_id": ids[k % 2],
-            "type": kind,
-            "question": f"Is it {kind}",
-            "answers_ids": [first + k],
-        }
-        for k, kind in enumerate(kinds)
-    ]
-    asked.append({"id": first + 20, "img_id": first + 2, "type": "count", "question": "lost", "answers_ids": [first]})
-    asked.append({"id": first + 21, "img_id": first, "type": "count", "question": "mute", "answers_ids": [first + 9]})
-    questions = [row | {"active": True} for row in asked] + [{"id": first + 30, "active": False}]
-    said = [
-        {"id": first + k, "question_id": 0, "answer": a, "active": True}
-        for k, a in enumerate(("yes", "0", "no", "rural"))
-    ]
-    answers = said + [{"id": first + 9, "active": False}]
-    for name, rows in (("images", pictures), ("questions", questions), ("answers", answers)):
-        write(root / f"{part}_{name}.json", {name: rows})
-    for i in ids:
-        save(root / images / f"{i}.tif", i % 256)
-    return root
 
 
 def test_rsvqa_joins_the_lists_and_leaves_the_stubs(tmp_path: Path) -> None:
@@ -156,20 +126,6 @@ def test_rsvqa_on_real_files(name: str, split: str, images: int, kinds: dict[str
 
 
 # --- FloodNet-VQA ---
-
-
-def floodnet(root: Path, pictures: int = 20) -> Path:
-    kinds = {"Condition_Recognition": "non flooded", "Yes_No": "Yes", "Simple_Counting": 4, "Complex_Counting": 0}
-    rows: dict[str, Any] = {}
-    for i in range(pictures):
-        save(root / f"Images/Train_Image/{7000 + i}.JPG")
-        for kind, answer in kinds.items():
-            text = f"What of {kind}?"
-            row = {"Image_ID": f"{7000 + i}.JPG", "Question": text, "Ground_Truth": answer, "Question_Type": kind}
-            rows[str(len(rows))] = row
-    rows["x"] = {"Image_ID": "7000.JPG", "Question": "What now?", "Question_Type": "Yes_No"}
-    write(root / "Questions/Training Question.json", rows)
-    return root
 
 
 def test_floodnet_holds_out_whole_pictures(tmp_path: Path) -> None:

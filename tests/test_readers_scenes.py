@@ -7,23 +7,13 @@ from typing import Any
 
 import pytest
 from readers import config, reader, same, save, write
+from release_captions import camel, scenes, videos
 
 from rsmoe.data.scene_folder import SceneFolder, class_words
 from rsmoe.data.video_folder import VideoFolder
 from rsmoe.errors import UserError
 
 # --- scene folders ---
-
-
-def scenes(root: Path, folders: list[str], images: int = 10, suffix: str = "jpg") -> Path:
-    for folder in folders:
-        for i in range(images):
-            save(root / folder / f"{folder}_{i + 1}.{suffix}")
-    return root
-
-
-def camel(words: str) -> str:
-    return words.title().replace(" ", "")
 
 
 @pytest.mark.parametrize(
@@ -135,20 +125,6 @@ def test_class_words() -> None:
 
 
 # --- videos ---
-
-
-def videos(root: Path, names: list[str], frames: int = 10) -> Path:
-    rows = [
-        {"video_id": f"{n}.mp4", "annotation": {"English_caption": [f"A fire {n}.", "On the left."]}} for n in names
-    ]
-    rows[0]["annotation"] = {"English_caption": "One caption."}
-    for split in ("train", "test"):
-        write(root / f"captions_{split}.json", rows)
-    for name in names:
-        for i in range(frames):
-            save(root / f"frames/{name}/f{i + 1}.jpg", size=(4, 4))
-        (root / f"frames/{name}/notes.txt").write_text("x")
-    return root
 
 
 def test_videos_give_frames_evenly_spaced_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -3,56 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from readers import reader, same, save, write
+from readers import reader, same, write
+from release_questions import CORNER, thing, vrsbench
 
 from rsmoe.data.boxes import parse
 from rsmoe.errors import UserError
-
-CORNER = [0.25, 0.5, 0.5, 0.25, 0.75, 0.5, 0.5, 0.75]
-"""A square stood on its corner in the middle of the picture."""
-
-
-def thing(**more: Any) -> dict[str, Any]:
-    return {
-        "obj_id": 0,
-        "obj_cls": "ship",
-        "is_unique": True,
-        "obj_coord": [0.25, 0.25, 0.75, 0.75],
-        "obj_corner": CORNER,
-        "referring_sentence": "The large ship in the middle.",
-    } | more
-
-
-def vrsbench(root: Path, things: list[dict[str, Any]] | None = None) -> Path:
-    pairs = [
-        {"ques_id": 1, "question": "How many ships?", "type": "object quantity", "answer": 2},
-        {"ques_id": 2, "question": "Where is it?", "type": "Object Position", "answer": "in the middle"},
-        {"ques_id": 3, "question": "Why?", "type": "reasoning", "answer": ""},
-    ]
-    for i in range(40):
-        stem = f"P{i // 2:04d}_{i:04d}"
-        content = {"image": "other.png", "caption": "A harbor.", "objects": [], "qa_pairs": []}
-        if i == 0:
-            content |= {"objects": things or [thing()], "qa_pairs": pairs}
-        write(root / f"Annotations_train/{stem}.json", content)
-        save(root / f"Images_train/{stem}.png", size=(200, 100))
-    shared = {"image_id": "00002_0000.png", "dataset": "DIOR"}
-    referred = {"obj_corner": CORNER, "obj_cls": "ship", "unique": False, "size_group": "big", "obj_ids": [3]}
-    captions = [shared | {"ground_truth": "Ships at the left.", "question": "Describe.", "question_id": 7}]
-    boxes = [
-        shared | referred | {"question": "The ship", "ground_truth": "{<25><40><33><60>}", "question_id": 8},
-        shared | referred | {"question": "A line", "ground_truth": "{<92><0><96><0>}", "question_id": 9},
-    ]
-    questions = [shared | {"question": "Is it red?", "ground_truth": "Yes", "type": "object color", "question_id": 10}]
-    for file, rows in (("Cap", captions), ("referring", boxes), ("vqa", questions)):
-        write(root / f"VRSBench_EVAL_{file}.json", rows)
-    save(root / "Images_val/00002_0000.png", size=(512, 512))
-    return root
-
 
 ALL = ["vqa", "ground", "caption"]
 

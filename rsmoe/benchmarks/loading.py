@@ -7,11 +7,12 @@ Each way decodes the same pictures in random order to (3, side, side) uint8 and 
 - shards: the same through `ShardDataset`;
 - stream: the same through `Stream`.
 
-"read" is the bytes alone, without decoding: what shards can win; "decode" is all of it. Before a "cold" turn the
-kernel is asked to drop the files from its cache. "requests" are 20 on each picture: plain decodes it for each, a stream
-with ``per_view`` once for all that come together. The ways take turns. Printed are medians: samples a second relative
-to plain, and in brackets the processor time of a sample in ms, which other work on the machine disturbs less. At the
-end the memory of ten epochs of the stream, its workers included.
+"read" is the bytes alone, without decoding: what shards can win; "decode" is all of it, after a check that every way
+gives the very pixels of plain. "requests" are 20 on each picture: plain decodes it for each, a stream with ``per_view``
+once for all that come together. With ``--cold`` the cache of the whole machine is emptied before each turn, which
+takes root and slows down whatever else runs. The ways take turns. Printed are medians: samples a second relative to
+plain, and in brackets the processor time of a sample in ms, which other work on the machine disturbs less. At the end
+the memory of the stream and its workers after each of ten epochs (PSS: what processes share is counted once).
 
 Without ``--data`` the pictures are generated scenes, cut and turned, as JPEG.
 """
@@ -48,9 +49,11 @@ from rsmoe.data.shard_member import ShardMember
 from rsmoe.data.shard_writer import write_shards
 from rsmoe.data.stream import Stream
 from rsmoe.data.transforms import resize
+from rsmoe.errors import UserError
 
 BATCH = 32
 PER_VIEW = 8
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,24 +132,58 @@ def generated(folder: Path, count: int, side: int) -> list[Path]:
     return paths
 
 
-def forget(paths: Iterable[Path]) -> None:
-    """Asks the kernel to drop files from its cache; they have to be on the disk for that."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
+def forget() -> None:
+    """Empties the page, folder and inode caches of this machine.
+
+    Raises:
+        UserError: where that is not allowed.
+    """
+    os.sync()
+    try:
+        DROP_CACHES.write_text("3\n")
+    except OSError as error:
+        raise UserError(
+            f"--cold empties the cache of the whole machine, and {DROP_CACHES} cannot be written ({error.strerror}). "
+            "Run it as root outside of a container, or leave --cold out"
+        ) from error
+
+
+def require_equal(paths: Sequence[Path], folder: str, *, side: int) -> int:
+    """Compares the pixels of all ways, picture by picture; their number.
+
+    Raises:
+        AssertionError: naming the way and the picture that differ.
+    """
+    plain = Plain(paths, side=side, decode=True)
+    pictures = Pictures(paths)
+    truth = {sample.id: plain[i] for i, sample in enumerate(pictures.samples)}
+    data = ShardDataset(root=folder, split="train")
+    stream = Stream(shards={"a": data.shards}, batch_size=1, steps=len(paths), buffer=len(paths), lanes=1)
+    ways: dict[str, Iterable[Sample]] = {
+        "files": pictures.samples,
+        "shards": (data[i] for i in range(len(data))),
+        "stream": (sample for pairs in stream for sample, _ in pairs),
+    }
+    for name, samples in ways.items():
+        seen = set()
+        for sample in samples:
+            if not torch.equal(resize(load_image(sample.images[0]), side), truth[sample.id]):
+                raise AssertionError(f"{name} decodes {paths[int(sample.id.partition('.')[0])]} to other pixels")
+            seen.add(sample.id)
+        assert seen == truth.keys(), f"{name} lacks {len(truth) - len(seen)} pictures"
+    return len(truth)
 
 
 def in_turns(
-    ways: dict[str, Callable[[], Iterable[Tensor]]], *, samples: dict[str, int], repetitions: int, cold: Sequence[Path]
+    ways: dict[str, Callable[[], Iterable[Tensor]]], *, samples: dict[str, int], repetitions: int, cold: bool
 ) -> dict[str, Cost]:
     """What each way costs."""
     walls: dict[str, list[float]] = {name: [] for name in ways}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repetitions):
         for name, way in ways.items():
-            forget(cold)
+            if cold:
+                forget()
             wall, processor = time.perf_counter(), sum(os.times()[:4])  # of this process and of workers that ended
             for _ in way():
                 pass
@@ -157,27 +194,23 @@ def in_turns(
 
 
 def memory_mb(pids: Iterable[int]) -> float:
-    """Resident memory of processes that they share with nobody."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = 0
-    for pid in pids:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-        total += (int(resident) - int(shared)) * page
-    return total / 2**20
+    """Resident memory of processes together, what they share counted once."""
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return sum(int(text.split("\nPss:")[1].split()[0]) for text in rollups) / 2**10
 
 
 def memory(shards: Shards, *, epochs: int, side: int, workers: int) -> list[float]:
     """MB after each epoch of a stream."""
     steps = shards.samples // BATCH
-    stream = Stream(shards={"pictures": shards}, batch_size=BATCH, steps=epochs * steps, buffer=1000)
+    more = 8 * max(workers, 1)  # further batches than are fetched ahead, so that no worker leaves before the end
+    stream = Stream(shards={"pictures": shards}, batch_size=BATCH, steps=epochs * steps + more, buffer=1000)
     collate = partial(_of_pairs, side=side, decode=True)
     iterator = iter(DataLoader(stream, batch_size=None, collate_fn=collate, num_workers=workers))
-    found = []
+    found: list[float] = []
     for step, _ in enumerate(iterator, start=1):
-        if step % steps == 0:
-            workers_now = [w.pid for w in getattr(iterator, "_workers", []) if w.is_alive()]
-            found.append(memory_mb([os.getpid(), *workers_now]))
-    return found[: epochs - 1]  # at the end of the last one the workers leave
+        if step % steps == 0 and len(found) < epochs:
+            found.append(memory_mb([os.getpid(), *(w.pid for w in getattr(iterator, "_workers", []))]))
+    return found
 
 
 def ways_of(
@@ -212,7 +245,13 @@ def main() -> None:
     for name, value in {"images": 1000, "side": 256, "repetitions": 3, "epochs": 10}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--cold", action="store_true", help="measure from an empty cache too; takes root")
     given = parser.parse_args()
+    if given.cold:
+        try:
+            forget()
+        except UserError as error:
+            parser.error(str(error))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -224,7 +263,7 @@ def main() -> None:
             paths = generated(folder, given.images, given.side)
         sets = {"one": Pictures(paths), "requests": Pictures(paths, requests=20)}
         shards = {n: write_shards(dataset=d, out=folder / n, source={}, check=False) for n, d in sets.items()}
-        cold = [*paths, *(Path(shards["one"].path(i)) for i in range(len(shards["one"].shards)))]
+        same = require_equal(paths, str(folder / "one"), side=given.side)
         table = Table(title=f"{len(paths)} pictures, {sum(p.stat().st_size for p in paths) / len(paths) / 1e3:.0f} kB")
         for heading in ("workers", "", "cache", "plain [1/s]", "files", "shards", "stream", "requests"):
             table.add_column(heading, justify="right")
@@ -241,17 +280,15 @@ def main() -> None:
                     workers=workers,
                     decode=decode,
                 )
-                for state in ("warm", "cold"):
-                    chosen = {n: w for n, w in ways.items() if n != "requests" or state == "warm"}
-                    costs = in_turns(
-                        chosen, samples=samples, repetitions=given.repetitions, cold=cold if state == "cold" else []
-                    )
+                for state in ("warm", "cold")[: 1 + given.cold]:
+                    costs = in_turns(ways, samples=samples, repetitions=given.repetitions, cold=state == "cold")
                     plain = costs["plain"].rate
                     cells = [f"{c.rate / plain:.2f} ({c.cpu_ms:.2f})" for n, c in costs.items() if n != "plain"]
                     what = "decode" if decode else "read"
                     table.add_row(str(workers), what, state, f"{plain:.0f} ({costs['plain'].cpu_ms:.2f})", *cells)
         console = Console()
         console.print(table)
+        console.print(f"every way gives the same pixels of {same} pictures")
         for workers in given.workers:
             series = memory(shards["one"], epochs=given.epochs, side=given.side, workers=workers)
             console.print(f"{workers} workers, MB after each epoch: {' '.join(f'{mb:.0f}' for mb in series)}")

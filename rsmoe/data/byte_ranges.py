@@ -22,6 +22,7 @@ _TIMEOUT_S = 30.0
 _BLOCK = 2**20
 
 
+@lru_cache(maxsize=1024)  # asked of every sample
 def is_url(location: str) -> bool:
     """Whether a location is an http(s) address; else it is a local path.
 

@@ -115,33 +115,51 @@ def rows_table(samples: Sequence[Sample]) -> Table:
     return table
 
 
-@main("inspect", literal=("data.root", "out"))
-def cli(cfg: DictConfig) -> None:
-    """Prints the tables and writes the contact sheet to ``out``."""
+def inspect(data: Any, *, rows: int, sheet: int, out: Path, console: Console) -> list[str]:
+    """Prints the tables of a data set and writes its contact sheet.
+
+    Args:
+        data: of any reader, with a sample at least.
+        rows: samples printed.
+        sheet: samples drawn; 0 writes none.
+        out: the sheet.
+        console: where it is printed.
+
+    Returns:
+        What could not be drawn, and why.
+    """
     from rsmoe.analysis.inspect_sheet import plot_inspection
 
-    for key in ("rows", "sheet"):
-        if not isinstance(cfg[key], int) or cfg[key] < 0:
-            raise UserError(f"{key}={cfg[key]} is a number of samples: give 0 or more")
-    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
-    data: Any = instantiate(cfg.data, split=cfg.split)
-    if not len(data):
-        raise UserError(f"{data.name} has no sample in split {data.split!r}")
     samples = scan(data)
     if data.protocol:
         console.print(f"{data.name}: {data.protocol.rstrip('/')}, not real data", style="bold red")
     counts = {"samples": len(data)} | dict(getattr(data, "counts", {}))
     console.print(counts_table(counts, getattr(data, "official", {}).get(data.split, {}), f"{data.name} {data.split}"))
-    if unused := {reason: rows for reason, rows in getattr(data, "unused", {}).items() if rows}:
+    if unused := {reason: ids for reason, ids in getattr(data, "unused", {}).items() if ids}:
         console.print(unused_table(unused))
     console.print(tasks_table(list(samples.values()), len(data)))
-    if cfg.rows:
-        console.print(rows_table([data[i] for i in range(min(cfg.rows, len(data)))]))
-    if drawn := varied(list(samples.values()), cfg.sheet):
-        faults = plot_inspection(cfg.out, drawn)
+    if rows:
+        console.print(rows_table([data[i] for i in range(min(rows, len(data)))]))
+    faults: list[str] = []
+    if drawn := varied(list(samples.values()), sheet):
+        faults = plot_inspection(out, drawn)
         for fault in faults:
             console.print(f"not drawn: {fault}", style="red")
-        console.print(f"{len(drawn) - len(faults)} samples drawn: {cfg.out}")
+        console.print(f"{len(drawn) - len(faults)} samples drawn: {out}")
+    return faults
+
+
+@main("inspect", literal=("data.root", "out"))
+def cli(cfg: DictConfig) -> None:
+    """Prints the tables and writes the contact sheet to ``out``."""
+    for key in ("rows", "sheet"):
+        if not isinstance(cfg[key], int) or cfg[key] < 0:
+            raise UserError(f"{key}={cfg[key]} is a number of samples: give 0 or more")
+    data: Any = instantiate(cfg.data, split=cfg.split)
+    if not len(data):
+        raise UserError(f"{data.name} has no sample in split {data.split!r}")
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
+    inspect(data, rows=cfg.rows, sheet=cfg.sheet, out=Path(cfg.out), console=console)
 
 
 def _number(value: int | None) -> str:

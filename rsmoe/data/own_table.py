@@ -27,6 +27,7 @@ COLUMNS = (
 """What a column may be called to be understood; every other one goes to `Sample.meta`."""
 
 _SEVERAL = {"caption": "change_caption", "vqa": "change_vqa"}
+_CHANGE_KINDS = ("changed", "unchanged")
 
 
 class OwnTable(Reader):
@@ -52,7 +53,8 @@ class OwnTable(Reader):
     - ``mask``: a picture of one band, above 0 where it applies.
     - ``boxes``: in pixels of the first image, ``[x1, y1, x2, y2]`` each, or ``[cx, cy, w, h, angle_deg]`` (clockwise);
       or the path of a json file that holds that list. ``labels``: a name for each.
-    - ``id`` (unique; default: file and line), ``kind``, ``split``; every further column goes to ``Sample.meta``.
+    - ``kind``: a finer type that numbers are given for. A change caption is "changed" unless it says "unchanged".
+    - ``id`` (unique; default: file and line), ``split``; every further column goes to ``Sample.meta``.
 
     Args:
         root: the folder that everything is in; None means ``$RSMOE_DATA/<name>``.
@@ -143,6 +145,9 @@ class OwnTable(Reader):
             responses = texts_of(row, "answer", "responses", where)
         if task == "mask" and not all("[SEG]" in text for text in responses):
             raise UserError(f"{where}: the answer of a mask has to hold [SEG], or be left out; found {responses[0]!r}")
+        kind = str(value_of(row, "kind", where, default="changed" if task == "change_caption" else ""))
+        if task == "change_caption" and kind not in _CHANGE_KINDS:
+            raise UserError(f"{where}: {unknown_name('kind of a change caption', kind, _CHANGE_KINDS)}")
         labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
         if labels and len(labels) != (0 if boxes is None else len(boxes)):
             raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
@@ -153,7 +158,7 @@ class OwnTable(Reader):
             responses=tuple(responses),
             task=task,
             source=self.name,
-            kind=str(value_of(row, "kind", where, default="")),
+            kind=kind,
             mask=None
             if mask is None
             else FileMask(require_file(below(folder, str(mask), source=self.name)), image=plain),

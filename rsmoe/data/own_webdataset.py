@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.data.annotations import data_root, is_directional
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.conversations import holds_coordinates
 from rsmoe.data.own_rows import boxes_of, texts_of, value_of
+from rsmoe.data.reader import Reader
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.data.tar_image import TarImage
 from rsmoe.data.tar_index import index_tar
@@ -23,7 +23,7 @@ _COLUMNS = ("instruction", "answer", "responses", "task", "kind", "boxes", "labe
 _TASKS = tuple(task for task in TASKS if task not in ("mask", "change_caption", "change_vqa"))
 
 
-class OwnWebdataset(Dataset[Sample]):
+class OwnWebdataset(Reader):
     """Tar files with two members a sample, of one name and next to one another::
 
         train/000.tar:  port.jpg  port.txt   ice.jpg  ice.txt  ...
@@ -59,8 +59,6 @@ class OwnWebdataset(Dataset[Sample]):
             `__getitem__` raises it for a text that is not of this form, the image when it is decoded.
     """
 
-    protocol = ""
-
     def __init__(
         self,
         *,
@@ -77,7 +75,7 @@ class OwnWebdataset(Dataset[Sample]):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)
-        self.name, self.split, self.official = name, split, dict(official or {})
+        super().__init__(name=name, split=split, official=official)
         if text not in ("txt", "json"):
             raise unknown_name("text of a webdataset", text, ("txt", "json"))
         pattern = shards.replace("{split}", split)

@@ -6,13 +6,11 @@ import io
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from rsmoe.data import images
 from rsmoe.data.byte_ranges import read_range
+from rsmoe.data.images import decode_image, open_picture
 from rsmoe.errors import UserError
-
-_EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 Form = Literal["picture", "bands", "mask", "classes"]
 """How a file becomes an array: a picture as a release has it, to (H, W, 3) uint8, upright; an array (H, W, C) uint8,
@@ -98,28 +96,15 @@ def decode_picture(content: bytes, *, what: str, form: Form = "picture", bands: 
         UserError: naming ``what`` is no picture of 8 bits a band, damaged, of another form, or larger than
             `MAX_PIXELS`.
     """
-    try:
-        with Image.open(io.BytesIO(content), formats=images.FORMATS if form == "picture" else ("PNG",)) as image:
-            if image.width * image.height > images.MAX_PIXELS:
-                raise UserError(f"{what} has more than {images.MAX_PIXELS:,} pixels, too many to decode")
-            if form == "picture":
-                if image.mode not in _EIGHT_BIT:
-                    raise UserError(f"{what} has pixels of mode {image.mode!r}; expected 8 bits a band")
-                ImageOps.exif_transpose(image, in_place=True)
-                # of the same mode, convert would copy: a third of the time that a small JPEG takes
-                return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-            mode = {"mask": "1", "classes": "L", "bands": "RGB" if bands == 3 else "L"}[form]
-            if image.mode != mode or (form == "bands" and (bands < 1 or (bands != 3 and image.height % bands))):
-                raise UserError(f"{what} is no {form}: {image.mode} of {image.width} x {image.height}, {bands} bands")
-            array = np.array(image)
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{what} has more than {images.MAX_PIXELS:,} pixels, too many to decode") from error
-    except UnidentifiedImageError as error:
-        raise UserError(f"{what} is not a picture; expected one of {', '.join(images.FORMATS)}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{what} is truncated or damaged ({error}; {len(content)} bytes)") from error
+    if form == "picture":
+        return decode_image(io.BytesIO(content), what)
+    with open_picture(io.BytesIO(content), what, formats=("PNG",)) as image:
+        mode = {"mask": "1", "classes": "L", "bands": "RGB" if bands == 3 else "L"}[form]
+        if image.mode != mode or (form == "bands" and (bands < 1 or (bands != 3 and image.height % bands))):
+            raise UserError(f"{what} is no {form}: {image.mode} of {image.width} x {image.height}, {bands} bands")
+        array = np.array(image)
+    if form == "mask":  # Pillow gives bools whose byte is 255; only 0 and 1 are any
+        array = array.view(np.uint8) != 0
     if form != "bands" or bands == 3:
         return array
     return np.ascontiguousarray(array.reshape(bands, -1, array.shape[1]).transpose(1, 2, 0))

@@ -134,6 +134,10 @@ class TextCodec:
         shown = [i for i in ids if i not in self._hidden]
         return str(self._backend.decode(shown, skip_special_tokens=False)).strip()
 
+    def vocabulary(self) -> dict[str, int]:
+        """Every token and its id."""
+        return dict(self._backend.get_vocab())
+
     def token_id(self, token: str) -> int:
         """Id of one token of the vocabulary, "[SEG]"; `UserError` when there is none."""
         found = self._backend.token_to_id(token)

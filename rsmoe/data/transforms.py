@@ -45,7 +45,9 @@ class Views:
 
 def resize(image: np.ndarray, size: int) -> Tensor:
     """(H, W, C) uint8 -> (C, size, size) uint8, bicubic and antialiased; the aspect ratio is not kept."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)  # (C, H, W)
+    if min(image.strides) < 0:  # of a mirrored view, which tensors cannot be
+        image = np.ascontiguousarray(image)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)  # (C, H, W)
     if pixels.shape[1:] == (size, size):
         return pixels.contiguous()
     scaled = functional.interpolate(pixels[None].float(), (size, size), mode="bicubic", antialias=True)[0]

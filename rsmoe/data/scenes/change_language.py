@@ -11,16 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsmoe.data.scenes.phrases import (
-    CELLS,
-    COVER_NAMES,
-    PLACES,
-    be,
-    cell_at,
-    counted,
-    loosely_counted,
-    plural,
-)
+from rsmoe.data.scenes.change_places import cell_phrase, ground_of, ground_phrase, road_phrase
+from rsmoe.data.scenes.phrases import CELLS, be, counted, loosely_counted, plural
 from rsmoe.data.scenes.scene import LAND_COVER, Change, ScenePair
 
 NO_CHANGE = (
@@ -32,15 +24,6 @@ NO_CHANGE = (
 )
 """The five captions that LEVIR-CC gives to every unchanged pair."""
 
-_MORE_NO_CHANGE = (
-    "nothing new is built and nothing is removed",
-    "there is no change between the two images",
-    "the place looks the same in both images",
-    "no building has appeared or disappeared",
-    "the ground is the same on both dates",
-)
-"""Our own wordings; cars and ships may come and go, so none says that every object stays."""
-
 CLASSES = {1: "building", 2: "road", 3: "water", 4: "vegetation", 5: "object"}
 """Values of `ScenePair.change_mask`."""
 
@@ -49,17 +32,25 @@ COUNT = "Please determine how many roads and buildings have changed?"
 LOCATION = "Please indicate where the {noun} changes are, using a 3x3 grid."
 
 _NATURE = {
-    "flooded": ("the water has risen", "the land is flooded", "a flood covers the ground", "water spreads out"),
+    "flooded": ("the water has risen", "the land is flooded", "water covers the land"),
     "cleared": (
-        "some trees are cut down",
         "some trees are removed",
-        "trees disappear",
-        "a part of the forest is cleared",
+        "some trees have been removed",
+        "some plants are removed",
+        "some trees disappear",
+        "some woods are removed",
     ),
-    "planted": ("some trees are planted", "new trees appear", "more trees grow"),
+    "planted": ("some trees are planted", "some trees appear", "more trees appear", "some plants appear"),
 }
-_BUILT = ("built", "constructed")
-_GONE = ("removed", "demolished")
+_COVERED = {
+    "bare land": ("bareland",),
+    "grass": ("grass", "grassland"),
+    "forest": ("trees", "woods"),
+    "farmland": ("farmland",),
+}
+"""Grounds that things replace, or give way to."""
+_BUILDINGS = {"building", "house", "warehouse"}
+_WATER = LAND_COVER.index("water")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +66,7 @@ class ChangeQuestion:
 def change_captions(pair: ScenePair, rng: random.Random) -> tuple[str, ...]:
     """Five different captions, lower case, with a separate full stop."""
     if not pair.changes:
-        plain = rng.sample(NO_CHANGE, 3) + rng.sample(_MORE_NO_CHANGE, 2)
-        return tuple(f"{text} ." for text in plain)
+        return tuple(f"{text} ." for text in rng.sample(NO_CHANGE, len(NO_CHANGE)))
     written: list[str] = []
     for attempt in range(60):
         text = _caption(pair, rng)
@@ -126,59 +116,76 @@ def _number(count: int, noun: str) -> str:
 
 
 def _caption(pair: ScenePair, rng: random.Random) -> str:
+    """One or two actions; what goes is said before what comes."""
     groups: dict[tuple[str, str], list[Change]] = defaultdict(list)
+    # Two houses and a warehouse are three buildings, and never one building beside them.
+    mixed = len({change.category for change in pair.changes} & _BUILDINGS) > 1
     for change in pair.changes:
-        groups[change.action, change.category].append(change)
-    chosen = list(groups.values())
+        groups[change.action, "building" if mixed and change.category in _BUILDINGS else change.category].append(change)
+    chosen = list(groups.items())
     rng.shuffle(chosen)
-    parts = [_clause(pair, changes, rng) for changes in chosen[: rng.choice((1, 2, 2))]]
-    return " and ".join(parts)
+    chosen = sorted(chosen[: rng.choice((1, 2, 2))], key=lambda group: group[0][0] in ("built", "planted"))
+    if len(chosen) == 2 and chosen[0][0][0] == chosen[1][0][0] == "built" and rng.random() < 0.6:
+        (first, some), (second, others) = ((category, changes) for (_, category), changes in chosen)
+        things = f"{_amount(len(some), first, rng)} and {_amount(len(others), second, rng)}"
+        return _built(pair, things, 2, [*some, *others], rng)
+    return " and ".join(_clause(pair, category, changes, rng) for (_, category), changes in chosen)
 
 
-def _clause(pair: ScenePair, changes: list[Change], rng: random.Random) -> str:
-    """One action on one category, with the place or the ground that it happened on where there is one word for it."""
-    action, category, count = changes[0].action, changes[0].category, len(changes)
-    where = rng.choice((_where(pair, changes, rng), ""))
-    ground = _ground(pair, changes, rng) if not where else ""
+def _clause(pair: ScenePair, category: str, changes: list[Change], rng: random.Random) -> str:
+    """One action on one category."""
+    action, count = changes[0].action, len(changes)
+    ground = ground_of(pair, changes)
+    if action == "cleared" and ground in _COVERED and rng.random() < 0.3:
+        return f"some trees are replaced by {rng.choice(_COVERED[ground])}"
     if action in _NATURE:
-        if action == "cleared" and ground:
-            return rng.choice((f"some trees are replaced by {ground}", f"some trees give way to {ground}"))
+        if action == "flooded" and not (pair.before.semantic == _WATER).any() and rng.random() < 0.4:
+            return f"a lake appears {cell_phrase(pair, changes, rng)}".rstrip()
+        where = cell_phrase(pair, changes, rng) if rng.random() < 0.6 else ""
         return f"{rng.choice(_NATURE[action])} {where}".rstrip()
-    things = loosely_counted(count, category, rng)
+    things = _amount(count, category, rng)
     if action == "built":
-        if ground and rng.random() < 0.4:
-            return f"{things} {'replaces' if count == 1 else 'replace'} the {ground}"
-        where = f"on the {ground}" if ground else where
-        seen = "appears" if count == 1 else "appear"
-    else:
-        if ground:
-            return f"{things} {be(count)} replaced by {ground}"
-        seen = "disappears" if count == 1 else "disappear"
-    verb = rng.choice(_BUILT if action == "built" else _GONE)
-    said = rng.choice((f"{be(count)} {verb}", f"{'has' if count == 1 else 'have'} been {verb}", seen))
-    return f"{things} {said} {where}".rstrip()
+        return _built(pair, things, count, changes, rng)
+    if ground in _COVERED and rng.random() < 0.3:
+        return f"{things} {be(count)} replaced by {rng.choice(_COVERED[ground])}"
+    has, s = ("has", "s") if count == 1 else ("have", "")
+    verb = rng.choice((f"{be(count)} removed", f"{be(count)} removed", f"{has} been removed", f"disappear{s}"))
+    road = road_phrase(pair, changes, rng) if rng.random() < 0.4 else ""
+    where = cell_phrase(pair, changes, rng) if rng.random() < 0.4 else ""
+    return " ".join(filter(None, (things, road, verb, where)))
 
 
-def _where(pair: ScenePair, changes: list[Change], rng: random.Random) -> str:
-    """ "in the top left corner of the scene", or "" for changes in several cells."""
-    height, width = pair.change_mask.shape
-    middles = [((c.box_px[0] + c.box_px[2]) / 2, (c.box_px[1] + c.box_px[3]) / 2) for c in changes]
-    cells = {cell_at(x, y, width, height) for x, y in middles}
-    large = any((c.box_px[2] - c.box_px[0]) * (c.box_px[3] - c.box_px[1]) > 0.3 * height * width for c in changes)
-    return f"{rng.choice(PLACES[cells.pop()])} of the scene" if len(cells) == 1 and not large else ""
+def _built(pair: ScenePair, things: str, count: int, changes: list[Change], rng: random.Random) -> str:
+    """What has come, on what, where."""
+    ground = ground_of(pair, changes)
+    if ground in _COVERED and rng.random() < 0.2:
+        old = rng.choice(_COVERED[ground])
+        are = "are" if old in ("trees", "woods") else "is"
+        return rng.choice(
+            (f"{things} replace{'s' if count == 1 else ''} the {old}", f"the {old} {are} replaced by {things}")
+        )
+    has, s = ("has", "s") if count == 1 else ("have", "")
+    built, seen = (f"{be(count)} built", f"appear{s}")
+    verb = rng.choice((built, built, built, seen, seen, f"{be(count)} constructed", f"{has} been built"))
+    said = " ".join(filter(None, (things, verb, _place(pair, changes, ground, rng))))
+    if ground == "forest" and rng.random() < 0.4:
+        return f"some trees are removed and {said}"
+    return said
 
 
-def _ground(pair: ScenePair, changes: list[Change], rng: random.Random) -> str:
-    """Most of what lay under the built, or now lies under the vanished; "" where no natural cover is most of it."""
-    scene = pair.before if changes[0].action == "built" else pair.after
-    under = np.concatenate([_inside(pair, scene.semantic, change) for change in changes])
-    counts = np.bincount(under, minlength=len(LAND_COVER))
-    name = LAND_COVER[int(counts.argmax())]
-    if under.size == 0 or counts.max() < 0.7 * under.size or name not in COVER_NAMES:
-        return ""
-    return rng.choice(COVER_NAMES[name])
+def _place(pair: ScenePair, changes: list[Change], ground: str, rng: random.Random) -> str:
+    """Up to two of: beside the road, on what ground, in which part of the scene."""
+    ways = (
+        road_phrase(pair, changes, rng),
+        ground_phrase(pair, ground, rng),
+        cell_phrase(pair, changes, rng),
+    )
+    true = [way for way in ways if way]
+    kept = set(rng.sample(true, min(len(true), rng.choice((0, 1, 1, 2)))))
+    return " ".join(way for way in true if way in kept)
 
 
-def _inside(pair: ScenePair, semantic: np.ndarray, change: Change) -> np.ndarray:
-    x1, y1, x2, y2 = (round(v) for v in change.box_px)
-    return semantic[y1:y2, x1:x2][pair.change_mask[y1:y2, x1:x2] == change.mask_value]
+def _amount(count: int, category: str, rng: random.Random) -> str:
+    """Like `loosely_counted`; two are sometimes "some", as LEVIR-CC's annotators count."""
+    noun = rng.choice((category, "large building")) if category == "warehouse" else category
+    return f"some {plural(noun)}" if count == 2 and rng.random() < 0.35 else loosely_counted(count, noun, rng)

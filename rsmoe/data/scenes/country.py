@@ -103,7 +103,6 @@ def farmland(place: Place) -> None:
         place.between(-0.5, 0.5) * place.half,
         place.between(-0.5, 0.5) * place.half,
         place.between(0.25, 0.4) * place.half,
-        "river",
     )
 
 

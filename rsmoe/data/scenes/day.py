@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,3 +65,14 @@ class Day:
             wind=float(rng.uniform(0.1, 1.0)),
             glint=bool(rng.random() < 0.4),
         )
+
+    @staticmethod
+    def draw_pair(rng: np.random.Generator) -> tuple[Day, Day]:
+        """Two days on which one place is compared, as such pictures are chosen: same hour, no snow.
+
+        The satellite comes back at the same local time, so the sun's azimuth differs by 30 degrees at most; season,
+        elevation, air, camera and wind are those of two random days.
+        """
+        first, second = (replace(Day.draw(rng), snow=0.0) for _ in range(2))
+        azimuth = (first.sun_azimuth_deg + float(rng.uniform(-30, 30))) % 360
+        return first, replace(second, sun_azimuth_deg=azimuth)

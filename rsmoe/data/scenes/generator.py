@@ -48,7 +48,7 @@ OBJECT_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 """Every `SceneObject.category`."""
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 """Changes whenever the same numbers would give other pictures or other ground truth."""
 
 _SIGNS: dict[str, frozenset[str]] = {
@@ -62,6 +62,8 @@ _SIGNS: dict[str, frozenset[str]] = {
 """Things without which nobody could name the scene: one of them stands near the middle of the picture."""
 
 BANDS = (3, 4)
+VISIBLE_PX = 24
+"""Pixels that a change covers at least: nobody would see a smaller one."""
 _BUILT = tuple(LAND_COVER.index(name) for name in ("building", "paved", "road"))
 
 
@@ -109,7 +111,8 @@ class SceneGenerator:
         """Pair number ``index`` (0 and up): one place on two days.
 
         Light, season, haze, noise, misregistration and vehicles (cars, trucks, airplanes, ships, boats) differ between
-        the days of every pair, by the same law whether the pair is changed or not; they are nuisance, never change.
+        the days of every pair, by the same law whether the pair is changed or not; they are nuisance, never change. See
+        `Day.draw_pair` for what two days have in common; whatever changes covers `VISIBLE_PX` pixels or more.
         The change mask is in the frame of ``before``; ``after`` shows the ground moved by ``shift_px``.
         """
         number = self._turn(index, 2 * len(SCENE_CLASSES), kind=1)
@@ -119,18 +122,16 @@ class SceneGenerator:
             place = self._place(name, streams[0])
             states = draw_changes(place, streams[5]) if changed else (list(place.standing), list(place.standing))
             window_seed = int(streams[3].integers(2**31))
-            pictures, days = [], []
-            for state in states:
-                day = Day.draw(streams[2])
+            pictures, days = [], Day.draw_pair(streams[2])
+            for state, day in zip(states, days, strict=True):
                 window = NoiseWindow(rng=np.random.default_rng(window_seed), size=self._canvas)
                 standing = _with_traffic(place, state, streams[1])
                 pictures.append(self._render(place, standing, day, window, streams[4]))
-                days.append(day)
             # Half a pixel is the finest step that keeps image and masks of the second date in one grid.
             shift = tuple(int(v) for v in streams[6].integers(-2, 3, 2))
             inner = slice(self._margin, -self._margin)
             changes, mask = read_changes(place, states, [_inner(p, inner) for p in pictures])
-            if bool(changes) == changed:
+            if bool(changes) == changed and all(change.area_px >= VISIBLE_PX for change in changes):
                 break
         else:
             raise AssertionError(f"no visible change in pair {index} of {self!r}")

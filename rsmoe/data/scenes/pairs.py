@@ -88,5 +88,5 @@ def read_changes(
         mask[pixels] = thing.kind
         box = (float(columns.min()), float(rows.min()), float(columns.max()) + 1, float(rows.max()) + 1)
         action = thing.vanish if states[0][index] else thing.appear
-        changes.append(Change(action=action, category=thing.noun, box_px=box, mask_value=thing.kind))
+        changes.append(Change(action=action, category=thing.noun, box_px=box, mask_value=thing.kind, area_px=len(rows)))
     return tuple(changes), mask

@@ -111,6 +111,8 @@ MATERIALS: dict[str, Material] = {
                      grain=0.025, bump=0.12),
     "river": Material(cover="water", low=(98, 100, 74, 48), high=(62, 72, 56, 26), fine=0.04, mid=0.08, coarse=0.2,
                       grain=0.025, bump=0.12),
+    "flood water": Material(cover="water", low=(152, 128, 96, 84), high=(122, 102, 76, 52), fine=0.03, mid=0.08,
+                            coarse=0.2, grain=0.02, bump=0.08),
     "foam": Material(cover="water", low=(104, 134, 126, 60), high=(248, 250, 246, 120), fine=0.5, mid=0.55, coarse=0.25,
                      grain=0.03, bump=0.3),
     "hull": Material(cover="paved", low=(200, 200, 198, 190), high=(226, 226, 222, 214), grain=0.02),

@@ -7,8 +7,8 @@ from rsmoe.data.scenes.place import Place
 from rsmoe.data.scenes.thing import Layer, Shape, Thing
 
 
-def flood(place: Place, x: float, y: float, radius: float, water: str) -> None:
-    """Low ground about (x, y) that the water may take."""
+def flood(place: Place, x: float, y: float, radius: float, water: str = "flood water") -> None:
+    """Low ground about (x, y) that the water may take: muddy, or ``water`` where a lake or the sea rises."""
     outline = blob(place.rng, x, y, radius, 0.4)
     place.add(
         Thing(

@@ -73,6 +73,8 @@ class Change:
     box_px: tuple[float, float, float, float]
     mask_value: int
     """Value of this change in `ScenePair.change_mask`."""
+    area_px: int
+    """Pixels of the mask that are this change's; at least `generator.VISIBLE_PX`."""
 
 
 @dataclass(frozen=True, kw_only=True)

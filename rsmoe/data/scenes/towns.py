@@ -148,7 +148,7 @@ def parking_lot(place: Place) -> None:
     street(place, -place.reach, y, place.reach, y, 8, 1.5)
     clearing(place, place.between(-0.5, 0.5) * place.half, edge - deep - 0.25 * place.half, 0.25 * place.half)
     puddle = (place.between(-0.5, 0.5) * place.half, place.between(-0.4, 0.4) * place.half)
-    flood(place, *puddle, place.between(0.2, 0.35) * place.half, "river")
+    flood(place, *puddle, place.between(0.2, 0.35) * place.half)
     street(place, -bays * 1.3 - 3, edge + 3, -bays * 1.3 - 3, y, 6)
     centre_line(place, -place.reach, y, place.reach, y)
     traffic(place, -place.reach, y, place.reach, y, 8, 22)
@@ -228,7 +228,7 @@ def crossroads(place: Place) -> None:
     traffic(place, -place.reach, y, x - clear, y, main, 18)
     traffic(place, x + clear, y, place.reach, y, main, 18)
     low = x + math.copysign(0.45 * place.half, slant)
-    flood(place, low, y + 0.2 * place.half, place.between(0.2, 0.35) * place.half, "river")
+    flood(place, low, y + 0.2 * place.half, place.between(0.2, 0.35) * place.half)
     homes = place.chance(0.5)
     filled = place.between(0.5, 0.95)
     for down in (-1, 1):

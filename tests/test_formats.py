@@ -1,0 +1,177 @@
+"""Every data set of conf/data is inspected, sharded and streamed, and comes back field by field."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from readers import config, save, write
+from release_captions import gaia, rsicap, videos
+from release_change import dubai, folders, levir_mci, second
+from release_conversations import geochat, llava, skyeye, teochat
+from release_objects import LAYOUTS, coco, dota, refsegrs, release, rsvg, sky
+from release_questions import floodnet, rswk, triples
+from release_web_pairs import rs5m, shard, skyscript
+from releases import RELEASES
+from rich.console import Console
+from shard_data import shards_of, toy
+
+from rsmoe.config import conf_dir, instantiate
+from rsmoe.data.images import load_image, read_array
+from rsmoe.data.inspect import inspect
+from rsmoe.data.sample import Sample
+from rsmoe.data.sample_codec import _plain
+from rsmoe.data.shard_writer import write_shards
+from rsmoe.data.stream import Stream
+
+ROOT = Path(__file__).parent.parent
+
+
+def _nwpu_vhr10(root: Path) -> None:
+    coco(root)
+    (root / "annotations").mkdir()
+    (root / "a.json").rename(root / "annotations/instances.json")
+
+
+def _changes(layout: str, root: Path) -> None:
+    before, after, label = (f"train/{part}" for part in layout.split())
+    folders(root, before, after, label, "a1 b2")
+
+
+def _own_folder(root: Path) -> None:
+    save(root / "train/port.png")
+    write(root / "train/port.txt", "A port.\nTwo ships on the left.\n")
+
+
+def own_jsonl(root: Path) -> None:
+    """The five lines that the README shows."""
+    (table,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for name in ("a", "b"):
+        save(root / f"{name}.png")
+    save(root / "water.png", 255, "L")
+    for split in ("train", "val", "test"):
+        write(root / f"{split}.jsonl", table)
+
+
+def _own_csv(root: Path) -> None:
+    save(root / "a.png")
+    write(root / "train.csv", "image,instruction,answer,task,place\na.png,How many ships are there?,two,vqa,Genoa\n")
+
+
+def _own_webdataset(root: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (12, 8), (1, 2, 3)).save(picture, "JPEG")
+    shard(root / "train/0.tar", [{"jpg": picture.getvalue(), "txt": f"Port {i}.".encode()} for i in range(3)])
+
+
+FORMATS: dict[str, Callable[[Path], object]] = {
+    "capera": lambda root: videos(root, ["Fire_001", "Fire_002"], frames=20),
+    "dota": dota,
+    "dsifn_cd": partial(_changes, "t1 t2 mask"),
+    "dubai_cc": dubai,
+    "floodnet_vqa": floodnet,
+    "gaia": gaia,
+    "geochat_instruct": geochat,
+    "levir_cd": partial(_changes, "A B label"),
+    "levir_mci": levir_mci,
+    "llava": llava,
+    "nwpu_vhr10": _nwpu_vhr10,
+    "own_csv": _own_csv,
+    "own_folder": _own_folder,
+    "own_jsonl": own_jsonl,
+    "own_webdataset": _own_webdataset,
+    "pair_instructions": levir_mci,
+    "refsegrs": refsegrs,
+    "rs5m": rs5m,
+    "rs_gpt4v": llava,
+    "rsicap": lambda root: rsicap(root, [f"P{i:04d}.png" for i in range(6)]),
+    "rsvg": lambda root: rsvg(root, [("a.png", [20, 10, 60, 50], "The bridge on the left.", 3)]),
+    "rsvqa_website_lr": lambda root: triples(root, "LR"),
+    "rswk": rswk,
+    "s2looking": partial(_changes, "Image1 Image2 label"),
+    "scene_changes": lambda root: None,
+    "scenes": lambda root: None,
+    "second_cc": second,
+    "shards": lambda root: shards_of(toy(root, 5, questions=2), root),
+    "sky_sa": sky,
+    "skyeye_968k": skyeye,
+    "skyscript": skyscript,
+    "teochatlas": teochat,
+    **{name: partial(lambda name, root: release(root, name), name) for name in LAYOUTS},
+}
+"""What `RELEASES` does not have: ``name`` in conf/data -> writes its release into its folder."""
+
+TEST = "dubai_cc:val lhrs_bench:test geobench_vlm:test rsieval:test rsvg:test rsvqa_website_lr:test rswk:test"
+SPLITS = dict(pair.split(":") for pair in TEST.split()) | {"second_cc": "test"} | {n: v[0] for n, v in LAYOUTS.items()}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "levir_mci": {"tasks": ["change_caption", "mask"]},
+    "second_cc": {"tasks": ["change_caption", "mask"]},
+    "scenes": {"size": 10},
+    "scene_changes": {"size": 20},
+    "vrsbench_captions": {"tasks": ["caption", "ground", "vqa"], "val_fraction": 0.0},
+}
+"""So that a release of a few pictures has a sample of every task."""
+
+
+def data_of(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The data set, on a release in the place where a user puts it."""
+    monkeypatch.setenv("RSMOE_DATA", str(home))
+    release_name = {"vrsbench_captions": "vrsbench"}.get(name, name)
+    if release_name in RELEASES:
+        RELEASES[release_name](home)
+        node = config(name)
+    else:
+        folder = {"pair_instructions": "levir_mci"}.get(name, name)
+        (home / folder).mkdir()
+        made = FORMATS[name](home / folder)
+        node = {k: v for k, v in made.items() if k not in ("root", "split")} if isinstance(made, dict) else config(name)
+    return instantiate(node | OPTIONS.get(name, {}), split=SPLITS.get(name, "train"))
+
+
+def content(value: Any) -> Any:
+    """What a field holds, whether in memory, on disk or in a shard."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return content(read_array(value)) if hasattr(value, "read") else value
+
+
+def told(sample: Sample) -> dict[str, Any]:
+    """Every field, in a form that compares."""
+    fixed = {field.name: content(getattr(sample, field.name)) for field in fields(sample)}
+    fixed["images"] = [content(load_image(image)) for image in sample.images]
+    fixed["meta"] = json.loads(json.dumps(sample.meta, default=_plain))  # tuples come back as lists
+    return fixed
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml")))
+def test_a_data_set_is_inspected_sharded_and_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "home").mkdir()
+    data = data_of(name, tmp_path / "home", monkeypatch)
+    given = {sample.id: told(sample) for sample in (data[i] for i in range(len(data)))}
+    assert len(given) == len(data) > 0
+
+    console = Console(width=160, markup=False, emoji=False, file=io.StringIO())
+    assert inspect(data, rows=2, sheet=1, out=tmp_path / "sheet.png", console=console) == []
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"{data.name} {data.split}" in printed and "1 samples drawn" in printed
+    assert all(reason in printed for reason in getattr(data, "unused", {}))  # generated ones use all
+
+    shards = write_shards(dataset=data, out=tmp_path / "shards", source={"of": name}, shard_size=3)
+    shards.verify()
+    assert shards.samples == len(data) and shards.protocol == data.protocol
+    stream = Stream(shards={name: shards}, batch_size=1, steps=len(data), buffer=len(data), lanes=1, max_bad_fraction=0)
+    back = {sample.id: told(sample) for pairs in stream for sample, _ in pairs}
+    assert back.keys() == given.keys()
+    for identity, sample in back.items():
+        assert sample == given[identity], identity
