@@ -12,6 +12,7 @@ from rsmoe.config import instantiate, locate
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
 
 
@@ -78,7 +79,8 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         bank=bank,
         fusion=_fusion(config["fusion"], codec, [e.name for e in experts]),
         experts=experts,
-        skip=config["skip"],
+        skip=config["skip"] != "none",
+        glance=Glance(pyramid_widths=vision.pyramid_widths, width=vision.width) if config["skip"] == "cells" else None,
         change=instantiate(config["change"], pyramid_widths=vision.pyramid_widths, width=vision.width)
         if (config.get("change") or {}).get("_target_")
         else None,

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from rsmoe.data.batch import Batch
 from rsmoe.data.sample import TASKS
 from rsmoe.experts.expert import Expert, HeadInput
+from rsmoe.experts.mask import MaskExpert
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal.change_map import ChangeEvidence, ChangeMap
 from rsmoe.temporal.memory import VisualMemory
+from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
 
 
@@ -31,6 +33,8 @@ class Sight:
     """Of the P views that are pairs; None in a model without a change map."""
     pairs: Tensor
     """(P,) long: those views."""
+    cells: Tensor | None = None
+    """(B, 9, D): what lies where, or what changed there; None in a model that passes no cells on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,7 @@ class Perception:
     """What is known of B requests before any expert has read them."""
 
     queries: Tensor
-    """(B, M, D_lm), in the language model's width; with a skip token first, (B, 1 + M, D_lm)."""
+    """(B, M, D_lm), in the language model's width; tokens that skip the Q-Former first, (B, 1 + M) or (B, 10 + M)."""
     routing: Routing
     sight: Sight
 
@@ -78,6 +82,7 @@ class RSMoE(nn.Module):
         bos_id: put before every row, where the language model was trained with one.
         skip: one more visual token, the mean of the memory, past the Q-Former: a Q-Former that starts from random
             weights lags behind its encoder.
+        glance: nine more of them, with ``skip``: cells of the last frame, or the change tokens of a pair.
         words: head of the "words" loss, for perception that starts from random weights.
         change: where two dates differ; its tokens stand behind the visual memory of every pair.
     """
@@ -106,6 +111,7 @@ class RSMoE(nn.Module):
         experts: Sequence[Expert],
         special: Mapping[str, int],
         skip: bool = False,
+        glance: Glance | None = None,
         words: WordHead | None = None,
         change: ChangeMap | None = None,
         bos_id: int | None = None,
@@ -116,6 +122,7 @@ class RSMoE(nn.Module):
         self.router, self.prompts, self.bank, self.fusion = router, prompts, bank, fusion
         self.to_lm = nn.Linear(qformer.width, bank.width)
         self.skip = nn.Linear(vision.width, bank.width) if skip else None
+        self.glance = glance
         self.experts = nn.ModuleList(experts)
         self.special, self.words, self.change, self.bos_id = dict(special), words, change, bos_id
         self.dense = bank.size == 1
@@ -146,11 +153,15 @@ class RSMoE(nn.Module):
             second = last[pairs]
             change = self.change([x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid])
             memory = memory.extended(change.tokens, pairs)
+        cells = None if self.glance is None else self.glance([level[last] for level in seen.pyramid])  # (I, 9, D)
+        if cells is not None and change is not None:
+            cells = cells.index_copy(0, pairs, change.tokens.to(cells.dtype))
         return Sight(
             memory=VisualMemory(tokens=memory.tokens[batch.view], mask=memory.mask[batch.view]),
             pyramid=tuple(level[last[batch.view]] for level in seen.pyramid),
             change=change,
             pairs=pairs,
+            cells=None if cells is None else cells[batch.view],
         )
 
     def perceive(self, batch: Batch, *, also: Tensor | None = None) -> Perception:
@@ -159,7 +170,9 @@ class RSMoE(nn.Module):
         queries = self.qformer(sight.memory, batch.instruction_ids, batch.instruction_mask)
         visual = self.to_lm(queries)
         if self.skip is not None:
-            visual = torch.cat([self.skip(sight.memory.mean())[:, None], visual], dim=1)
+            past = sight.memory.mean()[:, None]  # (B, 1, D)
+            past = past if sight.cells is None else torch.cat([past, sight.cells], dim=1)
+            visual = torch.cat([self.skip(past), visual], dim=1)
         return Perception(queries=visual, routing=self._route(queries, batch, also), sight=sight)
 
     def _route(self, queries: Tensor, batch: Batch, also: Tensor | None) -> Routing:
@@ -242,10 +255,16 @@ class RSMoE(nn.Module):
         return hidden, log_p.gather(-1, ids.unsqueeze(-1)).squeeze(-1), log_p.mean(-1)
 
     def head_inputs(self, batch: Batch, reading: Reading) -> dict[int, HeadInput]:
-        """Step 8: for each expert with a special token, the samples whose response holds it."""
+        """Step 8: for each expert with a special token, the samples whose response holds it.
+
+        A pair has no mask of its own where the model has a map of changes: its [SEG] stands for that map.
+        """
         inputs = {}
+        mapped = (batch.frames[batch.view] == 2) & (self.change is not None)
         for index, expert in enumerate(self.experts):
             hit = batch.response_ids == self.special.get(expert.token, -1) if expert.token else None
+            if hit is not None and isinstance(expert, MaskExpert):
+                hit = hit & ~mapped[:, None]
             if hit is None or not bool(hit.any()):
                 continue
             sample = hit.any(1).nonzero().squeeze(1)

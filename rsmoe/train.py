@@ -28,15 +28,21 @@ def train(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.training.evaluation import evaluate
     from rsmoe.training.run import load_checkpoint, run_stages
     from rsmoe.training.stage import Stage
+    from rsmoe.training.start import start_from
 
     started = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 120)
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
-    resume = Path(config["resume"]) if config["resume"] else None
+    resume, start = (Path(config[key]) if config[key] else None for key in ("resume", "start"))
+    if resume and start:
+        raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
     codec, words = codecs_of(load_checkpoint(resume)) if resume else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
+    if start:
+        taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)
+        console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
     data = RSDataModule(
         train=corpus.train,
         val=corpus.val,
@@ -84,7 +90,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
     )
 
 
-@main("train", literal=("data.root", "resume"))
+@main("train", literal=("data.root", "resume", "start"))
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

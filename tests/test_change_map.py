@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import batch_of, tiny_model
+from models import batch_of, codecs, tiny_model
 from torch import Tensor
 from torch.nn import functional as F
 
 from rsmoe.errors import UserError
 from rsmoe.temporal.change_map import ChangeMap
+from rsmoe.training.answer import answer_batch
 
 WIDTHS = (8, 16)
 
@@ -154,3 +155,56 @@ def test_options_and_maps_that_do_not_fit_are_refused() -> None:
     module = change_map(kinds=2)
     with pytest.raises(UserError, match="kind of change 7"):
         module.losses(module(pyramid(), pyramid(seed=2)), torch.full((2, 12, 12), 7, dtype=torch.uint8))
+
+
+def test_cells_past_the_qformer_are_the_change_of_a_pair_and_the_picture_of_a_single() -> None:
+    model, batch = tiny_model("change=map", "skip=cells"), batch_of()
+    with torch.no_grad():
+        seen = model.perceive(batch)
+        sight = seen.sight
+        alone = model.perceive(batch.take([0]))
+    assert sight.cells is not None and sight.change is not None and model.glance is not None
+    paired = (batch.frames == 2)[batch.view]
+    assert paired.any() and not paired.all()
+    place = {int(view): n for n, view in enumerate(sight.pairs)}
+    told = torch.stack([sight.change.tokens[place[int(batch.view[b])]] for b in paired.nonzero().flatten()])
+    torch.testing.assert_close(sight.cells[paired], told)
+    single = int((~paired).nonzero()[0])
+    with torch.no_grad():
+        own = model.glance([level[single : single + 1] for level in sight.pyramid])
+    torch.testing.assert_close(sight.cells[single], own[0], atol=1e-5, rtol=1e-4)
+    mean = tiny_model("change=map", "skip=mean").perceive(batch)
+    assert seen.queries.shape[1] == mean.queries.shape[1] + 9 and mean.sight.cells is None
+    # whoever else is asked in the same batch changes nothing
+    torch.testing.assert_close(alone.queries[0], seen.queries[0], atol=1e-5, rtol=1e-4)
+
+
+def test_the_token_of_a_cell_tells_the_kinds_that_are_likely_there() -> None:
+    module = change_map(kinds=2)
+    with torch.no_grad():
+        module.classify.weight.zero_()
+        module.classify.bias.copy_(torch.tensor([0.0, 5.0, 0.0]))
+        one = module(pyramid(), pyramid(seed=2)).tokens
+        module.classify.bias.copy_(torch.tensor([0.0, 0.0, 5.0]))
+        other = module(pyramid(), pyramid(seed=2)).tokens
+    assert (one - other).abs().max() > 1e-2  # as much change, of another kind
+
+
+def test_the_mask_of_a_pair_is_its_map_and_that_of_a_picture_the_experts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = tiny_model("change=map"), batch_of()
+    seg = model.special["[SEG]"]
+    rows = len(batch)
+    seen = model.perceive(batch)
+    monkeypatch.setattr(model, "generate", lambda *_, **__: ([[seg]] * rows, seen))
+    with torch.no_grad():
+        answers = answer_batch(model, codecs()[0], batch, beams=1, max_new=4)
+    for row, answer in enumerate(answers):
+        assert answer.mask is not None
+        if int(batch.frames[batch.view[row]]) == 2:
+            assert answer.change_map is not None and (answer.mask == (answer.change_map > 0)).all()
+        else:
+            assert answer.change_map is None
+    inputs = model.head_inputs(batch, model.read(batch))
+    pairs = (batch.frames[batch.view] == 2).nonzero().flatten().tolist()
+    mask_expert = next(i for i, e in enumerate(model.experts) if e.token == "[SEG]")
+    assert mask_expert in inputs and not set(inputs[mask_expert].sample.tolist()) & set(pairs)

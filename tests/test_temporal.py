@@ -197,6 +197,17 @@ def test_identical_dates_give_exactly_zero_difference() -> None:
         assert torch.equal(module(tokens, frames).tokens, before)
 
 
+def test_equal_dates_differ_in_a_concatenation_by_their_marks_alone() -> None:
+    tokens, frames = batch(2, 2)
+    tokens[:, 1] = tokens[:, 0]
+    module = build("concat")
+    before, after = module(tokens, frames).tokens.chunk(2, dim=1)
+    assert torch.allclose(after - before, (module.marks[1] - module.marks[0]).expand_as(after), atol=1e-6)
+    plain = build("concat", mark_dates=False)(tokens, frames).tokens
+    assert torch.equal(*plain.chunk(2, dim=1))
+    assert sum(p.numel() for p in module.parameters()) == 2 * WIDTH
+
+
 def test_subtract() -> None:
     tokens, frames = batch(2, 1)
     memory = build("subtract")(tokens, frames)

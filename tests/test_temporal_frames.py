@@ -80,6 +80,10 @@ def test_a_series_in_a_batch_equals_itself_alone() -> None:
     assert torch.equal(module(tokens, counts).tokens, memory.tokens)
 
 
+def test_size() -> None:
+    assert sum(p.numel() for p in frames_module(slots=3).parameters()) == 5 * D**2 + (3 + 3) * D
+
+
 def test_equal_frames_give_exactly_zero_change() -> None:
     tokens, counts = series(5, 2)
     tokens = tokens[:, :1].expand(-1, 5, -1, -1)

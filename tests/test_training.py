@@ -222,6 +222,14 @@ def test_a_stage_that_is_complete_is_not_run_again(
     assert equal(model, whole[0])
 
 
+def test_a_stage_of_no_steps_is_left_out_and_a_run_of_none_is_refused(tmp_path: Path) -> None:
+    model, _ = run(tmp_path / "one", replace(DENSE, steps=0), replace(DENSE, name="later"))
+    names = sorted(p.name for p in (tmp_path / "one" / "checkpoints").glob("*.ckpt"))
+    assert names == ["2-later.ckpt", "last.ckpt"] and model.dense
+    with pytest.raises(UserError, match="0 steps in every stage"):
+        run(tmp_path / "none", replace(DENSE, steps=0))
+
+
 def test_the_seed_decides(whole: tuple[RSMoE, list[dict[str, Any]], Path], tmp_path: Path) -> None:
     """The resume tests compare something: another order of samples gives other weights."""
     other, _ = run(tmp_path, DENSE, EXPERTS, samples=requests()[::-1])
@@ -279,7 +287,7 @@ def test_a_stage_of_perception_alone_runs_no_language_model(tmp_path: Path, monk
     ("given", "message"),
     [
         ({"name": "x", "steps": 1, "lossses": {}}, r"unknown key of stage 'x' 'lossses'. Did you mean 'losses'\?"),
-        ({"name": "x", "steps": 0}, "steps=0"),
+        ({"name": "x", "steps": -1}, "steps=-1"),
     ],
 )
 def test_keys_of_a_stage_are_checked(given: dict[str, Any], message: str) -> None:

@@ -37,8 +37,9 @@ class ChangeMap(nn.Module):
 
     Taking the best match in a window makes a picture that lies a cell beside the other no change. Two identical dates
     have d_l = 0 exactly, at every level. ``logits`` are a linear map of the finest x; a cell's token is
-    W [mean of p x ; max of p ; mean of p] with p the probability of any change. Siamese difference pyramids are those
-    of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the window and the tokens are ours.
+    W [mean of p x ; max of p, p_1 .. p_K ; mean of p, p_1 .. p_K] with p the probability of any change and p_k that of
+    kind k. Siamese difference pyramids are those of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the window and
+    the tokens are ours.
 
     With ``mutual`` the first date looks for its match in the second too, d'_l(p) = b(q') - a(p), and the longer of d_l
     and d'_l counts: what vanished beside its like is then missed no more than what appeared, and swapped
@@ -82,7 +83,7 @@ class ChangeMap(nn.Module):
             for _ in pyramid_widths
         )
         self.classify = nn.Conv2d(channels, 1 + kinds, 1)
-        self.tell = nn.Sequential(nn.Linear(channels + 2, width), nn.LayerNorm(width))
+        self.tell = nn.Sequential(nn.Linear(channels + 2 * (1 + kinds), width), nn.LayerNorm(width))
         self.register_buffer("places", sine_positions(CELLS, CELLS, width), persistent=False)
 
     def forward(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> ChangeEvidence:
@@ -96,12 +97,14 @@ class ChangeMap(nn.Module):
             x = self.smooth[level](seen)
         assert x is not None
         logits = self.classify(x)  # (P, 1 + K, h, w)
-        p = 1 - logits.float().softmax(1)[:, :1]  # (P, 1, h, w)
+        kinds = logits.float().softmax(1)  # (P, 1 + K, h, w)
+        p = 1 - kinds[:, :1]
+        told = torch.cat([p, kinds[:, 1:]], dim=1)
         cells = torch.cat(
             [
                 F.adaptive_avg_pool2d(p * x, CELLS),
-                F.adaptive_max_pool2d(p, CELLS),
-                F.adaptive_avg_pool2d(p, CELLS),
+                F.adaptive_max_pool2d(told, CELLS),
+                F.adaptive_avg_pool2d(told, CELLS),
             ],
             dim=1,
         )
@@ -124,12 +127,14 @@ class ChangeMap(nn.Module):
         side = 2 * self.search + 1
         padded = F.pad(a, (self.search,) * 4, mode="replicate") if len(a) else F.pad(a, (self.search,) * 4)
         h, w = a.shape[-2:]
-        # (side^2, P, C, h, w): what a shows at each place of the window
-        near = torch.stack([padded[..., y : y + h, x : x + w] for y in range(side) for x in range(side)])
+        moves = [(y, x) for y in range(side) for x in range(side)]
         with torch.no_grad():
-            best = (b - near).square().sum(2).argmin(0)  # (P, h, w)
-        index = best[None, :, None].expand(1, -1, a.shape[1], -1, -1)
-        return b - near.gather(0, index)[0]
+            gaps = [(b - padded[..., y : y + h, x : x + w]).square().sum(1) for y, x in moves]  # (P, h, w) each
+            best = torch.stack(gaps).argmin(0)
+            row = best // side + torch.arange(h, device=a.device)[:, None]
+            place = row * (w + 2 * self.search) + best % side + torch.arange(w, device=a.device)
+        index = place.flatten(1)[:, None].expand(-1, a.shape[1], -1)
+        return b - padded.flatten(2).gather(2, index).view_as(b)
 
     def losses(self, evidence: ChangeEvidence, target: Tensor) -> dict[str, Tensor]:
         """ "change": cross-entropy over the pixels that are known; "change_dice": soft dice of any change, by pair.

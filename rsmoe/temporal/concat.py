@@ -10,12 +10,14 @@ from rsmoe.temporal.pairs import perceive_pairs
 
 
 class Concat(nn.Module):
-    """Memory [F_A + e_A ; F_B + e_B]: the baseline that leaves all comparison to the Q-Former.
+    """Memory [F_A + e_A ; F_B + e_B]: the baseline that leaves all comparison to the Q-Former. 2 D parameters.
+
+    It holds no difference: of two equal dates its halves differ by e_B - e_A, whatever they show.
 
     Args:
         width: D.
         mark_dates: learn e_A and e_B. Without them, memory is a set in which before and after cannot be told apart;
-            that is what DeltaVLM's released code trains on.
+            that is what the released code of DeltaVLM (arXiv 2507.22346) trains on.
     """
 
     def __init__(self, *, width: int, mark_dates: bool = True) -> None:

@@ -22,7 +22,8 @@ class Frames(nn.Module):
 
     Memory is [s ; c_1 ; ... ; c_J]. Equal frames have c = 0 exactly, for v has no bias: time, and the place that F_t
     brings and d_t loses, are factors of a change and no terms. One frame passes unchanged. A learned query over the
-    dates of a series is L-TAE's (Garnot & Landrieu, arXiv 2007.00586); queries over differences are ours.
+    dates of a series is L-TAE's (Garnot & Landrieu, arXiv 2007.00586); queries over differences are ours. 5 D^2 +
+    (3 + J) D parameters.
 
     Args:
         width: D, a multiple of 2.

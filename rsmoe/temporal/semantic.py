@@ -39,6 +39,8 @@ class Semantic(nn.Module):
     follow. As in `DifferenceAttention`, no attention has biases. Pairs without a map have S = 0 throughout: CMCA and
     c_S add exactly nothing, and the rest is difference attention with a gate.
 
+    17 L D^2 + 21 L D parameters of L layers and the fusion, 21 D^2 + 14 D of the gate, (3 + n) D of maps of n classes.
+
     The map is an input, at test time too, as in the source. Whoever scores masks or kinds of change of the same map,
     scores what was given; captions with and without maps are two protocols.
 

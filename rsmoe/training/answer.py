@@ -25,7 +25,7 @@ def answer_batch(model: RSMoE, codec: TextCodec, batch: Batch, *, beams: int, ma
     """Predictions for B requests, from their images and instructions only.
 
     A head reads the state that emitted its token in the generated text, by the same pass as in training. A text that
-    holds no such token has no mask or embedding.
+    holds no such token has no mask or embedding. The mask of a pair is its map of changes, in a model that has one.
     """
     assert codec.eos_id is not None
     written, perception = model.generate(batch, end_id=codec.eos_id, beams=beams, max_new=max_new)
@@ -49,6 +49,8 @@ def answer_batch(model: RSMoE, codec: TextCodec, batch: Batch, *, beams: int, ma
                     extra[i]["text_embeddings"] = embed_texts(model, codec, index, sample.responses).cpu().numpy()
     for row, found in change_maps(perception.sight, batch).items():
         extra[row]["change_map"] = found
+        if model.special.get(str(MaskExpert.token)) in written[row]:
+            extra[row]["mask"] = found > 0
     weights = perception.routing.weights.tolist()
     return [
         Prediction(

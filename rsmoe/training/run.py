@@ -63,6 +63,8 @@ def run_stages(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message)
+    if not any(stage.steps for stage in stages):
+        raise UserError("0 steps in every stage: nothing would be trained. Give schedule.steps=[...]")
     checkpoints = folder / "checkpoints"
     start, trace = 0, []
     if resume is not None:
@@ -75,7 +77,7 @@ def run_stages(
             trace += saved["router_trace"]
             start, resume = start + 1, None
     for index, stage in enumerate(stages):
-        if index < start:
+        if index < start or not stage.steps:
             continue
         model.dense = stage.dense or model.bank.size == 1
         if stage.upcycle and resume is None and model.bank.size > 1:

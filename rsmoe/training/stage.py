@@ -15,7 +15,7 @@ class Stage:
 
     name: str
     steps: int
-    """Optimiser steps."""
+    """Optimiser steps; 0 leaves the stage out."""
     train: Sequence[str] = ("*",)
     """Patterns of trainable parameters, see `rsmoe.training.freeze.set_trainable`."""
     dense: bool = False
@@ -50,8 +50,11 @@ class Stage:
     """Decay of the exponential moving average of the weights that the stage ends with; 0: off."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise UserError(f"stage {self.name!r}: steps={self.steps}, batch_size={self.batch_size}; both must be >= 1")
+        if self.steps < 0 or self.batch_size < 1:
+            raise UserError(
+                f"stage {self.name!r}: steps={self.steps}, batch_size={self.batch_size}; expected 0 or more steps "
+                f"(0 leaves the stage out) of 1 sample or more"
+            )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Stage:

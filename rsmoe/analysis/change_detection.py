@@ -1,0 +1,144 @@
+"""``python -m rsmoe.analysis.change_detection data=levir_cd``: a model's map of changes beside classical methods."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch.utils.data import Dataset
+
+from rsmoe.analysis.change_detection_sheet import draw_maps
+from rsmoe.analysis.classical_change import CLASSICAL
+from rsmoe.analysis.map_results import map_results
+from rsmoe.analysis.report import write_text
+from rsmoe.build import load_run
+from rsmoe.config import instantiate, main
+from rsmoe.data.collate import Collate
+from rsmoe.data.images import load_image
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+from rsmoe.geo.dates import Dates
+from rsmoe.metrics.change_map_metric import ChangeMapOverlap
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.result import Result
+from rsmoe.training.change_tiles import map_changes
+from rsmoe.training.run import find_checkpoint, load_checkpoint
+
+NOTHING = "all unchanged"
+EVERYTHING = "all changed"
+
+
+def binary_pairs(dataset: Dataset[Sample], *, limit: int | None = None) -> list[Sample]:
+    """The pairs with a map, each once, every kind of change being 1.
+
+    Raises:
+        UserError: no sample of two dates with a class map.
+    """
+    size = len(dataset)  # type: ignore[arg-type]
+    found: list[Sample] = []
+    for i in range(size):
+        sample = dataset[i]
+        if len(sample.images) == 2 and sample.class_map is not None and (limit is None or len(found) < limit):
+            found.append(sample)
+    if not found:
+        raise UserError("no pair with a map of its changes: give data=levir_cd, dsifn_cd, s2looking ...")
+    return found
+
+
+def classical_maps(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
+    """Method -> a map (H, W) uint8 of each pair; also what saying one thing everywhere gives."""
+    maps: dict[str, list[np.ndarray]] = {name: [] for name in (NOTHING, EVERYTHING, *CLASSICAL)}
+    for sample in samples:
+        before, after = (load_image(image) for image in sample.images)
+        maps[NOTHING].append(np.zeros(before.shape[:2], np.uint8))
+        maps[EVERYTHING].append(np.ones(before.shape[:2], np.uint8))
+        for name, method in CLASSICAL.items():
+            maps[name].append(method(before, after).astype(np.uint8))
+    return maps
+
+
+def model_maps(
+    samples: Sequence[Sample], *, checkpoint: Path, tile: int | None, kinds: Sequence[int] | None = None
+) -> list[np.ndarray]:
+    """The model's maps (H, W) uint8, as `rsmoe.predict` makes them: 1 for any change, or for one of ``kinds``.
+
+    Raises:
+        UserError: a checkpoint without a map of changes.
+    """
+    loaded = load_checkpoint(checkpoint)
+    model, codec, words = load_run(loaded)
+    config = loaded["hyper_parameters"]["config"]
+    pixels = {k: config[k] for k in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
+    collate = Collate(codec=codec, instruction_codec=words, **pixels, inference=True)
+    found = []
+    for sample in samples:
+        before, after = (load_image(image) for image in sample.images)
+        valid = np.ones(before.shape[:2], dtype=bool)
+        dates = Dates(images=(before, after), valid=valid, georeference=None, notes=())
+        side = config["image_size"] if tile is None else tile
+        said = map_changes(model, collate, dates, tile_px=side).kinds
+        found.append((np.isin(said, kinds) if kinds else said > 0).astype(np.uint8))
+    return found
+
+
+def _table(rows: Mapping[str, Sequence[Result]], title: str) -> Table:
+    table = Table("method", title=title, header_style="bold", box=box.SIMPLE_HEAD)
+    names = ("iou", "precision", "recall", "f1")
+    for name in names:
+        table.add_column(name, justify="right")
+    for method, results in rows.items():
+        own = {r.metric.split("/")[1]: r for r in results}
+        cells = [f"{own[n].value:.1f}" for n in names]
+        if own["iou"].low is not None:
+            cells[0] += f" [{own['iou'].low:.1f}, {own['iou'].high:.1f}]"
+        table.add_row(method, *cells)
+    return table
+
+
+@main("change_detection", literal=("checkpoint", "data.root", "out"))
+def cli(cfg: DictConfig) -> None:
+    """Scores every method on the same pairs; writes metrics.json and maps.png into ``out``."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    dataset = instantiate(config["data"], split=config["split"])
+    pairs = binary_pairs(dataset, limit=config["limit"])
+    maps = classical_maps(pairs)
+    checkpoints = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
+    given = [find_checkpoint(Path(str(path))) for path in checkpoints if path is not None]
+    for place, checkpoint in enumerate(given):
+        name = "model" if len(given) == 1 else f"model {place + 1}"
+        maps[name] = model_maps(pairs, checkpoint=checkpoint, tile=config["tile"], kinds=config["kinds"])
+    known = {"prefix": str(getattr(dataset, "protocol", "")), "split": config["split"]}
+    rows: dict[str, list[Result]] = {}
+    for name, own in maps.items():
+        metric = ChangeMapOverlap()
+        metric.update([Prediction(id=s.id, task=s.task, change_map=m) for s, m in zip(pairs, own, strict=True)], pairs)
+        rows[name] = map_results(metric, **known, draws=config["draws"], seed=config["seed"])
+    out = Path(config["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    told = {
+        "data": {"name": pairs[0].source, "pairs": len(pairs), "ids": [pair.id for pair in pairs]},
+        "checkpoints": [str(path) for path in given],
+        "tile": config["tile"],
+        "kinds": config["kinds"],
+        "results": [{"method": name, **r.as_dict()} for name, results in rows.items() for r in results],
+    }
+    write_text(out / "metrics.json", json.dumps(told, indent=1) + "\n")
+    drawn = {name: own for name, own in maps.items() if name not in (NOTHING, EVERYTHING)}
+    few = pairs[: config["pictures"]]
+    if few:
+        draw_maps(out / "maps.png", few, drawn)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(_table(rows, f"{pairs[0].source}, {config['split']}: {len(pairs)} pairs"))
+    console.print(f"everything is in {out}", markup=False)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,115 @@
+"""``python -m rsmoe.analysis.swap checkpoint=...``: does a model say the opposite when the two dates change places?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from rsmoe.analysis.report import write_text
+from rsmoe.analysis.stress_pairs import stress_pairs
+from rsmoe.build import load_run
+from rsmoe.config import instantiate, main
+from rsmoe.data.change_facts import PairFacts
+from rsmoe.data.change_instructions import instructions
+from rsmoe.data.collate import Collate
+from rsmoe.data.text import TextCodec
+from rsmoe.errors import UserError
+from rsmoe.model import RSMoE
+from rsmoe.training.answer import answer_batch
+from rsmoe.training.run import find_checkpoint, load_checkpoint
+
+APPEARED = frozenset("appear appears appeared built constructed added new planted risen flooded covers".split())
+VANISHED = frozenset("removed demolished disappear disappears disappeared vanished vanish cleared gone".split())
+
+
+def direction(text: str) -> int:
+    """1: a caption tells of what appeared; -1: of what vanished; 0: of neither, or of both alike."""
+    words = re.findall(r"[a-z]+", text.lower())
+    balance = sum(word in APPEARED for word in words) - sum(word in VANISHED for word in words)
+    return (balance > 0) - (balance < 0)
+
+
+def swap_rates(
+    model: RSMoE, codec: TextCodec, collate: Collate, pairs: Sequence[PairFacts], *, beams: int = 1, max_new: int = 40
+) -> dict[str, float]:
+    """What becomes of change captions when the dates are swapped, x100.
+
+    - ``right``: share of pairs whose caption has the direction of the references, see `direction`;
+    - ``right_swapped``: share of pairs whose caption on swapped dates has the opposite one;
+    - ``flipped``: of the captions with a direction, the share whose caption on swapped dates has the opposite one;
+    - ``kept``: ... has the same one;
+    - ``n``: pairs: changed, and all references of one direction.
+
+    Args:
+        model: in eval mode.
+        codec: of its language model.
+        collate: of the model, at inference.
+        pairs: with captions.
+
+    Raises:
+        UserError: no pair tells of something that appeared or vanished.
+    """
+    chosen = []
+    for facts in pairs:
+        told = {direction(caption) for caption in facts.captions}
+        if facts.changed and len(told) == 1 and 0 not in told:
+            chosen.append((facts, told.pop()))
+    if not chosen:
+        raise UserError("no pair with captions of something that appeared or vanished: give more pairs, or other data")
+    said: list[list[int]] = []
+    for order in (slice(None), slice(None, None, -1)):
+        found: list[int] = []
+        for start in range(0, len(chosen), 32):
+            samples = [
+                replace(s, class_map=None)
+                for facts, _ in chosen[start : start + 32]
+                for s in instructions(replace(facts, images=facts.images[order]), kinds=["caption"], seed=0)
+            ]
+            batch = collate([(sample, 0) for sample in samples]).to(model.to_lm.weight.device)
+            found += [direction(a.text) for a in answer_batch(model, codec, batch, beams=beams, max_new=max_new)]
+        said.append(found)
+    true = [way for _, way in chosen]
+    told_pairs = [(a, b) for a, b in zip(*said, strict=True) if a]
+    return {
+        "right": _share([a == t for a, t in zip(said[0], true, strict=True)]),
+        "right_swapped": _share([b == -t for b, t in zip(said[1], true, strict=True)]),
+        "flipped": _share([b == -a for a, b in told_pairs]),
+        "kept": _share([b == a for a, b in told_pairs]),
+        "n": float(len(chosen)),
+    }
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return 100 * sum(hits) / len(hits) if hits else 0.0
+
+
+@main("swap", literal=("checkpoint", "data.root", "out"))
+def cli(cfg: DictConfig) -> None:
+    """Prints the rates of one checkpoint, and writes them into ``out`` where it is given."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    loaded = load_checkpoint(find_checkpoint(Path(str(config["checkpoint"]))))
+    model, codec, words = load_run(loaded)
+    own = loaded["hyper_parameters"]["config"]
+    pixels = {k: own[k] for k in ("image_size", "mean", "std")} | dict(own["loader"]["collate"])
+    collate = Collate(codec=codec, instruction_codec=words, **pixels, inference=True)
+    dataset = instantiate(config["data"], split=config["split"])
+    pairs = stress_pairs(dataset, count=config["pairs"])
+    rates = swap_rates(model, codec, collate, pairs, beams=config["beams"], max_new=config["max_new"])
+    prefix = getattr(dataset, "protocol", "")
+    lines = [f"{name:14} {value:.1f}" for name, value in rates.items()]
+    Console().print("\n".join([f"dates swapped, protocol {prefix}change/direction@1", *lines]), markup=False)
+    if config["out"]:
+        write_text(
+            Path(config["out"]), json.dumps({"protocol": f"{prefix}change/direction@1", **rates}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    cli()

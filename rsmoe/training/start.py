@@ -1,0 +1,71 @@
+"""A model that starts from what another run has learned: fine-tuning, and ablations on one encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from rsmoe.build import codecs_of
+from rsmoe.data.text import TextCodec
+from rsmoe.errors import UserError
+from rsmoe.model import RSMoE
+
+
+def start_from(
+    model: RSMoE, checkpoint: Mapping[str, Any], *, codec: TextCodec, instruction_codec: TextCodec
+) -> tuple[int, list[str]]:
+    """Copies every weight of a checkpoint that has a place of the same name and shape in ``model``.
+
+    Vocabularies that were fitted on training texts differ between corpora: of a tensor with one row a word, the rows
+    of words that both know are copied, and the others stay as they are.
+
+    Args:
+        checkpoint: of any run, see `rsmoe.training.run.load_checkpoint`.
+        codec, instruction_codec: those of ``model``.
+
+    Returns:
+        how many tensors were copied, and the names of those that start anew.
+
+    Raises:
+        UserError: nothing fits, or the checkpoint was not written by `rsmoe.train`.
+    """
+    given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+    shared = {
+        new.vocab_size: (old.vocab_size, *_shared(old, new))
+        for old, new in zip(codecs_of(checkpoint), (codec, instruction_codec), strict=True)
+    }
+    tables = _tables(model)
+    own, anew = model.state_dict(), []
+    for name, value in own.items():
+        other = given.get(name)
+        if other is None or other.shape[1:] != value.shape[1:]:
+            anew.append(name)
+        elif name in tables and len(value) in shared and len(other) == shared[len(value)][0]:
+            _, before, now = shared[len(value)]
+            value[now] = other[before].to(value.dtype)
+        elif other.shape != value.shape:
+            anew.append(name)
+        else:
+            value.copy_(other)
+    if len(anew) == len(own):
+        raise UserError("start=...: no weight of that checkpoint has a place in this model. Is it the run you mean?")
+    model.load_state_dict(own)
+    return len(own) - len(anew), anew
+
+
+def _tables(model: RSMoE) -> set[str]:
+    """Names of the weights with one row a token."""
+    names = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+    heads = ("lm_head.weight", "words.predict.weight", "words.predict.bias")
+    return names | {name for name in model.state_dict() if name.endswith(heads)}
+
+
+def _shared(old: TextCodec, new: TextCodec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids of the tokens that both codecs have, in either of them."""
+    before, now = old.vocabulary(), new.vocabulary()
+    pairs = sorted((i, now[token]) for token, i in before.items() if token in now)
+    first, second = zip(*pairs, strict=True)
+    return torch.tensor(first), torch.tensor(second)
