@@ -3,7 +3,10 @@ import random
 import numpy as np
 import pytest
 
+from rsmoe.data.sample import Sample
 from rsmoe.metrics.object_words import OBJECTS, ObjectWords
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.score import score
 from rsmoe.metrics.text_quality import TextQuality, text_quality_tally
 
 
@@ -100,3 +103,24 @@ def test_order_of_texts_and_updates_changes_nothing() -> None:
     for text, names in rng.sample(rows, len(rows)):
         second.update([text], [names[::-1]])
     assert first.compute() == second.compute()
+
+
+def test_the_scorer_prints_the_same_numbers_and_knows_objects_by_the_labels_of_a_sample() -> None:
+    texts = {"a": ("a ship near a bridge", ("ship",)), "b": ("a ship .", ("ship", "bridge")), "c": ("trees", ("shed",))}
+    image = np.zeros((8, 8, 3), np.uint8)
+    samples = [
+        Sample(
+            id=i, images=(image,), instruction="describe", responses=("x",), task="caption", source="s", labels=labels
+        )
+        for i, (_, labels) in texts.items()
+    ]
+    predictions = [Prediction(id=i, task="caption", text=text) for i, (text, _) in texts.items()]
+    options = {"protocol_prefix": "", "split": "test", "draws": 50}
+    results = score(samples, predictions, protocols={"caption": "text/quality@1"}, **options)
+    found = {r.metric: r for r in results}
+    known = [list(labels) if "shed" not in labels else None for _, labels in texts.values()]
+    expected = quality([text for text, _ in texts.values()], known)
+    for name in ("length", "vocabulary", "distinct2", "repetition", "chair_i", "chair_s", "object_recall"):
+        assert found[f"caption/{name}"].value == pytest.approx(expected[name]), name
+    assert {r.protocol for r in results} == {"text/quality@1"} and found["caption/chair_s"].n == 3
+    assert found["caption/length"].low is not None and found["caption/vocabulary"].low is None

@@ -91,6 +91,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
         Protocol(
             id="text/quality@1",
+            tasks=_TEXT_TASKS,
             sentence="How texts are written: mean length and vocabulary in tokens; distinct n-grams, repetition of "
             "4-grams, and against known objects CHAIR and the recall of objects, as shares from 0 to 1.",
             source="Li et al., NAACL 2016; Welleck et al., ICLR 2020; Rohrbach et al., EMNLP 2018",

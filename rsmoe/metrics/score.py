@@ -27,8 +27,11 @@ DEFAULT_PROTOCOLS = {
     "ground": "ground/hbb@1",
 }
 
-UNSCALED = ("load_cv", "mae", "rmse")
-"""Numbers (the part behind the family) that are no shares: they are not multiplied by 100."""
+UNSCALED = (
+    *("load_cv", "mae", "rmse", "length", "vocabulary", "distinct1", "distinct2", "distinct3", "distinct4"),
+    *("distinct_texts", "repetition", "chair_i", "chair_s", "object_recall"),
+)
+"""Numbers (the part behind the family) that are not multiplied by 100."""
 
 _HIDDEN = ("n", "parse_failures", "n_texts")
 _NATS = ("entropy", "mutual_information")
@@ -154,6 +157,8 @@ def _results(family: str, tally: Tally, protocol_id: str, split: str, bounds: Ma
         if name.split("/")[0] in _HIDDEN or (family == "routing" and name in _NATS) or math.isnan(value):
             continue
         part, bound, scale = name.split("/")[-1], bounds.get(name), _scale(name)
+        if bound is not None and math.isnan(bound.low):  # a number of the whole, which resampling says nothing of
+            bound = None
         results.append(
             Result(
                 metric=f"{family}/{name}",

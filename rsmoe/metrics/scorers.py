@@ -25,10 +25,12 @@ from rsmoe.metrics.instance_masks import instances_row, instances_tally
 from rsmoe.metrics.java_meteor import java_meteor_tally
 from rsmoe.metrics.masks import mask_row, mask_tally
 from rsmoe.metrics.multiple_choice import choice_row
+from rsmoe.metrics.object_words import OBJECTS, ObjectWords
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.ranking import ranking_row, ranking_tally
 from rsmoe.metrics.retrieval import Retrieval
 from rsmoe.metrics.tally import Tally, beside
+from rsmoe.metrics.text_quality import text_quality_tally
 from rsmoe.metrics.tokenize import Tokenizer, tokenizer, word_ids
 from rsmoe.metrics.vqa import Kinds, accuracy_row, accuracy_tally, judge
 
@@ -69,6 +71,12 @@ def _tokenizer(name: str, vocabulary: Vocabulary) -> Tokenizer:
     if vocabulary is None:
         raise UserError("a protocol on word ids needs the vocabulary of the release: give vocabulary=vocab.json")
     return word_ids(vocabulary)
+
+
+def _text_quality(pairs: Pairs, vocabulary: Vocabulary = None) -> Tally:
+    """Objects are known where every label of a sample is a class that has names."""
+    known = [s.labels if s.labels and set(s.labels) <= set(OBJECTS) else None for s, _ in pairs]
+    return text_quality_tally([p.text for _, p in pairs], known, objects=ObjectWords(OBJECTS))
 
 
 def _vqa(same: Same) -> Scorer:
@@ -239,6 +247,7 @@ SCORERS: dict[str, Scorer] = {
     "change-caption/ptb@1": _change_caption("ptb"),
     "change-caption/meteor-ptb@1": _change_caption("ptb", meteor=True),
     "change-caption/levir-ids@1": _change_caption("word_ids", meteor=True),
+    "text/quality@1": _text_quality,
     "vqa/exact@1": _vqa(exact),
     "vqa/rsvqa@1": _vqa(rsvqa),
     "vqa/free-text@1": _free_text,
