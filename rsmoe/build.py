@@ -10,10 +10,13 @@ from torch import nn
 
 from rsmoe.config import instantiate, locate
 from rsmoe.data.text import TextCodec
-from rsmoe.errors import UserError
+from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
+
+SKIPS = ("none", "mean", "cells")
+"""What may go past the Q-Former."""
 
 
 def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCodec, TextCodec]:
@@ -64,6 +67,9 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     size = moe.pop("adapters") or len(config["expert"])
     lm = instantiate(config["lm"], vocab_size=codec.vocab_size)
     bank = instantiate(config["bank"], lm=lm, experts=size)
+    skip = config["skip"]
+    if skip not in SKIPS:
+        raise unknown_name("skip", str(skip), SKIPS)
     widths = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
     experts = [instantiate(e, **widths) for e in config["expert"].values()]
     # a template that says no more than the user's instruction adds no words
@@ -79,8 +85,8 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         bank=bank,
         fusion=_fusion(config["fusion"], codec, [e.name for e in experts]),
         experts=experts,
-        skip=config["skip"] != "none",
-        glance=Glance(pyramid_widths=vision.pyramid_widths, width=vision.width) if config["skip"] == "cells" else None,
+        skip=skip != "none",
+        glance=Glance(pyramid_widths=vision.pyramid_widths, width=vision.width) if skip == "cells" else None,
         change=instantiate(config["change"], pyramid_widths=vision.pyramid_widths, width=vision.width)
         if (config.get("change") or {}).get("_target_")
         else None,

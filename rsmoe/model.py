@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rsmoe.data.batch import Batch
 from rsmoe.data.sample import TASKS
 from rsmoe.experts.expert import Expert, HeadInput
+from rsmoe.experts.lengths import by_length, widened
 from rsmoe.experts.mask import MaskExpert
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
@@ -240,7 +241,7 @@ class RSMoE(nn.Module):
             some = self._states(
                 start[part], start_mask[part], ids[part, :longest], mask[part, :longest], rows.expert[part]
             )
-            done.append([_widened(value, ids.shape[1]) for value in some])
+            done.append([widened(value, ids.shape[1]) for value in some])
         back = torch.cat(parts).argsort()
         hidden, log_p, smooth = (torch.cat(values)[back] for values in zip(*done, strict=True))
         return hidden, log_p, smooth
@@ -300,32 +301,3 @@ class RSMoE(nn.Module):
         """
         perception = self.perceive(batch)
         return self.fusion.generate(self, batch, perception, end_id=end_id, beams=beams, max_new=max_new), perception
-
-
-def by_length(lengths: Tensor, start: int) -> list[Tensor]:
-    """Places of R rows, in one part or in two, short rows and long ones, each in ascending order.
-
-    Two where that saves at least a fifth of the positions that one padded pass would compute.
-
-    Args:
-        lengths: (R,) long, tokens of each answer.
-        start: positions before the answers.
-    """
-    longest, count = int(lengths.max()) if len(lengths) else 0, len(lengths)
-    places = torch.arange(count, device=lengths.device)
-    if longest < 2:
-        return [places]
-    ordered = lengths.sort().values
-    below = places + 1  # rows in the short part, when it ends with row k
-    cost = below * (start + ordered) + (count - below) * (start + longest)
-    best = int(cost.argmin())
-    if int(cost[best]) > 0.8 * count * (start + longest):
-        return [places]
-    short = lengths <= ordered[best]
-    return [places[short], places[~short]]
-
-
-def _widened(value: Tensor, length: int) -> Tensor:
-    """(r, l, ...) -> (r, length, ...) with zeros."""
-    missing = length - value.shape[1]
-    return torch.cat([value, value.new_zeros(len(value), missing, *value.shape[2:])], dim=1) if missing else value

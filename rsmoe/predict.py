@@ -47,25 +47,20 @@ def predict(
     Raises:
         UserError: see `rsmoe.geo.dates.read_dates`; one image for a checkpoint that only knows pairs.
     """
-    from rsmoe.build import load_run
     from rsmoe.data.change_instructions import CAPTION
-    from rsmoe.data.collate import Collate
     from rsmoe.data.sample import Sample
     from rsmoe.errors import UserError
     from rsmoe.geo.dates import read_dates
     from rsmoe.training.answer import answer_batch, prompt_words
     from rsmoe.training.change_tiles import map_changes
-    from rsmoe.training.run import load_checkpoint
+    from rsmoe.training.open_run import open_run
 
-    loaded = load_checkpoint(checkpoint)
-    model, codec, words = load_run(loaded)
-    config = loaded["hyper_parameters"]["config"]
+    run = open_run(checkpoint)
+    model, codec, collate, config = run.model, run.codec, run.collate, run.config
     tasks = {task for expert in model.experts for task in expert.tasks}
     if len(images) == 1 and tasks <= {"change_caption", "change_vqa", "mask"} and tasks != {"mask"}:
         raise UserError(f"this checkpoint compares two dates, got one ({images[0]}): image=[before.tif,after.tif]")
     dates = read_dates(images, bands=config["bands"], options=raster)
-    options = {k: config[k] for k in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
-    collate = Collate(codec=codec, instruction_codec=words, **options, inference=True)
     # the task is a label of training data: at inference nothing reads it
     sample = Sample(
         id="request",

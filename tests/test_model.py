@@ -14,8 +14,9 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.sample import TASKS
 from rsmoe.errors import UserError
 from rsmoe.experts.decoding import mixed_log_probability
+from rsmoe.experts.lengths import by_length
 from rsmoe.experts.mixture import mix
-from rsmoe.model import Reading, RSMoE, by_length
+from rsmoe.model import Reading, RSMoE
 from rsmoe.router.routing import Rows
 
 END = codecs()[0].eos_id
@@ -299,3 +300,11 @@ def test_no_expert_is_an_error() -> None:
     config = tiny_config()
     with pytest.raises(UserError, match="no expert is selected"):
         build_model(config | {"expert": {}}, *codecs())
+
+
+@pytest.mark.parametrize("skip", ["mea", False])
+def test_a_mistyped_skip_names_what_there_is(skip: object) -> None:
+    from models import tiny_config
+
+    with pytest.raises(UserError, match="cells, mean, none"):
+        build_model(tiny_config() | {"skip": skip}, *codecs())

@@ -16,7 +16,6 @@ from PIL import Image
 from rsmoe.analysis.change_detection import binary_pairs, classical_maps
 from rsmoe.analysis.change_detection_sheet import draw_maps
 from rsmoe.analysis.classical_change import CLASSICAL, change_vectors, ir_mad, otsu, pca_kmeans
-from rsmoe.analysis.map_results import map_results
 from rsmoe.analysis.ngrams import missing, overlap, real_captions
 from rsmoe.analysis.stress import StressTest, temporal_name
 from rsmoe.analysis.stress_pairs import disturbed, spread, stress_pairs
@@ -29,6 +28,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.score import tally_results
 
 SIDE = 32
 SHIFT = replace(PERTURBATIONS["misregistration"], strengths=(2.0,))
@@ -242,7 +242,8 @@ def test_maps_are_scored_once_with_intervals_and_drawn(tmp_path: Path) -> None:
     metric.update(
         [Prediction(id=s.id, task=s.task, change_map=m) for s, m in zip(pairs, maps["CVA + Otsu"], strict=True)], pairs
     )
-    found = {r.metric: r for r in map_results(metric, prefix="", split="test", draws=50, seed=0)}
+    results = tally_results("change_map", metric.tally(), metric.protocol, split="test", draws=50)
+    found = {r.metric: r for r in results}
     values = metric.compute()
     assert found["change_map/iou"].value == values["iou"] > 60 and found["change_map/iou"].n == 3
     assert found["change_map/miou"].n == 2 and found["change_map/false_alarm"].n == 1

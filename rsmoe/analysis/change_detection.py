@@ -17,11 +17,8 @@ from torch.utils.data import Dataset
 
 from rsmoe.analysis.change_detection_sheet import draw_maps
 from rsmoe.analysis.classical_change import CLASSICAL
-from rsmoe.analysis.map_results import map_results
 from rsmoe.analysis.report import write_text
-from rsmoe.build import load_run
 from rsmoe.config import instantiate, main
-from rsmoe.data.collate import Collate
 from rsmoe.data.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -29,8 +26,10 @@ from rsmoe.geo.dates import Dates
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
+from rsmoe.metrics.score import tally_results
 from rsmoe.training.change_tiles import map_changes
-from rsmoe.training.run import find_checkpoint, load_checkpoint
+from rsmoe.training.open_run import open_run
+from rsmoe.training.run import find_checkpoint
 
 NOTHING = "all unchanged"
 EVERYTHING = "all changed"
@@ -73,18 +72,14 @@ def model_maps(
     Raises:
         UserError: a checkpoint without a map of changes.
     """
-    loaded = load_checkpoint(checkpoint)
-    model, codec, words = load_run(loaded)
-    config = loaded["hyper_parameters"]["config"]
-    pixels = {k: config[k] for k in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
-    collate = Collate(codec=codec, instruction_codec=words, **pixels, inference=True)
+    run = open_run(checkpoint)
+    side = run.config["image_size"] if tile is None else tile
     found = []
     for sample in samples:
         before, after = (load_image(image) for image in sample.images)
         valid = np.ones(before.shape[:2], dtype=bool)
         dates = Dates(images=(before, after), valid=valid, georeference=None, notes=())
-        side = config["image_size"] if tile is None else tile
-        said = map_changes(model, collate, dates, tile_px=side).kinds
+        said = map_changes(run.model, run.collate, dates, tile_px=side).kinds
         found.append((np.isin(said, kinds) if kinds else said > 0).astype(np.uint8))
     return found
 
@@ -115,12 +110,13 @@ def cli(cfg: DictConfig) -> None:
     for place, checkpoint in enumerate(given):
         name = "model" if len(given) == 1 else f"model {place + 1}"
         maps[name] = model_maps(pairs, checkpoint=checkpoint, tile=config["tile"], kinds=config["kinds"])
-    known = {"prefix": str(getattr(dataset, "protocol", "")), "split": config["split"]}
+    protocol = str(getattr(dataset, "protocol", "")) + ChangeMapOverlap.protocol
+    known = {"split": config["split"], "draws": config["draws"], "seed": config["seed"]}
     rows: dict[str, list[Result]] = {}
     for name, own in maps.items():
         metric = ChangeMapOverlap()
         metric.update([Prediction(id=s.id, task=s.task, change_map=m) for s, m in zip(pairs, own, strict=True)], pairs)
-        rows[name] = map_results(metric, **known, draws=config["draws"], seed=config["seed"])
+        rows[name] = tally_results("change_map", metric.tally(), protocol, **known)
     out = Path(config["out"])
     out.mkdir(parents=True, exist_ok=True)
     told = {

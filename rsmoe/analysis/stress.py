@@ -17,11 +17,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rsmoe.analysis.map_results import map_results
 from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import disturbed, spread, stress_pairs
 from rsmoe.analysis.stress_plot import SHOWN, plot_stress
-from rsmoe.build import load_run
 from rsmoe.config import instantiate, main
 from rsmoe.data.batch import Batch
 from rsmoe.data.change_facts import PairFacts
@@ -34,10 +32,11 @@ from rsmoe.errors import unknown_name
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
-from rsmoe.metrics.score import score
+from rsmoe.metrics.score import score, tally_results
 from rsmoe.model import RSMoE
 from rsmoe.training.answer import answer_batch, change_maps
-from rsmoe.training.run import find_checkpoint, load_checkpoint
+from rsmoe.training.open_run import open_run
+from rsmoe.training.run import find_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +101,10 @@ class StressTest:
             answers = answer_batch(model, codec, batch, beams=self.beams, max_new=self.max_new)
             maps.update(answers, part)
             given += answers
-        options: dict[str, Any] = {"draws": self.draws, "seed": self.seed}
-        results = score(asked, given, protocol_prefix=self.prefix, split=self.split, **options) if asked else []
+        options: dict[str, Any] = {"split": self.split, "draws": self.draws, "seed": self.seed}
+        results = score(asked, given, protocol_prefix=self.prefix, **options) if asked else []
         if model.change is not None:
-            results += map_results(maps, prefix=self.prefix, split=self.split, **options)
+            results += tally_results("change_map", maps.tally(), self.prefix + maps.protocol, **options)
         return results
 
     def _batches(self, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
@@ -159,14 +158,10 @@ def cli(cfg: DictConfig) -> None:
     )
     rows: list[dict[str, Any]] = []
     for checkpoint in checkpoints:
-        loaded = load_checkpoint(checkpoint)
-        model, codec, words = load_run(loaded)
-        own = loaded["hyper_parameters"]["config"]
-        pixels = {k: own[k] for k in ("image_size", "mean", "std")} | dict(own["loader"]["collate"])
-        collate = Collate(codec=codec, instruction_codec=words, **pixels, inference=True)
-        facts = {"temporal": temporal_name(own), "seed": own["seed"], "checkpoint": str(checkpoint)}
+        run = open_run(checkpoint)
+        facts = {"temporal": temporal_name(run.config), "seed": run.config["seed"], "checkpoint": str(checkpoint)}
         title = f"{facts['temporal']}, seed {facts['seed']}" if sys.stdout.isatty() else ""
-        rows += [facts | row for row in test.run(model, codec, collate, title=title)]
+        rows += [facts | row for row in test.run(run.model, run.codec, run.collate, title=title)]
     unchanged = sum(not pair.changed for pair in test.pairs)
     data = {"name": config["data"].get("name", dataset.name), "tile": config["tile"]}
     data |= {"pairs": len(test.pairs), "unchanged": unchanged, "asked": min(config["text"], len(test.pairs))}

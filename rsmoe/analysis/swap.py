@@ -14,7 +14,6 @@ from rich.console import Console
 
 from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import stress_pairs
-from rsmoe.build import load_run
 from rsmoe.config import instantiate, main
 from rsmoe.data.change_facts import PairFacts
 from rsmoe.data.change_instructions import instructions
@@ -23,7 +22,7 @@ from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.training.answer import answer_batch
-from rsmoe.training.run import find_checkpoint, load_checkpoint
+from rsmoe.training.open_run import open_run
 
 APPEARED = frozenset("appear appears appeared built constructed added new planted risen flooded covers".split())
 VANISHED = frozenset("removed demolished disappear disappears disappeared vanished vanish cleared gone".split())
@@ -94,21 +93,16 @@ def _share(hits: Sequence[bool]) -> float:
 def cli(cfg: DictConfig) -> None:
     """Prints the rates of one checkpoint, and writes them into ``out`` where it is given."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    loaded = load_checkpoint(find_checkpoint(Path(str(config["checkpoint"]))))
-    model, codec, words = load_run(loaded)
-    own = loaded["hyper_parameters"]["config"]
-    pixels = {k: own[k] for k in ("image_size", "mean", "std")} | dict(own["loader"]["collate"])
-    collate = Collate(codec=codec, instruction_codec=words, **pixels, inference=True)
+    run = open_run(Path(str(config["checkpoint"])))
     dataset = instantiate(config["data"], split=config["split"])
     pairs = stress_pairs(dataset, count=config["pairs"])
-    rates = swap_rates(model, codec, collate, pairs, beams=config["beams"], max_new=config["max_new"])
-    prefix = getattr(dataset, "protocol", "")
+    asking = {"beams": config["beams"], "max_new": config["max_new"]}
+    rates = swap_rates(run.model, run.codec, run.collate, pairs, **asking)
+    protocol = f"{getattr(dataset, 'protocol', '')}change/direction@1"
     lines = [f"{name:14} {value:.1f}" for name, value in rates.items()]
-    Console().print("\n".join([f"dates swapped, protocol {prefix}change/direction@1", *lines]), markup=False)
+    Console().print("\n".join([f"dates swapped, protocol {protocol}", *lines]), markup=False)
     if config["out"]:
-        write_text(
-            Path(config["out"]), json.dumps({"protocol": f"{prefix}change/direction@1", **rates}, indent=1) + "\n"
-        )
+        write_text(Path(config["out"]), json.dumps({"protocol": protocol, **rates}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

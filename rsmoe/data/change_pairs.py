@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -12,7 +13,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import unknown_name
 
 
-class ChangePairs(Dataset[Sample]):
+class ChangePairs(Dataset[Sample], ABC):
     """`instructions` of one pair after another: the rows of a pair follow one another, in the order of ``kinds``.
 
     A subclass says how many pairs there are and gives `facts` of each. Facts and samples of a pair are made at the
@@ -52,9 +53,9 @@ class ChangePairs(Dataset[Sample]):
         self._kept: dict[int, list[Sample]] = {}
         self._pairs, self._size = pairs, size
 
+    @abstractmethod
     def facts(self, pair: int) -> PairFacts:
         """What is known of a pair; called once for each."""
-        raise NotImplementedError
 
     def rows(self, pair: int) -> list[Sample]:
         """All samples of one pair, the same objects at every call."""

@@ -78,8 +78,7 @@ def score(
         tallies.append(("routing", "routing/task@1", _routing(routed, expert_tasks)))
     results = []
     for family, name, tally in tallies:
-        bounds = intervals(tally, draws=draws, seed=seed) if draws else {}
-        results += _results(family, tally, protocol_prefix + name, split, bounds)
+        results += tally_results(family, tally, protocol_prefix + name, split=split, draws=draws, seed=seed)
     return results
 
 
@@ -150,9 +149,22 @@ def _scale(name: str) -> float:
     return 1.0 if name.split("/")[0] in UNSCALED else 100.0
 
 
-def _results(family: str, tally: Tally, protocol_id: str, split: str, bounds: Mapping[str, Interval]) -> list[Result]:
-    """A metric "bleu4/changed" takes its counts from "n/changed", "false_alarm" from "n/false_alarm", if they exist."""
+def tally_results(
+    family: str, tally: Tally, protocol_id: str, *, split: str, draws: int = 1000, seed: int = 0
+) -> list[Result]:
+    """The numbers of a tally as "<family>/<name>", those that are undefined left out.
+
+    "bleu4/changed" takes its counts from "n/changed", "false_alarm" from "n/false_alarm", if they exist.
+
+    Args:
+        family: "caption", "change_map" ...
+        tally: of a metric, on the scale 0 to 1.
+        protocol_id: with its prefix.
+        split: of the samples.
+        draws, seed: as for `score`.
+    """
     values, results = tally.values(), []
+    bounds = intervals(tally, draws=draws, seed=seed) if draws else {}
     for name, value in values.items():
         if name.split("/")[0] in _HIDDEN or (family == "routing" and name in _NATS) or math.isnan(value):
             continue

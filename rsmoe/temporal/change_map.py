@@ -11,10 +11,8 @@ from torch.nn import functional as F
 
 from rsmoe.data.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
+from rsmoe.vision.glance import CELLS
 from rsmoe.vision.positions import sine_positions
-
-CELLS = 3
-"""Evidence is told cell by cell of a 3 x 3 grid, the places of change instructions (ChangeChat, DeltaVLM)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +22,7 @@ class ChangeEvidence:
     logits: Tensor
     """(P, 1 + K, h, w) at the finest level: no change, then K kinds of change."""
     tokens: Tensor
-    """(P, 9, D), one for each cell of the 3 x 3 grid, row by row."""
+    """(P, 9, D), one for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM), row by row."""
 
 
 class ChangeMap(nn.Module):

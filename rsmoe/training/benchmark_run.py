@@ -31,6 +31,7 @@ from rsmoe.model import RSMoE
 from rsmoe.training.answer_job import AnswerJob
 from rsmoe.training.benchmark import Benchmark
 from rsmoe.training.evaluation import answers, assess
+from rsmoe.training.open_run import collate_options
 
 
 def open_ranks(*, accelerator: str, devices: int | str, num_nodes: int) -> Fabric:
@@ -94,7 +95,7 @@ class BenchmarkRun:
             metrics,
         )
         self._pictures = pictures
-        self._pixels = {k: config[k] for k in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
+        self._pixels = collate_options(config)
         self._collate = Collate(codec=codec, instruction_codec=instruction_codec, **self._pixels, inference=True)
 
     def __call__(self, benchmark: Benchmark, folder: Path, ranks: Fabric) -> None:

@@ -33,18 +33,16 @@ def start_from(
         UserError: nothing fits, or the checkpoint was not written by `rsmoe.train`.
     """
     given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
-    shared = {
-        new.vocab_size: (old.vocab_size, *_shared(old, new))
-        for old, new in zip(codecs_of(checkpoint), (codec, instruction_codec), strict=True)
-    }
+    pairs = list(zip(codecs_of(checkpoint), (codec, instruction_codec), strict=True))
+    shared = [_shared(old, new) for old, new in pairs]
     tables = _tables(model)
     own, anew = model.state_dict(), []
     for name, value in own.items():
         other = given.get(name)
         if other is None or other.shape[1:] != value.shape[1:]:
             anew.append(name)
-        elif name in tables and len(value) in shared and len(other) == shared[len(value)][0]:
-            _, before, now = shared[len(value)]
+        elif name in tables and [len(other), len(value)] == [c.vocab_size for c in pairs[tables[name]]]:
+            before, now = shared[tables[name]]
             value[now] = other[before].to(value.dtype)
         elif other.shape != value.shape:
             anew.append(name)
@@ -56,11 +54,12 @@ def start_from(
     return len(own) - len(anew), anew
 
 
-def _tables(model: RSMoE) -> set[str]:
-    """Names of the weights with one row a token."""
-    names = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
+def _tables(model: RSMoE) -> dict[str, int]:
+    """Weights that may have one row a token -> whose tokens: 0 of the language model, 1 of the instruction."""
+    names = [f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)]
     heads = ("lm_head.weight", "words.predict.weight", "words.predict.bias")
-    return names | {name for name in model.state_dict() if name.endswith(heads)}
+    names += [name for name in model.state_dict() if name.endswith(heads)]
+    return {name: int(name.startswith(("qformer.", "router."))) for name in names}
 
 
 def _shared(old: TextCodec, new: TextCodec) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,42 @@
+"""A trained run, ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsmoe.build import load_run
+from rsmoe.data.collate import Collate
+from rsmoe.data.text import TextCodec
+from rsmoe.model import RSMoE
+from rsmoe.training.run import load_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """What asking a model needs; made by `open_run`."""
+
+    model: RSMoE
+    """In eval mode."""
+    codec: TextCodec
+    """Of its language model."""
+    collate: Collate
+    """Of the model, at inference."""
+    config: Mapping[str, Any]
+    """The run's resolved config."""
+
+
+def open_run(path: Path) -> OpenRun:
+    """The newest checkpoint of a run folder, or a checkpoint file; `UserError` where there is none that can be read."""
+    loaded = load_checkpoint(path)
+    model, codec, words = load_run(loaded)
+    config = loaded["hyper_parameters"]["config"]
+    collate = Collate(codec=codec, instruction_codec=words, **collate_options(config), inference=True)
+    return OpenRun(model=model, codec=codec, collate=collate, config=config)
+
+
+def collate_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run sees pictures and cuts texts, as options of `Collate`."""
+    return {key: config[key] for key in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
