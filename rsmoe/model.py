@@ -152,7 +152,9 @@ class RSMoE(nn.Module):
         pairs = (batch.frames == 2).nonzero().squeeze(1)
         if self.change is not None:
             second = last[pairs]
-            change = self.change([x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid])
+            change = self.change(
+                [x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid], batch.changes[pairs]
+            )
             memory = memory.extended(change.tokens, pairs)
         cells = None if self.glance is None else self.glance([level[last] for level in seen.pyramid])  # (I, 9, D)
         if cells is not None and change is not None:
@@ -251,7 +253,8 @@ class RSMoE(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         embeds = torch.cat([start, self.bank.embed(ids[:, :-1], expert).to(start.dtype)], dim=1)
         seen = torch.cat([start_mask, mask[:, :-1]], dim=1)
-        hidden = self.bank(embeds, seen, expert).hidden[:, start.shape[1] - 1 :]  # (R, Lr, D)
+        first = start.shape[1] - 1
+        hidden = self.bank(embeds, seen, expert, first=first).hidden[:, first:]  # (R, Lr, D)
         log_p = self.bank.logits(hidden, expert).float().log_softmax(-1)
         return hidden, log_p.gather(-1, ids.unsqueeze(-1)).squeeze(-1), log_p.mean(-1)
 

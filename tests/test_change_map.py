@@ -190,6 +190,22 @@ def test_the_token_of_a_cell_tells_the_kinds_that_are_likely_there() -> None:
     assert (one - other).abs().max() > 1e-2  # as much change, of another kind
 
 
+def test_in_training_tokens_may_tell_the_true_map_where_it_is_known() -> None:
+    module = change_map(kinds=2, told_truth=1.0)
+    before, after = pyramid(), pyramid(seed=2)
+    truth = torch.zeros(2, 24, 24, dtype=torch.uint8)
+    truth[0, :8, 16:] = 2  # all of the cell at the top right
+    truth[1, 0, 0] = 255  # not known all over: that pair tells what it sees
+    seen, told = module.train()(before, after), module(before, after, truth)
+    assert torch.equal(seen.logits, told.logits) and torch.equal(seen.tokens[1], told.tokens[1])
+    nothing = module.tell(torch.zeros(16 + 6))  # what a cell without any change says
+    changed = [i for i in range(9) if not torch.allclose(told.tokens[0, i] - module.places[i], nothing, atol=1e-4)]
+    assert changed == [2]
+    assert torch.equal(module.eval()(before, after, truth).tokens, module(before, after).tokens)
+    with pytest.raises(UserError, match="told_truth=2"):
+        change_map(told_truth=2)
+
+
 def test_the_mask_of_a_pair_is_its_map_and_that_of_a_picture_the_experts(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = tiny_model("change=map"), batch_of()
     seg = model.special["[SEG]"]

@@ -29,7 +29,7 @@ from rsmoe.config import conf_dir, instantiate
 from rsmoe.data.images import load_image, read_array
 from rsmoe.data.inspect import inspect
 from rsmoe.data.sample import Sample
-from rsmoe.data.sample_codec import _plain
+from rsmoe.data.sample_codec import PIXELS, _plain
 from rsmoe.data.shard_writer import write_shards
 from rsmoe.data.stream import Stream
 
@@ -167,11 +167,14 @@ def test_a_data_set_is_inspected_sharded_and_streamed(
     assert f"{data.name} {data.split}" in printed and "1 samples drawn" in printed
     assert all(reason in printed for reason in getattr(data, "unused", {}))  # generated ones use all
 
-    shards = write_shards(dataset=data, out=tmp_path / "shards", source={"of": name}, shard_size=3)
-    shards.verify()
-    assert shards.samples == len(data) and shards.protocol == data.protocol
-    stream = Stream(shards={name: shards}, batch_size=1, steps=len(data), buffer=len(data), lanes=1, max_bad_fraction=0)
-    back = {sample.id: told(sample) for pairs in stream for sample, _ in pairs}
-    assert back.keys() == given.keys()
-    for identity, sample in back.items():
-        assert sample == given[identity], identity
+    for pixels in PIXELS:
+        shards = write_shards(dataset=data, out=tmp_path / pixels, source={"of": name}, shard_size=3, pixels=pixels)
+        shards.verify()
+        assert shards.samples == len(data) and shards.protocol == data.protocol
+        stream = Stream(
+            shards={name: shards}, batch_size=1, steps=len(data), buffer=len(data), lanes=1, max_bad_fraction=0
+        )
+        back = {sample.id: told(sample) for pairs in stream for sample, _ in pairs}
+        assert back.keys() == given.keys()
+        for identity, sample in back.items():
+            assert sample == given[identity], (pixels, identity)

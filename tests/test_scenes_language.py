@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from rsmoe.data.aspects import split_aspects
+from rsmoe.data.change_facts import facts_of_scenes
 from rsmoe.data.directions import rewrite
 from rsmoe.data.rsicap import RSICap
 from rsmoe.data.rsieval import RSIEval
@@ -22,7 +23,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.scenes import LAND_COVER, Change, Scene, SceneObject, ScenePair
 from rsmoe.data.scenes.answers import ANSWERS
 from rsmoe.data.scenes.captions import short_captions
-from rsmoe.data.scenes.change_language import NO_CHANGE, change_captions, change_cells, change_counts, change_questions
+from rsmoe.data.scenes.change_language import NO_CHANGE, change_captions
 from rsmoe.data.scenes.dataset import SCENE_TASKS, SceneDataset
 from rsmoe.data.scenes.description import describe
 from rsmoe.data.scenes.facts import SceneFacts, direction
@@ -291,12 +292,9 @@ def _pair(*changes: tuple[str, str, int, tuple[int, int, int, int]]) -> ScenePai
 def test_change_language_of_a_pair_drawn_by_hand() -> None:
     pair = _pair(("built", "house", 1, (45, 3, 55, 13)), ("built", "house", 1, (45, 16, 55, 19)),
                  ("built", "road", 2, (30, 0, 33, 60)))  # fmt: skip
-    assert change_counts(pair) == {"building": 2, "road": 1}
-    assert change_cells(pair, 1) == ("top-right",)
-    assert change_cells(pair, 2) == ("top-center", "center-center", "bottom-center")
-    answers = {q.text: q.answer for q in change_questions(pair)}
-    assert list(answers.values()) == ["yes", "one road and two buildings", "top-right",
-                                      "top-center center-center bottom-center"]  # fmt: skip
+    facts = facts_of_scenes(pair, id="0", source="scenes")
+    assert facts.counts == {"road": 1, "building": 2}
+    assert facts.cells == {"road": ("top-center", "center-center", "bottom-center"), "building": ("top-right",)}
     captions = {text for seed in range(20) for text in change_captions(pair, random.Random(seed))}
     assert all(text.endswith(" .") and ("house" in text or "road" in text) for text in captions)
     assert any("two houses" in text and "top right" in text for text in captions)
@@ -331,7 +329,6 @@ def test_every_change_caption_can_be_turned(pairs: list[ScenePair]) -> None:
 def test_unchanged_pairs_say_so() -> None:
     for seed in range(5):
         assert sorted(change_captions(_pair(), random.Random(seed))) == sorted(f"{text} ." for text in NO_CHANGE)
-    assert [q.answer for q in change_questions(_pair())] == ["no", "no roads and no buildings", "nowhere", "nowhere"]
 
 
 def pixels(row: Sample, date: int = 0) -> np.ndarray:
@@ -362,10 +359,10 @@ def test_dataset_rows() -> None:
     assert not np.array_equal(pixels(other[0]), pixels(rows[0]))
 
 
-def test_dataset_change_questions_and_styles() -> None:
-    data = SceneDataset(split="train", size=12, size_px=SIZE, tasks=("change_caption",), ask_changes=True)
-    kinds = {data[i].kind for i in range(12)}
-    assert kinds & {"changed", "unchanged"} and any(kind.startswith("change_") for kind in kinds)
+def test_dataset_pairs_and_styles() -> None:
+    data = SceneDataset(split="train", size=12, size_px=SIZE, tasks=("change_caption",))
+    assert {data[i].kind for i in range(12)} == {"changed", "unchanged"}
+    assert data[0].class_map is not None and data[0].meta["scene_class"] in SCENE_CLASSES
     themes = SceneDataset(split="train", size=3, size_px=SIZE, tasks=("caption",), caption_style="theme")
     assert themes[0].responses[0].count(".") == 1 and themes[0].meta["scene_class"] in SCENE_CLASSES
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rsmoe.data.scenes.generator import OBJECT_CLASSES, SCENE_CLASSES, SceneGenerator
+from rsmoe.data.scenes.generator import OBJECT_CLASSES, PAIR_CLASSES, SCENE_CLASSES, VISIBLE_LEVELS, SceneGenerator
 from rsmoe.data.scenes.light import shading, shadows
 from rsmoe.data.scenes.scene import LAND_COVER, Scene, ScenePair
 from rsmoe.errors import UserError
@@ -247,10 +247,12 @@ def _indices(scene_class: str, count: int) -> list[tuple[int, int]]:
 
 
 def test_half_of_the_pairs_are_unchanged() -> None:
-    for block in range(0, len(pairs()), 2 * N):
-        chunk = pairs()[block : block + 2 * N]
-        assert Counter(p.before.scene_class for p in chunk if p.changes) == dict.fromkeys(SCENE_CLASSES, 1)
-        assert Counter(p.before.scene_class for p in chunk if not p.changes) == dict.fromkeys(SCENE_CLASSES, 1)
+    block = 2 * len(PAIR_CLASSES)
+    assert len(pairs()) >= block
+    for start in range(0, len(pairs()) - block + 1, block):
+        chunk = pairs()[start : start + block]
+        assert Counter(p.before.scene_class for p in chunk if p.changes) == Counter(PAIR_CLASSES)
+        assert Counter(p.before.scene_class for p in chunk if not p.changes) == Counter(PAIR_CLASSES)
     changed = np.array([bool(p.changes) for p in pairs()])
     assert abs(changed[::2].mean() - 0.5) < 0.2
 
@@ -265,6 +267,20 @@ def test_mask_is_empty_exactly_when_nothing_changed() -> None:
             x1, y1, x2, y2 = (int(v) for v in change.box_px)
             assert (pair.change_mask[y1:y2, x1:x2] == change.mask_value).any()
     assert set(kinds) == {"built", "demolished", "flooded", "cleared", "planted"}
+
+
+def test_every_change_shows_and_developments_hold_neighbours() -> None:
+    """Across two days a change differs from what was there by more than its surroundings do, on the mean."""
+    changed = [pair for pair in pairs() if pair.changes]
+    inside = [_levels(pair)[pair.change_mask > 0].mean() for pair in changed]
+    outside = [_levels(pair)[pair.change_mask == 0].mean() for pair in changed]
+    assert np.median(inside) > VISIBLE_LEVELS and np.mean(np.array(inside) > np.array(outside)) > 0.8
+    buildings = [sum(change.mask_value == 1 for change in pair.changes) for pair in pairs()]
+    assert max(buildings) >= 4 and np.mean(np.array(buildings) > 1) > 0.08
+
+
+def _levels(pair: ScenePair) -> np.ndarray:
+    return np.abs(pair.after.image.astype(float) - pair.before.image).mean(-1)
 
 
 def aligned(pair: ScenePair) -> tuple[slice, slice, slice, slice]:

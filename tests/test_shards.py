@@ -13,6 +13,7 @@ import sys
 import tarfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import rasterio
 import webdataset
 import yaml
 from PIL import Image
+from rich.console import Console
 from shard_data import Listed, picture, sample, shards_of, toy, value_of
 from torch.utils.data import DataLoader
 
@@ -29,13 +31,16 @@ from rsmoe.config import conf_dir, instantiate
 from rsmoe.data import images, shard
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.images import load_image, read_array
+from rsmoe.data.inspect import inspect
 from rsmoe.data.sample import Sample
+from rsmoe.data.sample_codec import PIXELS
 from rsmoe.data.shard_dataset import ShardDataset
 from rsmoe.data.shard_index import open_shards
 from rsmoe.data.shard_member import decode_picture, encode_array
 from rsmoe.data.shard_writer import ShardWriter
 from rsmoe.data.tar_image import TarImage
 from rsmoe.errors import UserError
+from rsmoe.geo import RasterSource, Stretch
 from rsmoe.geo.georeference import Georeference
 
 
@@ -93,13 +98,15 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a, b)) and a.dtype == b.dtype and a.shape == b.shape
 
 
-def test_whatever_a_reader_gives_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pixels", PIXELS)
+def test_whatever_a_reader_gives_comes_back(tmp_path: Path, pixels: str) -> None:
     data = rich(tmp_path)
-    shards = shards_of(data, tmp_path / "out", shard_size=2)
+    shards = shards_of(data, tmp_path / "out", shard_size=2, pixels=pixels)
     back = ShardDataset(root=str(tmp_path / "out"), split="train")
     assert (back.name, back.split, back.protocol, len(back)) == ("toy", "train", "generated/", 5)
     assert back.counts == {"images": 3} and back.official == {"train": {"images": 3}} and back.unused == {}
     assert shards.samples == 5 and shards.views == 4 and [s.views for s in shards.shards] == [2, 2]
+    assert shards.pixels == pixels
     found = {s.id: s for s in back}
     for given in data:
         got = found[given.id]
@@ -196,20 +203,90 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-def test_a_geotiff_that_pillow_cannot_read_keeps_its_bands(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(1, 256, (5, 8, 12), dtype=np.uint8)
-    for name, bands in (("five.tif", pixels), ("three.tif", pixels[:3])):
+@pytest.mark.parametrize("pixels", PIXELS)
+def test_a_geotiff_that_pillow_cannot_read_keeps_its_bands(tmp_path: Path, pixels: str) -> None:
+    pixels_of = np.random.default_rng(0).integers(1, 256, (5, 8, 12), dtype=np.uint8)
+    for name, bands in (("five.tif", pixels_of), ("three.tif", pixels_of[:3])):
         with rasterio.open(
             tmp_path / name, "w", driver="GTiff", width=12, height=8, count=len(bands), dtype="uint8",
             crs="EPSG:32617", transform=rasterio.Affine(2, 0, 500000, 0, -2, 0),
         ) as file:  # fmt: skip
             file.write(bands)
-    data = Listed([sample(name, tmp_path / name) for name in ("five.tif", "three.tif")])
-    shards_of(data, tmp_path / "out", seed=None)
+    with rasterio.open(tmp_path / "four.tif", "w", driver="GTiff", width=12, height=8, count=4, dtype="uint16") as file:
+        file.write(13 * pixels_of[:4].astype(np.uint16))
+    scaled = RasterSource(path=tmp_path / "four.tif", stretch=Stretch(low=0, high=3000))
+    data = Listed([*(sample(name, tmp_path / name) for name in ("five.tif", "three.tif")), sample("four.tif", scaled)])
+    shards_of(data, tmp_path / "out", seed=None, pixels=pixels)
     back = ShardDataset(root=str(tmp_path / "out"), split="train")
     for got, given in zip(back, data, strict=True):
         assert same(load_image(got.images[0]), load_image(given.images[0]))
-    assert load_image(back[0].images[0]).shape == (8, 12, 5)
+    assert [load_image(s.images[0]).shape[2] for s in back] == [5, 3, 4]
+
+
+# --- raw pixels ---
+
+
+def npy(array: np.ndarray, **options: Any) -> bytes:
+    target = io.BytesIO()
+    np.save(target, array, **options)
+    return target.getvalue()
+
+
+def test_raw_pixels_are_an_npy_that_others_read_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (9, 14), dtype=np.uint8)).save(tmp_path / "grey.jpg")
+    Image.fromarray(rng.integers(0, 256, (9, 14, 3), dtype=np.uint8)).quantize(7).save(tmp_path / "palette.png")
+    data = Listed([sample(name, tmp_path / name) for name in ("grey.jpg", "palette.png")])
+    shards = shards_of(data, tmp_path / "out", seed=None, pixels="raw")
+    shards.verify()
+    assert json.loads((tmp_path / "out/train.json").read_text())["pixels"] == "raw"
+    back = ShardDataset(root=str(tmp_path / "out"), split="train")
+    for got, given in zip(back, data, strict=True):
+        array = load_image(got.images[0])
+        assert same(array, load_image(given.images[0])) and array.flags.writeable
+        assert array.transpose(2, 0, 1).flags.c_contiguous  # a tensor takes it without parting the bands
+    rows = list(webdataset.WebDataset(str(tmp_path / "out/train-00000.tar"), shardshuffle=False).decode())
+    assert [same(row["0.npy"].transpose(1, 2, 0), load_image(s.images[0])) for row, s in zip(rows, data, strict=True)]
+    assert inspect(back, rows=1, sheet=2, out=tmp_path / "a.png", console=Console(file=io.StringIO())) == []
+    shards_of(Listed(list(back)), tmp_path / "again", seed=None)  # and back to PNG
+    again = ShardDataset(root=str(tmp_path / "again"), split="train")
+    assert all(same(load_image(a.images[0]), load_image(b.images[0])) for a, b in zip(again, data, strict=True))
+
+
+def test_raw_pixels_that_are_damaged_or_something_else_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    whole = encode_array(array, "raw")
+    assert same(decode_picture(whole, what="x", form="raw"), array)
+    assert whole == npy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+    def claim(shape: str) -> bytes:
+        header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+        return whole[:10] + header.ljust(117).encode() + whole[127:]
+
+    assert claim("(3, 4, 5)") == whole
+    for content, message in (
+        (whole[:-1], r"x is truncated or damaged: 59 bytes for 3 bands of 5 x 4\. Write or download"),
+        (whole + b"0", "truncated or damaged: 61 bytes"),
+        (whole[:128], "truncated or damaged: 0 bytes"),
+        (claim("(999999999, 9999, 9999)"), "60 bytes for 999999999 bands of 9999 x 9999"),
+        (claim("(1, 99999999, 9999999)"), "more than 100,000,000 pixels"),
+        *((content, "is no npy of") for content in (b"", whole[:127], b"\x93NUMPY", whole[1:], b"0" * 200)),
+        *(
+            (claim(shape), "is no npy of")
+            for shape in ("(0, 4, 5)", "(-3, -4, 5)", "(60,)", "(3, 4, 5, 1)", "(3, 4, 1+4)", "(1, 1, 9999999999)")
+        ),
+        (npy(np.array([[[{"a": 1}]]], dtype=object), allow_pickle=True), "is no npy of"),
+        (npy(np.ones((3, 4, 5), np.float32)), "is no npy of"),
+        (npy(np.ones((3, 4, 5), np.uint16)), "is no npy of"),
+        (npy(np.asfortranarray(np.ones((3, 4, 5), np.uint8))), "is no npy of"),
+        (pickle.dumps(array), "is no npy of"),
+    ):
+        with pytest.raises(UserError, match=message):
+            decode_picture(content, what="x", form="raw")
+    monkeypatch.setattr(images, "MAX_PIXELS", 19)
+    for step in (lambda: decode_picture(whole, what="x", form="raw"), lambda: encode_array(array, "raw")):
+        with pytest.raises(UserError, match="more than 19 pixels"):
+            step()
 
 
 # --- one's own webdataset ---
@@ -332,7 +409,8 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(tmp_path: Path) -> None
 def test_shards_of_something_else_are_not_written_over(tmp_path: Path) -> None:
     data = toy(tmp_path, 7)
     shards_of(data, tmp_path / "out")
-    for other, more in ((toy(tmp_path, 6), {}), (data, {"shard_size": 4}), (data, {"seed": 3})):
+    others: list[dict[str, Any]] = [{"shard_size": 4}, {"seed": 3}, {"pixels": "raw"}]
+    for other, more in ((toy(tmp_path, 6), {}), *((data, changed) for changed in others)):
         with pytest.raises(UserError, match=r"train-00000\.json belongs to other data"):
             shards_of(other, tmp_path / "out", **more)
     data.split = "val"  # another split may lie beside it
@@ -348,13 +426,15 @@ def test_shards_of_something_else_are_not_written_over(tmp_path: Path) -> None:
 # --- damaged ---
 
 
-def test_what_cannot_be_read_stops_the_writing_or_is_left_out_with_its_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pixels", PIXELS)
+def test_what_cannot_be_read_stops_the_writing_or_is_left_out_with_its_reason(tmp_path: Path, pixels: str) -> None:
+    write = partial(shards_of, pixels=pixels)
     data = toy(tmp_path, 12, questions=2)
     (tmp_path / "toy-4.png").write_bytes((tmp_path / "toy-4.png").read_bytes()[:45])
     data.samples[7] = sample("odd", tmp_path / "toy-7.png", meta={"what": object()})
     with pytest.raises(UserError, match=r"toy-4\.png is truncated or damaged|cannot be written as json"):
-        shards_of(data, tmp_path / "out")
-    shards = shards_of(data, tmp_path / "out", max_bad_fraction=0.01)
+        write(data, tmp_path / "out")
+    shards = write(data, tmp_path / "out", max_bad_fraction=0.01)
     assert shards.samples == 21 and shards.views == 11
     lines = [json.loads(line) for line in (tmp_path / "out/train.quarantine.jsonl").read_text().splitlines()]
     assert {line["id"] for line in lines} == {"toy4.0", "toy4.1", "odd"}
@@ -362,7 +442,7 @@ def test_what_cannot_be_read_stops_the_writing_or_is_left_out_with_its_reason(tm
     assert json.loads((tmp_path / "out/train.json").read_text())["left_out"] == 3
     picture(tmp_path / "toy-4.png", 4)  # mended: only the shards that lacked something are written again
     data.samples[7] = sample("odd", tmp_path / "toy-7.png")
-    assert shards_of(data, tmp_path / "out").samples == 24
+    assert write(data, tmp_path / "out").samples == 24
 
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
@@ -406,6 +486,9 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
 def test_an_index_that_leads_elsewhere_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     shards_of(toy(tmp_path, 2), tmp_path / "out")
     index = json.loads((tmp_path / "out/train.json").read_text())
+    del index["pixels"]  # of before there was a choice
+    (tmp_path / "out/train.json").write_text(json.dumps(index))
+    assert open_shards(str(tmp_path / "out"), "train").pixels == "encoded"
     (tmp_path / "out/train.json").write_text(json.dumps(index | change))
     with pytest.raises(UserError, match=message):
         open_shards(str(tmp_path / "out"), "train")
@@ -424,6 +507,8 @@ def test_other_schemes_and_split_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not json"):
         open_shards(str(tmp_path), "train")
     data = toy(tmp_path, 1)
+    with pytest.raises(UserError, match=r"unknown pixels 'rwa'\. Did you mean 'raw'\? Known: encoded, raw"):
+        shards_of(data, tmp_path, pixels="rwa")
     data.split = "../x"
     with pytest.raises(UserError, match=r"split '\.\./x' of 1 samples"):
         shards_of(data, tmp_path)
@@ -454,6 +539,8 @@ def test_nothing_but_pictures_is_decoded(tmp_path: Path, monkeypatch: pytest.Mon
     "change",
     [
         {"files": [{"name": "0.png", "size": -5, "form": "picture"}]},
+        {"files": [{"name": "0.png", "size": 5, "form": "pickle"}]},
+        {"files": [{"name": "0.npy", "size": 2**50, "form": "raw"}]},
         {"files": []},
         {"files": 3},
         {"samples": [{"id": "a", "task": "caption", "__class__": "os"}]},
@@ -486,7 +573,11 @@ def test_the_command_shards_a_data_set_and_the_yaml_reads_it(
     monkeypatch.setattr(sys, "argv", ["shard", *words])
     shard.cli()
     printed = capsys.readouterr().out
-    assert "own_folder train: 1 samples on 1 views in 1 shards" in printed and "read back whole" in printed
+    assert (
+        "own_folder train: 1 samples on 1 views in 1 shards of encoded pixels, 0.0 MB, " in printed
+        and " kB a view, " in printed
+        and "read back whole" in printed
+    )
     node = yaml.safe_load((conf_dir() / "data/shards.yaml").read_text())
     data = instantiate(node | {"root": str(tmp_path / "a, b"), "split": "train", "verify": True})
     assert [s.responses for s in data] == [("A field.", "A green field.")] and data.name == "own_folder"

@@ -28,14 +28,15 @@ from models import codecs
 from shard_data import Listed, picture, sample, shards_of, toy, value_of
 from torch.utils.data import DataLoader
 
-from rsmoe.data import byte_ranges
+from rsmoe.data import byte_ranges, sample_codec
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.collate import Collate
 from rsmoe.data.images import load_image
 from rsmoe.data.quarantine import Quarantine
+from rsmoe.data.sample_codec import PIXELS
 from rsmoe.data.shard_dataset import ShardDataset
 from rsmoe.data.shard_index import Shards, open_shards
-from rsmoe.data.shard_member import ShardMember
+from rsmoe.data.shard_member import Form, ShardMember, encode_array
 from rsmoe.data.stream import Stream
 from rsmoe.data.stream_order import StreamOrder
 from rsmoe.data.stream_window import EncodedBytes
@@ -236,12 +237,24 @@ def test_requests_on_one_view_come_together_and_in_turn(tmp_path: Path) -> None:
         assert {i for turn in turns[:2] for i in turn} == {f"{view}.{q}" for q in range(5)}
 
 
-def test_batches_of_tensors_are_the_same_with_workers(tmp_path: Path) -> None:
-    shards = {"toy": shards_of(toy(tmp_path, 9, questions=2), tmp_path / "out")}
+@pytest.mark.parametrize("pixels", PIXELS)
+def test_batches_of_tensors_are_the_same_with_workers(tmp_path: Path, pixels: str) -> None:
+    encoded, shards = (
+        {"toy": shards_of(toy(tmp_path, 9, questions=2), tmp_path / p, pixels=p)} for p in ("encoded", pixels)
+    )
     codec, words = codecs("expert=[theme]")
     collate = Collate(codec=codec, instruction_codec=words, image_size=16, mean=[0.5] * 3, std=[0.2] * 3, augment=True)
-    stream = Stream(shards=shards, batch_size=4, steps=5, per_view=2)
-    one, other = (list(DataLoader(stream, batch_size=None, collate_fn=collate, num_workers=w)) for w in (0, 2))
+    one, other = (
+        list(
+            DataLoader(
+                Stream(shards=kept, batch_size=4, steps=5, per_view=2),
+                batch_size=None,
+                collate_fn=collate,
+                num_workers=w,
+            )
+        )
+        for kept, w in ((encoded, 0), (shards, 2))
+    )
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a.pixels, b.pixels) and torch.equal(a.response_ids, b.response_ids)
         assert len(a.pixels) == 4 < len(a)
@@ -297,6 +310,24 @@ def test_a_corrupt_sample_is_set_apart_and_another_takes_its_place(tmp_path: Pat
     if workers == 0:
         assert (first.quarantine.bad, first.quarantine.drawn) == (4, 80) and first.quarantine.rows == rows
     assert ids(stream(start_step=7), 0) == whole[7:]
+
+
+def test_raw_pixels_that_are_not_whole_are_set_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(array: np.ndarray, form: Form) -> bytes:
+        content = encode_array(array, form)
+        return content[:-9] if value_of(array) == 3 else content
+
+    monkeypatch.setattr(sample_codec, "encode_array", cut)
+    shards = {"toy": shards_of(toy(tmp_path, 20), tmp_path / "out", pixels="raw")}
+    shards["toy"].verify()  # as somebody else's tool may have written it
+    stream = Stream(shards=shards, batch_size=4, steps=20)
+    assert "toy/toy3.0" not in {name for names in ids(stream) for name, _ in names}
+    assert stream.quarantine.bad == 4
+    (reason,) = {row["reason"] for row in stream.quarantine.rows}
+    assert "toy3.0, file 0.npy of" in reason and "is truncated or damaged: 279 bytes for 3 bands of 12 x 8" in reason
+    data = ShardDataset(root=str(tmp_path / "out"), split="train")
+    with pytest.raises(UserError, match="truncated or damaged"):
+        [load_image(s.images[0]) for s in data]
 
 
 def test_a_damaged_shard_is_named_and_the_limit_stops_the_run(tmp_path: Path) -> None:

@@ -389,3 +389,13 @@ def test_no_direction_word_of_the_readers_is_missed(word: str) -> None:
     assert is_directional(word)
     turned = turn_sample(make(responses=(f"trees {word} them",), directional=True), 2)  # half a turn spares none
     assert turned is None or turned.responses != (f"trees {word} them",)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4, 6])
+@pytest.mark.parametrize("side", [20, 90])
+def test_resize_agrees_with_pillow_whatever_the_number_of_bands(bands: int, side: int) -> None:
+    image = np.random.default_rng(bands).integers(0, 256, (48, 64, bands), dtype=np.uint8)
+    ours = resize(image, side)
+    for band in range(bands):
+        theirs = np.array(Image.fromarray(image[..., band]).resize((side, side), Image.Resampling.BICUBIC))
+        assert np.abs(ours[band].numpy().astype(int) - theirs).max() <= 2

@@ -175,6 +175,21 @@ def test_tokens_are_the_last_stage_row_by_row_and_know_their_place(encoder: ResN
     assert torch.allclose(seen.tokens[0, 2 * 8 + 5], expected, atol=1e-5)
 
 
+def test_the_stem_level_is_the_stem_before_pooling() -> None:
+    torch.manual_seed(0)
+    plain, finer = (
+        ResNet(stem=8, widths=(8, 16), depths=(1, 1)),
+        ResNet(stem=8, widths=(8, 16), depths=(1, 1), stem_level=True),
+    )
+    finer.load_state_dict(plain.state_dict())
+    pixels = torch.rand(2, 3, 32, 32)
+    a, b = plain.eval()(pixels), finer.eval()(pixels)
+    assert finer.pyramid_widths == (8, 8, 16) and b.pyramid[0].shape == (2, 8, 16, 16)
+    assert torch.equal(a.tokens, b.tokens) and all(map(torch.equal, a.pyramid, b.pyramid[1:]))
+    pooled = torch.nn.functional.max_pool2d(b.pyramid[0], 3, stride=2, padding=1)
+    torch.testing.assert_close(plain.net.encoder(pooled).last_hidden_state, a.pyramid[-1])
+
+
 def test_no_two_places_agree() -> None:
     places = sine_positions(24, 17, 64)
     assert torch.cdist(places, places).fill_diagonal_(1e9).min() > 0.1

@@ -4,15 +4,17 @@ Each way decodes the same pictures in random order to (3, side, side) uint8 and 
 
 - plain: a PyTorch ``Dataset`` that opens each file with Pillow; what the others are divided by;
 - files: this library's reader and `load_image`;
-- shards: the same through `ShardDataset`;
-- stream: the same through `Stream`.
+- shards: the same through `ShardDataset`; stream: the same through `Stream`;
+- raw, raw stream: both out of shards written with ``pixels=raw``.
 
-"read" is the bytes alone, without decoding: what shards can win; "decode" is all of it, after a check that every way
-gives the very pixels of plain. "requests" are 20 on each picture: plain decodes it for each, a stream with ``per_view``
-once for all that come together. With ``--cold`` the cache of the whole machine is emptied before each turn, which
-takes root and slows down whatever else runs. The ways take turns. Printed are medians: samples a second relative to
-plain, and in brackets the processor time of a sample in ms, which other work on the machine disturbs less. At the end
-the memory of the stream and its workers after each of ten epochs (PSS: what processes share is counted once).
+"read" is the bytes alone, without decoding; "decode" is all of it, after a check that every way gives the very pixels
+of plain. It ends with `resize`, the same for all, which costs more than the JPEG of a small picture: a ``--side`` that
+the pictures have already leaves it out. "requests" are 20 on each picture: plain decodes it for each, a stream with
+``per_view`` once for all that come together. With ``--cold`` the cache of the whole machine is emptied before each
+turn, which takes root and slows down whatever else runs. The ways take turns. Printed are medians: samples a second
+relative to plain, and in brackets the processor time of a sample in ms, which other work disturbs less; at the end the
+bytes of a picture, and the memory of the streams and their workers after each epoch (PSS: what processes share is
+counted once).
 
 Without ``--data`` the pictures are generated scenes, cut and turned, as JPEG.
 """
@@ -21,13 +23,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -37,14 +40,14 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from rsmoe.config import conf_dir, instantiate
 from rsmoe.data.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.generator import SceneGenerator
 from rsmoe.data.shard_dataset import ShardDataset
-from rsmoe.data.shard_index import Shards
+from rsmoe.data.shard_index import Shards, open_shards
 from rsmoe.data.shard_member import ShardMember
 from rsmoe.data.shard_writer import write_shards
 from rsmoe.data.stream import Stream
@@ -148,7 +151,7 @@ def forget() -> None:
         ) from error
 
 
-def require_equal(paths: Sequence[Path], folder: str, *, side: int) -> int:
+def require_equal(paths: Sequence[Path], folder: Path, *, side: int) -> int:
     """Compares the pixels of all ways, picture by picture; their number.
 
     Raises:
@@ -157,13 +160,14 @@ def require_equal(paths: Sequence[Path], folder: str, *, side: int) -> int:
     plain = Plain(paths, side=side, decode=True)
     pictures = Pictures(paths)
     truth = {sample.id: plain[i] for i, sample in enumerate(pictures.samples)}
-    data = ShardDataset(root=folder, split="train")
-    stream = Stream(shards={"a": data.shards}, batch_size=1, steps=len(paths), buffer=len(paths), lanes=1)
-    ways: dict[str, Iterable[Sample]] = {
-        "files": pictures.samples,
-        "shards": (data[i] for i in range(len(data))),
-        "stream": (sample for pairs in stream for sample, _ in pairs),
-    }
+    ways: dict[str, Iterable[Sample]] = {"files": pictures.samples}
+    for kind in ("shards", "raw"):
+        data = ShardDataset(root=str(folder / kind), split="train")
+        stream = Stream(shards={"a": data.shards}, batch_size=1, steps=len(paths), buffer=len(paths), lanes=1)
+        ways |= {
+            kind: map(data.__getitem__, range(len(data))),
+            f"{kind} streamed": (sample for pairs in stream for sample, _ in pairs),
+        }
     for name, samples in ways.items():
         seen = set()
         for sample in samples:
@@ -175,9 +179,9 @@ def require_equal(paths: Sequence[Path], folder: str, *, side: int) -> int:
 
 
 def in_turns(
-    ways: dict[str, Callable[[], Iterable[Tensor]]], *, samples: dict[str, int], repetitions: int, cold: bool
+    ways: dict[str, Callable[[], Iterable[Tensor]]], *, samples: int, repetitions: int, cold: bool
 ) -> dict[str, Cost]:
-    """What each way costs."""
+    """What a sample of each way costs."""
     walls: dict[str, list[float]] = {name: [] for name in ways}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repetitions):
@@ -189,8 +193,7 @@ def in_turns(
                 pass
             walls[name].append(time.perf_counter() - wall)
             spent[name].append(sum(os.times()[:4]) - processor)
-    median = statistics.median
-    return {n: Cost(rate=samples[n] / median(walls[n]), cpu_ms=1e3 * median(spent[n]) / samples[n]) for n in ways}
+    return {n: Cost(rate=samples / median(walls[n]), cpu_ms=1e3 * median(spent[n]) / samples) for n in ways}
 
 
 def memory_mb(pids: Iterable[int]) -> float:
@@ -214,27 +217,30 @@ def memory(shards: Shards, *, epochs: int, side: int, workers: int) -> list[floa
 
 
 def ways_of(
-    paths: Sequence[Path], folder: str, requests: str, *, side: int, workers: int, decode: bool
+    paths: Sequence[Path], folder: Path, *, samples: int, side: int, workers: int, decode: bool
 ) -> dict[str, Callable[[], Iterable[Tensor]]]:
-    """One epoch of each way; the requests' for "requests"."""
-    options: dict[str, Any] = {"num_workers": workers}
+    """So many samples of each way, out of the shards "shards", "raw" and "requests" in the folder."""
     one = partial(batch, side=side, decode=decode)
     pairs = partial(_of_pairs, side=side, decode=decode)
-    map_style = {**options, "batch_size": BATCH, "shuffle": True, "drop_last": True}
 
-    def stream(of: str, per_view: int) -> Iterator[Tensor]:
-        data = ShardDataset(root=of, split="train").shards
-        steps = (data.samples // PER_VIEW if per_view > 1 else data.samples) // BATCH
+    def loaded(data: Dataset[Any], collate: Callable[..., Tensor] | None = one) -> DataLoader[Any]:
+        sampler = RandomSampler(data, num_samples=samples)  # type: ignore[arg-type]
+        return DataLoader(data, batch_size=BATCH, sampler=sampler, collate_fn=collate, num_workers=workers)
+
+    def stream(of: str, per_view: int = 1) -> Iterator[Tensor]:
+        data = open_shards(str(folder / of), "train")
+        steps = samples // per_view // BATCH
         draws = Stream(shards={"a": data}, batch_size=BATCH, steps=steps, buffer=1000, per_view=per_view, check=decode)
-        return iter(DataLoader(draws, batch_size=None, collate_fn=pairs, **options))
+        return iter(DataLoader(draws, batch_size=None, collate_fn=pairs, num_workers=workers))
 
-    plain = Plain(paths, side=side, decode=decode)
     return {
-        "plain": lambda: DataLoader(plain, **map_style),
-        "files": lambda: DataLoader(Pictures(paths), collate_fn=one, **map_style),
-        "shards": lambda: DataLoader(ShardDataset(root=folder, split="train"), collate_fn=one, **map_style),
-        "stream": lambda: stream(folder, 1),
-        **({"requests": lambda: stream(requests, PER_VIEW)} if decode else {}),
+        "plain": lambda: loaded(Plain(paths, side=side, decode=decode), None),
+        "files": lambda: loaded(Pictures(paths)),
+        "shards": lambda: loaded(ShardDataset(root=f"{folder}/shards", split="train")),
+        "stream": lambda: stream("shards"),
+        "raw": lambda: loaded(ShardDataset(root=f"{folder}/raw", split="train")),
+        "raw stream": lambda: stream("raw"),
+        **({"requests": lambda: stream("requests", PER_VIEW)} if decode else {}),
     }
 
 
@@ -244,6 +250,7 @@ def main() -> None:
     parser.add_argument("--data", help="a name of conf/data, whose training pictures are taken")
     for name, value in {"images": 1000, "side": 256, "repetitions": 3, "epochs": 10}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--samples", type=int, help="drawn in a turn; as many as pictures by default")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--cold", action="store_true", help="measure from an empty cache too; takes root")
     given = parser.parse_args()
@@ -261,25 +268,17 @@ def main() -> None:
             paths = list(found)[: given.images]
         else:
             paths = generated(folder, given.images, given.side)
-        sets = {"one": Pictures(paths), "requests": Pictures(paths, requests=20)}
-        shards = {n: write_shards(dataset=d, out=folder / n, source={}, check=False) for n, d in sets.items()}
-        same = require_equal(paths, str(folder / "one"), side=given.side)
-        table = Table(title=f"{len(paths)} pictures, {sum(p.stat().st_size for p in paths) / len(paths) / 1e3:.0f} kB")
-        for heading in ("workers", "", "cache", "plain [1/s]", "files", "shards", "stream", "requests"):
-            table.add_column(heading, justify="right")
-        whole = len(paths) // BATCH * BATCH
-        samples = dict.fromkeys(("plain", "files", "shards", "stream"), whole)
-        samples["requests"] = shards["requests"].samples // PER_VIEW // BATCH * BATCH * PER_VIEW
+        shards = {
+            name: write_shards(dataset=Pictures(paths, requests=n), out=folder / name, source={}, pixels=p, check=False)
+            for name, n, p in (("shards", 1, "encoded"), ("raw", 1, "raw"), ("requests", 20, "encoded"))
+        }
+        same = require_equal(paths, folder, side=given.side)
+        names = ("files", "shards", "stream", "raw", "raw stream", "requests")
+        table = Table("workers", "", "cache", "plain [1/s]", *names, title=f"{len(paths)} pictures")
+        samples = -(-(given.samples or len(paths)) // (BATCH * PER_VIEW)) * BATCH * PER_VIEW  # whole batches of each
         for workers in given.workers:
             for decode in (False, True):
-                ways = ways_of(
-                    paths,
-                    str(folder / "one"),
-                    str(folder / "requests"),
-                    side=given.side,
-                    workers=workers,
-                    decode=decode,
-                )
+                ways = ways_of(paths, folder, samples=samples, side=given.side, workers=workers, decode=decode)
                 for state in ("warm", "cold")[: 1 + given.cold]:
                     costs = in_turns(ways, samples=samples, repetitions=given.repetitions, cold=state == "cold")
                     plain = costs["plain"].rate
@@ -289,9 +288,12 @@ def main() -> None:
         console = Console()
         console.print(table)
         console.print(f"every way gives the same pixels of {same} pictures")
-        for workers in given.workers:
-            series = memory(shards["one"], epochs=given.epochs, side=given.side, workers=workers)
-            console.print(f"{workers} workers, MB after each epoch: {' '.join(f'{mb:.0f}' for mb in series)}")
+        sizes = {"files": sum(path.stat().st_size for path in paths)}
+        sizes |= {name: sum(shard.size for shard in shards[name].shards) for name in ("shards", "raw")}
+        console.print(", ".join(f"{n}: {size / len(paths) / 1e3:.1f} kB a picture" for n, size in sizes.items()))
+        for name, workers in product(("shards", "raw"), given.workers):
+            series = memory(shards[name], epochs=given.epochs, side=given.side, workers=workers)
+            console.print(f"{name}, {workers} workers, MB after each epoch: {' '.join(f'{mb:.0f}' for mb in series)}")
 
 
 if __name__ == "__main__":

@@ -199,5 +199,5 @@ def facts_of_scenes(
         mask=pair.change_mask > 0,
         class_map=pair.change_mask,
         classes=("no change", *SCENE_CLASSES.values()),
-        meta={"gsd_m": pair.before.gsd_m},
+        meta=pair.before.meta,
     )

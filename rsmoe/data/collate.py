@@ -205,13 +205,11 @@ class Collate:
 def _pad(rows: list[list[int]], pad: int, *, left: bool = False) -> tuple[Tensor, Tensor]:
     """Rows of ids -> (B, longest) long ids, and a bool mask that is True on the tokens."""
     longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad)
-    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        place = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(row, dtype=torch.long)
-        mask[i, place] = True
-    return ids, mask
+    filled = [[pad] * (longest - len(row)) + row if left else row + [pad] * (longest - len(row)) for row in rows]
+    ids = torch.tensor(filled, dtype=torch.long).view(len(rows), longest)
+    lengths = torch.tensor([len(row) for row in rows])[:, None]
+    place = torch.arange(longest)
+    return ids, place >= longest - lengths if left else place < lengths
 
 
 def turned(sample: Sample, symmetry: int) -> Sample:

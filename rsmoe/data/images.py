@@ -57,8 +57,7 @@ def open_picture(file: Path | BinaryIO, name: str, *, formats: tuple[str, ...] =
         raise UserError(f"{name} is empty (0 bytes). Copy or download it again")
     try:
         with Image.open(file, formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(name)
+            require_pixels(image.width, image.height, name)
             yield image
     except UserError:
         raise
@@ -68,6 +67,12 @@ def open_picture(file: Path | BinaryIO, name: str, *, formats: tuple[str, ...] =
         raise _too_large(name) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
+
+
+def require_pixels(width: int, height: int, name: str) -> None:
+    """Raises a `UserError` for more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
 
 
 def decode_image(file: Path | BinaryIO, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from rsmoe.geo.georeference import Georeference
 
 BLOCK = 512
 """Tar files are made of blocks of so many bytes: one of header before each member, whose content is padded."""
+
+PIXELS = ("encoded", "raw")
+"""How pictures may be kept: as the release has them, or decoded."""
 
 _PLAIN = ("kind", "history", "classes", "labels", "directional", "meta")
 _TUPLES = ("responses", "classes", "labels")
@@ -42,7 +45,7 @@ def padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def encode_view(samples: Sequence[Sample], *, check: bool = True) -> EncodedView:
+def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = "encoded") -> EncodedView:
     """Samples on the same images, which are kept once. Equal masks are kept once too.
 
     Files of pictures are taken byte by byte; arrays, and GeoTIFFs that Pillow cannot read, become PNG. The json holds
@@ -52,6 +55,7 @@ def encode_view(samples: Sequence[Sample], *, check: bool = True) -> EncodedView
     Args:
         samples: at least one.
         check: decodes every picture as a test. Whatever cannot be read is left out, with its reason.
+        pixels: one of `PIXELS`; "raw" writes what `load_image` gives of each picture, uncompressed.
     """
     files: dict[tuple[bytes, Form, int], tuple[int, str]] = {}
     left_out: list[tuple[str, str]] = []
@@ -62,7 +66,7 @@ def encode_view(samples: Sequence[Sample], *, check: bool = True) -> EncodedView
         return number
 
     try:
-        pictures = [keep(*_picture(image, check=check)) for image in samples[0].images]
+        pictures = [keep(*_picture(image, check=check, raw=pixels == "raw")) for image in samples[0].images]
     except UserError as error:
         return EncodedView(members=(), samples=0, left_out=tuple((s.id, str(error)) for s in samples))
     for sample in samples:
@@ -86,13 +90,14 @@ def encode_view(samples: Sequence[Sample], *, check: bool = True) -> EncodedView
     return EncodedView(members=members, samples=len(rows), left_out=tuple(left_out))
 
 
-def decode_view(text: bytes, *, shard: str, start: int, files: memoryview | None = None) -> list[Sample]:
+def decode_view(text: bytes, *, shard: str, start: int, room: int, files: memoryview | None = None) -> list[Sample]:
     """The samples of a view; their images and masks are `ShardMember`s, shared where they are the same.
 
     Args:
         text: content of its json member.
         shard: where it is from.
         start: place in the shard of what follows that member.
+        room: bytes of the view from there on.
         files: those bytes, where they have been read.
 
     Raises:
@@ -105,8 +110,8 @@ def decode_view(text: bytes, *, shard: str, start: int, files: memoryview | None
         for file in view["files"]:
             place += BLOCK
             size = int(file["size"])
-            if size < 0:
-                raise ValueError(f"a size of {size}")
+            if not 0 <= size <= room - place or file["form"] not in get_args(Form):
+                raise ValueError(f"a {file['form']} of {size} bytes")
             members.append(
                 ShardMember(
                     shard=shard,
@@ -125,8 +130,10 @@ def decode_view(text: bytes, *, shard: str, start: int, files: memoryview | None
         raise UserError(f"{shard}: the json before byte {start} is no view of this library ({error!r})") from error
 
 
-def _picture(image: Path | np.ndarray | Lazy, *, check: bool) -> tuple[bytes, str, Form, int]:
+def _picture(image: Path | np.ndarray | Lazy, *, check: bool, raw: bool) -> tuple[bytes, str, Form, int]:
     """Content, suffix, form and bands."""
+    if raw:
+        return encode_array(load_image(image), "raw"), ".npy", "raw", 0
     content, suffix = _as_it_is(image)
     if content is not None and suffix not in (".tif", ".tiff"):
         if check:

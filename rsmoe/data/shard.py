@@ -31,12 +31,13 @@ def cli(cfg: DictConfig) -> None:
             out=Path(config["out"]),
             source=source,
             progress=lambda samples, _: bar.advance(task, samples),
-            **{key: config[key] for key in ("shard_size", "seed", "check", "processes", "max_bad_fraction")},
+            **{key: config[key] for key in ("shard_size", "seed", "check", "pixels", "processes", "max_bad_fraction")},
         )
     size = sum(shard.size for shard in shards.shards)
     console.print(
         f"{shards.name} {shards.split}: {shards.samples} samples on {shards.views} views in {len(shards.shards)} "
-        f"shards, {size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s, into {config['out']}",
+        f"shards of {shards.pixels} pixels, {size / 1e6:.1f} MB, {size / shards.views / 1e3:.1f} kB a view, "
+        f"{time.monotonic() - started:.0f} s, into {config['out']}",
         highlight=False,
         soft_wrap=True,
     )

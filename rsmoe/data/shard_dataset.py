@@ -63,10 +63,11 @@ class ShardDataset(Dataset[Sample]):
         return self._last[1][index - int(self._ends[view] - self._rows[view, 3])]
 
     def _view(self, view: int) -> list[Sample]:
-        offset, json_size, _, count, _ = map(int, self._rows[view])
+        offset, json_size, size, count, _ = map(int, self._rows[view])
         shard = self.shards.path(int(self._shard[view]))
-        start = offset + BLOCK
-        samples = decode_view(read_range(shard, start, json_size), shard=shard, start=start + padded(json_size))
+        files = BLOCK + padded(json_size)
+        text = read_range(shard, offset + BLOCK, json_size)
+        samples = decode_view(text, shard=shard, start=offset + files, room=size - files)
         if len(samples) != count:
             raise UserError(f"{shard}: the view at byte {offset} has {len(samples)} samples, its table says {count}")
         return samples

@@ -56,6 +56,8 @@ class Shards:
     """See `rsmoe.data`."""
     plan: str
     """Hash of the source and of how it was cut."""
+    pixels: str = "encoded"
+    """How the pictures are kept, "encoded" or "raw"."""
     counts: Mapping[str, int]
     """Of the reader, and "samples" and "views" of the shards."""
     official: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -147,6 +149,7 @@ def open_shards(location: str, split: str) -> Shards:
     return Shards(
         location=location,
         shards=tuple(shards),
+        pixels=content.get("pixels", "encoded"),
         counts=value_of(content, "counts", dict, where),
         official=value_of(content, "official", dict, where),
         **{key: value_of(content, key, str, where) for key in ("name", "split", "protocol", "plan")},

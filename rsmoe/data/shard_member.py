@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from rsmoe.data.byte_ranges import read_range
-from rsmoe.data.images import decode_image, open_picture
+from rsmoe.data.images import decode_image, open_picture, require_pixels
 from rsmoe.errors import UserError
 
-Form = Literal["picture", "bands", "mask", "classes"]
+Form = Literal["picture", "bands", "raw", "mask", "classes"]
 """How a file becomes an array: a picture as a release has it, to (H, W, 3) uint8, upright; an array (H, W, C) uint8,
-which is a PNG in colour for three bands, else grey with its bands below one another; (H, W) bool; (H, W) uint8."""
+which is a PNG in colour for three bands, else grey with its bands below one another; the same as a npy of (C, H, W),
+band after band as tensors want it; (H, W) bool; (H, W) uint8."""
+
+_NPY = re.compile(
+    rb"\x93NUMPY\x01\x00v\x00\{'descr': '\|u1', 'fortran_order': False, "
+    rb"'shape': \(([1-9]\d{0,8}), ([1-9]\d{0,8}), ([1-9]\d{0,8})\), \} *\n"
+)
+"""The header of such a npy: one fixed form, so that nothing of a file is evaluated; `numpy.load` reads it too."""
+
+_NPY_BYTES = 128
 
 
 class ShardMember:
@@ -98,6 +108,8 @@ def decode_picture(content: bytes, *, what: str, form: Form = "picture", bands: 
     """
     if form == "picture":
         return decode_image(io.BytesIO(content), what)
+    if form == "raw":
+        return _from_npy(content, what)
     with open_picture(io.BytesIO(content), what, formats=("PNG",)) as image:
         mode = {"mask": "1", "classes": "L", "bands": "RGB" if bands == 3 else "L"}[form]
         if image.mode != mode or (form == "bands" and (bands < 1 or (bands != 3 and image.height % bands))):
@@ -110,16 +122,37 @@ def decode_picture(content: bytes, *, what: str, form: Form = "picture", bands: 
     return np.ascontiguousarray(array.reshape(bands, -1, array.shape[1]).transpose(1, 2, 0))
 
 
+def _from_npy(content: bytes, what: str) -> np.ndarray:
+    """(H, W, C) uint8, each band in one piece; a header that promises more than there is allocates nothing."""
+    header = _NPY.fullmatch(content, 0, _NPY_BYTES)
+    if header is None:
+        raise UserError(f"{what} is no npy of (C, H, W) uint8. Write or download this shard again")
+    bands, height, width = map(int, header.groups())
+    require_pixels(width, height, what)
+    if bands * height * width != len(content) - _NPY_BYTES:
+        raise UserError(
+            f"{what} is truncated or damaged: {len(content) - _NPY_BYTES} bytes for {bands} bands of {width} x "
+            f"{height}. Write or download this shard again"
+        )
+    planes = np.frombuffer(content, np.uint8, offset=_NPY_BYTES).reshape(bands, height, width)
+    return planes.copy().transpose(1, 2, 0)  # bytes cannot be written to, and tensors are to be
+
+
 def encode_array(array: np.ndarray, form: Form) -> bytes:
-    """PNG of an array, as `decode_picture` reads it with the same form.
+    """PNG, or npy for "raw", of an array, as `decode_picture` reads it with the same form.
 
     Raises:
         UserError: for an array of another type or shape than the form has.
     """
-    picture = form == "bands"
+    picture = form in ("bands", "raw")
     if array.dtype != (bool if form == "mask" else np.uint8) or array.ndim != (3 if picture else 2) or not array.size:
-        wanted = {"bands": "(H, W, C) uint8", "mask": "(H, W) bool", "classes": "(H, W) uint8"}[form]
+        wanted = {"mask": "(H, W) bool", "classes": "(H, W) uint8"}.get(form, "(H, W, C) uint8")
         raise UserError(f"expected {wanted}, found {array.shape} {array.dtype}")
+    if form == "raw":
+        planes = array.transpose(2, 0, 1)
+        require_pixels(planes.shape[2], planes.shape[1], "an array")  # it could not be read back
+        header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {planes.shape}, }}".ljust(_NPY_BYTES - 11)
+        return b"\x93NUMPY\x01\x00v\x00" + header.encode() + b"\n" + planes.tobytes()
     if picture and array.shape[2] != 3:
         array = array.transpose(2, 0, 1).reshape(-1, array.shape[1])
     target = io.BytesIO()

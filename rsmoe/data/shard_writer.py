@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from rsmoe.data.images import images_key
 from rsmoe.data.quarantine import Quarantine
 from rsmoe.data.sample import Sample
-from rsmoe.data.sample_codec import BLOCK, encode_view, padded
+from rsmoe.data.sample_codec import BLOCK, PIXELS, encode_view, padded
 from rsmoe.data.shard_index import NAME, SCHEMA, Shards, open_shards
-from rsmoe.errors import UserError
+from rsmoe.errors import UserError, unknown_name
 
 
 class ShardWriter(Dataset[dict[str, Any]]):
@@ -37,9 +37,10 @@ class ShardWriter(Dataset[dict[str, Any]]):
         shard_size: views in a shard; the last one may have fewer.
         seed: of the order of the views, in which streams read them; None keeps the reader's.
         check: decodes every picture as a test.
+        pixels: "encoded" keeps pictures as they are; "raw" keeps their pixels, which is larger and needs no decoding.
 
     Raises:
-        UserError: for a data set without samples or a split whose name cannot be that of a file.
+        UserError: for a data set without samples, a split whose name cannot be that of a file, or other ``pixels``.
     """
 
     def __init__(
@@ -51,8 +52,11 @@ class ShardWriter(Dataset[dict[str, Any]]):
         shard_size: int = 1000,
         seed: int | None = 0,
         check: bool = True,
+        pixels: str = "encoded",
     ) -> None:
-        self.dataset, self.out, self.check = dataset, out, check
+        if pixels not in PIXELS:
+            raise unknown_name("pixels", pixels, PIXELS)
+        self.dataset, self.out, self.check, self.pixels = dataset, out, check, pixels
         self.split = str(dataset.split)  # type: ignore[attr-defined]
         if not NAME.fullmatch(self.split) or shard_size < 1 or not len(dataset):  # type: ignore[arg-type]
             raise UserError(
@@ -60,7 +64,8 @@ class ShardWriter(Dataset[dict[str, Any]]):
                 "expected a name of letters, digits, dot, dash and underscore, samples, and shard_size >= 1"
             )
         views: dict[Hashable, list[int]] = {}
-        made = hashlib.sha256(json.dumps([SCHEMA, source, shard_size, seed, check], default=str).encode())
+        cut = [SCHEMA, source, shard_size, seed, check, *([pixels] if pixels != "encoded" else [])]
+        made = hashlib.sha256(json.dumps(cut, default=str).encode())
         for i in range(len(dataset)):  # type: ignore[arg-type]
             sample = dataset[i]
             views.setdefault(_key(sample), []).append(i)
@@ -106,7 +111,7 @@ class ShardWriter(Dataset[dict[str, Any]]):
         def fill(file: io.BufferedWriter) -> None:
             tar = _Tar(file)
             for place, view in enumerate(self._views[first : first + self.shard_size]):
-                encoded = encode_view([self.dataset[i] for i in view], check=self.check)
+                encoded = encode_view([self.dataset[i] for i in view], check=self.check, pixels=self.pixels)
                 left_out.extend(encoded.left_out)
                 if encoded.members:
                     rows.append(tar.add(f"{first + place:09d}", encoded.members, encoded.samples))
@@ -155,6 +160,7 @@ def write_shards(
     shard_size: int = 1000,
     seed: int | None = 0,
     check: bool = True,
+    pixels: str = "encoded",
     processes: int = 0,
     max_bad_fraction: float = 0.0,
     progress: Callable[[int, int], None] = lambda samples, shards: None,
@@ -171,7 +177,8 @@ def write_shards(
         UserError: when the folder holds shards of something else, the disk is full, too many samples cannot be read,
             or those of a whole shard.
     """
-    writer = ShardWriter(dataset=dataset, out=out, source=source, shard_size=shard_size, seed=seed, check=check)
+    cut: dict[str, Any] = {"shard_size": shard_size, "seed": seed, "check": check, "pixels": pixels}
+    writer = ShardWriter(dataset=dataset, out=out, source=source, **cut)
     out.mkdir(parents=True, exist_ok=True)
     split = writer.split
     ours = re.compile(rf"{re.escape(split)}(-\d{{5,}})?\.json")
@@ -202,6 +209,7 @@ def write_shards(
         "name": dataset.name,  # type: ignore[attr-defined]
         "split": split,
         "protocol": getattr(dataset, "protocol", ""),
+        "pixels": pixels,
         "plan": writer.plan,
         "source": source,
         "left_out": bad.bad,

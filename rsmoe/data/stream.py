@@ -44,7 +44,7 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
         weights: share of each data set by name; a name left out is not used. None means by ``temperature``.
         temperature: T: shares as size ** (1 / T). 1, which is None, means by size; the greater, the more equal.
         per_view: 1 draws single samples; more draws views, with up to so many requests on each, as `StepSampler` does.
-        buffer: draws that are shuffled, of each data set on each rank.
+        buffer: draws that are shuffled, of each data set on each rank. Raw pixels are held too: take fewer of them.
         lanes: independent parts that a rank reads side by side. It belongs to the order, the number of workers does
             not; best the number of workers, or a multiple of it.
         check: decodes pictures and masks as a test when a process meets them first, and keeps them for `Collate`.

@@ -49,6 +49,7 @@ class EncodedBytes:
                 self._content[BLOCK : BLOCK + json_size],
                 shard=self.shard,
                 start=offset + files,
+                room=size - files,
                 files=memoryview(self._content)[files:],
             )
             if len(samples) != count:

@@ -97,9 +97,11 @@ class InstructQFormer(nn.Module):
         state = self.dropout(self.norm(state))
         own = instruction_mask.new_ones(batch, self.queries)
         self_mask = torch.cat([own, instruction_mask], dim=1)[:, None, None]  # (B, 1, 1, M+L)
-        for layer in self.layers:
-            state = layer(state, self.queries, self_mask, memory.tokens, memory.mask[:, None, None])
-        return state[:, : self.queries]
+        seen = self.queries, self_mask, memory.tokens, memory.mask[:, None, None]
+        for layer in self.layers[:-1]:
+            state = layer(state, *seen)
+        out: Tensor = self.layers[-1](state, *seen, last=True)
+        return out
 
 
 class _Attention(nn.Module):
@@ -149,12 +151,14 @@ class _Layer(nn.Module):
         self.query_ffn = _FeedForward(width, intermediate, dropout)
         self.text_ffn = _FeedForward(width, intermediate, dropout)
 
-    def forward(self, state: Tensor, count: int, self_mask: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        state = self.attention(state, state, self_mask)
+    def forward(
+        self, state: Tensor, count: int, self_mask: Tensor, memory: Tensor, memory_mask: Tensor, last: bool = False
+    ) -> Tensor:
+        state = self.attention(state[:, :count] if last else state, state, self_mask)
         queries, text = state[:, :count], state[:, count:]
         if self.cross_attention is not None:
             queries = self.cross_attention(queries, memory, memory_mask)
-        # the last layer's words are computed too: in distributed training every parameter needs a gradient
+        # no word is left in the last layer, but in distributed training every parameter needs a gradient
         return torch.cat([self.query_ffn(queries), self.text_ffn(text)], dim=1)
 
 

@@ -50,6 +50,8 @@ class ChangeMap(nn.Module):
         channels: of the decoder; a multiple of 8.
         search: half the side of the window, in cells of each level; 0 compares the same cell only.
         mutual: look both ways.
+        told_truth: in training, the share of pairs whose tokens tell the true map, where it is known, in place of the
+            one that is seen: words learn to read a map before there is a good one (teacher forcing).
 
     Raises:
         UserError: options out of range.
@@ -64,14 +66,15 @@ class ChangeMap(nn.Module):
         channels: int = 48,
         search: int = 1,
         mutual: bool = False,
+        told_truth: float = 0.0,
     ) -> None:
         super().__init__()
-        if kinds < 1 or search < 0 or channels < 8 or channels % 8:
+        if kinds < 1 or search < 0 or channels < 8 or channels % 8 or not 0 <= told_truth <= 1:
             raise UserError(
-                f"change.kinds={kinds}, change.channels={channels}, change.search={search}: expected kinds >= 1, "
-                f"a multiple of 8 channels, search >= 0"
+                f"change.kinds={kinds}, change.channels={channels}, change.search={search}, "
+                f"change.told_truth={told_truth}: expected kinds >= 1, a multiple of 8 channels, search >= 0, a share"
             )
-        self.kinds, self.search, self.mutual = kinds, search, mutual
+        self.kinds, self.search, self.mutual, self.told_truth = kinds, search, mutual, told_truth
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, channels, 1), nn.GroupNorm(8, channels)) for w in pyramid_widths
         )
@@ -84,8 +87,12 @@ class ChangeMap(nn.Module):
         self.tell = nn.Sequential(nn.Linear(channels + 2 * (1 + kinds), width), nn.LayerNorm(width))
         self.register_buffer("places", sine_positions(CELLS, CELLS, width), persistent=False)
 
-    def forward(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> ChangeEvidence:
-        """Levels (P, D_l, h_l, w_l) of the first and of the second date, finest first; P may be 0."""
+    def forward(self, before: Sequence[Tensor], after: Sequence[Tensor], truth: Tensor | None = None) -> ChangeEvidence:
+        """Levels (P, D_l, h_l, w_l) of the first and of the second date, finest first; P may be 0.
+
+        Args:
+            truth: (P, H, W) uint8 kinds, 0 for none, 255 unknown; read in training only, see ``told_truth``.
+        """
         x: Tensor | None = None
         for level in reversed(range(len(self.lateral))):
             d = self.difference(level, before[level], after[level])
@@ -96,6 +103,8 @@ class ChangeMap(nn.Module):
         assert x is not None
         logits = self.classify(x)  # (P, 1 + K, h, w)
         kinds = logits.float().softmax(1)  # (P, 1 + K, h, w)
+        if self.training and truth is not None and self.told_truth:
+            kinds = self._corrected(kinds, truth)
         p = 1 - kinds[:, :1]
         told = torch.cat([p, kinds[:, 1:]], dim=1)
         cells = torch.cat(
@@ -108,6 +117,16 @@ class ChangeMap(nn.Module):
         )
         tokens = self.tell(cells.flatten(2).transpose(1, 2).to(x.dtype)) + self.places
         return ChangeEvidence(logits=logits, tokens=tokens)
+
+    def _corrected(self, kinds: Tensor, truth: Tensor) -> Tensor:
+        """(P, 1 + K, h, w) with a random share of the pairs, among those known all over, as they truly are."""
+        corrected = (truth != UNKNOWN).flatten(1).all(1) & (
+            torch.rand(len(truth), device=truth.device) < self.told_truth
+        )
+        true = F.one_hot(truth[corrected].long().clamp_max(self.kinds), 1 + self.kinds).permute(0, 3, 1, 2).to(kinds)
+        return kinds.index_copy(
+            0, corrected.nonzero().squeeze(1), F.adaptive_avg_pool2d(true, (kinds.shape[2], kinds.shape[3]))
+        )
 
     def difference(self, level: int, before: Tensor, after: Tensor) -> Tensor:
         """(P, D_l, h, w) of two dates -> (P, channels, h, w), the best match in the window taken away."""

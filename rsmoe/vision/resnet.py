@@ -21,6 +21,7 @@ class ResNet(nn.Module):
     Tokens are LN(last stage) plus sines of their place; with ``token_stages`` > 1 those of the stages before come
     first, each LN(linear map to D of its stage) plus sines plus a learned vector of the stage: what is smaller than a
     cell of the last stage, a car or a new house, is seen there. Strides: stem 4, then 4, 8, 16, ... by stage.
+    With ``stem_level`` the stem before its pooling, stride 2, is the finest level of the pyramid.
 
     Args:
         bands: C.
@@ -29,6 +30,7 @@ class ResNet(nn.Module):
         depths: blocks of each stage.
         block: "basic" (3x3, 3x3) or "bottleneck" (1x1, 3x3, 1x1).
         token_stages: how many of the last stages give tokens.
+        stem_level: whether the pyramid begins at stride 2.
         dropout: on the tokens.
     """
 
@@ -41,6 +43,7 @@ class ResNet(nn.Module):
         depths: Sequence[int] = (2, 2, 2),
         block: Literal["basic", "bottleneck"] = "basic",
         token_stages: int = 1,
+        stem_level: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -53,7 +56,8 @@ class ResNet(nn.Module):
             raise UserError(f"vision.block={block!r}: expected basic or bottleneck")
         if not 1 <= token_stages <= len(widths):
             raise UserError(f"vision.token_stages={token_stages}: expected 1 to {len(widths)}, the number of stages")
-        self.bands, self.width, self.pyramid_widths = bands, widths[-1], tuple(widths)
+        self.bands, self.width, self.stem_level = bands, widths[-1], stem_level
+        self.pyramid_widths = (stem, *widths) if stem_level else tuple(widths)
         self.net = ResNetModel(
             ResNetConfig(
                 num_channels=bands,
@@ -76,7 +80,8 @@ class ResNet(nn.Module):
             UserError: another number of bands.
         """
         check_pixels(pixels, bands=self.bands, multiple=1)
-        stages = self.net(pixels, output_hidden_states=True).hidden_states[1:]
+        stem = self.net.embedder.embedder(pixels)  # (N, stem, H/2, W/2)
+        stages = self.net.encoder(self.net.embedder.pooler(stem), output_hidden_states=True).hidden_states[1:]
         given = stages[len(stages) - 1 - len(self.finer) :]
         tokens = []
         for level, embed in zip(given, [*self.finer, self.norm], strict=True):
@@ -85,4 +90,5 @@ class ResNet(nn.Module):
             tokens.append(own + sine_positions(height, width, self.width, device=pixels.device).to(own.dtype))
         if self.stage is not None:
             tokens[:-1] = [own + stage for own, stage in zip(tokens[:-1], self.stage, strict=True)]
-        return VisionFeatures(tokens=self.dropout(torch.cat(tokens, dim=1)), pyramid=tuple(stages))
+        pyramid = (stem, *stages) if self.stem_level else tuple(stages)
+        return VisionFeatures(tokens=self.dropout(torch.cat(tokens, dim=1)), pyramid=pyramid)

@@ -1,18 +1,12 @@
-"""Change captions in LEVIR-CC's register, and ChangeChat's questions, for a pair of generated scenes.
-
-LEVIR-CC: https://github.com/Chen-Yang-Liu/RSICC ; ChangeChat-105k: DeltaVLM, arXiv 2507.22346.
-"""
+"""Change captions for pairs of generated scenes, in LEVIR-CC's register (https://github.com/Chen-Yang-Liu/RSICC)."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from dataclasses import dataclass
-
-import numpy as np
 
 from rsmoe.data.scenes.change_places import cell_phrase, ground_of, ground_phrase, road_phrase
-from rsmoe.data.scenes.phrases import CELLS, be, counted, loosely_counted, plural
+from rsmoe.data.scenes.phrases import be, loosely_counted, plural
 from rsmoe.data.scenes.scene import LAND_COVER, Change, ScenePair
 
 NO_CHANGE = (
@@ -26,10 +20,6 @@ NO_CHANGE = (
 
 CLASSES = {1: "building", 2: "road", 3: "water", 4: "vegetation", 5: "object"}
 """Values of `ScenePair.change_mask`."""
-
-PRESENCE = "Please judge whether these two images have changed. Please answer yes or no."
-COUNT = "Please determine how many roads and buildings have changed?"
-LOCATION = "Please indicate where the {noun} changes are, using a 3x3 grid."
 
 _NATURE = {
     "flooded": ("the water has risen", "the land is flooded", "water covers the land"),
@@ -53,16 +43,6 @@ _BUILDINGS = {"building", "house", "warehouse"}
 _WATER = LAND_COVER.index("water")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChangeQuestion:
-    """A question on a pair of images."""
-
-    text: str
-    answer: str
-    kind: str
-    """ "change_presence" | "change_count" | "change_location"."""
-
-
 def change_captions(pair: ScenePair, rng: random.Random) -> tuple[str, ...]:
     """Five different captions, lower case, with a separate full stop."""
     if not pair.changes:
@@ -75,44 +55,6 @@ def change_captions(pair: ScenePair, rng: random.Random) -> tuple[str, ...]:
         if len(written) == 5:
             break
     return tuple(f"{text} ." for text in written)
-
-
-def change_counts(pair: ScenePair) -> dict[str, int]:
-    """Number of changes of each of `CLASSES` that occurs."""
-    counts: dict[str, int] = defaultdict(int)
-    for change in pair.changes:
-        counts[CLASSES[change.mask_value]] += 1
-    return dict(counts)
-
-
-def change_cells(pair: ScenePair, value: int) -> tuple[str, ...]:
-    """Names of the cells of the 3 x 3 grid with at least 5 % of the changed pixels of one class, row by row."""
-    rows, columns = np.nonzero(pair.change_mask == value)
-    height, width = pair.change_mask.shape
-    cells = np.minimum(2, 3 * rows // height) * 3 + np.minimum(2, 3 * columns // width)
-    counts = np.bincount(cells, minlength=9)
-    return tuple(name for name, n in zip(CELLS, counts, strict=True) if n and n >= 0.05 * counts.sum())
-
-
-def change_questions(pair: ScenePair) -> tuple[ChangeQuestion, ...]:
-    """Whether, how many and where; the wording is the same for every pair, so it tells nothing."""
-    counts = change_counts(pair)
-    roads, buildings = counts.get("road", 0), counts.get("building", 0)
-    found = [
-        ChangeQuestion(text=PRESENCE, answer="yes" if pair.changes else "no", kind="change_presence"),
-        ChangeQuestion(
-            text=COUNT, answer=f"{_number(roads, 'road')} and {_number(buildings, 'building')}", kind="change_count"
-        ),
-    ]
-    for value in (1, 2):
-        cells = change_cells(pair, value)
-        text = LOCATION.format(noun=CLASSES[value])
-        found.append(ChangeQuestion(text=text, answer=" ".join(cells) or "nowhere", kind="change_location"))
-    return tuple(found)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"no {plural(noun)}" if count == 0 else counted(count, noun).replace("a ", "one ", 1)
 
 
 def _caption(pair: ScenePair, rng: random.Random) -> str:

@@ -12,14 +12,13 @@ from torch.utils.data import Dataset
 from rsmoe.data.annotations import is_directional
 from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.captions import short_captions
-from rsmoe.data.scenes.change_language import change_captions, change_questions
 from rsmoe.data.scenes.description import describe
 from rsmoe.data.scenes.facts import SceneFacts
 from rsmoe.data.scenes.generator import SceneGenerator
+from rsmoe.data.scenes.pair_store import PairStore
 from rsmoe.data.scenes.questions import ask
 from rsmoe.data.scenes.referring import refer
 from rsmoe.data.scenes.release import BLOCK, split_range
-from rsmoe.data.scenes.scene import Scene
 from rsmoe.errors import UserError, unknown_name
 
 CAPTION_STYLES = ("short", "detailed", "theme", "objects", "relations")
@@ -46,9 +45,6 @@ _SEGMENTED = ("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0}
 _RETRIEVE = ("Embed this image for retrieval.", "Represent this image to search for its caption.")
 
 
-CHANGE_KINDS = ("no change", "building", "road", "water", "vegetation", "other object")
-"""Names of the values of a pair's class map."""
-
 SCENE_TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval")
 """Tasks that the generated world can set."""
 
@@ -59,7 +55,8 @@ class SceneDataset(Dataset[Sample]):
     Row i has task ``tasks[i % len(tasks)]``; the n-th rows of the tasks on one image are about the same scene, except
     that "vqa" rows are drawn within blocks of scenes in which `ask` balances the questions. Scenes are rendered at
     the first access to their block and kept as finished samples (size_px ** 2 * bands bytes a scene, and the masks):
-    with several loader workers each renders its own, so that ``num_workers=0`` is usually the fastest.
+    with several loader workers each renders its own, so that ``num_workers=0`` is usually the fastest. Pairs are kept
+    on disk, see `PairStore`.
 
     Args:
         root: must be None; accepted because every dataset has it.
@@ -71,7 +68,7 @@ class SceneDataset(Dataset[Sample]):
         tasks: any of `SCENE_TASKS`.
         name: short name.
         caption_style: one of `CAPTION_STYLES`.
-        ask_changes: whether half of the "change_caption" rows ask whether, how many or where instead.
+        cache: folder of the rendered pairs; None means ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
 
     Raises:
         UserError: a root, no task, an unknown or repeated one, an unknown split or style, a size that is not positive.
@@ -91,7 +88,7 @@ class SceneDataset(Dataset[Sample]):
         tasks: Sequence[str] = SCENE_TASKS,
         name: str = "scenes",
         caption_style: str = "short",
-        ask_changes: bool = False,
+        cache: str | None = None,
     ) -> None:
         if root is not None:
             raise UserError(f"generated scenes are read from no folder: leave data.root out (it is {root!r}).")
@@ -105,11 +102,12 @@ class SceneDataset(Dataset[Sample]):
         if caption_style not in CAPTION_STYLES:
             raise unknown_name("caption style", caption_style, CAPTION_STYLES)
         self.name, self.split = name, split
-        self.tasks, self.caption_style, self.ask_changes = tuple(tasks), caption_style, ask_changes
+        self.tasks, self.caption_style = tuple(tasks), caption_style
         self._size = len(split_range(split, size))
         self._first = split_range(split, 1).start
         self._seed = seed
         self._generator = SceneGenerator(size_px=size_px, bands=bands, seed=seed)
+        self._pairs = PairStore(split=split, size_px=size_px, bands=bands, seed=seed, cache=cache)
         self._rows: dict[tuple[str, int], Sample] = {}
 
     def __len__(self) -> int:
@@ -183,27 +181,18 @@ class SceneDataset(Dataset[Sample]):
         self._rows[task, number] = Sample(
             id=f"{self.split}-{task}-{number:06d}", images=(facts.scene.image,), instruction=request, responses=texts,
             task=task, source=self.name, kind=kind, directional=is_directional(request, *texts),
-            meta=_meta(facts.scene), **more,
+            meta=facts.scene.meta, **more,
         )  # fmt: skip
 
     def _change(self, number: int) -> Sample:
-        pair = self._generator.pair(self._first + number)
-        rng = self._random("change_caption", number)
-        kind = "changed" if pair.changes else "unchanged"
-        request, texts = rng.choice(_CHANGE), change_captions(pair, rng)
-        if self.ask_changes and rng.random() < 0.5:
-            question = rng.choice(change_questions(pair))
-            request, texts, kind = question.text, (question.answer,), question.kind
+        facts = self._pairs.facts(number, source=self.name)
+        request = self._random("change_caption", number).choice(_CHANGE)
         return Sample(
-            id=f"{self.split}-change_caption-{number:06d}", images=(pair.before.image, pair.after.image),
-            instruction=request, responses=texts, task="change_caption", source=self.name, kind=kind,
-            directional=is_directional(request, *texts), meta=_meta(pair.before),
-            class_map=pair.change_mask, classes=CHANGE_KINDS,
+            id=f"{self.split}-change_caption-{number:06d}", images=facts.images, instruction=request,
+            responses=facts.captions, task="change_caption", source=self.name,
+            kind="changed" if facts.changed else "unchanged", directional=is_directional(request, *facts.captions),
+            meta=dict(facts.meta), class_map=facts.class_map, classes=facts.classes,
         )  # fmt: skip
 
     def _random(self, task: str, number: int) -> random.Random:
         return random.Random(f"{self._seed}/{self._first + number}/{task}")
-
-
-def _meta(scene: Scene) -> dict[str, Any]:
-    return {"gsd_m": scene.gsd_m, "scene_class": scene.scene_class, "season": scene.season, "urban": scene.urban}

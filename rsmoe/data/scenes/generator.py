@@ -13,7 +13,7 @@ from rsmoe.data.scenes.noise import NoiseWindow
 from rsmoe.data.scenes.pairs import draw_changes, read_changes
 from rsmoe.data.scenes.place import Place
 from rsmoe.data.scenes.render import Picture, render
-from rsmoe.data.scenes.scene import LAND_COVER, Scene, ScenePair
+from rsmoe.data.scenes.scene import LAND_COVER, Change, Scene, ScenePair
 from rsmoe.data.scenes.truth import read_objects
 from rsmoe.errors import UserError
 
@@ -48,7 +48,7 @@ OBJECT_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 """Every `SceneObject.category`."""
 
-GENERATOR_VERSION = "2"
+GENERATOR_VERSION = "3"
 """Changes whenever the same numbers would give other pictures or other ground truth."""
 
 _SIGNS: dict[str, frozenset[str]] = {
@@ -64,6 +64,14 @@ _SIGNS: dict[str, frozenset[str]] = {
 BANDS = (3, 4)
 VISIBLE_PX = 24
 """Pixels that a change covers at least: nobody would see a smaller one."""
+VISIBLE_LEVELS = 14.0
+"""Grey levels by which its pixels differ on the mean within one day: a track over bare soil is not seen to be new."""
+PAIR_CLASSES: tuple[str, ...] = (
+    *SCENE_CLASSES, *["residential area"] * 5, "industrial area", "airport", "farmland", "desert"
+)  # fmt: skip
+"""Classes of the places of pairs: surveys of change are made where people build."""
+_SUBURB = (0.5, 0.8)
+"""Metres a pixel at 256 px of a residential area in pairs, about LEVIR-CC's."""
 _BUILT = tuple(LAND_COVER.index(name) for name in ("building", "paved", "road"))
 
 
@@ -71,7 +79,7 @@ class SceneGenerator:
     """Scenes and bi-temporal pairs by number: the same (seed, size, bands, index) gives the same bytes, in any order.
 
     Every block of ``len(SCENE_CLASSES)`` consecutive scenes holds each class once, in random order; every block of
-    twice that many pairs holds each class once changed and once unchanged.
+    ``2 * len(PAIR_CLASSES)`` pairs holds each of those once changed and once unchanged.
 
     Args:
         size_px: side of the pictures, 32 to 1024.
@@ -100,7 +108,7 @@ class SceneGenerator:
         streams = self._streams(index, kind=0)
         number = self._turn(index, len(SCENE_CLASSES), kind=0)
         name = SCENE_CLASSES[number]
-        place = self._place(name, streams[0])
+        place = self._place(name, streams[0], _LAYOUTS[name][1:])
         standing = _with_traffic(place, place.standing, streams[1])
         day = Day.draw(streams[2])
         window = NoiseWindow(rng=streams[3], size=self._canvas)
@@ -115,11 +123,12 @@ class SceneGenerator:
         `Day.draw_pair` for what two days have in common; whatever changes covers `VISIBLE_PX` pixels or more.
         The change mask is in the frame of ``before``; ``after`` shows the ground moved by ``shift_px``.
         """
-        number = self._turn(index, 2 * len(SCENE_CLASSES), kind=1)
-        name, changed = SCENE_CLASSES[number // 2], number % 2 == 1
+        number = self._turn(index, 2 * len(PAIR_CLASSES), kind=1)
+        name, changed = PAIR_CLASSES[number // 2], number % 2 == 1
+        finest_coarsest = _SUBURB if name == "residential area" else _LAYOUTS[name][1:]
         for attempt in range(200):  # small pictures often miss the change that was drawn
             streams = self._streams(index, kind=1 + attempt)
-            place = self._place(name, streams[0])
+            place = self._place(name, streams[0], finest_coarsest)
             states = draw_changes(place, streams[5]) if changed else (list(place.standing), list(place.standing))
             window_seed = int(streams[3].integers(2**31))
             pictures, days = [], Day.draw_pair(streams[2])
@@ -132,7 +141,13 @@ class SceneGenerator:
             inner = slice(self._margin, -self._margin)
             changes, mask = read_changes(place, states, [_inner(p, inner) for p in pictures])
             if bool(changes) == changed and all(change.area_px >= VISIBLE_PX for change in changes):
-                break
+                if not changed:
+                    break
+                window = NoiseWindow(rng=np.random.default_rng(window_seed), size=self._canvas)
+                standing = _with_traffic(place, states[1], streams[1])
+                same_day = self._render(place, standing, days[0], window, streams[4])
+                if _shows(pictures[0].image[inner, inner], same_day.image[inner, inner], changes, mask):
+                    break
         else:
             raise AssertionError(f"no visible change in pair {index} of {self!r}")
         before = self._crop(name, place, pictures[0], days[0], (0, 0))
@@ -160,8 +175,8 @@ class SceneGenerator:
         block = np.random.default_rng([self.seed, 7919, kind, max(index, 0) // count])
         return int(block.permutation(count)[index % count])
 
-    def _place(self, name: str, rng: np.random.Generator) -> Place:
-        layout, fine, coarse = _LAYOUTS[name]
+    def _place(self, name: str, rng: np.random.Generator, finest_coarsest: tuple[float, float]) -> Place:
+        layout, (fine, coarse) = _LAYOUTS[name][0], finest_coarsest
         zoom = (256 / self.size_px) ** 0.5
         gsd_m = fine * zoom * (coarse / fine) ** float(rng.random())
         turn = float(rng.uniform(0, 2 * np.pi))
@@ -202,6 +217,17 @@ class SceneGenerator:
 
 def _inner(picture: Picture, inner: slice) -> tuple[np.ndarray, np.ndarray]:
     return picture.semantic[inner, inner], picture.still_things[inner, inner]
+
+
+def _shows(before: np.ndarray, after: np.ndarray, changes: tuple[Change, ...], mask: np.ndarray) -> bool:
+    """Whether every change differs by `VISIBLE_LEVELS` from what was there, in two pictures of one day."""
+    differs = np.abs(after[..., :3].astype(np.float32) - before[..., :3]).mean(-1)
+    for change in changes:
+        x1, y1, x2, y2 = (int(v) for v in change.box_px)
+        own = mask[y1:y2, x1:x2] == change.mask_value
+        if differs[y1:y2, x1:x2][own].mean() < VISIBLE_LEVELS:
+            return False
+    return True
 
 
 def _with_traffic(place: Place, standing: list[bool], rng: np.random.Generator) -> list[bool]:

@@ -9,24 +9,31 @@ from rsmoe.data.scenes.scene import Change
 
 _REGIONS = (3, 4)
 """Kinds of change of the land itself (water, vegetation)."""
+_BUILDINGS = ("building", "house", "warehouse")
 
 
 def draw_changes(place: Place, rng: np.random.Generator) -> tuple[list[bool], list[bool]]:
     """Which things stand on the first and on the second date of a changed pair.
 
-    Up to four things near enough to the middle to be seen appear or vanish; at most one of them is a change of the
-    land itself. Things that do not take part keep the state that the layout gave them.
+    Where there are buildings, two of three changed pairs show a development: one to eight neighbours built, or
+    demolished, together, as nine of ten changed pairs of LEVIR-CC do; a road may come with them. Otherwise up to
+    four things of any kinds appear or vanish; at most one of them is a change of the land itself. All are near enough
+    to the middle to be seen. Things that do not take part keep the state that the layout gave them.
     """
     first, second = list(place.standing), list(place.standing)
-    able = [
-        index
-        for index, thing in enumerate(place.things)
-        if (thing.appear or thing.vanish) and (_sees_middle(place, index))
-    ]
     groups: dict[str, list[int]] = {}
-    for index in able:
-        groups.setdefault(place.things[index].noun, []).append(index)
-    if not groups:
+    for index, thing in enumerate(place.things):
+        if (thing.appear or thing.vanish) and _sees_middle(place, index):
+            groups.setdefault(place.things[index].noun, []).append(index)
+    built = [index for noun in _BUILDINGS for index in groups.get(noun, ())]
+    if built and rng.random() < 0.67:
+        start = np.array(place.things[built[int(rng.integers(len(built)))]].middle)
+        nearest = sorted(built, key=lambda index: float(np.hypot(*(np.array(place.things[index].middle) - start))))
+        appears = bool(rng.random() < 0.6)
+        for index in nearest[: int(rng.integers(1, 9))]:
+            first[index], second[index] = not appears, appears
+        if (roads := groups.get("road")) and rng.random() < 0.8:
+            first[roads[0]], second[roads[0]] = False, True
         return first, second
     # Kinds first, then things: a hundred houses shall not drown the one road.
     wanted, region_taken = int(rng.integers(1, 5)), False

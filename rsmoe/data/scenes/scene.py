@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,11 @@ class Scene:
     sun_elevation_deg: float
     urban: bool
     """More built-up (building, paved, road) than a fifth of the ground."""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What goes to every sample on this scene."""
+        return {"gsd_m": self.gsd_m, "scene_class": self.scene_class, "season": self.season, "urban": self.urban}
 
 
 @dataclass(frozen=True, kw_only=True)
