@@ -27,6 +27,10 @@ def pyramid(pairs: int = 2, seed: int = 1) -> list[Tensor]:
     return [torch.randn(pairs, w, s, s, generator=generator) for w, s in zip(WIDTHS, (12, 6), strict=True)]
 
 
+def between(module: ChangeMap, level: int, before: Tensor, after: Tensor) -> Tensor:
+    return module.difference(module.features[level](before), module.features[level](after))
+
+
 def test_shapes_and_an_empty_batch() -> None:
     module = change_map(kinds=5)
     evidence = module(pyramid(), pyramid(seed=2))
@@ -41,7 +45,7 @@ def test_shapes_and_an_empty_batch() -> None:
 def test_identical_dates_give_exactly_zero_difference(search: int) -> None:
     module = change_map(search=search)
     for level, x in enumerate(pyramid()):
-        assert not module.difference(level, x, x).any()
+        assert not between(module, level, x, x).any()
     # the evidence of no change is then the same for all places on earth
     one, other = module(pyramid(seed=1), pyramid(seed=1)), module(pyramid(seed=5), pyramid(seed=5))
     torch.testing.assert_close(one.tokens, other.tokens)
@@ -52,7 +56,7 @@ def test_the_window_takes_the_best_match() -> None:
     module = change_map(search=1)
     a, b = pyramid()[0], pyramid(seed=2)[0]
     fa, fb = module.features[0](a), module.features[0](b)
-    found = module.difference(0, a, b)
+    found = between(module, 0, a, b)
     padded = F.pad(fa, (1, 1, 1, 1), mode="replicate")
     for p in range(2):
         for y in range(0, 12, 5):
@@ -66,11 +70,11 @@ def test_the_window_takes_the_best_match() -> None:
 def test_mutual_takes_the_longer_difference_and_turns_with_the_dates() -> None:
     one, both = change_map(search=1), change_map(search=1, mutual=True)
     a, b = pyramid()[0], pyramid(seed=2)[0]
-    found, gone = one.difference(0, a, b), -one.difference(0, b, a)
-    longer = both.difference(0, a, b)
+    found, gone = between(one, 0, a, b), -between(one, 0, b, a)
+    longer = between(both, 0, a, b)
     torch.testing.assert_close(longer.square().sum(1), torch.maximum(found.square().sum(1), gone.square().sum(1)))
-    torch.testing.assert_close(both.difference(0, b, a), -longer)
-    assert not torch.allclose(found, gone) and not both.difference(0, a, a).any()
+    torch.testing.assert_close(between(both, 0, b, a), -longer)
+    assert not torch.allclose(found, gone) and not between(both, 0, a, a).any()
 
 
 def test_what_vanishes_beside_its_like_is_seen_by_looking_both_ways() -> None:
@@ -80,8 +84,8 @@ def test_what_vanishes_beside_its_like_is_seen_by_looking_both_ways() -> None:
     one, both = change_map(search=1), change_map(search=1, mutual=True)
     for module in (one, both):
         module.features[0][1] = torch.nn.Identity()  # type: ignore[index]
-    assert not one.difference(0, a, b).any()
-    gaps = both.difference(0, a, b)[0].abs().sum(0)
+    assert not between(one, 0, a, b).any()
+    gaps = between(both, 0, a, b)[0].abs().sum(0)
     assert gaps[4:6, 4:6].min() > 1 and not gaps[:4].any() and not gaps[6:].any()
 
 
@@ -91,9 +95,9 @@ def test_a_shift_within_the_window_is_no_change(mutual: bool) -> None:
     moved = x.roll(1, dims=-1)
     # GroupNorm sees the same values in another order, so that features move with the picture
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
-    found = change_map(search=1, mutual=mutual).difference(0, x, moved)
+    found = between(change_map(search=1, mutual=mutual), 0, x, moved)
     torch.testing.assert_close(found[inner], torch.zeros(2, 16, 8, 8))
-    assert change_map(search=0).difference(0, x, moved)[inner].abs().mean() > 0.3
+    assert between(change_map(search=0), 0, x, moved)[inner].abs().mean() > 0.3
 
 
 def test_losses_by_hand_and_unknown_pixels() -> None:

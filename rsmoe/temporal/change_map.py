@@ -31,13 +31,13 @@ class ChangeMap(nn.Module):
     At each level, finest to coarsest l, with a and b the normalised linear maps of the features of the two dates::
 
         d_l(p) = b(p) - a(q),   q = argmin over |q - p| <= search of ||b(p) - a(q)||
-        x_l    = smooth(W_l [d_l ; |d_l|] + up(x_{l+1}))
+        x_l    = smooth(W_l [d_l ; |d_l| ; |d_l| (a + b)] + up(x_{l+1}))
 
-    Taking the best match in a window makes a picture that lies a cell beside the other no change. Two identical dates
-    have d_l = 0 exactly, at every level. ``logits`` are a linear map of the finest x; a cell's token is
-    W [mean of p x ; max of p, p_1 .. p_K ; mean of p, p_1 .. p_K] with p the probability of any change and p_k that of
-    kind k. Siamese difference pyramids are those of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the window and
-    the tokens are ours.
+    What is there counts only where something differs, hence the product. Taking the best match in a window makes a
+    picture that lies a cell beside the other no change. Two identical dates have d_l = 0 exactly, at every level.
+    ``logits`` are a linear map of the finest x; a cell's token is W [mean of p x ; max of p, p_1 .. p_K ; mean of p,
+    p_1 .. p_K] with p the probability of any change and p_k that of kind k. Siamese difference pyramids are those of
+    FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the product, the window and the tokens are ours.
 
     With ``mutual`` the first date looks for its match in the second too, d'_l(p) = b(q') - a(p), and the longer of d_l
     and d'_l counts: what vanished beside its like is then missed no more than what appeared, and swapped
@@ -78,7 +78,7 @@ class ChangeMap(nn.Module):
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, channels, 1), nn.GroupNorm(8, channels)) for w in pyramid_widths
         )
-        self.lateral = nn.ModuleList(nn.Conv2d(2 * channels, channels, 1, bias=False) for _ in pyramid_widths)
+        self.lateral = nn.ModuleList(nn.Conv2d(3 * channels, channels, 1, bias=False) for _ in pyramid_widths)
         self.smooth = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.GELU())
             for _ in pyramid_widths
@@ -95,8 +95,9 @@ class ChangeMap(nn.Module):
         """
         x: Tensor | None = None
         for level in reversed(range(len(self.lateral))):
-            d = self.difference(level, before[level], after[level])
-            seen = self.lateral[level](torch.cat([d, d.abs()], dim=1))
+            a, b = self.features[level](before[level]), self.features[level](after[level])
+            d = self.difference(a, b)
+            seen = self.lateral[level](torch.cat([d, d.abs(), d.abs() * (a + b)], dim=1))
             if x is not None:
                 seen = seen + F.interpolate(x, size=seen.shape[-2:], mode="bilinear", align_corners=False)
             x = self.smooth[level](seen)
@@ -128,9 +129,8 @@ class ChangeMap(nn.Module):
             0, corrected.nonzero().squeeze(1), F.adaptive_avg_pool2d(true, (kinds.shape[2], kinds.shape[3]))
         )
 
-    def difference(self, level: int, before: Tensor, after: Tensor) -> Tensor:
-        """(P, D_l, h, w) of two dates -> (P, channels, h, w), the best match in the window taken away."""
-        a, b = self.features[level](before), self.features[level](after)
+    def difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """Maps (P, channels, h, w) of two dates -> b less a, the best match in the window taken away."""
         found = self._unmatched(b, a)
         if not self.mutual or self.search == 0:
             return found
