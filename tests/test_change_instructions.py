@@ -24,9 +24,10 @@ from rsmoe.data.change_answers import parse_counts
 from rsmoe.data.change_facts import facts_of_masks, facts_of_sample, facts_of_scenes
 from rsmoe.data.change_instructions import KINDS, instructions, location_prompt, question_kind
 from rsmoe.data.change_wording import open_questions
+from rsmoe.data.images import read_array
 from rsmoe.data.mask_sources import IndexMap
 from rsmoe.data.sample import Sample
-from rsmoe.data.scenes.change_language import NO_CHANGE, change_captions
+from rsmoe.data.scenes.change_language import CHANGE_KINDS, CLASSES, NO_CHANGE, change_captions
 from rsmoe.data.scenes.generator import SceneGenerator
 from rsmoe.errors import UserError
 
@@ -133,7 +134,17 @@ def test_generated_pairs_give_the_same_set() -> None:
         made = instructions(facts, kinds=(*KINDS, "mask"))
         assert made[0].responses == captions and made[0].kind == ("changed" if pair.changes else "unchanged")
         assert {s.task for s in made} == {"change_caption", "change_vqa", "mask"}
-        assert made[0].classes[1:3] == ("building", "road") and made[0].class_map is pair.change_mask
+        kinds = read_array(made[0].class_map)
+        assert made[0].classes == CHANGE_KINDS and np.array_equal(
+            (kinds - 1) % 5 + 1, np.where(kinds, pair.change_mask, 1)
+        )
+        for change in pair.changes:
+            x1, y1, x2, y2 = (int(v) for v in change.box_px)
+            direction = {"built": "new", "demolished": "lost", "flooded": "new", "cleared": "lost", "planted": "new"}
+            value = CHANGE_KINDS.index(f"{direction[change.action]} {CLASSES[change.mask_value]}")
+            assert (kinds[y1:y2, x1:x2] == value).any()
+        for noun, cells in facts.cells.items():  # the same facts are read off the class map
+            assert facts_of_sample(made[0], nouns=("building", "road")).cells[noun] == cells
     assert states == {True, False}
     with pytest.raises(UserError, match="no class lake"):
         facts_of_scenes(pair, id="0", source="scenes", nouns=["lake"])

@@ -286,7 +286,10 @@ def _pair(*changes: tuple[str, str, int, tuple[int, int, int, int]]) -> ScenePai
         after[y1:y2, x1:x2] = LAND_COVER.index("road" if value == 2 else "building")
         said.append(Change(action=action, category=category, box_px=(x1, y1, x2, y2), mask_value=value, area_px=40))
     later = replace(before, semantic=after)
-    return ScenePair(before=before, after=later, changes=tuple(said), change_mask=mask, shift_px=(0.0, 0.0))
+    vanished = np.zeros(mask.shape, bool)
+    return ScenePair(
+        before=before, after=later, changes=tuple(said), change_mask=mask, vanished=vanished, shift_px=(0.0, 0.0)
+    )
 
 
 def test_change_language_of_a_pair_drawn_by_hand() -> None:

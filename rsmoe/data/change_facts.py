@@ -15,6 +15,7 @@ from rsmoe.data.components import label_components, without_specks
 from rsmoe.data.images import read_array
 from rsmoe.data.mask_sources import ClassMask
 from rsmoe.data.sample import Lazy, Sample
+from rsmoe.data.scenes.change_language import CHANGE_KINDS
 from rsmoe.data.scenes.change_language import CLASSES as SCENE_CLASSES
 from rsmoe.data.scenes.scene import ScenePair
 from rsmoe.errors import UserError
@@ -57,6 +58,11 @@ class PairFacts:
     def changed(self) -> bool:
         """Whether anything has."""
         return self.fraction > 0
+
+
+def class_values(classes: Sequence[str], noun: str) -> tuple[int, ...]:
+    """Values of a class map of changes that are of ``noun``: "building", or "new building" and "lost building"."""
+    return tuple(i for i, name in enumerate(classes) if i and name in (noun, f"new {noun}", f"lost {noun}"))
 
 
 def facts_of_masks(
@@ -117,8 +123,8 @@ def facts_of_sample(
     """Facts of a sample that a reader of pairs with masks gave (LEVIR-MCI, LEVIR-CD ...); its mask is read now.
 
     Args:
-        sample: of two images. A ``class_map`` gives the classes that are named in ``nouns`` by their names; its first
-            class is "no change", any other one is a change too. Without a class map ``mask`` is the change of
+        sample: of two images. A ``class_map`` gives the classes of ``nouns``, see `class_values`; its first class is
+            "no change", any other one is a change too. Without a class map ``mask`` is the change of
             ``nouns[0]``, the only one that there may be then.
         nouns: what is counted and placed, in the order of the answers.
         min_pixels, min_share: see `facts_of_masks`.
@@ -133,14 +139,14 @@ def facts_of_sample(
         raise UserError(f"{place}: change instructions are about two images, this sample has {len(sample.images)}")
     lazy: Lazy | None = sample.mask if not isinstance(sample.mask, np.ndarray) else None
     if sample.class_map is not None:
-        index = {name: value for value, name in enumerate(sample.classes)}
-        absent = [noun for noun in nouns if not index.get(noun)]
+        values_of = {noun: class_values(sample.classes, noun) for noun in nouns}
+        absent = [noun for noun, found in values_of.items() if not found]
         if absent:
             raise UserError(
                 f"{place}: no class {', '.join(absent)} among {', '.join(sample.classes)}. Give other nouns"
             )
         values = read_array(sample.class_map)
-        masks = {noun: values == index[noun] for noun in nouns}
+        masks = {noun: np.isin(values, found) for noun, found in values_of.items()}
         changes = tuple(range(1, len(sample.classes)))
         anything = np.isin(values, changes)
         if not isinstance(sample.class_map, np.ndarray):
@@ -197,7 +203,7 @@ def facts_of_scenes(
         min_share=min_share,
         captions=tuple(captions),
         mask=pair.change_mask > 0,
-        class_map=pair.change_mask,
-        classes=("no change", *SCENE_CLASSES.values()),
+        class_map=pair.change_mask + len(SCENE_CLASSES) * pair.vanished.astype(np.uint8),
+        classes=CHANGE_KINDS,
         meta=pair.before.meta,
     )

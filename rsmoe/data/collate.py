@@ -60,7 +60,7 @@ class Collate:
         augment: True for training.
         inference: True leaves the responses out: ``response_ids`` is (B, 0).
         max_prompt, max_instruction, max_response: limits in tokens, the end token included.
-        crop_area, jitter, noise, band_drop, misregister_px: see `Transform`.
+        crop_area, jitter, noise, band_drop, misregister_px, align_px: see `Transform`.
         cache_bytes: see `ImageCache`.
 
     Raises:
@@ -85,6 +85,7 @@ class Collate:
         noise: float = 0.0,
         band_drop: float = 0.0,
         misregister_px: float = 0.0,
+        align_px: int = 0,
         cache_bytes: int = 512 * 2**20,
     ) -> None:
         if codec.eos_id is None:
@@ -103,6 +104,7 @@ class Collate:
             noise=noise,
             band_drop=band_drop,
             misregister_px=misregister_px,
+            align_px=align_px,
         )
         self.cache = ImageCache(size=image_size, max_bytes=cache_bytes)
         self._eos = codec.eos_id

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rsmoe.data.alignment import align
 from rsmoe.data.directions import has_coordinates, turn_sample
 from rsmoe.data.images import picture_size, read_array
 from rsmoe.data.misregistration import misregister
@@ -71,6 +72,7 @@ class Transform:
         band_drop: probability that one band, the same at all dates, holds its mean instead; for multispectral
             pictures, since without a band of three the colours that captions name are wrong.
         misregister_px: greatest shift between dates, see `misregister`.
+        align_px: greatest shift between dates that is taken back, with and without ``augment``, see `align`.
 
     Raises:
         UserError: for ``mean`` and ``std`` of different lengths, or options out of range.
@@ -88,6 +90,7 @@ class Transform:
         noise: float = 0.0,
         band_drop: float = 0.0,
         misregister_px: float = 0.0,
+        align_px: int = 0,
     ) -> None:
         if not mean or len(mean) != len(std):
             raise UserError(f"mean has {len(mean)} values and std {len(std)}; both need one per band")
@@ -96,14 +99,14 @@ class Transform:
                 f"size={size}, crop_area={crop_area}, jitter={jitter}, std={list(std)}: expected size >= 1, "
                 "0 < crop_area <= 1, 0 <= jitter < 1, std > 0"
             )
-        if noise < 0 or not 0 <= band_drop <= 1 or misregister_px < 0:
+        if noise < 0 or not 0 <= band_drop <= 1 or misregister_px < 0 or not 0 <= align_px < size // 2:
             raise UserError(
-                f"noise={noise}, band_drop={band_drop}, misregister_px={misregister_px}: expected noise >= 0, "
-                "0 <= band_drop <= 1, misregister_px >= 0"
+                f"noise={noise}, band_drop={band_drop}, misregister_px={misregister_px}, align_px={align_px}: expected "
+                f"noise >= 0, 0 <= band_drop <= 1, misregister_px >= 0, 0 <= align_px < {max(1, size // 2)}"
             )
         self.size, self.bands = size, len(mean)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
-        self.noise, self.band_drop, self.misregister_px = noise, band_drop, misregister_px
+        self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
         self._mean = 255 * torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._scale = 1 / (255 * torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
 
@@ -142,7 +145,10 @@ class Transform:
         stacked = torch.stack(list(images)) if len(images) > 1 else images[0][None]  # (T, C, S, S) uint8
         pixels = self._cut(turn_image(stacked, symmetry), window).float()
         if self.augment:
-            pixels = self._relight(misregister(pixels, most_px=self.misregister_px, generator=generator), generator)
+            pixels = misregister(pixels, most_px=self.misregister_px, generator=generator)
+        pixels = align(pixels, most_px=self.align_px)
+        if self.augment:
+            pixels = self._relight(pixels, generator)
         plain = Views(pixels=pixels.sub_(self._mean).mul_(self._scale), symmetry=symmetry)
         return self._annotated(plain, sample, window)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rsmoe.data.change_answers import CHANGE_CLASSES, read_target
 from rsmoe.data.change_cells import CELLS
-from rsmoe.data.change_facts import facts_of_masks
+from rsmoe.data.change_facts import class_values, facts_of_masks
 from rsmoe.data.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.metrics.prediction import Prediction
@@ -52,7 +52,7 @@ class ChangeAgreement(RowMetric):
                 continue
             target = sample.meta.get(_KEYS[asks])
             nouns = tuple(target) if isinstance(target, Mapping) else CHANGE_CLASSES
-            if asks != "presence" and not set(nouns) <= set(sample.classes):
+            if asks != "presence" and not all(class_values(sample.classes, noun) for noun in nouns):
                 continue
             row: list[Any] = [asks, _compared(asks, prediction.text, self._seen(asks, prediction.change_map, sample))]
             if sample.class_map is not None:
@@ -86,7 +86,8 @@ class ChangeAgreement(RowMetric):
         nouns = tuple(target) if isinstance(target, Mapping) else ()
         known = change_map != 255
         facts = facts_of_masks(
-            {noun: change_map == sample.classes.index(noun) for noun in nouns} or {"change": (change_map > 0) & known},
+            {noun: np.isin(change_map, class_values(sample.classes, noun)) for noun in nouns}
+            or {"change": (change_map > 0) & known},
             id=sample.id,
             images=sample.images,
             source=sample.source,

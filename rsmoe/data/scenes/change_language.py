@@ -21,6 +21,9 @@ NO_CHANGE = (
 CLASSES = {1: "building", 2: "road", 3: "water", 4: "vegetation", 5: "object"}
 """Values of `ScenePair.change_mask`."""
 
+CHANGE_KINDS = ("no change", *(f"{which} {noun}" for which in ("new", "lost") for noun in CLASSES.values()))
+"""Values of the class map of a pair: what changed, and in which direction."""
+
 _NATURE = {
     "flooded": ("the water has risen", "the land is flooded", "water covers the land"),
     "cleared": (

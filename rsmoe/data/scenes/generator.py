@@ -48,7 +48,7 @@ OBJECT_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 """Every `SceneObject.category`."""
 
-GENERATOR_VERSION = "3"
+GENERATOR_VERSION = "4"
 """Changes whenever the same numbers would give other pictures or other ground truth."""
 
 _SIGNS: dict[str, frozenset[str]] = {
@@ -139,7 +139,7 @@ class SceneGenerator:
             # Half a pixel is the finest step that keeps image and masks of the second date in one grid.
             shift = tuple(int(v) for v in streams[6].integers(-2, 3, 2))
             inner = slice(self._margin, -self._margin)
-            changes, mask = read_changes(place, states, [_inner(p, inner) for p in pictures])
+            changes, mask, vanished = read_changes(place, states, [_inner(p, inner) for p in pictures])
             if bool(changes) == changed and all(change.area_px >= VISIBLE_PX for change in changes):
                 if not changed:
                     break
@@ -153,8 +153,9 @@ class SceneGenerator:
         before = self._crop(name, place, pictures[0], days[0], (0, 0))
         after = self._crop(name, place, pictures[1], days[1], (shift[0], shift[1]))
         return ScenePair(
-            before=before, after=after, changes=changes, change_mask=mask, shift_px=(float(shift[0]), float(shift[1]))
-        )
+            before=before, after=after, changes=changes, change_mask=mask, vanished=vanished,
+            shift_px=(float(shift[0]), float(shift[1])),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"SceneGenerator(size_px={self.size_px}, bands={self.bands}, seed={self.seed})"

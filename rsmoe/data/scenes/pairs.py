@@ -64,8 +64,8 @@ def _sees_middle(place: Place, index: int) -> bool:
 
 def read_changes(
     place: Place, states: tuple[list[bool], list[bool]], pictures: list[tuple[np.ndarray, np.ndarray]]
-) -> tuple[tuple[Change, ...], np.ndarray]:
-    """Changes that show, and the (H, W) uint8 mask of everything static that differs.
+) -> tuple[tuple[Change, ...], np.ndarray, np.ndarray]:
+    """Changes that show, the (H, W) uint8 mask of all that differs and stands, and where it has vanished, (H, W) bool.
 
     Args:
         place: the place of the pair.
@@ -74,10 +74,10 @@ def read_changes(
     """
     (semantic_a, things_a), (semantic_b, things_b) = pictures
     differs = (semantic_a != semantic_b) | (things_a != things_b)
-    mask = np.zeros(differs.shape, np.uint8)
+    mask, vanished = np.zeros(differs.shape, np.uint8), np.zeros(differs.shape, bool)
     moved = [k for k, (a, b) in enumerate(zip(*states, strict=True)) if a != b]
     if not moved or not differs.any():
-        return (), mask
+        return (), mask, vanished
     is_moved = np.zeros(len(place.things) + 1, bool)
     is_moved[moved] = True
     owner = np.where(is_moved[things_b], things_b, np.where(is_moved[things_a], things_a, -1))
@@ -92,8 +92,8 @@ def read_changes(
         rows, columns = np.nonzero(pixels)
         if not len(rows):
             continue
-        mask[pixels] = thing.kind
+        mask[pixels], vanished[pixels] = thing.kind, states[0][index] != (thing.appear == "cleared")
         box = (float(columns.min()), float(rows.min()), float(columns.max()) + 1, float(rows.max()) + 1)
         action = thing.vanish if states[0][index] else thing.appear
         changes.append(Change(action=action, category=thing.noun, box_px=box, mask_value=thing.kind, area_px=len(rows)))
-    return tuple(changes), mask
+    return tuple(changes), mask, vanished

@@ -93,5 +93,7 @@ class ScenePair:
     """Empty for an unchanged pair."""
     change_mask: np.ndarray
     """(H, W) uint8: 0 no change, 1 building, 2 road, 3 water, 4 vegetation, 5 other object."""
+    vanished: np.ndarray
+    """(H, W) bool: whether what changed there was there on the first date only."""
     shift_px: tuple[float, float]
     """Misregistration (x, y) of the second date."""
