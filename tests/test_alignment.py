@@ -1,4 +1,4 @@
-"""Two dates laid on each other: shifts of generated pairs are found, other places are left alone."""
+"""Two dates laid on each other: the shift is found, whatever else differs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rsmoe.errors import UserError
-from rsmoe.temporal.change_map import ChangeMap
+from rsmoe.temporal.change_map import ChangeMap, likeliest
 from rsmoe.training.answer import answer_batch
 
 WIDTHS = (8, 16)
@@ -113,6 +113,12 @@ def test_losses_by_hand_and_unknown_pixels() -> None:
     alone = module.losses(replace(evidence, logits=evidence.logits[:1]), target[:1])
     for name, value in module.losses(evidence, target).items():
         torch.testing.assert_close(value, alone[name])
+
+
+def test_a_sure_change_of_unsure_kind_is_a_change() -> None:
+    p = torch.tensor([[0.4, 0.6, 0.5, 0.1], [0.35, 0.4, 0.2, 0.3], [0.25, 0.0, 0.3, 0.6]])[:, None]
+    assert likeliest(p).tolist() == [[1, 0, 0, 2]] and likeliest(3 * p).dtype == torch.uint8
+    assert torch.equal(likeliest(3 * p), likeliest(p))  # shares of any scale
 
 
 def test_it_learns_where_a_square_appears() -> None:

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 QUICK = (
     "schedule.steps=[2,2,2]", "evaluation.limit=6", "evaluation.beams=1", "evaluation.max_new=6",
-    "corpus.scenes.train.size=80", "corpus.scenes.test.size=60", "image_size=32",
+    *(f"corpus.{name}.{split}.size=40" for name in ("described", "asked") for split in ("train", "test")),
+    "image_size=32",
 )  # fmt: skip
 
 

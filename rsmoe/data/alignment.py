@@ -1,4 +1,7 @@
-"""Two dates laid on each other: the shift between them is found and taken back before anything compares them."""
+"""Two dates laid on each other.
+
+The shift between them is found and taken back before anything compares them.
+"""
 
 from __future__ import annotations
 

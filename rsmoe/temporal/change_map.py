@@ -25,6 +25,14 @@ class ChangeEvidence:
     """(P, 9, D), one for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM), row by row."""
 
 
+def likeliest(p: Tensor) -> Tensor:
+    """(1 + K, H, W) shares of no change and of K kinds -> (H, W) uint8: 0, or the likeliest kind where change has half.
+
+    The likeliest of all would miss what is surely a change and may be of one kind or another.
+    """
+    return torch.where(2 * p[0] >= p.sum(0), 0, 1 + p[1:].argmax(0)).to(torch.uint8)
+
+
 class ChangeMap(nn.Module):
     """Difference pyramid of two dates -> a map of changes, and nine tokens beside the visual memory.
 

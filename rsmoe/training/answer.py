@@ -18,6 +18,7 @@ from rsmoe.experts.retrieval import RetrievalExpert
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.model import RSMoE, Sight
 from rsmoe.router.prompts import PromptRequest
+from rsmoe.temporal.change_map import likeliest
 
 
 @torch.no_grad()
@@ -75,7 +76,7 @@ def change_maps(sight: Sight, batch: Batch) -> dict[int, np.ndarray]:
             if view not in views:
                 width, height = picture_size(batch.samples[row].images[0])
                 scores = _at_size(evidence[view][None], (height, width))[0]  # (1 + K, H, W)
-                views[view] = scores.argmax(0).to(torch.uint8).cpu().numpy()
+                views[view] = likeliest(scores.softmax(0)).cpu().numpy()
             found[row] = views[view]
     return found
 

@@ -13,6 +13,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.geo.dates import Dates
 from rsmoe.model import RSMoE
+from rsmoe.temporal.change_map import likeliest
 
 _OVERLAP = 0.25
 _BATCH = 16
@@ -65,7 +66,7 @@ def map_changes(model: RSMoE, collate: Collate, dates: Dates, *, tile_px: int) -
             part = total[:, y : y + side, x : x + side]
             scores = F.interpolate(logits[None].float(), size=part.shape[1:], mode="bilinear", align_corners=False)
             part += scores[0].softmax(0).cpu().numpy() * _weights(*part.shape[1:])
-    kinds = np.where(dates.valid, total.argmax(0), 0).astype(np.uint8)
+    kinds = np.where(dates.valid, likeliest(torch.from_numpy(total)).numpy(), 0).astype(np.uint8)
     return TiledChange(kinds=kinds, tiles=len(places), tile_px=min(side, max(height, width)))
 
 
