@@ -220,7 +220,7 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
     [
         ["schedule=single_stage"],
         ["schedule=rsmoe_two_stage", "fusion=rewrite", "expert=[theme,object,relation,vqa,rewriter]"],
-        ["schedule=rsmoe_two_stage", "words=false", "prompts=text", "skip=false"],
+        ["schedule=rsmoe_two_stage", "words=false", "prompts=text", "skip=none"],
         ["schedule=rsmoe_two_stage", "prompts=template", "router.select=topk", "bank=separate"],
     ],
     ids=["single_stage", "rewrite", "text", "template"],
