@@ -69,6 +69,22 @@ def test_a_model_that_looks_turns_with_the_dates(
     )
 
 
+def test_the_way_of_a_map_counts_where_both_maps_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = ("no change", "new building", "lost building")
+    truth = np.zeros((32, 32), np.uint8)
+    truth[:4], truth[4:8] = 1, 2
+    pairs = [replace(PAIRS[0], class_map=truth, classes=classes)]
+
+    def answer(model: object, codec: object, batch: Batch, **_: object) -> list[Prediction]:
+        seen = np.zeros((32, 32), np.uint8)  # whatever the order: new everywhere but in one row that it misses
+        seen[1:8] = 1
+        return [Prediction(id=s.id, task=s.task, text="a house is built", change_map=seen) for s in batch.samples]
+
+    monkeypatch.setattr(swap, "answer_batch", answer)
+    rates = swap.swap_rates(tiny_model(), codecs()[0], collate(inference=True), pairs)
+    assert rates["map_right"] == pytest.approx(300 / 7) and rates["map_right_swapped"] == pytest.approx(400 / 7)
+
+
 def test_a_real_model_is_asked_and_pairs_without_direction_are_refused() -> None:
     rates = swap.swap_rates(tiny_model(), codecs()[0], collate(inference=True), PAIRS, max_new=4)
     assert rates["n"] == 3 and all(0 <= rates[k] <= 100 for k in ("right", "right_swapped", "flipped", "kept"))

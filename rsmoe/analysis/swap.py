@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from rsmoe.config import instantiate, main
 from rsmoe.data.change_facts import PairFacts
 from rsmoe.data.change_instructions import instructions
 from rsmoe.data.collate import Collate
+from rsmoe.data.images import read_array
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
@@ -44,7 +46,9 @@ def swap_rates(
     - ``right_swapped``: share of pairs whose caption on swapped dates has the opposite one;
     - ``flipped``: of the captions with a direction, the share whose caption on swapped dates has the opposite one;
     - ``kept``: ... has the same one;
-    - ``n``: pairs: changed, and all references of one direction.
+    - ``n``: pairs: changed, and all references of one direction;
+    - ``map_right``, ``map_right_swapped``: of the changed pixels that the model's map finds, the share that it calls
+      new or lost as they are, and the other way round on swapped dates; where both maps tell new from lost.
 
     Args:
         model: in eval mode.
@@ -63,17 +67,23 @@ def swap_rates(
     if not chosen:
         raise UserError("no pair with captions of something that appeared or vanished: give more pairs, or other data")
     said: list[list[int]] = []
-    for order in (slice(None), slice(None, None, -1)):
+    on_map = {}
+    for name, turn in (("map_right", 1), ("map_right_swapped", -1)):
         found: list[int] = []
+        pixels = np.zeros(2)
         for start in range(0, len(chosen), 32):
             samples = [
                 replace(s, class_map=None)
                 for facts, _ in chosen[start : start + 32]
-                for s in instructions(replace(facts, images=facts.images[order]), kinds=["caption"], seed=0)
+                for s in instructions(replace(facts, images=facts.images[::turn]), kinds=["caption"], seed=0)
             ]
             batch = collate([(sample, 0) for sample in samples]).to(model.to_lm.weight.device)
-            found += [direction(a.text) for a in answer_batch(model, codec, batch, beams=beams, max_new=max_new)]
+            answers = answer_batch(model, codec, batch, beams=beams, max_new=max_new)
+            found += [direction(answer.text) for answer in answers]
+            pixels += sum(_on_map(f, a.change_map, turn) for (f, _), a in zip(chosen[start:], answers, strict=False))
         said.append(found)
+        if pixels[1]:
+            on_map[name] = float(100 * pixels[0] / pixels[1])
     true = [way for _, way in chosen]
     told_pairs = [(a, b) for a, b in zip(*said, strict=True) if a]
     return {
@@ -82,7 +92,19 @@ def swap_rates(
         "flipped": _share([b == -a for a, b in told_pairs]),
         "kept": _share([b == a for a, b in told_pairs]),
         "n": float(len(chosen)),
+        **on_map,
     }
+
+
+def _on_map(facts: PairFacts, seen: np.ndarray | None, turn: int) -> np.ndarray:
+    """[found pixels whose way is right, found pixels with a way] of one pair."""
+    if seen is None or facts.class_map is None:
+        return np.zeros(2)
+    way = np.array([name.startswith("new ") - name.startswith("lost ") for name in facts.classes] or [0])
+    true = way[read_array(facts.class_map)]
+    told = way[np.minimum(seen, len(way) - 1)]
+    both = (true != 0) & (told != 0)
+    return np.array([(both & (told == turn * true)).sum(), both.sum()], dtype=np.float64)
 
 
 def _share(hits: Sequence[bool]) -> float:
