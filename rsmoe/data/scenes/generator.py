@@ -119,8 +119,9 @@ class SceneGenerator:
         """Pair number ``index`` (0 and up): one place on two days.
 
         Light, season, haze, noise, misregistration and vehicles (cars, trucks, airplanes, ships, boats) differ between
-        the days of every pair, by the same law whether the pair is changed or not; they are nuisance, never change. See
-        `Day.draw_pair` for what two days have in common; whatever changes covers `VISIBLE_PX` pixels or more.
+        the days of every pair; they are nuisance, never change, and are drawn alike whether the pair is changed or not.
+        See `Day.draw_pair` for what two days have in common. Whatever changes covers `VISIBLE_PX` pixels or more and
+        differs by `VISIBLE_LEVELS`: a changed pair where it does not is drawn anew, place and days.
         The change mask is in the frame of ``before``; ``after`` shows the ground moved by ``shift_px``.
         """
         number = self._turn(index, 2 * len(PAIR_CLASSES), kind=1)
