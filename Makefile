@@ -10,6 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 ARGS ?=
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 
 BIN := $(VENV)/bin
@@ -23,8 +24,9 @@ help:  ## this list
 
 install: $(VENV)/installed  ## create .venv and install rsmoe into it
 
-train: $(VENV)/installed  ## install, then train experiment=rsicap_moe
-	$(BIN)/python -m rsmoe.train $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(ARGS)
+train: $(VENV)/installed  ## install, then train experiment=rsicap_moe, on two cores where there are two
+	$(BIN)/python -m rsmoe.train $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) \
+	  $(if $(filter trainer%,$(ARGS))$(filter 1,$(CORES)),,trainer=cpus) $(ARGS)
 
 test: $(VENV)/installed-dev  ## install, then run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

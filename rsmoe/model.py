@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rsmoe.data.batch import Batch
 from rsmoe.data.sample import TASKS
@@ -35,7 +36,8 @@ class Sight:
     pairs: Tensor
     """(P,) long: those views."""
     cells: Tensor | None = None
-    """(B, 9, D): what lies where, or what changed there; None in a model that passes no cells on."""
+    """(B, 9, D): what lies where. With a change map (B, 10, D), of a pair what changed where, and in all. None in a
+    model that passes no cells on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Perception:
     """What is known of B requests before any expert has read them."""
 
     queries: Tensor
-    """(B, M, D_lm), in the language model's width; tokens that skip the Q-Former first, (B, 1 + M) or (B, 10 + M)."""
+    """(B, M, D_lm), in the language model's width; tokens that skip the Q-Former first."""
     routing: Routing
     sight: Sight
 
@@ -83,7 +85,7 @@ class RSMoE(nn.Module):
         bos_id: put before every row, where the language model was trained with one.
         skip: one more visual token, the mean of the memory, past the Q-Former: a Q-Former that starts from random
             weights lags behind its encoder.
-        glance: nine more of them, with ``skip``: cells of the last frame, or the change tokens of a pair.
+        glance: more of them, with ``skip``: nine cells of the last frame, or the change tokens of a pair.
         words: head of the "words" loss, for perception that starts from random weights.
         change: where two dates differ; its tokens stand behind the visual memory of every pair.
     """
@@ -158,6 +160,7 @@ class RSMoE(nn.Module):
             memory = memory.extended(change.tokens, pairs)
         cells = None if self.glance is None else self.glance([level[last] for level in seen.pyramid])  # (I, 9, D)
         if cells is not None and change is not None:
+            cells = F.pad(cells, (0, 0, 0, change.tokens.shape[1] - cells.shape[1]))
             cells = cells.index_copy(0, pairs, change.tokens.to(cells.dtype))
         return Sight(
             memory=VisualMemory(tokens=memory.tokens[batch.view], mask=memory.mask[batch.view]),
@@ -228,20 +231,26 @@ class RSMoE(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Step 6: prefix (R, S, D) and answers (R, Lr) -> the states that emit the answers, and what they say.
 
-        Short answers and long ones run apart where that saves padding: a batch may hold "yes" and a description.
+        Short rows and long ones run apart where that saves padding: a batch may hold "yes" and a description, a
+        question and the third turn of a dialogue.
 
         Returns:
             hidden (R, Lr, D), log-probability of each answer token (R, Lr), mean log-probability of all (R, Lr).
             What lies outside of ``mask`` has no meaning.
         """
-        parts = by_length(mask.sum(1), start.shape[1])
+        parts = by_length(start_mask.sum(1), mask.sum(1))
         if len(parts) == 1:
             return self._states(start, start_mask, ids, mask, rows.expert)
         done = []
         for part in parts:
             longest = int(mask[part].sum(1).max())
+            read = start_mask[part].any(0)  # the others are padding in every row
             some = self._states(
-                start[part], start_mask[part], ids[part, :longest], mask[part, :longest], rows.expert[part]
+                start[part][:, read],
+                start_mask[part][:, read],
+                ids[part, :longest],
+                mask[part, :longest],
+                rows.expert[part],
             )
             done.append([widened(value, ids.shape[1]) for value in some])
         back = torch.cat(parts).argsort()

@@ -42,7 +42,8 @@ def predict(
     Returns:
         text; weights: expert -> weight of the router; prompts: expert -> its prompt in words; mask: (H, W) bool of the
         first image's size when the answer holds [SEG], else None; dates: `rsmoe.geo.dates.Dates`; change:
-        `rsmoe.training.change_tiles.TiledChange` of two dates from a model with a change map, else None.
+        `rsmoe.training.change_tiles.TiledChange` of two dates from a model with a change map, else None; classes: what
+        the values of that map are called, as far as the training data said.
 
     Raises:
         UserError: see `rsmoe.geo.dates.read_dates`; one image for a checkpoint that only knows pairs.
@@ -82,6 +83,7 @@ def predict(
         "mask": None if given.mask is None else given.mask & dates.valid,
         "dates": dates,
         "change": change,
+        "classes": run.change_classes,
         "image_size": config["image_size"],
     }
 
@@ -116,7 +118,7 @@ def cli(cfg: DictConfig) -> None:
     if out["mask"] is not None:
         write_mask(out, folder, console)
     if out.get("change") is not None:
-        report_change(out, images, folder, list(cfg.classes or ()), console)
+        report_change(out, images, folder, list(cfg.classes or out["classes"]), console)
 
 
 if __name__ == "__main__":

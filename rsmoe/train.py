@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -19,6 +19,8 @@ from rsmoe.errors import UserError
 
 def train(config: dict[str, Any], folder: Path) -> None:
     """Trains and evaluates one resolved config; everything it writes is under ``folder``."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or DDP warns where it was right to look for idle parameters
+    import torch
     from lightning.pytorch.utilities import rank_zero_only
 
     from rsmoe.analysis.report import write_report
@@ -31,7 +33,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.training.start import start_from
 
     started = time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
     resume, start = (Path(config[key]) if config[key] else None for key in ("resume", "start"))
@@ -63,7 +65,12 @@ def train(config: dict[str, Any], folder: Path) -> None:
         stages=stages,
         folder=folder,
         seed=config["seed"],
-        hparams={"config": config, "codec": codec.state(), "instruction_codec": words.state()},
+        hparams={
+            "config": config,
+            "codec": codec.state(),
+            "instruction_codec": words.state(),
+            "change_classes": [] if model.change is None else list(corpus.change_classes()),
+        },
         trainer=config["trainer"],
         logger=config["logger"],
         checkpoint_every=config["checkpoint_every"],
@@ -72,7 +79,9 @@ def train(config: dict[str, Any], folder: Path) -> None:
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu_minutes = sum(s.ru_utime + s.ru_stime for s in spent) / 60
-    # one rank evaluates and writes; the numbers do not depend on how many trained
+    # one rank evaluates and writes, and waits for no other; the numbers do not depend on how many trained
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return
     outcomes = evaluate(model=model, codec=codec, data=data, **config["evaluation"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from models import batch_of, codecs, tiny_model
 from torch import Tensor
 from torch.nn import functional as F
 
+from rsmoe.data.change_cells import CELLS
+from rsmoe.data.change_facts import facts_of_masks
 from rsmoe.errors import UserError
 from rsmoe.temporal.change_map import ChangeMap, likeliest
+from rsmoe.temporal.regions import read_regions
 from rsmoe.training.answer import answer_batch
 
 WIDTHS = (8, 16)
@@ -34,9 +38,9 @@ def between(module: ChangeMap, level: int, before: Tensor, after: Tensor) -> Ten
 def test_shapes_and_an_empty_batch() -> None:
     module = change_map(kinds=5)
     evidence = module(pyramid(), pyramid(seed=2))
-    assert evidence.logits.shape == (2, 6, 12, 12) and evidence.tokens.shape == (2, 9, 32)
+    assert evidence.logits.shape == (2, 6, 12, 12) and evidence.tokens.shape == (2, 10, 32)
     empty = module(pyramid(0), pyramid(0))
-    assert empty.logits.shape == (0, 6, 12, 12) and empty.tokens.shape == (0, 9, 32)
+    assert empty.logits.shape == (0, 6, 12, 12) and empty.tokens.shape == (0, 10, 32)
     losses = module.losses(empty, torch.zeros(0, 24, 24, dtype=torch.uint8))
     assert all(not v.any() for v in losses.values())
 
@@ -150,7 +154,7 @@ def test_a_model_tells_the_evidence_of_pairs_alone() -> None:
         sight, plain = model.see(batch), tiny_model().see(batch)
         assert sight.pairs.tolist() == (batch.frames == 2).nonzero().flatten().tolist()
         before = plain.memory.mask.shape[1]
-        assert sight.memory.mask.shape[1] == before + 9
+        assert sight.memory.mask.shape[1] == before + 10
         paired = (batch.frames == 2)[batch.view]
         assert torch.equal(sight.memory.mask[:, before:].any(1), paired)
         assert not sight.memory.tokens[~paired, before:].any()
@@ -182,9 +186,10 @@ def test_cells_past_the_qformer_are_the_change_of_a_pair_and_the_picture_of_a_si
     single = int((~paired).nonzero()[0])
     with torch.no_grad():
         own = model.glance([level[single : single + 1] for level in sight.pyramid])
-    torch.testing.assert_close(sight.cells[single], own[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(sight.cells[single, :9], own[0], atol=1e-5, rtol=1e-4)
+    assert not sight.cells[single, 9].any()
     mean = tiny_model("change=map", "skip=mean").perceive(batch)
-    assert seen.queries.shape[1] == mean.queries.shape[1] + 9 and mean.sight.cells is None
+    assert seen.queries.shape[1] == mean.queries.shape[1] + 10 and mean.sight.cells is None
     # whoever else is asked in the same batch changes nothing
     torch.testing.assert_close(alone.queries[0], seen.queries[0], atol=1e-5, rtol=1e-4)
 
@@ -200,6 +205,38 @@ def test_the_token_of_a_cell_tells_the_kinds_that_are_likely_there() -> None:
     assert (one - other).abs().max() > 1e-2  # as much change, of another kind
 
 
+def test_regions_are_counted_and_placed_by_the_rules_of_change_instructions() -> None:
+    maps = torch.zeros(2, 30, 30, dtype=torch.uint8)
+    maps[0, 2:6, 2:6] = maps[0, 2:6, 24:28] = 1  # two houses in the top corners
+    maps[0, 12:28, 14] = 2  # a road from the middle down
+    maps[0, 20, 2:4] = 2  # a speck
+    named, counts = read_regions(maps, number=3, min_pixels=4)
+    assert counts.tolist() == [[2, 1, 0], [0, 0, 0]]
+    assert [named[0, k].nonzero().flatten().tolist() for k in range(3)] == [[0, 2], [4, 7], []]
+    assert not named[1].any()
+    for kind, noun in ((1, "building"), (2, "road")):
+        facts = facts_of_masks(
+            {noun: maps[0].numpy() == kind}, id="0", images=(Path("a"), Path("b")), source="hand", min_pixels=4
+        )
+        assert facts.counts[noun] == counts[0, kind - 1]
+        assert list(facts.cells[noun]) == [CELLS[i] for i in named[0, kind - 1].nonzero().flatten().tolist()]
+
+
+def test_tokens_tell_how_many_regions_there_are() -> None:
+    module = change_map(told_truth=1.0, min_pixels=2).train()
+    truth = torch.zeros(2, 12, 12, dtype=torch.uint8)
+    truth[0, 4, 4:8] = 1
+    truth[1, 4, 4:6] = truth[1, 6, 4:6] = 1  # as much of the same cell, in two regions
+    levels = [level[:1].expand(2, -1, -1, -1) for level in pyramid()]
+    one, two = module(levels, levels, truth).tokens[:, 9]
+    assert (one - two).abs().max() > 1e-2
+    truth[0] = truth[1]
+    one, two = module(levels, levels, truth).tokens[:, 9]
+    torch.testing.assert_close(one, two)
+    truth[:] = 0
+    assert not module(levels, levels, truth).tokens[:, 9].any()  # nothing is what an untrained map says of no change
+
+
 def test_in_training_tokens_may_tell_the_true_map_where_it_is_known() -> None:
     module = change_map(kinds=2, told_truth=1.0)
     before, after = pyramid(), pyramid(seed=2)
@@ -208,9 +245,9 @@ def test_in_training_tokens_may_tell_the_true_map_where_it_is_known() -> None:
     truth[1, 0, 0] = 255  # not known all over: that pair tells what it sees
     seen, told = module.train()(before, after), module(before, after, truth)
     assert torch.equal(seen.logits, told.logits) and torch.equal(seen.tokens[1], told.tokens[1])
-    nothing = module.tell(torch.zeros(16 + 6))  # what a cell without any change says
-    changed = [i for i in range(9) if not torch.allclose(told.tokens[0, i] - module.places[i], nothing, atol=1e-4)]
-    assert changed == [2]
+    said = told.tokens[0, :9] - module.places
+    changed = [i for i in range(9) if not torch.allclose(said[i], said[0], atol=1e-4)]
+    assert changed == [2]  # cells without any change say the same
     assert torch.equal(module.eval()(before, after, truth).tokens, module(before, after).tokens)
     with pytest.raises(UserError, match="told_truth=2"):
         change_map(told_truth=2)

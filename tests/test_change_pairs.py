@@ -24,6 +24,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.data.scene_changes import SceneChanges
+from rsmoe.data.scenes.change_language import CHANGE_KINDS
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.metrics.change_agreement import ChangeAgreement
@@ -232,9 +233,13 @@ def test_mistakes_of_a_reader_reach_the_user(tmp_path: Path) -> None:
 @pytest.mark.parametrize("experiment", ["changechat_moe", "levir_cc_moe", "second_cc_moe"])
 def test_without_a_folder_the_pairs_are_generated(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RSMOE_DATA", raising=False)
-    chosen = OmegaConf.to_container(compose([f"experiment={experiment}"]).corpus, resolve=True)
-    corpus = build_corpus(chosen, root=None, console=Console(quiet=True))  # type: ignore[arg-type]
+    chosen: Any = OmegaConf.to_container(compose([f"experiment={experiment}"]).corpus, resolve=True)
+    for entry in chosen.values():
+        if "scenes" in entry["generated"]:
+            entry["generated"]["scenes"] = dict.fromkeys(entry["generated"]["scenes"], 1)
+    corpus = build_corpus(chosen, root=None, console=Console(quiet=True))
     assert all(isinstance(d, SceneChanges) for d in (*corpus.train.values(), *corpus.test.values()))
+    assert corpus.change_classes() == CHANGE_KINDS
 
 
 def test_the_sweep_names_every_way_to_compare() -> None:

@@ -98,22 +98,34 @@ def test_neighbours_in_the_batch_change_nothing(model: RSMoE) -> None:
         assert model.generate(alone, end_id=END, beams=2, max_new=8)[0][0] == written[place]
 
 
-def test_short_and_long_answers_run_apart_with_the_same_numbers(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = padded(batch_of(), response=40)
-    long = replace(batch, response_mask=batch.response_mask.clone())
+def test_short_and_long_rows_run_apart_with_the_same_numbers(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = padded(batch_of(), prompt=30, response=40)
+    long = replace(batch, response_mask=batch.response_mask.clone(), prompt_mask=batch.prompt_mask.clone())
     long.response_mask[0] = True  # one long answer beside short ones
+    long.prompt_mask[1] = True  # and one long prompt
+    seen: list[list[int]] = []
+
+    def spy(starts: torch.Tensor, answers: torch.Tensor) -> list[torch.Tensor]:
+        parts = by_length(starts, answers)
+        seen.append(sorted(len(part) for part in parts))
+        return parts
+
+    monkeypatch.setattr("rsmoe.model.by_length", spy)
     split = mixture(model, long)
-    parts = [len(p) for p in by_length(long.response_mask.sum(1), 10)]
-    assert len(parts) == 2 and sum(parts) == len(batch)
-    monkeypatch.setattr("rsmoe.model.by_length", lambda lengths, start: [torch.arange(len(lengths))])
-    whole = mixture(model, long)
-    torch.testing.assert_close(split, whole, atol=1e-5, rtol=1e-5)
+    assert len(seen[0]) > 1
+    monkeypatch.setattr("rsmoe.model.by_length", lambda starts, answers: [torch.arange(len(starts))])
+    torch.testing.assert_close(split, mixture(model, long), atol=1e-5, rtol=1e-5)
 
 
 def test_rows_of_like_length_stay_together() -> None:
-    assert [p.tolist() for p in by_length(torch.tensor([3, 90, 2, 88]), 10)] == [[0, 2], [1, 3]]
-    assert [p.tolist() for p in by_length(torch.tensor([20, 22, 21]), 10)] == [[0, 1, 2]]
-    assert [len(p) for p in by_length(torch.tensor([], dtype=torch.long), 10)] == [0]
+    def parts(starts: list[int], answers: list[int]) -> list[list[int]]:
+        return [p.tolist() for p in by_length(torch.tensor(starts), torch.tensor(answers))]
+
+    assert parts([10] * 4, [3, 90, 2, 88]) == [[0, 2], [1, 3]]
+    assert parts([90, 10, 10, 88], [3] * 4) == [[1, 2], [0, 3]]  # prompts count too
+    assert parts([10] * 3, [20, 22, 21]) == [[0, 1, 2]]
+    assert parts([1] * 6, [200, 1, 20, 201, 2, 21]) == [[1, 4], [2, 5], [0, 3]]  # and the two again
+    assert parts([5], [7]) == [[0]] and by_length(*[torch.tensor([], dtype=torch.long)] * 2)[0].tolist() == []
 
 
 def test_padded_dates_are_never_seen(model: RSMoE) -> None:

@@ -225,7 +225,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model=tiny_model(*own, experts=PAIR_EXPERTS, scrambled=False), data=data_of(samples), stages=[stage],
         folder=home, seed=3, checkpoint_every=100, resume=None,
         hparams={"config": tiny_config(*own, experts=PAIR_EXPERTS), "codec": codec.state(),
-                 "instruction_codec": words.state()},
+                 "instruction_codec": words.state(), "change_classes": ["no change", "barn", "pond"]},
         trainer={"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1},
         logger={"_target_": "lightning.pytorch.loggers.CSVLogger"},
     )  # fmt: skip
@@ -268,6 +268,11 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     polygons = json.loads((out / "change.geojson").read_text())["features"]
     assert {p["properties"]["name"] for p in polygons} <= {"house", "water"}
     assert polygons
+    assert predict(checkpoint=pairs, images=[a, b], max_new=2)["classes"] == (
+        "no change",
+        "barn",
+        "pond",
+    )  # if not told
     shapes = [(p["geometry"], p["properties"]["class"]) for p in polygons]
     again = rasterize(shapes, out_shape=kinds.shape, transform=rasterio.Affine(*GRID))
     np.testing.assert_array_equal(again, np.where(kinds == 255, 0, kinds))

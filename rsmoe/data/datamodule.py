@@ -180,15 +180,21 @@ class RSDataModule(LightningDataModule):
         if self._stage is None or self.trainer is None:
             raise RuntimeError("set a stage before the trainer asks for its batches")
         stage, index = self._stage
+        world = self.trainer.world_size
+        if stage.batch_size % world:
+            raise UserError(
+                f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
+                f"give batch_size (schedule.draws in some schedules) as a multiple of {world}"
+            )
         return self.train_loader(
-            batch_size=stage.batch_size,
+            batch_size=stage.batch_size // world,
             steps=stage.steps,
             start_step=self.trainer.global_step,
             weights=stage.mix,
             per_view=stage.per_view,
             stage=index,
             rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
+            world=world,
         )
 
     def _views(self, name: str) -> list[tuple[list[int], list[int]]]:

@@ -14,8 +14,8 @@ class SceneChanges(ChangePairs):
     """ChangeChat's six tasks, and "mask", on pairs of `SceneGenerator`; half of the pairs are unchanged.
 
     Light, season, haze, noise, vehicles and a shift of a few pixels differ between the dates of every pair and are
-    never a change. Counts are of the things themselves, captions those of the generated world. Pairs are rendered when
-    they are asked for and kept on disk, see `PairStore`.
+    never a change. Counts are of the things themselves, captions those of the generated world. Pairs are
+    rendered once and kept on disk, see `PairStore`: all of ``scenes`` at once, else when they are asked for.
 
     Args:
         root: must be None; accepted because every data set has it.
@@ -59,6 +59,7 @@ class SceneChanges(ChangePairs):
         if max(size, pairs) < 1 or not kinds:
             raise UserError(f"{name}: size={size} and kinds={list(kinds)}; expected at least one row of one kind")
         self._store = PairStore(split=split, size_px=size_px, bands=bands, seed=seed, cache=cache)
+        self._store.draw(pairs)
         super().__init__(
             name=name,
             split=split,

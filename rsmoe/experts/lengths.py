@@ -5,28 +5,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+WORTH = 0.8
+"""Share of the positions of one padded pass that two may compute together, at most."""
 
-def by_length(lengths: Tensor, start: int) -> list[Tensor]:
-    """Places of R rows, in one part or in two, short rows and long ones, each in ascending order.
 
-    Two where that saves at least a fifth of the positions that one padded pass would compute.
+def by_length(starts: Tensor, answers: Tensor) -> list[Tensor]:
+    """Places of R rows, in as many parts as are worth it, each in ascending order.
+
+    A part computes (longest start + longest answer) positions for every row; it is cut in two, short rows and long
+    ones, where that leaves at most `WORTH` of the positions, and each of the two again.
 
     Args:
-        lengths: (R,) long, tokens of each answer.
-        start: positions before the answers.
+        starts, answers: (R,) long, tokens that are read and tokens that are answered.
     """
-    longest, count = int(lengths.max()) if len(lengths) else 0, len(lengths)
-    places = torch.arange(count, device=lengths.device)
-    if longest < 2:
+    return _parts(torch.arange(len(starts), device=starts.device), starts, answers)
+
+
+def _parts(places: Tensor, starts: Tensor, answers: Tensor) -> list[Tensor]:
+    count = len(places)
+    if count < 2:
         return [places]
-    ordered = lengths.sort().values
-    below = places + 1  # rows in the short part, when it ends with row k
-    cost = below * (start + ordered) + (count - below) * (start + longest)
+    order = places[(starts + answers)[places].argsort(stable=True)]
+    start, answer = starts[order], answers[order]
+    short = start.cummax(0).values + answer.cummax(0).values  # width of the part that ends with row k
+    rest = start.flip(0).cummax(0).values.flip(0) + answer.flip(0).cummax(0).values.flip(0)  # that begins with row k
+    below = torch.arange(1, count, device=places.device)
+    cost = below * short[:-1] + (count - below) * rest[1:]
     best = int(cost.argmin())
-    if int(cost[best]) > 0.8 * count * (start + longest):
+    if int(cost[best]) > WORTH * count * int(short[-1]):
         return [places]
-    short = lengths <= ordered[best]
-    return [places[short], places[~short]]
+    cut = order[: best + 1].sort().values, order[best + 1 :].sort().values
+    return [part for half in cut for part in _parts(half, starts, answers)]
 
 
 def widened(value: Tensor, length: int) -> Tensor:

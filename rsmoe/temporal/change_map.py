@@ -11,8 +11,12 @@ from torch.nn import functional as F
 
 from rsmoe.data.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
+from rsmoe.temporal.regions import read_regions
 from rsmoe.vision.glance import CELLS
 from rsmoe.vision.positions import sine_positions
+
+MOST = 8
+"""Regions of a kind that are told apart; more are told as so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,8 @@ class ChangeEvidence:
     logits: Tensor
     """(P, 1 + K, h, w) at the finest level: no change, then K kinds of change."""
     tokens: Tensor
-    """(P, 9, D), one for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM), row by row."""
+    """(P, 10, D): one for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM), row by row, and
+    one for the whole picture."""
 
 
 def likeliest(p: Tensor) -> Tensor:
@@ -34,7 +39,7 @@ def likeliest(p: Tensor) -> Tensor:
 
 
 class ChangeMap(nn.Module):
-    """Difference pyramid of two dates -> a map of changes, and nine tokens beside the visual memory.
+    """Difference pyramid of two dates -> a map of changes, and ten tokens beside the visual memory.
 
     At each level, finest to coarsest l, with a and b the normalised linear maps of the features of the two dates::
 
@@ -43,9 +48,12 @@ class ChangeMap(nn.Module):
 
     What is there counts only where something differs, hence the product. Taking the best match in a window makes a
     picture that lies a cell beside the other no change. Two identical dates have d_l = 0 exactly, at every level.
-    ``logits`` are a linear map of the finest x; a cell's token is W [mean of p x ; max of p, p_1 .. p_K ; mean of p,
-    p_1 .. p_K] with p the probability of any change and p_k that of kind k. Siamese difference pyramids are those of
-    FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the product, the window and the tokens are ours.
+    ``logits`` are a linear map of the finest x; a cell's token is LN(W [mean of p x ; max of p, p_1 .. p_K ; mean of p,
+    p_1 .. p_K]) with p the probability of any change and p_k that of kind k. The tenth token tells the picture as a
+    person would read it off the map: LN(sum of u_kc + sum of v_kn), u_kc for every cell c that holds a due share of
+    what changed of kind k, and v_kn for the n > 0 regions of each kind (`read_regions`; the map learns nothing by it).
+    Siamese difference pyramids are those of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the product, the window
+    and the tokens are ours.
 
     With ``mutual`` the first date looks for its match in the second too, d'_l(p) = b(q') - a(p), and the longer of d_l
     and d'_l counts: what vanished beside its like is then missed no more than what appeared, and swapped
@@ -58,6 +66,7 @@ class ChangeMap(nn.Module):
         channels: of the decoder; a multiple of 8.
         search: half the side of the window, in cells of each level; 0 compares the same cell only.
         mutual: look both ways.
+        min_pixels: regions of fewer pixels of the map are specks, which r and n leave out.
         told_truth: in training, the share of pairs whose tokens tell the true map, where it is known, in place of the
             one that is seen: words learn to read a map before there is a good one (teacher forcing).
 
@@ -74,15 +83,18 @@ class ChangeMap(nn.Module):
         channels: int = 48,
         search: int = 1,
         mutual: bool = False,
+        min_pixels: int = 4,
         told_truth: float = 0.0,
     ) -> None:
         super().__init__()
-        if kinds < 1 or search < 0 or channels < 8 or channels % 8 or not 0 <= told_truth <= 1:
+        if kinds < 1 or search < 0 or channels < 8 or channels % 8 or min_pixels < 1 or not 0 <= told_truth <= 1:
             raise UserError(
                 f"change.kinds={kinds}, change.channels={channels}, change.search={search}, "
-                f"change.told_truth={told_truth}: expected kinds >= 1, a multiple of 8 channels, search >= 0, a share"
+                f"change.min_pixels={min_pixels}, change.told_truth={told_truth}: expected kinds >= 1, a multiple of 8 "
+                f"channels, search >= 0, min_pixels >= 1, a share"
             )
-        self.kinds, self.search, self.mutual, self.told_truth = kinds, search, mutual, told_truth
+        self.kinds, self.search, self.mutual = kinds, search, mutual
+        self.min_pixels, self.told_truth = min_pixels, told_truth
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, channels, 1), nn.GroupNorm(8, channels)) for w in pyramid_widths
         )
@@ -93,6 +105,9 @@ class ChangeMap(nn.Module):
         )
         self.classify = nn.Conv2d(channels, 1 + kinds, 1)
         self.tell = nn.Sequential(nn.Linear(channels + 2 * (1 + kinds), width), nn.LayerNorm(width))
+        self.named = nn.Parameter(torch.randn(kinds * CELLS * CELLS, width))
+        self.counted = nn.Parameter(torch.randn(kinds, MOST, width))
+        self.read = nn.LayerNorm(width)
         self.register_buffer("places", sine_positions(CELLS, CELLS, width), persistent=False)
 
     def forward(self, before: Sequence[Tensor], after: Sequence[Tensor], truth: Tensor | None = None) -> ChangeEvidence:
@@ -114,6 +129,8 @@ class ChangeMap(nn.Module):
         kinds = logits.float().softmax(1)  # (P, 1 + K, h, w)
         if self.training and truth is not None and self.told_truth:
             kinds = self._corrected(kinds, truth)
+        hard = torch.stack([likeliest(one) for one in kinds.detach()]) if len(kinds) else kinds[:, 0].to(torch.uint8)
+        named, counts = read_regions(hard, number=self.kinds, min_pixels=self.min_pixels)
         p = 1 - kinds[:, :1]
         told = torch.cat([p, kinds[:, 1:]], dim=1)
         cells = torch.cat(
@@ -125,6 +142,9 @@ class ChangeMap(nn.Module):
             dim=1,
         )
         tokens = self.tell(cells.flatten(2).transpose(1, 2).to(x.dtype)) + self.places
+        number = F.one_hot(counts.long().clamp_max(MOST), 1 + MOST)[..., 1:].to(named.dtype)  # (P, K, MOST)
+        whole = named.flatten(1) @ self.named + number.flatten(1) @ self.counted.flatten(0, 1)  # (P, D)
+        tokens = torch.cat([tokens, self.read(whole.to(x.dtype))[:, None]], dim=1)
         return ChangeEvidence(logits=logits, tokens=tokens)
 
     def _corrected(self, kinds: Tensor, truth: Tensor) -> Tensor:

@@ -36,6 +36,11 @@ class Corpus:
                 for question, answer in sample.history:
                     yield f"q: {question} a: {answer}"
 
+    def change_classes(self) -> tuple[str, ...]:
+        """Names of the values of the class maps of pairs, those of the first training pair that has one; or ()."""
+        samples = (data[i] for data in self.train.values() for i in range(len(data)))  # type: ignore[arg-type]
+        return next((s.classes for s in samples if len(s.images) == 2 and s.class_map is not None), ())
+
 
 def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Console) -> Corpus:
     """Builds the readers of a corpus yaml.

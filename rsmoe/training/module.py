@@ -108,7 +108,7 @@ class StageModule(pl.LightningModule):
             }
             if step % max(1, self.stage.steps // 100) == 0:
                 self._note_routing(batch, reading, step)
-        if "words" in self.stage.losses and model.words is not None:
+        if self.stage.losses.get("words") and model.words is not None:
             terms["words"] = model.words.loss(reading.perception.sight.memory, batch.samples)
         terms |= self._changed(batch, reading.perception.sight)
         if reading.prompt_loss is not None:

@@ -26,6 +26,8 @@ class OpenRun:
     """Of the model, at inference."""
     config: Mapping[str, Any]
     """The run's resolved config."""
+    change_classes: tuple[str, ...] = ()
+    """Names of the values of its maps of changes, where its training data named them."""
 
 
 def open_run(path: Path) -> OpenRun:
@@ -34,7 +36,8 @@ def open_run(path: Path) -> OpenRun:
     model, codec, words = load_run(loaded)
     config = loaded["hyper_parameters"]["config"]
     collate = Collate(codec=codec, instruction_codec=words, **collate_options(config), inference=True)
-    return OpenRun(model=model, codec=codec, collate=collate, config=config)
+    classes = tuple(loaded["hyper_parameters"].get("change_classes", ()))
+    return OpenRun(model=model, codec=codec, collate=collate, config=config, change_classes=classes)
 
 
 def collate_options(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _KNOWN = (
     "The dirpath has changed",  # a continued run has a folder of its own
     ".*smaller than the logging interval",
     ".*does not have many workers",
+    ".*LeafSpec.* is deprecated",  # its own use of torch
 )
 """Warnings of Lightning about what is meant to be so."""
 
@@ -60,7 +61,8 @@ def run_stages(
     Raises:
         UserError: unknown parameter patterns or losses, a loss that is not finite, a checkpoint of another model.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message)
     if not any(stage.steps for stage in stages):

@@ -13,6 +13,7 @@ import numpy as np
 
 from rsmoe.data.change_facts import PairFacts, facts_of_scenes
 from rsmoe.data.scenes.change_language import change_captions
+from rsmoe.data.scenes.drawing import on_every_core
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.data.scenes.release import LANGUAGE_VERSION, split_range
 from rsmoe.errors import UserError
@@ -52,9 +53,20 @@ class PairStore:
         """Of pair ``number`` of the split, from 0; five captions, roads and buildings counted and placed."""
         block, place = divmod(number, BLOCK)
         if block not in self._blocks:
-            path = self._folder / f"{block:06d}.npz"
+            path = self._path(block)
             self._blocks[block] = self._read(path, block) or self._render(path, block)
         return replace(self._blocks[block][place], source=source)
+
+    def draw(self, pairs: int) -> None:
+        """Draws what is missing of the first ``pairs`` pairs, on every core."""
+        blocks = range((pairs + BLOCK - 1) // BLOCK)
+        on_every_core(self._keep, [block for block in blocks if not self._path(block).is_file()])
+
+    def _keep(self, block: int) -> None:
+        self._render(self._path(block), block)
+
+    def _path(self, block: int) -> Path:
+        return self._folder / f"{block:06d}.npz"
 
     def _render(self, path: Path, block: int) -> list[PairFacts]:
         found = []

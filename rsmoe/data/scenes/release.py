@@ -13,12 +13,15 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from rsmoe.data.scenes.description import describe
+from rsmoe.data.scenes.drawing import on_every_core
 from rsmoe.data.scenes.facts import SceneFacts
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SCENE_CLASSES, SceneGenerator
 from rsmoe.data.scenes.questions import RSIEVAL_KINDS, ask
@@ -65,14 +68,9 @@ def write_rsicap(root: str | Path, *, generator: SceneGenerator, scenes: range) 
     """
 
     def write(folder: Path) -> None:
-        rows: list[dict[str, str]] = []
-        for index in scenes:
-            facts = SceneFacts(generator.scene(index))
-            rng = random.Random(f"{generator.seed}/{index}/rsicap")
-            name = _save_image(facts, folder, index)
-            rows.append({"image_id": str(len(rows)), "filename": name, "text_input": rng.choice(_PROMPTS),
-                         "text_output": describe(facts, rng).text})  # fmt: skip
-        _save_json(folder / "captions.json", {"annotations": rows})
+        rows = chain.from_iterable(on_every_core(partial(_describe, generator, folder), _blocks(scenes)))
+        numbered = [{"image_id": str(number), **row} for number, row in enumerate(rows)]
+        _save_json(folder / "captions.json", {"annotations": numbered})
 
     return _release(Path(root), "rsicap", generator, scenes, {}, write)
 
@@ -87,19 +85,37 @@ def write_rsieval(root: str | Path, *, generator: SceneGenerator, scenes: range,
     """
 
     def write(folder: Path) -> None:
-        rows: list[dict[str, Any]] = []
-        for start in range(0, len(scenes), BLOCK):
-            block = [SceneFacts(generator.scene(index)) for index in scenes[start : start + BLOCK]]
-            rng = random.Random(f"{generator.seed}/{scenes[start]}/rsieval")
-            pairs: list[list[dict[str, str]]] = [[] for _ in block]
-            for q in ask(block, count=questions_per_scene * len(block), rng=rng, kinds=RSIEVAL_KINDS):
-                pairs[q.scene].append({"question": q.text, "answer": q.answer, "type": q.kind})
-            for index, facts, qa_pairs in zip(scenes[start : start + BLOCK], block, pairs, strict=True):
-                name = _save_image(facts, folder, index)
-                rows.append({"filename": name, "caption": describe(facts, rng).text, "qa_pairs": qa_pairs})
-        _save_json(folder / "annotations.json", {"annotations": rows})
+        rows = on_every_core(partial(_ask, generator, folder, questions_per_scene), _blocks(scenes))
+        _save_json(folder / "annotations.json", {"annotations": list(chain.from_iterable(rows))})
 
     return _release(Path(root), "rsieval", generator, scenes, {"questions_per_scene": questions_per_scene}, write)
+
+
+def _blocks(scenes: range) -> list[range]:
+    return [scenes[start : start + BLOCK] for start in range(0, len(scenes), BLOCK)]
+
+
+def _describe(generator: SceneGenerator, folder: Path, scenes: range) -> list[dict[str, str]]:
+    rows = []
+    for index in scenes:
+        facts = SceneFacts(generator.scene(index))
+        rng = random.Random(f"{generator.seed}/{index}/rsicap")
+        name = _save_image(facts, folder, index)
+        rows.append({"filename": name, "text_input": rng.choice(_PROMPTS), "text_output": describe(facts, rng).text})
+    return rows
+
+
+def _ask(generator: SceneGenerator, folder: Path, per_scene: int, scenes: range) -> list[dict[str, Any]]:
+    block = [SceneFacts(generator.scene(index)) for index in scenes]
+    rng = random.Random(f"{generator.seed}/{scenes[0]}/rsieval")
+    pairs: list[list[dict[str, str]]] = [[] for _ in block]
+    for q in ask(block, count=per_scene * len(block), rng=rng, kinds=RSIEVAL_KINDS):
+        pairs[q.scene].append({"question": q.text, "answer": q.answer, "type": q.kind})
+    rows = []
+    for index, facts, qa_pairs in zip(scenes, block, pairs, strict=True):
+        name = _save_image(facts, folder, index)
+        rows.append({"filename": name, "caption": describe(facts, rng).text, "qa_pairs": qa_pairs})
+    return rows
 
 
 def _release(

@@ -1,0 +1,34 @@
+"""A map of changes read as a person would: which regions there are, how many of each kind, and in which cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsmoe.data.change_cells import CELLS, MIN_SHARE, cell_shares
+from rsmoe.data.components import label_components, without_specks
+
+
+def read_regions(kinds: Tensor, *, number: int, min_pixels: int) -> tuple[Tensor, Tensor]:
+    """Regions of hard maps: connected components (8 neighbours) of one kind, by the rules of change instructions.
+
+    Args:
+        kinds: (P, H, W) integers, 0 for no change, 1 .. K for its kind.
+        number: K.
+        min_pixels: smaller regions are specks: neither counted nor placed.
+
+    Returns:
+        named (P, K, 9) float32, 1 for cells that hold at least `MIN_SHARE` of what changed of a kind;
+        counts (P, K) float32 of regions.
+    """
+    maps = kinds.cpu().numpy()
+    named = np.zeros((len(maps), number, len(CELLS)), dtype=np.float32)
+    counts = np.zeros((len(maps), number), dtype=np.float32)
+    for pair, one in enumerate(maps):
+        for kind in np.unique(one[one > 0]).tolist():
+            mask = without_specks(one == kind, min_pixels)
+            if mask.any():
+                named[pair, kind - 1] = cell_shares(mask) >= MIN_SHARE
+                counts[pair, kind - 1] = label_components(mask)[1]
+    return torch.from_numpy(named).to(kinds.device), torch.from_numpy(counts).to(kinds.device)

@@ -1,0 +1,76 @@
+"""`trainer=cpus`: the command line starts a second process, both train, one evaluates."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_training import data_of
+
+import rsmoe
+from rsmoe.errors import UserError
+from rsmoe.training.stage import Stage
+
+SMALL = (
+    "corpus.captions.generated.scenes.train=34",
+    "corpus.questions.generated.scenes.train=34",
+    "corpus.benchmark.generated.scenes.test=4",
+    "schedule.steps=[2,2,2]",
+    "schedule.draws=[8,4,4]",
+    "evaluation.beams=1",
+    "evaluation.max_new=4",
+    "+evaluation.metrics.own._target_=own_metric.Longest",
+)
+OWN_METRIC = """
+from rsmoe.metrics.rows import RowMetric
+
+class Longest(RowMetric):
+    tasks, protocol = ("vqa",), "own/longest@1"
+
+    def update(self, predictions, samples):
+        self.append([[len(p.text)] for p in predictions])
+
+    def compute(self):
+        return {"letters": max(letters for letters, in self.rows())}
+"""
+
+
+def test_a_run_on_two_processes_trains_every_stage_and_evaluates_once(tmp_path: Path) -> None:
+    (tmp_path / "own_metric.py").write_text(OWN_METRIC)
+    paths = os.pathsep.join([str(tmp_path), str(Path(rsmoe.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-m", "rsmoe.train", "experiment=rsicap_moe", "trainer=cpus", *SMALL, "hydra.run.dir=run"],
+        cwd=tmp_path,
+        env=os.environ | {"RSMOE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": paths, "RSMOE_TRUST": "own_metric"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = tmp_path / "run"
+    assert {p.name for p in (run / "checkpoints").glob("[123]-*")} == {
+        "1-perception.ckpt",
+        "2-dense.ckpt",
+        "3-experts.ckpt",
+    }
+    metrics = [row["metric"] for row in json.loads((run / "metrics.json").read_text())["results"]]
+    assert metrics.count("own/letters") == 1  # torchmetrics waited for no other process
+    assert done.stdout.count("everything is in") == 1
+    # the second wrote nothing of its own
+    assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"run", "cache", "own_metric.py"}
+
+
+def test_draws_that_processes_cannot_share_equally_are_refused() -> None:
+    data = data_of([])
+    data.stage(Stage(name="dense", steps=1, batch_size=5), 1)
+
+    class Two:
+        world_size, global_rank, global_step = 2, 0, 0
+
+    data.trainer = Two()  # type: ignore[assignment]
+    with pytest.raises(UserError, match="draws 5 a step, which 2 processes cannot share"):
+        data.train_dataloader()
