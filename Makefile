@@ -13,6 +13,7 @@ ARGS ?=
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 
+MAIN = $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(if $(filter trainer%,$(ARGS))$(filter 1,$(CORES)),,trainer=cpus)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 
@@ -25,8 +26,7 @@ help:  ## this list
 install: $(VENV)/installed  ## create .venv and install rsmoe into it
 
 train: $(VENV)/installed  ## install, then train experiment=rsicap_moe, on two cores where there are two
-	$(BIN)/python -m rsmoe.train $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) \
-	  $(if $(filter trainer%,$(ARGS))$(filter 1,$(CORES)),,trainer=cpus) $(ARGS)
+	$(BIN)/python -m rsmoe.train $(MAIN) $(ARGS)
 
 test: $(VENV)/installed-dev  ## install, then run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

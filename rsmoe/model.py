@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,54 +14,13 @@ from rsmoe.data.sample import TASKS
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.experts.lengths import by_length, widened
 from rsmoe.experts.mask import MaskExpert
+from rsmoe.perception import Perception, Reading, Sight
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
-from rsmoe.temporal.change_map import ChangeEvidence, ChangeMap
+from rsmoe.temporal.change_map import ChangeMap
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sight:
-    """What is seen of the pictures of B requests, whatever they ask."""
-
-    memory: VisualMemory
-    """Of each request."""
-    pyramid: tuple[Tensor, ...]
-    """(B, D_l, h, w) of each request's last frame, finest first."""
-    change: ChangeEvidence | None
-    """Of the P views that are pairs; None in a model without a change map."""
-    pairs: Tensor
-    """(P,) long: those views."""
-    cells: Tensor | None = None
-    """(B, 9, D): what lies where. With a change map (B, 10, D), of a pair what changed where, and in all. None in a
-    model that passes no cells on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Perception:
-    """What is known of B requests before any expert has read them."""
-
-    queries: Tensor
-    """(B, M, D_lm), in the language model's width; tokens that skip the Q-Former first."""
-    routing: Routing
-    sight: Sight
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """One teacher-forced pass over the responses. R rows, Lr response tokens."""
-
-    perception: Perception
-    rows: Rows
-    hidden: Tensor
-    """(R, Lr, D) states that emit each response token."""
-    log_probability: Tensor
-    """(R, Lr) of each reference token under each row's own expert."""
-    smooth: Tensor
-    """(R, Lr) mean log-probability over the vocabulary, for label smoothing."""
-    prompt_loss: Tensor | None
 
 
 class RSMoE(nn.Module):

@@ -16,7 +16,8 @@ from rsmoe.errors import UserError
 from rsmoe.experts.decoding import mixed_log_probability
 from rsmoe.experts.lengths import by_length
 from rsmoe.experts.mixture import mix
-from rsmoe.model import Reading, RSMoE
+from rsmoe.model import RSMoE
+from rsmoe.perception import Reading
 from rsmoe.router.routing import Rows
 
 END = codecs()[0].eos_id

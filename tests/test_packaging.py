@@ -118,15 +118,27 @@ def test_make_targets_say_what_they_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "experiments"),
-    [("", ["experiment=rsicap_moe"]), ("experiment=ucm_moe seed=1", ["experiment=ucm_moe"])],
+    ("cores", "arguments", "words"),
+    [
+        (2, "", ["experiment=rsicap_moe", "trainer=cpus"]),
+        (1, "", ["experiment=rsicap_moe"]),
+        (2, "experiment=ucm_moe seed=1", ["trainer=cpus", "experiment=ucm_moe", "seed=1"]),
+        (2, "trainer=gpu", ["experiment=rsicap_moe", "trainer=gpu"]),
+        (2, "trainer.devices=1", ["experiment=rsicap_moe", "trainer.devices=1"]),
+    ],
 )
-def test_make_train_runs_the_main_experiment_unless_told_another(arguments: str, experiments: list[str]) -> None:
+def test_make_train_runs_the_main_experiment_on_two_cores_unless_told_another(
+    cores: int, arguments: str, words: list[str]
+) -> None:
     out = subprocess.run(
-        ["make", "--dry-run", "train", f"ARGS={arguments}"], capture_output=True, text=True, cwd=ROOT, check=True
+        ["make", "--dry-run", "train", f"CORES={cores}", f"ARGS={arguments}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     ).stdout
     command = shlex.split(next(line for line in out.splitlines() if "rsmoe.train" in line))
-    assert [word for word in command if word.startswith("experiment=")] == experiments
+    assert command[command.index("rsmoe.train") + 1 :] == words
 
 
 def test_network_is_blocked_but_loopback_is_not() -> None:

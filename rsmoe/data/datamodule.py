@@ -97,7 +97,7 @@ class RSDataModule(LightningDataModule):
         """Batches ``start_step`` to ``steps`` of one stage: the same batches, whether or not the run was interrupted.
 
         Args:
-            batch_size: draws a batch, on each rank.
+            batch_size: draws a batch, of this rank.
             steps: batches of the stage.
             start_step: the first one that is still to come.
             weights: share of each data set by name; a name left out is not used; None or {} means all, by size.

@@ -12,7 +12,8 @@ from rsmoe.experts.decoding import decode
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
-    from rsmoe.model import Perception, Reading, RSMoE
+    from rsmoe.model import RSMoE
+    from rsmoe.perception import Perception, Reading
 
 
 class Mixture(nn.Module):

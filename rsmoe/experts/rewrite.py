@@ -19,7 +19,8 @@ from rsmoe.experts.mixture import mix
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
-    from rsmoe.model import Perception, Reading, RSMoE
+    from rsmoe.model import RSMoE
+    from rsmoe.perception import Perception, Reading
 
 
 class Rewrite(nn.Module):

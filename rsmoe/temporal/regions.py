@@ -1,4 +1,4 @@
-"""A map of changes read as a person would: which regions there are, how many of each kind, and in which cells."""
+"""The regions of a map of changes: how many of each kind, and in which cells."""
 
 from __future__ import annotations
 

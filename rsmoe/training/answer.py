@@ -16,7 +16,8 @@ from rsmoe.data.text import TextCodec
 from rsmoe.experts.mask import MaskExpert
 from rsmoe.experts.retrieval import RetrievalExpert
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.model import RSMoE, Sight
+from rsmoe.model import RSMoE
+from rsmoe.perception import Sight
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.temporal.change_map import likeliest
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rsmoe.data.batch import Batch
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.model import Reading, RSMoE, Sight
+from rsmoe.model import RSMoE
+from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.training.stage import Stage
 

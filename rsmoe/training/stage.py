@@ -35,7 +35,8 @@ class Stage:
     clip: float = 1.0
     """Largest gradient norm."""
     batch_size: int = 32
-    """Draws a step, over all ranks: more devices make the same training faster, not another one."""
+    """Draws a step, over all ranks, each of which takes its share: more devices make it faster, on the same samples in
+    the same order. What is computed within a batch, batch norm and the negatives of InfoNCE, sees that share."""
     per_view: int = 1
     """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
     smoothing: float = 0.0
