@@ -134,6 +134,7 @@ def load_weights(model: RSMoE, state: Mapping[str, torch.Tensor]) -> None:
                 for what, names in (("shapes differ", shapes), ("missing", absent), ("unknown", extra))
                 if names
             )
-            + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml"
+            + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml; one that an older "
+            "rsmoe wrote can begin a new run: start=<it>"
         )
     model.load_state_dict(state)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -69,7 +70,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
             "config": config,
             "codec": codec.state(),
             "instruction_codec": words.state(),
-            "change_classes": [] if model.change is None else list(corpus.change_classes()),
+            "change_classes": [] if model.change is None else corpus.change_classes(kinds=model.change.kinds),
         },
         trainer=config["trainer"],
         logger=config["logger"],
@@ -79,8 +80,11 @@ def train(config: dict[str, Any], folder: Path) -> None:
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu_minutes = sum(s.ru_utime + s.ru_stime for s in spent) / 60
-    # one rank evaluates and writes, and waits for no other; the numbers do not depend on how many trained
+    shares = [cpu_minutes]
     if torch.distributed.is_initialized():
+        shares = [0.0] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(shares, cpu_minutes)
+        # from here on one rank evaluates and writes, and waits for no other
         torch.distributed.destroy_process_group()
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return
@@ -93,7 +97,8 @@ def train(config: dict[str, Any], folder: Path) -> None:
         trace=trace,
         stages=stages,
         minutes=minutes,
-        cpu_minutes=cpu_minutes,
+        cpu_minutes=sum(shares),
+        processes=len(shares),
         config=config,
         console=console,
     )
@@ -103,11 +108,18 @@ def train(config: dict[str, Any], folder: Path) -> None:
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    if HydraConfig.get().mode == RunMode.MULTIRUN and config["trainer"].get("devices", 1) != 1:
+        raise UserError(
+            "a sweep runs its jobs one after another, each in one process: add trainer=cpu or trainer=gpu, or give "
+            "every run a command of its own"
+        )
     folder = Path(HydraConfig.get().runtime.output_dir)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
     try:
         train(config, folder)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
+        if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+            raise  # one process says it
         if not any((folder / "checkpoints").glob("*.ckpt")):
             raise UserError("interrupted before the first checkpoint") from None
         raise UserError(f"interrupted; the last checkpoint is kept. Continue with: resume={folder}") from None

@@ -237,6 +237,11 @@ def test_tokens_tell_how_many_regions_there_are() -> None:
     assert not module(levels, levels, truth).tokens[:, 9].any()  # nothing is what an untrained map says of no change
 
 
+def test_it_runs_in_bfloat16_weights() -> None:
+    before, after = ([level.bfloat16() for level in pyramid(seed=s)] for s in (1, 2))
+    assert change_map(kinds=2).bfloat16()(before, after).tokens.dtype == torch.bfloat16
+
+
 def test_in_training_tokens_may_tell_the_true_map_where_it_is_known() -> None:
     module = change_map(kinds=2, told_truth=1.0)
     before, after = pyramid(), pyramid(seed=2)

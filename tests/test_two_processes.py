@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_training import data_of
+from models import requests, tiny_model
+from test_training import LOGGER, TRAINER, data_of
 
 import rsmoe
 from rsmoe.errors import UserError
+from rsmoe.train import cli
+from rsmoe.training.run import run_stages
 from rsmoe.training.stage import Stage
 
 SMALL = (
@@ -64,13 +67,24 @@ def test_a_run_on_two_processes_trains_every_stage_and_evaluates_once(tmp_path: 
     assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"run", "cache", "own_metric.py"}
 
 
-def test_draws_that_processes_cannot_share_equally_are_refused() -> None:
-    data = data_of([])
-    data.stage(Stage(name="dense", steps=1, batch_size=5), 1)
+def test_draws_that_processes_cannot_share_equally_are_refused_before_anything_trains(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'later' draws 5 a step, which 2 processes cannot share"):
+        run_stages(
+            model=tiny_model(scrambled=False),
+            data=data_of(requests()),
+            stages=[Stage(name="first", steps=1, batch_size=4), Stage(name="later", steps=1, batch_size=5)],
+            folder=tmp_path,
+            seed=0,
+            hparams={},
+            trainer=TRAINER | {"devices": 2, "strategy": "ddp"},
+            logger=LOGGER,
+            checkpoint_every=100,
+            resume=None,
+        )
 
-    class Two:
-        world_size, global_rank, global_step = 2, 0, 0
 
-    data.trainer = Two()  # type: ignore[assignment]
-    with pytest.raises(UserError, match="draws 5 a step, which 2 processes cannot share"):
-        data.train_dataloader()
+def test_a_sweep_on_two_processes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["rsmoe.train", "experiment=change_temporal", "trainer=cpus"])
+    with pytest.raises(SystemExit, match="a sweep runs its jobs one after another"):
+        cli()

@@ -46,6 +46,7 @@ def write_report(
     stages: Sequence[Stage],
     minutes: float,
     cpu_minutes: float,
+    processes: int,
     config: Mapping[str, Any],
     console: Console,
 ) -> None:
@@ -55,10 +56,13 @@ def write_report(
         outcomes: of `rsmoe.training.evaluation.evaluate`.
         data: its training splits give the trivial baselines.
         trace: the router's, of `rsmoe.training.run.run_stages`.
-        minutes: wall-clock time of training; cpu_minutes: processor time, which says more on a shared machine.
+        minutes: wall-clock time of training; cpu_minutes: processor time of all processes, which says
+            more on a shared machine.
+        processes: that trained.
     """
     rows: dict[str, Any] = {
-        "run": run_facts(model, config) | {"minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)},
+        "run": run_facts(model, config)
+        | {"processes": processes, "minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)},
         "results": [],
         "baselines": {},
     }

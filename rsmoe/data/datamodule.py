@@ -180,12 +180,7 @@ class RSDataModule(LightningDataModule):
         if self._stage is None or self.trainer is None:
             raise RuntimeError("set a stage before the trainer asks for its batches")
         stage, index = self._stage
-        world = self.trainer.world_size
-        if stage.batch_size % world:
-            raise UserError(
-                f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
-                f"give batch_size (schedule.draws in some schedules) as a multiple of {world}"
-            )
+        world = self.trainer.world_size  # `run_stages` sees to it that draws can be shared
         return self.train_loader(
             batch_size=stage.batch_size // world,
             steps=stage.steps,

@@ -51,7 +51,8 @@ class ChangeMap(nn.Module):
     ``logits`` are a linear map of the finest x; a cell's token is LN(W [mean of p x ; max of p, p_1 .. p_K ; mean of p,
     p_1 .. p_K]) with p the probability of any change and p_k that of kind k. The tenth token tells the picture as a
     person would read it off the map: LN(sum of u_kc + sum of v_kn), u_kc for every cell c that holds a due share of
-    what changed of kind k, and v_kn for the n > 0 regions of each kind (`read_regions`; the map learns nothing by it).
+    what changed of kind k, and v_kn for the n > 0 regions of each kind (`read_regions`: hard, so that the map learns
+    nothing by it).
     Siamese difference pyramids are those of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the product, the window
     and the tokens are ours.
 
@@ -66,7 +67,7 @@ class ChangeMap(nn.Module):
         channels: of the decoder; a multiple of 8.
         search: half the side of the window, in cells of each level; 0 compares the same cell only.
         mutual: look both ways.
-        min_pixels: regions of fewer pixels of the map are specks, which r and n leave out.
+        min_pixels: regions of fewer pixels of the map are specks, neither placed nor counted.
         told_truth: in training, the share of pairs whose tokens tell the true map, where it is known, in place of the
             one that is seen: words learn to read a map before there is a good one (teacher forcing).
 
@@ -130,7 +131,7 @@ class ChangeMap(nn.Module):
         if self.training and truth is not None and self.told_truth:
             kinds = self._corrected(kinds, truth)
         hard = torch.stack([likeliest(one) for one in kinds.detach()]) if len(kinds) else kinds[:, 0].to(torch.uint8)
-        named, counts = read_regions(hard, number=self.kinds, min_pixels=self.min_pixels)
+        named, counts = (x.to(self.named) for x in read_regions(hard, number=self.kinds, min_pixels=self.min_pixels))
         p = 1 - kinds[:, :1]
         told = torch.cat([p, kinds[:, 1:]], dim=1)
         cells = torch.cat(

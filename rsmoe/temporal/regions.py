@@ -11,7 +11,7 @@ from rsmoe.data.components import label_components, without_specks
 
 
 def read_regions(kinds: Tensor, *, number: int, min_pixels: int) -> tuple[Tensor, Tensor]:
-    """Regions of hard maps: connected components (8 neighbours) of one kind, by the rules of change instructions.
+    """Regions of hard maps: connected components (8 neighbours), by the rules of change instructions, kind by kind.
 
     Args:
         kinds: (P, H, W) integers, 0 for no change, 1 .. K for its kind.

@@ -16,6 +16,8 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 SPLITS = ("train", "val", "test")
+SEARCHED = 100
+"""Samples of a data set that are looked at for the names of its classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +38,12 @@ class Corpus:
                 for question, answer in sample.history:
                     yield f"q: {question} a: {answer}"
 
-    def change_classes(self) -> tuple[str, ...]:
-        """Names of the values of the class maps of pairs, those of the first training pair that has one; or ()."""
-        samples = (data[i] for data in self.train.values() for i in range(len(data)))  # type: ignore[arg-type]
-        return next((s.classes for s in samples if len(s.images) == 2 and s.class_map is not None), ())
+    def change_classes(self, *, kinds: int) -> list[str]:
+        """Names of "no change" and of ``kinds`` of change, from the class map of a pair among the first `SEARCHED`
+        training samples of a data set; [] where none has so many."""
+        samples = (data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data))))  # type: ignore[arg-type]
+        named = (s.classes for s in samples if len(s.images) == 2 and s.class_map is not None)
+        return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
 
 
 def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Console) -> Corpus:

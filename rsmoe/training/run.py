@@ -59,9 +59,10 @@ def run_stages(
         the router's trace: per noted step its stage, entropy, accuracy and load.
 
     Raises:
-        UserError: unknown parameter patterns or losses, a loss that is not finite, a checkpoint of another model.
+        UserError: unknown parameter patterns or losses, draws that processes cannot share equally, a loss that is not
+            finite, a checkpoint of another model.
     """
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message)
@@ -112,12 +113,22 @@ def run_stages(
             use_distributed_sampler=False,
             log_every_n_steps=10,
         )
+        _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
         fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         resume = None
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     return trace
+
+
+def _check_shares(stages: Sequence[Stage], world: int) -> None:
+    for stage in stages:
+        if stage.batch_size % world:
+            raise UserError(
+                f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
+                f"make its batch_size (schedule.draws in some schedules) a multiple of {world}"
+            )
 
 
 def _has_parameters(model: RSMoE, pattern: str) -> bool:

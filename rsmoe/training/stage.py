@@ -36,7 +36,9 @@ class Stage:
     """Largest gradient norm."""
     batch_size: int = 32
     """Draws a step, over all ranks, each of which takes its share: more devices make it faster, on the same samples in
-    the same order. What is computed within a batch, batch norm and the negatives of InfoNCE, sees that share."""
+    the same order (but for ``loader.stream``, whose order belongs to the number of ranks). The rest is not quite the
+    same: losses are means over a share and then over shares, so that one which a single rank has counts by that rank's
+    part, and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
     per_view: int = 1
     """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
     smoothing: float = 0.0

@@ -26,7 +26,7 @@ _TOLD = ("counts", "cells", "shares", "fraction", "captions", "meta")
 
 
 class PairStore:
-    """Pairs of one split: a block of `BLOCK` pairs is rendered when one of them is first asked for.
+    """Pairs of one split: a block of `BLOCK` pairs is rendered when one of them is first asked for, or by `draw`.
 
     A pair takes far longer to render than to read, and every run of a study asks for the same ones, so a block is
     written to ``<cache>/pairs-<split>-.../<block>.npz``, whole or not at all, under a name that holds everything it was
@@ -53,23 +53,21 @@ class PairStore:
         """Of pair ``number`` of the split, from 0; five captions, roads and buildings counted and placed."""
         block, place = divmod(number, BLOCK)
         if block not in self._blocks:
-            path = self._path(block)
-            self._blocks[block] = self._read(path, block) or self._render(path, block)
+            if not self._path(block).is_file():
+                self._write(block)
+            self._blocks[block] = self._read(block)
         return replace(self._blocks[block][place], source=source)
 
     def draw(self, pairs: int) -> None:
         """Draws what is missing of the first ``pairs`` pairs, on every core."""
         blocks = range((pairs + BLOCK - 1) // BLOCK)
-        on_every_core(self._keep, [block for block in blocks if not self._path(block).is_file()])
-
-    def _keep(self, block: int) -> None:
-        self._render(self._path(block), block)
+        on_every_core(self._write, [block for block in blocks if not self._path(block).is_file()])
 
     def _path(self, block: int) -> Path:
         return self._folder / f"{block:06d}.npz"
 
-    def _render(self, path: Path, block: int) -> list[PairFacts]:
-        found = []
+    def _write(self, block: int) -> None:
+        path, found = self._path(block), []
         for number in range(block * BLOCK, (block + 1) * BLOCK):
             pair = self._generator.pair(self._first + number)
             rng = random.Random(f"{self._generator.seed}/{self._first + number}/change_caption")
@@ -93,11 +91,9 @@ class PairStore:
             ) from error
         finally:
             part.unlink(missing_ok=True)
-        return self._read(path, block) or found
 
-    def _read(self, path: Path, block: int) -> list[PairFacts] | None:
-        if not path.is_file():
-            return None
+    def _read(self, block: int) -> list[PairFacts]:
+        path = self._path(block)
         try:
             with np.load(path, allow_pickle=False) as file:
                 images, changes, told = file["images"], file["changes"], json.loads(str(file["told"]))
