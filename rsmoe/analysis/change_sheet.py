@@ -11,8 +11,13 @@ from matplotlib.patches import Patch
 from rsmoe.analysis.figure import FONT_PT, PAGE_WIDTH_IN, save_figure
 from rsmoe.analysis.sheet import LINE_IN, Sheet, wrap
 
-_COLOURS = ("#D55E00", "#0072B2", "#CC79A7", "#009E73", "#F0E442", "#56B4E9")
-"""Of Okabe and Ito's palette, for kinds 1, 2 ...; further kinds begin again."""
+_COLOURS = (
+    "#D55E00", "#0072B2", "#CC79A7", "#009E73", "#F0E442", "#56B4E9", "#882255", "#999933", "#332288", "#E8A0A0",
+)  # fmt: skip
+"""Of Okabe and Ito's palette and Tol's, for kinds 1, 2 ...; from the eleventh on they begin again."""
+
+_IN_A_ROW = 5
+"""Names in a row of the legend."""
 
 
 def draw_change(
@@ -42,7 +47,8 @@ def draw_change(
     tall = min(max(side * height / width, 0.5), 8.0)
     lines = wrap(text, width_in=PAGE_WIDTH_IN - 2 * margin, lines=4) if text else []
     present = [int(k) for k in np.unique(kinds) if k]
-    foot = LINE_IN * (len(lines) + (1.6 if present else 0.4)) + 0.1
+    rows = -(-len(present) // _IN_A_ROW)
+    foot = LINE_IN * (len(lines) + 0.4 + 1.2 * rows) + 0.1
     sheet = Sheet(width=PAGE_WIDTH_IN, height=tall + foot + LINE_IN + 0.15)
     pictures = [_shown(before), _shown(after), _overlay(_shown(after), kinds, valid)]
     share = 100 * float((kinds[valid] > 0).mean()) if valid.any() else 0.0
@@ -60,8 +66,8 @@ def draw_change(
     if present:
         patches = [Patch(color=_colour(k), label=names[k] if k < len(names) else f"kind {k}") for k in present]
         sheet.figure.legend(
-            handles=patches, loc="lower right", ncols=len(patches), frameon=False, fontsize=FONT_PT,
-            bbox_to_anchor=(1.0, 0.0), borderaxespad=0.1,
+            handles=patches, loc="lower right", ncols=min(len(patches), _IN_A_ROW), frameon=False,
+            fontsize=FONT_PT, bbox_to_anchor=(1.0, 0.0), borderaxespad=0.1, columnspacing=1.0, handlelength=1.2,
         )  # fmt: skip
     return save_figure(sheet.figure, path)
 
