@@ -45,10 +45,11 @@ class Longest(RowMetric):
 def test_a_run_on_two_processes_trains_every_stage_and_evaluates_once(tmp_path: Path) -> None:
     (tmp_path / "own_metric.py").write_text(OWN_METRIC)
     paths = os.pathsep.join([str(tmp_path), str(Path(rsmoe.__file__).parents[1])])
+    env = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-m", "rsmoe.train", "experiment=rsicap_moe", "trainer=cpus", *SMALL, "hydra.run.dir=run"],
         cwd=tmp_path,
-        env=os.environ | {"RSMOE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": paths, "RSMOE_TRUST": "own_metric"},
+        env=env | {"RSMOE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": paths, "RSMOE_TRUST": "own_metric"},
         capture_output=True,
         text=True,
         timeout=400,
@@ -60,7 +61,10 @@ def test_a_run_on_two_processes_trains_every_stage_and_evaluates_once(tmp_path: 
         "2-dense.ckpt",
         "3-experts.ckpt",
     }
-    metrics = [row["metric"] for row in json.loads((run / "metrics.json").read_text())["results"]]
+    told = json.loads((run / "metrics.json").read_text())
+    assert told["run"]["processes"] == 2
+    assert told["run"]["hardware"].startswith(f"{max(1, len(os.sched_getaffinity(0)) // 2)} threads of")
+    metrics = [row["metric"] for row in told["results"]]
     assert metrics.count("own/letters") == 1  # torchmetrics waited for no other process
     assert done.stdout.count("everything is in") == 1
     # the second wrote nothing of its own
