@@ -1,6 +1,7 @@
 # Two commands do everything:  make train   make test
 #
 #   make train ARGS="experiment=ucm_moe data.root=/data/UCM"   the last `experiment=` wins
+#   make train CORES=1                                         one process
 #   make test  ARGS="-k router"
 #   make train TORCH_INDEX=                                    PyTorch from the default index (CUDA builds on Linux)
 #
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 ARGS ?=
-CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 
 MAIN = $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(if $(filter trainer% -m --multirun experiment=change_temporal,$(ARGS))$(filter 1,$(CORES)),,trainer=cpus)

@@ -20,8 +20,7 @@ from rsmoe.errors import UserError
 
 def train(config: dict[str, Any], folder: Path) -> None:
     """Trains and evaluates one resolved config; everything it writes is under ``folder``."""
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or DDP warns where it was right to look for idle parameters
-    _share_cores(config["trainer"].get("devices"))
+    _prepare(config["trainer"].get("devices", 1))
     import torch
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -105,8 +104,12 @@ def train(config: dict[str, Any], folder: Path) -> None:
     )
 
 
-def _share_cores(processes: Any) -> None:
-    """Threads of each process, before torch counts cores: those that may be used, which can be fewer than there are."""
+def _prepare(processes: int | str) -> None:
+    """What several processes need before torch is loaded: no warnings from DDP's search for idle parameters, and
+    threads by the cores that may be used, which can be fewer than there are."""
+    if processes == 1:
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if isinstance(processes, int) and processes > 1 and hasattr(os, "sched_getaffinity"):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
 

@@ -100,10 +100,11 @@ def facts_of_masks(
     if not masks or len(sizes) != 1 or len(sizes.pop()) != 2 or not whole.size:
         shown = {noun: np.shape(mask) for noun, mask in masks.items()}
         raise UserError(f"{source}, pair {id!r}: expected (H, W) masks of one size, found {shown or 'none'}")
-    kept = {noun: without_specks(mask, min_pixels) for noun, mask in masks.items()}
+    found = {noun: label_components(mask, min_pixels=min_pixels) for noun, mask in masks.items()}
+    kept = {noun: labels > 0 for noun, (labels, _) in found.items()}
     union = np.logical_or.reduce([without_specks(whole, min_pixels), *kept.values()])
     if counts is None:
-        counts = {noun: label_components(mask)[1] for noun, mask in kept.items()}
+        counts = {noun: number for noun, (_, number) in found.items()}
     return PairFacts(
         id=id,
         images=tuple(images),

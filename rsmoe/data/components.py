@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def label_components(mask: np.ndarray, *, diagonal: bool = True) -> tuple[np.ndarray, int]:
+def label_components(mask: np.ndarray, *, diagonal: bool = True, min_pixels: int = 1) -> tuple[np.ndarray, int]:
     """Numbers the connected components of a mask.
 
     Rows are cut into runs, runs that touch in neighbouring rows are joined by their smallest number until nothing
@@ -14,6 +14,7 @@ def label_components(mask: np.ndarray, *, diagonal: bool = True) -> tuple[np.nda
     Args:
         mask: (H, W), bool or numbers, where 0 is outside.
         diagonal: whether pixels that touch at a corner are connected (8 neighbours), as OpenCV's contours have it.
+        min_pixels: smaller components are specks, and left out.
 
     Returns:
         (H, W) int32 with 0 outside and 1 .. n by the component's first pixel, row by row; and n.
@@ -47,12 +48,11 @@ def label_components(mask: np.ndarray, *, diagonal: bool = True) -> tuple[np.nda
     lengths = ends - starts
     pixels = np.repeat(rows * width + starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
     labels[pixels] = np.repeat(number, lengths)
-    return labels.reshape(height, width), int(number.max())
+    large = np.bincount(labels) >= min_pixels
+    large[0] = False
+    return np.where(large, large.cumsum(), 0).astype(np.int32)[labels].reshape(height, width), int(large.sum())
 
 
 def without_specks(mask: np.ndarray, min_pixels: int) -> np.ndarray:
     """(H, W) bool: the components of at least ``min_pixels`` pixels, so that what is not counted is nowhere either."""
-    labels, number = label_components(mask)
-    large = np.bincount(labels.reshape(-1), minlength=number + 1) >= min_pixels
-    large[0] = False
-    return large[labels]
+    return label_components(mask, min_pixels=min_pixels)[0] > 0

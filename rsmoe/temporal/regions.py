@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rsmoe.data.change_cells import CELLS, MIN_SHARE, cell_shares
-from rsmoe.data.components import label_components, without_specks
+from rsmoe.data.components import label_components
 
 
 def read_regions(kinds: Tensor, *, number: int, min_pixels: int) -> tuple[Tensor, Tensor]:
@@ -27,8 +27,6 @@ def read_regions(kinds: Tensor, *, number: int, min_pixels: int) -> tuple[Tensor
     counts = np.zeros((len(maps), number), dtype=np.float32)
     for pair, one in enumerate(maps):
         for kind in np.unique(one[one > 0]).tolist():
-            mask = without_specks(one == kind, min_pixels)
-            if mask.any():
-                named[pair, kind - 1] = cell_shares(mask) >= MIN_SHARE
-                counts[pair, kind - 1] = label_components(mask)[1]
+            labels, counts[pair, kind - 1] = label_components(one == kind, min_pixels=min_pixels)
+            named[pair, kind - 1] = cell_shares(labels > 0) >= MIN_SHARE
     return torch.from_numpy(named).to(kinds.device), torch.from_numpy(counts).to(kinds.device)
