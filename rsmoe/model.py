@@ -95,10 +95,11 @@ class RSMoE(nn.Module):
         """Expert names, in the order of the router's columns."""
         return ("dense",) if self.bank.size == 1 else tuple(e.name for e in self.experts)
 
-    def see(self, batch: Batch) -> Sight:
-        """Steps 1 and 2.
+    def see(self, batch: Batch, *, told: bool = True) -> Sight:
+        """Steps 1 and 2. Requests on the same view share its encoding, and its gradient.
 
-        Requests on the same view share its encoding, and its gradient.
+        Args:
+            told: False leaves out what only a language model reads, ``Sight.cells`` and the tokens of the change map.
         """
         times = batch.pixels.shape[1]
         valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (I, T)
@@ -112,14 +113,14 @@ class RSMoE(nn.Module):
         pairs = (batch.frames == 2).nonzero().squeeze(1)
         if self.change is not None:
             second = last[pairs]
-            change = self.change(
-                [x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid], batch.changes[pairs]
-            )
-            memory = memory.extended(change.tokens, pairs)
-        cells = None if self.glance is None else self.glance([level[last] for level in seen.pyramid])  # (I, 9, D)
-        if cells is not None and change is not None:
-            cells = F.pad(cells, (0, 0, 0, change.tokens.shape[1] - cells.shape[1]))
-            cells = cells.index_copy(0, pairs, change.tokens.to(cells.dtype))
+            change = self.change([x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid])
+        cells = self.glance([level[last] for level in seen.pyramid]) if told and self.glance is not None else None
+        if told and self.change is not None and change is not None:
+            changes = self.change.tell(change, batch.changes[pairs])  # (P, 9 + K, D)
+            memory = memory.extended(changes, pairs)
+            if cells is not None:  # (I, 9, D)
+                cells = F.pad(cells, (0, 0, 0, changes.shape[1] - cells.shape[1]))
+                cells = cells.index_copy(0, pairs, changes.to(cells.dtype))
         return Sight(
             memory=VisualMemory(tokens=memory.tokens[batch.view], mask=memory.mask[batch.view]),
             pyramid=tuple(level[last[batch.view]] for level in seen.pyramid),

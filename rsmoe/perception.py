@@ -24,7 +24,7 @@ class Sight:
     pairs: Tensor
     """(P,) long: those views."""
     cells: Tensor | None = None
-    """(B, 9, D): what lies where. With a change map (B, 10, D), of a pair what changed where, and in all. None in a
+    """(B, 9, D): what lies where. With a change map of K kinds (B, 9 + K, D), of a pair what changed where. None in a
     model that passes no cells on."""
 
 

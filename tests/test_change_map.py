@@ -38,9 +38,9 @@ def between(module: ChangeMap, level: int, before: Tensor, after: Tensor) -> Ten
 def test_shapes_and_an_empty_batch() -> None:
     module = change_map(kinds=5)
     evidence = module(pyramid(), pyramid(seed=2))
-    assert evidence.logits.shape == (2, 6, 12, 12) and evidence.tokens.shape == (2, 10, 32)
+    assert evidence.logits.shape == (2, 6, 12, 12) and module.tell(evidence).shape == (2, 14, 32)
     empty = module(pyramid(0), pyramid(0))
-    assert empty.logits.shape == (0, 6, 12, 12) and empty.tokens.shape == (0, 10, 32)
+    assert empty.logits.shape == (0, 6, 12, 12) and module.tell(empty).shape == (0, 14, 32)
     losses = module.losses(empty, torch.zeros(0, 24, 24, dtype=torch.uint8))
     assert all(not v.any() for v in losses.values())
 
@@ -51,9 +51,9 @@ def test_identical_dates_give_exactly_zero_difference(search: int) -> None:
     for level, x in enumerate(pyramid()):
         assert not between(module, level, x, x).any()
     # the evidence of no change is then the same for all places on earth
-    one, other = module(pyramid(seed=1), pyramid(seed=1)), module(pyramid(seed=5), pyramid(seed=5))
-    torch.testing.assert_close(one.tokens, other.tokens)
-    assert not torch.allclose(one.tokens, module(pyramid(seed=1), pyramid(seed=5)).tokens, atol=1e-3)
+    one, other = (module.tell(module(pyramid(seed=s), pyramid(seed=s))) for s in (1, 5))
+    torch.testing.assert_close(one, other)
+    assert not torch.allclose(one, module.tell(module(pyramid(seed=1), pyramid(seed=5))), atol=1e-3)
 
 
 def test_the_window_takes_the_best_match() -> None:
@@ -154,10 +154,14 @@ def test_a_model_tells_the_evidence_of_pairs_alone() -> None:
         sight, plain = model.see(batch), tiny_model().see(batch)
         assert sight.pairs.tolist() == (batch.frames == 2).nonzero().flatten().tolist()
         before = plain.memory.mask.shape[1]
-        assert sight.memory.mask.shape[1] == before + 10
+        assert sight.memory.mask.shape[1] == before + 9 + model.change.kinds
         paired = (batch.frames == 2)[batch.view]
         assert torch.equal(sight.memory.mask[:, before:].any(1), paired)
         assert not sight.memory.tokens[~paired, before:].any()
+        untold = model.see(batch, told=False)
+        assert untold.cells is None and torch.equal(untold.memory.tokens, plain.memory.tokens)
+        assert untold.change is not None and sight.change is not None
+        assert torch.equal(untold.change.logits, sight.change.logits)
         swapped = model.see(replace(batch, pixels=batch.pixels.flip(1)))
     gap = (sight.memory.tokens - swapped.memory.tokens)[paired, before:].abs().max()
     assert gap > 1e-3  # what appeared is not what vanished
@@ -177,11 +181,14 @@ def test_cells_past_the_qformer_are_the_change_of_a_pair_and_the_picture_of_a_si
         seen = model.perceive(batch)
         sight = seen.sight
         alone = model.perceive(batch.take([0]))
-    assert sight.cells is not None and sight.change is not None and model.glance is not None
+    assert sight.cells is not None and sight.change is not None
+    assert model.glance is not None and model.change is not None
     paired = (batch.frames == 2)[batch.view]
     assert paired.any() and not paired.all()
     place = {int(view): n for n, view in enumerate(sight.pairs)}
-    told = torch.stack([sight.change.tokens[place[int(batch.view[b])]] for b in paired.nonzero().flatten()])
+    with torch.no_grad():
+        tokens = model.change.tell(sight.change)
+    told = torch.stack([tokens[place[int(batch.view[b])]] for b in paired.nonzero().flatten()])
     torch.testing.assert_close(sight.cells[paired], told)
     single = int((~paired).nonzero()[0])
     with torch.no_grad():
@@ -189,7 +196,7 @@ def test_cells_past_the_qformer_are_the_change_of_a_pair_and_the_picture_of_a_si
     torch.testing.assert_close(sight.cells[single, :9], own[0], atol=1e-5, rtol=1e-4)
     assert not sight.cells[single, 9].any()
     mean = tiny_model("change=map", "skip=mean").perceive(batch)
-    assert seen.queries.shape[1] == mean.queries.shape[1] + 10 and mean.sight.cells is None
+    assert seen.queries.shape[1] == mean.queries.shape[1] + 9 + model.change.kinds and mean.sight.cells is None
     # whoever else is asked in the same batch changes nothing
     torch.testing.assert_close(alone.queries[0], seen.queries[0], atol=1e-5, rtol=1e-4)
 
@@ -199,9 +206,9 @@ def test_the_token_of_a_cell_tells_the_kinds_that_are_likely_there() -> None:
     with torch.no_grad():
         module.classify.weight.zero_()
         module.classify.bias.copy_(torch.tensor([0.0, 5.0, 0.0]))
-        one = module(pyramid(), pyramid(seed=2)).tokens
+        one = module.tell(module(pyramid(), pyramid(seed=2)))
         module.classify.bias.copy_(torch.tensor([0.0, 0.0, 5.0]))
-        other = module(pyramid(), pyramid(seed=2)).tokens
+        other = module.tell(module(pyramid(), pyramid(seed=2)))
     assert (one - other).abs().max() > 1e-2  # as much change, of another kind
 
 
@@ -228,18 +235,20 @@ def test_tokens_tell_how_many_regions_there_are() -> None:
     truth[0, 4, 4:8] = 1
     truth[1, 4, 4:6] = truth[1, 6, 4:6] = 1  # as much of the same cell, in two regions
     levels = [level[:1].expand(2, -1, -1, -1) for level in pyramid()]
-    one, two = module(levels, levels, truth).tokens[:, 9]
+    one, two = module.tell(module(levels, levels), truth)[:, 9]
     assert (one - two).abs().max() > 1e-2
     truth[0] = truth[1]
-    one, two = module(levels, levels, truth).tokens[:, 9]
+    one, two = module.tell(module(levels, levels), truth)[:, 9]
     torch.testing.assert_close(one, two)
     truth[:] = 0
-    assert not module(levels, levels, truth).tokens[:, 9].any()  # nothing is what an untrained map says of no change
+    one, two = module.tell(module(levels, levels), truth)[:, 9]
+    torch.testing.assert_close(one, module.regions(module.kind)[0])  # its name alone: none of that kind
 
 
 def test_it_runs_in_bfloat16_weights() -> None:
     before, after = ([level.bfloat16() for level in pyramid(seed=s)] for s in (1, 2))
-    assert change_map(kinds=2).bfloat16()(before, after).tokens.dtype == torch.bfloat16
+    module = change_map(kinds=2).bfloat16()
+    assert module.tell(module(before, after)).dtype == torch.bfloat16
 
 
 def test_in_training_tokens_may_tell_the_true_map_where_it_is_known() -> None:
@@ -248,12 +257,13 @@ def test_in_training_tokens_may_tell_the_true_map_where_it_is_known() -> None:
     truth = torch.zeros(2, 24, 24, dtype=torch.uint8)
     truth[0, :8, 16:] = 2  # all of the cell at the top right
     truth[1, 0, 0] = 255  # not known all over: that pair tells what it sees
-    seen, told = module.train()(before, after), module(before, after, truth)
-    assert torch.equal(seen.logits, told.logits) and torch.equal(seen.tokens[1], told.tokens[1])
-    said = told.tokens[0, :9] - module.places
+    evidence = module.train()(before, after)
+    seen, told = module.tell(evidence), module.tell(evidence, truth)
+    assert torch.equal(seen[1], told[1])
+    said = told[0, :9] - module.places
     changed = [i for i in range(9) if not torch.allclose(said[i], said[0], atol=1e-4)]
     assert changed == [2]  # cells without any change say the same
-    assert torch.equal(module.eval()(before, after, truth).tokens, module(before, after).tokens)
+    assert torch.equal(module.eval().tell(evidence, truth), seen)
     with pytest.raises(UserError, match="told_truth=2"):
         change_map(told_truth=2)
 

@@ -185,6 +185,14 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(module(*given), module(*given))
 
 
+def test_random_weights_are_as_wide_as_asked() -> None:
+    for std in (0.02, 0.05):
+        module = InstructQFormer(memory_width=MEMORY, vocab_size=VOCAB, width=192, layers=1, heads=4, init_std=std)
+        for weights in (module.words.weight, module.query_tokens, module.layers[0].query_ffn.up.weight):
+            assert abs(float(weights.detach().std()) / std - 1) < 0.05
+    assert YAMLS["instruct_bert_base"].get("init_std", 0.02) == 0.02  # as published
+
+
 def test_pooled_averages_neighbours() -> None:
     module = instantiate(YAMLS["pooled"] | {"queries": 3}, memory_width=MEMORY, vocab_size=VOCAB)
     module.project = nn.Identity()

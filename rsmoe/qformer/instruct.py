@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,6 +36,7 @@ class InstructQFormer(nn.Module):
         cross_attention_frequency: 2 as published; 1 in every layer.
         dropout: on embeddings, attention and the output of each block.
         max_positions: longest instruction, tokens.
+        init_std: of random weights; 0.02 as published is meant for a width of 768.
         bert: name or folder of a BERT checkpoint to start from, see `rsmoe.qformer.weights.bert_weights`.
         instructblip: name or folder of an InstructBLIP checkpoint to take all weights from.
 
@@ -54,6 +57,7 @@ class InstructQFormer(nn.Module):
         cross_attention_frequency: int = 2,
         dropout: float = 0.1,
         max_positions: int = 512,
+        init_std: float = 0.02,
         bert: str | None = None,
         instructblip: str | None = None,
     ) -> None:
@@ -72,8 +76,8 @@ class InstructQFormer(nn.Module):
             _Layer(width, heads, intermediate, dropout, memory_width if i % cross_attention_frequency == 0 else None)
             for i in range(layers)
         )
-        self.apply(_init_bert)
-        nn.init.normal_(self.query_tokens, std=0.02)
+        self.apply(partial(_init_bert, std=init_std))
+        nn.init.normal_(self.query_tokens, std=init_std)
         if not on_meta_device():
             if bert:
                 self.load_state_dict(bert_weights(bert, into=self.state_dict(), heads=heads))
@@ -162,8 +166,8 @@ class _Layer(nn.Module):
         return torch.cat([self.query_ffn(queries), self.text_ffn(text)], dim=1)
 
 
-def _init_bert(module: nn.Module) -> None:
+def _init_bert(module: nn.Module, *, std: float) -> None:
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=std)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)

@@ -25,9 +25,8 @@ class ChangeEvidence:
 
     logits: Tensor
     """(P, 1 + K, h, w) at the finest level: no change, then K kinds of change."""
-    tokens: Tensor
-    """(P, 10, D): one for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM), row by row, and
-    one for the whole picture."""
+    features: Tensor
+    """(P, channels, h, w), of which the logits are a linear map."""
 
 
 def likeliest(p: Tensor) -> Tensor:
@@ -39,7 +38,7 @@ def likeliest(p: Tensor) -> Tensor:
 
 
 class ChangeMap(nn.Module):
-    """Difference pyramid of two dates -> a map of changes, and ten tokens beside the visual memory.
+    """Difference pyramid of two dates -> a map of changes, and 9 + K tokens beside the visual memory.
 
     At each level, finest to coarsest l, with a and b the normalised linear maps of the features of the two dates::
 
@@ -49,10 +48,10 @@ class ChangeMap(nn.Module):
     What is there counts only where something differs, hence the product. Taking the best match in a window makes a
     picture that lies a cell beside the other no change. Two identical dates have d_l = 0 exactly, at every level.
     ``logits`` are a linear map of the finest x; a cell's token is LN(W [mean of p x ; max of p, p_1 .. p_K ; mean of p,
-    p_1 .. p_K]) with p the probability of any change and p_k that of kind k. The tenth token tells the picture as a
-    person would read it off the map: LN(sum of u_kc + sum of v_kn), u_kc for every cell c that holds a due share of
-    what changed of kind k, and v_kn for the n > 0 regions of each kind (`read_regions`: hard, so that the map learns
-    nothing by it).
+    p_1 .. p_K]) with p the probability of any change and p_k that of kind k. The other tokens tell the picture as a
+    person would read it off the map, one token a kind: LN(w_k + sum of u_c + v_n), u_c for every cell c that holds a
+    due share of what changed of kind k, and v_n for the n > 0 regions of it (`read_regions`: hard, so that the map
+    learns nothing by it). Cells and numbers look the same for every kind: who has learned to read one reads them all.
     Siamese difference pyramids are those of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the product, the window
     and the tokens are ours.
 
@@ -105,18 +104,15 @@ class ChangeMap(nn.Module):
             for _ in pyramid_widths
         )
         self.classify = nn.Conv2d(channels, 1 + kinds, 1)
-        self.tell = nn.Sequential(nn.Linear(channels + 2 * (1 + kinds), width), nn.LayerNorm(width))
-        self.named = nn.Parameter(torch.randn(kinds * CELLS * CELLS, width))
-        self.counted = nn.Parameter(torch.randn(kinds, MOST, width))
-        self.read = nn.LayerNorm(width)
+        self.cells = nn.Sequential(nn.Linear(channels + 2 * (1 + kinds), width), nn.LayerNorm(width))
+        self.kind = nn.Parameter(torch.randn(kinds, width))
+        self.named = nn.Parameter(torch.randn(CELLS * CELLS, width))
+        self.counted = nn.Parameter(torch.randn(MOST, width))
+        self.regions = nn.LayerNorm(width)
         self.register_buffer("places", sine_positions(CELLS, CELLS, width), persistent=False)
 
-    def forward(self, before: Sequence[Tensor], after: Sequence[Tensor], truth: Tensor | None = None) -> ChangeEvidence:
-        """Levels (P, D_l, h_l, w_l) of the first and of the second date, finest first; P may be 0.
-
-        Args:
-            truth: (P, H, W) uint8 kinds, 0 for none, 255 unknown; read in training only, see ``told_truth``.
-        """
+    def forward(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> ChangeEvidence:
+        """Levels (P, D_l, h_l, w_l) of the first and of the second date, finest first; P may be 0."""
         x: Tensor | None = None
         for level in reversed(range(len(self.lateral))):
             a, b = self.features[level](before[level]), self.features[level](after[level])
@@ -126,12 +122,21 @@ class ChangeMap(nn.Module):
                 seen = seen + F.interpolate(x, size=seen.shape[-2:], mode="bilinear", align_corners=False)
             x = self.smooth[level](seen)
         assert x is not None
-        logits = self.classify(x)  # (P, 1 + K, h, w)
-        kinds = logits.float().softmax(1)  # (P, 1 + K, h, w)
+        return ChangeEvidence(logits=self.classify(x), features=x)
+
+    def tell(self, evidence: ChangeEvidence, truth: Tensor | None = None) -> Tensor:
+        """What the language model is told of P pairs.
+
+        Args:
+            truth: (P, H, W) uint8 kinds, 0 for none, 255 unknown; read in training only, see ``told_truth``.
+
+        Returns:
+            (P, 9 + K, D): one token for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM), row
+            by row, and one for each kind of change.
+        """
+        x, kinds = evidence.features, evidence.logits.float().softmax(1)  # (P, 1 + K, h, w)
         if self.training and truth is not None and self.told_truth:
             kinds = self._corrected(kinds, truth)
-        hard = torch.stack([likeliest(one) for one in kinds.detach()]) if len(kinds) else kinds[:, 0].to(torch.uint8)
-        named, counts = (x.to(self.named) for x in read_regions(hard, number=self.kinds, min_pixels=self.min_pixels))
         p = 1 - kinds[:, :1]
         told = torch.cat([p, kinds[:, 1:]], dim=1)
         cells = torch.cat(
@@ -142,11 +147,16 @@ class ChangeMap(nn.Module):
             ],
             dim=1,
         )
-        tokens = self.tell(cells.flatten(2).transpose(1, 2).to(x.dtype)) + self.places
+        places = self.cells(cells.flatten(2).transpose(1, 2).to(x.dtype)) + self.places
+        return torch.cat([places, self._regions(kinds).to(places.dtype)], dim=1)
+
+    def _regions(self, kinds: Tensor) -> Tensor:
+        """(P, 1 + K, h, w) probabilities -> (P, K, D)."""
+        hard = torch.stack([likeliest(one) for one in kinds.detach()]) if len(kinds) else kinds[:, 0].to(torch.uint8)
+        named, counts = (x.to(self.named) for x in read_regions(hard, number=self.kinds, min_pixels=self.min_pixels))
         number = F.one_hot(counts.long().clamp_max(MOST), 1 + MOST)[..., 1:].to(named.dtype)  # (P, K, MOST)
-        whole = named.flatten(1) @ self.named + number.flatten(1) @ self.counted.flatten(0, 1)  # (P, D)
-        tokens = torch.cat([tokens, self.read(whole.to(x.dtype))[:, None]], dim=1)
-        return ChangeEvidence(logits=logits, tokens=tokens)
+        regions: Tensor = self.regions(self.kind + named @ self.named + number @ self.counted)
+        return regions
 
     def _corrected(self, kinds: Tensor, truth: Tensor) -> Tensor:
         """(P, 1 + K, h, w) with a random share of the pairs, among those known all over, as they truly are."""

@@ -86,7 +86,7 @@ class StageModule(pl.LightningModule):
             raise UserError(
                 f"stage {self.stage.name!r} has the loss 'words', but the model is built without: words=true"
             )
-        sight = self.model.see(batch)
+        sight = self.model.see(batch, told=False)
         return {"words": self.model.words.loss(sight.memory, batch.samples), **self._changed(batch, sight)}
 
     def _changed(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
