@@ -113,18 +113,30 @@ def test_noise_is_for_training_only() -> None:
 def test_label_loss_is_the_log_of_the_summed_probability() -> None:
     right = torch.tensor([[True, True, False, False], [False, False, True, False]])
     expected = -(math.log(0.8) + math.log(0.05)) / 2
-    torch.testing.assert_close(label_loss(routed(logits=P.log()), right), torch.tensor(expected))
-    torch.testing.assert_close(label_loss(routed(logits=P.log()), torch.ones_like(right)), torch.tensor(0.0))
+    task = torch.tensor([3, 0])
+    torch.testing.assert_close(label_loss(routed(logits=P.log()), right, task), torch.tensor(expected))
+    torch.testing.assert_close(label_loss(routed(logits=P.log()), torch.ones_like(right), task), torch.tensor(0.0))
+
+
+def test_label_loss_weighs_tasks_and_not_their_samples() -> None:
+    logits = torch.cat([P.log()[:1].expand(7, -1), P.log()[1:]])
+    right = torch.tensor([[True, True, False, False]] * 7 + [[False, False, True, False]])
+    many = torch.tensor([1] * 7 + [4])  # seven samples of a task do not outvote the one of another
+    expected = -(math.log(0.8) + math.log(0.05)) / 2
+    torch.testing.assert_close(label_loss(routed(logits=logits), right, many), torch.tensor(expected))
+    one = torch.zeros_like(many)
+    expected = -(7 * math.log(0.8) + math.log(0.05)) / 8
+    torch.testing.assert_close(label_loss(routed(logits=logits), right, one), torch.tensor(expected))
 
 
 def test_label_loss_leaves_out_tasks_that_no_expert_serves() -> None:
     logits = P.log().requires_grad_()
     right = torch.tensor([[True, True, False, False], [False, False, False, False]])
-    loss = label_loss(routed(logits=logits), right)
+    loss = label_loss(routed(logits=logits), right, torch.tensor([2, 2]))
     torch.testing.assert_close(loss, torch.tensor(-math.log(0.8)))
     loss.backward()
     assert logits.grad is not None and bool(torch.isfinite(logits.grad).all())
-    none = label_loss(routed(logits=logits), torch.zeros_like(right))
+    none = label_loss(routed(logits=logits), torch.zeros_like(right), torch.tensor([2, 2]))
     assert float(none.detach()) == 0.0 and none.requires_grad
 
 

@@ -8,17 +8,22 @@ from torch import Tensor
 from rsmoe.router.routing import Routing
 
 
-def label_loss(routing: Routing, right: Tensor) -> Tensor:
-    """Cross-entropy against the experts that serve the task: -log of their summed probability, mean over samples.
+def label_loss(routing: Routing, right: Tensor, task: Tensor) -> Tensor:
+    """Cross-entropy against the experts that serve the task: -log of their summed probability, task by task.
 
-    A sample whose task no expert serves has no right answer and is left out; 0 where that is so for all.
+    Mean over the tasks of the batch of the mean over each one's samples: where one request of twenty is a caption, a
+    mean over samples leaves captions with the experts for questions. A sample whose task no expert serves has no right
+    answer and is left out; 0 where that is so for all.
 
     Args:
         right: (B, E) bool, the experts that are a right answer for each sample.
+        task: (B,) long, which task each sample is of.
     """
     served = right.any(-1)
     log_probability = routing.logits[served].log_softmax(-1).masked_fill(~right[served], float("-inf"))
-    return -torch.logsumexp(log_probability, dim=-1).sum() / served.sum().clamp_min(1)
+    alike = task[served] == task[served, None]  # (n, n)
+    share = 1 / alike.sum(0).to(log_probability)  # adds up to 1 in each task
+    return -(torch.logsumexp(log_probability, dim=-1) * share).sum() / share.sum().clamp_min(1)
 
 
 def balance_loss(routing: Routing) -> Tensor:

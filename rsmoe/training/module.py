@@ -103,7 +103,7 @@ class StageModule(pl.LightningModule):
         if not model.dense:
             routing = reading.perception.routing
             terms |= {
-                "label": label_loss(routing, model.right[batch.task]),
+                "label": label_loss(routing, model.right[batch.task], batch.task),
                 "balance": balance_loss(routing),
                 "z": z_loss(routing),
             }
