@@ -33,6 +33,7 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.training.answer import answer_batch
 from rsmoe.training.corpus import build_corpus
 from rsmoe.training.prediction_lines import from_row, to_line
+from rsmoe.training.stage import Stage
 
 PAIRS = 4
 
@@ -241,6 +242,9 @@ def test_without_a_folder_the_pairs_are_generated(experiment: str, monkeypatch: 
     assert all(isinstance(d, SceneChanges) for d in (*corpus.train.values(), *corpus.test.values()))
     assert corpus.change_classes(kinds=len(CHANGE_KINDS) - 1) == list(CHANGE_KINDS)
     assert corpus.change_classes(kinds=1) == []  # a map of change or not has no name for what changed
+    stages: Any = OmegaConf.to_container(compose([f"experiment={experiment}"]).schedule.stages, resolve=True)
+    for stage in map(Stage.from_config, stages):
+        assert set(stage.mix) <= set(corpus.train)
 
 
 def test_the_sweep_names_every_way_to_compare() -> None:

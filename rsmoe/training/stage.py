@@ -66,4 +66,4 @@ class Stage:
         for key in config:
             if key not in known:
                 raise unknown_name(f"key of stage {config.get('name', '?')!r}", str(key), known)
-        return cls(**config)
+        return cls(**{**config, "mix": config.get("mix") or {}})  # null takes back the mix of another experiment
