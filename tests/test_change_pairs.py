@@ -31,7 +31,7 @@ from rsmoe.metrics.change_agreement import ChangeAgreement
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.training.answer import answer_batch
-from rsmoe.training.corpus import build_corpus
+from rsmoe.training.corpus import absent_from, build_corpus
 from rsmoe.training.prediction_lines import from_row, to_line
 from rsmoe.training.stage import Stage
 
@@ -244,7 +244,8 @@ def test_without_a_folder_the_pairs_are_generated(experiment: str, monkeypatch: 
     assert corpus.change_classes(kinds=1) == []  # a map of change or not has no name for what changed
     stages: Any = OmegaConf.to_container(compose([f"experiment={experiment}"]).schedule.stages, resolve=True)
     for stage in map(Stage.from_config, stages):
-        assert set(stage.mix) <= set(corpus.train)
+        assert set(stage.mix) <= set(chosen)
+        assert set(stage.without(absent_from(corpus, chosen)).mix) <= set(corpus.train)
 
 
 def test_the_sweep_names_every_way_to_compare() -> None:

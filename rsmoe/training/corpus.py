@@ -79,6 +79,11 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Consol
     return Corpus(train=parts["train"], val=parts["val"], test=parts["test"])
 
 
+def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:
+    """Training sets of a corpus yaml that exist with real data only, where the others are generated."""
+    return {name for name, entry in config.items() if entry.get("generated") == {} and name not in corpus.train}
+
+
 def _has_real(entries: Mapping[str, Mapping[str, Any]]) -> bool:
     home = os.environ.get("RSMOE_DATA")
     names = [str(e["reader"]["name"]) for e in entries.values() if e.get("reader")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from rsmoe.errors import UserError, unknown_name
@@ -67,3 +67,7 @@ class Stage:
             if key not in known:
                 raise unknown_name(f"key of stage {config.get('name', '?')!r}", str(key), known)
         return cls(**{**config, "mix": config.get("mix") or {}})  # null takes back the mix of another experiment
+
+    def without(self, absent: Collection[str]) -> Stage:
+        """The stage, its mix without data sets that are not there in this world."""
+        return replace(self, mix={name: share for name, share in self.mix.items() if name not in absent})
