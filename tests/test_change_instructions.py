@@ -140,7 +140,14 @@ def test_generated_pairs_give_the_same_set() -> None:
         )
         for change in pair.changes:
             x1, y1, x2, y2 = (int(v) for v in change.box_px)
-            direction = {"built": "new", "demolished": "lost", "flooded": "new", "cleared": "lost", "planted": "new"}
+            direction = {
+                "built": "new",
+                "demolished": "lost",
+                "flooded": "new",
+                "cleared": "lost",
+                "planted": "new",
+                "drained": "lost",
+            }
             value = CHANGE_KINDS.index(f"{direction[change.action]} {CLASSES[change.mask_value]}")
             assert (kinds[y1:y2, x1:x2] == value).any()
         for noun, cells in facts.cells.items():  # the same facts are read off the class map

@@ -321,6 +321,8 @@ def test_change_captions_say_beside_which_road_and_on_what_ground() -> None:
     assert "road" not in far and "a building is removed" in far and "house" not in far, "houses are buildings there"
     assert "a house" in said(("built", "road", 2, (25, 0, 28, 60)), ("built", "house", 1, (40, 10, 48, 16)))
     assert "lake" not in said(("flooded", "water", 3, (40, 10, 56, 26))), "there is water on the first date"
+    drained = said(("drained", "water", 3, (40, 10, 56, 26)))
+    assert "receded" in drained and "disappears" in drained and "lake" not in drained and "risen" not in drained
 
 
 def test_every_change_caption_can_be_turned(pairs: list[ScenePair]) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from rsmoe.data.scenes import generator as generator_module
 from rsmoe.data.scenes.generator import OBJECT_CLASSES, PAIR_CLASSES, SCENE_CLASSES, VISIBLE_LEVELS, SceneGenerator
 from rsmoe.data.scenes.light import shading, shadows
-from rsmoe.data.scenes.scene import LAND_COVER, Scene, ScenePair
+from rsmoe.data.scenes.scene import LAND_COVER, Change, Scene, ScenePair
 from rsmoe.errors import UserError
 
 VEHICLES = {"airplane", "boat", "car", "ship", "truck"}
@@ -266,7 +267,7 @@ def test_mask_is_empty_exactly_when_nothing_changed() -> None:
             kinds[change.action] += 1
             x1, y1, x2, y2 = (int(v) for v in change.box_px)
             assert (pair.change_mask[y1:y2, x1:x2] == change.mask_value).any()
-    assert set(kinds) == {"built", "demolished", "flooded", "cleared", "planted"}
+    assert set(kinds) == {"built", "demolished", "flooded", "drained", "cleared", "planted"}
 
 
 def test_every_change_shows_and_developments_hold_neighbours() -> None:
@@ -277,6 +278,38 @@ def test_every_change_shows_and_developments_hold_neighbours() -> None:
     assert np.median(inside) > VISIBLE_LEVELS and np.mean(np.array(inside) > np.array(outside)) > 0.8
     buildings = [sum(change.mask_value == 1 for change in pair.changes) for pair in pairs()]
     assert max(buildings) >= 4 and np.mean(np.array(buildings) > 1) > 0.08
+
+
+def test_on_either_day_the_change_is_all_that_differs_and_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A road under snow, or in haze, cannot be told from none: such a pair would have a label that no picture has."""
+    asked: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    shows = generator_module._shows
+
+    def record(one: np.ndarray, other: np.ndarray, changes: tuple[Change, ...], mask: np.ndarray) -> bool:
+        asked.append((one.astype(float), other.astype(float), mask))
+        return shows(one, other, changes, mask)
+
+    monkeypatch.setattr(generator_module, "_shows", record)
+    generator, seen = SceneGenerator(size_px=64, seed=11), 0
+    for index in range(24):
+        asked.clear()
+        pair = generator.pair(index)
+        if not pair.changes:
+            assert not asked
+            continue
+        seen += 1
+        for (one, other, mask), picture in zip(asked[-2:], (pair.before, None), strict=True):  # the days that were kept
+            gap = np.abs(one - other).mean(-1)
+            assert gap[mask > 0].mean() >= VISIBLE_LEVELS
+            assert np.median(gap[mask == 0]) < 1, "noise, light and traffic of a day are the same in both pictures"
+            assert picture is None or np.array_equal(one, picture.image)
+    assert seen > 8
+
+
+def test_whatever_appears_also_vanishes() -> None:
+    """No kind of change has one direction only: which date is which must be read off the pictures."""
+    told = {(c.mask_value, c.action in ("built", "flooded", "planted")) for pair in pairs() for c in pair.changes}
+    assert told == {(kind, new) for kind in range(1, 6) for new in (False, True)}
 
 
 def _levels(pair: ScenePair) -> np.ndarray:

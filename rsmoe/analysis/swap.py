@@ -27,7 +27,7 @@ from rsmoe.training.answer import answer_batch
 from rsmoe.training.open_run import open_run
 
 APPEARED = frozenset("appear appears appeared built constructed added new planted risen flooded covers".split())
-VANISHED = frozenset("removed demolished disappear disappears disappeared vanished vanish cleared gone".split())
+VANISHED = frozenset("removed demolished disappear disappears disappeared vanished vanish cleared gone receded".split())
 
 
 def direction(text: str) -> int:

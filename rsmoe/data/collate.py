@@ -60,7 +60,7 @@ class Collate:
         augment: True for training.
         inference: True leaves the responses out: ``response_ids`` is (B, 0).
         max_prompt, max_instruction, max_response: limits in tokens, the end token included.
-        crop_area, jitter, noise, band_drop, misregister_px, align_px: see `Transform`.
+        crop_area, jitter, noise, band_drop, misregister_px, align_px, match_levels: see `Transform`.
         cache_bytes: see `ImageCache`.
 
     Raises:
@@ -86,6 +86,7 @@ class Collate:
         band_drop: float = 0.0,
         misregister_px: float = 0.0,
         align_px: int = 0,
+        match_levels: bool = False,
         cache_bytes: int = 512 * 2**20,
     ) -> None:
         if codec.eos_id is None:
@@ -105,6 +106,7 @@ class Collate:
             band_drop=band_drop,
             misregister_px=misregister_px,
             align_px=align_px,
+            match_levels=match_levels,
         )
         self.cache = ImageCache(size=image_size, max_bytes=cache_bytes)
         self._eos = codec.eos_id

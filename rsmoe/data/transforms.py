@@ -16,6 +16,7 @@ from rsmoe.data.directions import has_coordinates, turn_sample
 from rsmoe.data.images import picture_size, read_array
 from rsmoe.data.misregistration import misregister
 from rsmoe.data.placement import Placement
+from rsmoe.data.radiometry import match_levels
 from rsmoe.data.sample import Sample
 from rsmoe.data.symmetries import IDENTITY, turn_image
 from rsmoe.errors import UserError
@@ -73,6 +74,7 @@ class Transform:
             pictures, since without a band of three the colours that captions name are wrong.
         misregister_px: greatest shift between dates, see `misregister`.
         align_px: greatest shift between dates that is taken back, with and without ``augment``, see `align`.
+        match_levels: bring every date to the levels of the first, with and without ``augment``, see `match_levels`.
 
     Raises:
         UserError: for ``mean`` and ``std`` of different lengths, or options out of range.
@@ -91,6 +93,7 @@ class Transform:
         band_drop: float = 0.0,
         misregister_px: float = 0.0,
         align_px: int = 0,
+        match_levels: bool = False,
     ) -> None:
         if not mean or len(mean) != len(std):
             raise UserError(f"mean has {len(mean)} values and std {len(std)}; both need one per band")
@@ -107,6 +110,7 @@ class Transform:
         self.size, self.bands = size, len(mean)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
         self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
+        self.match_levels = match_levels
         self._mean = 255 * torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._scale = 1 / (255 * torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
 
@@ -149,6 +153,8 @@ class Transform:
         pixels = align(pixels, most_px=self.align_px)
         if self.augment:
             pixels = self._relight(pixels, generator)
+        if self.match_levels:
+            pixels = match_levels(pixels)
         plain = Views(pixels=pixels.sub_(self._mean).mul_(self._scale), symmetry=symmetry)
         return self._annotated(plain, sample, window)
 

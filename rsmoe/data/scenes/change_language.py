@@ -26,6 +26,7 @@ CHANGE_KINDS = ("no change", *(f"{which} {noun}" for which in ("new", "lost") fo
 
 _NATURE = {
     "flooded": ("the water has risen", "the land is flooded", "water covers the land"),
+    "drained": ("the water has receded", "the water is gone", "the water disappears"),
     "cleared": (
         "some trees are removed",
         "some trees have been removed",
@@ -86,6 +87,8 @@ def _clause(pair: ScenePair, category: str, changes: list[Change], rng: random.R
     if action in _NATURE:
         if action == "flooded" and not (pair.before.semantic == _WATER).any() and rng.random() < 0.4:
             return f"a lake appears {cell_phrase(pair, changes, rng)}".rstrip()
+        if action == "drained" and not (pair.after.semantic == _WATER).any() and rng.random() < 0.4:
+            return f"a lake disappears {cell_phrase(pair, changes, rng)}".rstrip()
         where = cell_phrase(pair, changes, rng) if rng.random() < 0.6 else ""
         return f"{rng.choice(_NATURE[action])} {where}".rstrip()
     things = _amount(count, category, rng)

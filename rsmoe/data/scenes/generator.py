@@ -48,7 +48,7 @@ OBJECT_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 """Every `SceneObject.category`."""
 
-GENERATOR_VERSION = "4"
+GENERATOR_VERSION = "5"
 """Changes whenever the same numbers would give other pictures or other ground truth."""
 
 _SIGNS: dict[str, frozenset[str]] = {
@@ -121,8 +121,9 @@ class SceneGenerator:
         Light, season, haze, noise, misregistration and vehicles (cars, trucks, airplanes, ships, boats) differ between
         the days of every pair; they are nuisance, never change, and are drawn alike whether the pair is changed or not.
         See `Day.draw_pair` for what two days have in common. Whatever changes covers `VISIBLE_PX` pixels or more and
-        differs by `VISIBLE_LEVELS`: a changed pair where it does not is drawn anew, place and days.
-        The change mask is in the frame of ``before``; ``after`` shows the ground moved by ``shift_px``.
+        differs by `VISIBLE_LEVELS`, on either day, from what that day would have shown of the other state: a changed
+        pair where it does not is drawn anew, place and days. The change mask is in the frame of ``before``; ``after``
+        shows the ground moved by ``shift_px``.
         """
         number = self._turn(index, 2 * len(PAIR_CLASSES), kind=1)
         name, changed = PAIR_CLASSES[number // 2], number % 2 == 1
@@ -131,24 +132,23 @@ class SceneGenerator:
             streams = self._streams(index, kind=1 + attempt)
             place = self._place(name, streams[0], finest_coarsest)
             states = draw_changes(place, streams[5]) if changed else (list(place.standing), list(place.standing))
-            window_seed = int(streams[3].integers(2**31))
-            pictures, days = [], Day.draw_pair(streams[2])
-            for state, day in zip(states, days, strict=True):
-                window = NoiseWindow(rng=np.random.default_rng(window_seed), size=self._canvas)
-                standing = _with_traffic(place, state, streams[1])
-                pictures.append(self._render(place, standing, day, window, streams[4]))
+            days = Day.draw_pair(streams[2])
+            seeds = [int(stream.integers(2**31)) for stream in (streams[1], streams[3], streams[4])]
+            pictures = [self._draw_on(day, k, states[k], place, seeds) for k, day in enumerate(days)]
             # Half a pixel is the finest step that keeps image and masks of the second date in one grid.
             shift = tuple(int(v) for v in streams[6].integers(-2, 3, 2))
             inner = slice(self._margin, -self._margin)
             changes, mask, vanished = read_changes(place, states, [_inner(p, inner) for p in pictures])
-            if bool(changes) == changed and all(change.area_px >= VISIBLE_PX for change in changes):
-                if not changed:
-                    break
-                window = NoiseWindow(rng=np.random.default_rng(window_seed), size=self._canvas)
-                standing = _with_traffic(place, states[1], streams[1])
-                same_day = self._render(place, standing, days[0], window, streams[4])
-                if _shows(pictures[0].image[inner, inner], same_day.image[inner, inner], changes, mask):
-                    break
+            if bool(changes) != changed or any(change.area_px < VISIBLE_PX for change in changes):
+                continue
+            if not changed:
+                break
+            others = [self._draw_on(day, k, states[1 - k], place, seeds) for k, day in enumerate(days)]
+            if all(
+                _shows(p.image[inner, inner], other.image[inner, inner], changes, mask)
+                for p, other in zip(pictures, others, strict=True)
+            ):
+                break
         else:
             raise AssertionError(f"no visible change in pair {index} of {self!r}")
         before = self._crop(name, place, pictures[0], days[0], (0, 0))
@@ -190,6 +190,13 @@ class SceneGenerator:
             place.standing[near[int(rng.integers(len(near)))]] = True
         return place
 
+    def _draw_on(self, day: Day, number: int, state: list[bool], place: Place, seeds: list[int]) -> Picture:
+        """A place on the first or second day: the same traffic, texture and noise whatever else stands there."""
+        traffic, texture, camera = seeds
+        standing = _with_traffic(place, state, np.random.default_rng([traffic, number]))
+        window = NoiseWindow(rng=np.random.default_rng(texture), size=self._canvas)
+        return self._render(place, standing, day, window, np.random.default_rng([camera, number]))
+
     def _render(
         self, place: Place, standing: list[bool], day: Day, window: NoiseWindow, camera: np.random.Generator
     ) -> Picture:
@@ -222,7 +229,7 @@ def _inner(picture: Picture, inner: slice) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shows(before: np.ndarray, after: np.ndarray, changes: tuple[Change, ...], mask: np.ndarray) -> bool:
-    """Whether every change differs by `VISIBLE_LEVELS` from what was there, in two pictures of one day."""
+    """Whether every change differs by `VISIBLE_LEVELS` between the two states, in two pictures of one day."""
     differs = np.abs(after[..., :3].astype(np.float32) - before[..., :3]).mean(-1)
     for change in changes:
         x1, y1, x2, y2 = (int(v) for v in change.box_px)

@@ -16,9 +16,9 @@ def draw_changes(place: Place, rng: np.random.Generator) -> tuple[list[bool], li
     """Which things stand on the first and on the second date of a changed pair.
 
     Where there are buildings, two of three changed pairs show a development: one to eight neighbours built, or
-    demolished, together, as nine of ten changed pairs of LEVIR-CC do; a road may come with them. Otherwise up to
-    four things of any kinds appear or vanish; at most one of them is a change of the land itself. All are near enough
-    to the middle to be seen. Things that do not take part keep the state that the layout gave them.
+    demolished, together, as nine of ten changed pairs of LEVIR-CC do; a road may come, or go, with them. Otherwise
+    up to four things of any kinds appear or vanish; at most one of them is a change of the land itself. All are near
+    enough to the middle to be seen. Things that do not take part keep the state that the layout gave them.
     """
     first, second = list(place.standing), list(place.standing)
     groups: dict[str, list[int]] = {}
@@ -33,7 +33,7 @@ def draw_changes(place: Place, rng: np.random.Generator) -> tuple[list[bool], li
         for index in nearest[: int(rng.integers(1, 9))]:
             first[index], second[index] = not appears, appears
         if (roads := groups.get("road")) and rng.random() < 0.8:
-            first[roads[0]], second[roads[0]] = False, True
+            first[roads[0]], second[roads[0]] = not appears, appears
         return first, second
     # Kinds first, then things: a hundred houses shall not drown the one road.
     wanted, region_taken = int(rng.integers(1, 5)), False

@@ -8,14 +8,13 @@ from rsmoe.data.scenes.thing import Layer, Shape, Thing
 
 
 def flood(place: Place, x: float, y: float, radius: float, water: str = "flood water") -> None:
-    """Low ground about (x, y) that the water may take: muddy, or ``water`` where a lake or the sea rises."""
+    """Low ground about (x, y) that the water may take, and leave: muddy, or ``water`` where a lake or the sea rises."""
     outline = blob(place.rng, x, y, radius, 0.4)
     place.add(
-        Thing(
-            noun="water", shapes=(Shape(outline, water),), layer=Layer.FLOOD, middle=(x, y), appear="flooded", kind=3
-        ),
+        Thing(noun="water", shapes=(Shape(outline, water),), layer=Layer.FLOOD, middle=(x, y), appear="flooded",
+              vanish="drained", kind=3),
         standing=False,
-    )
+    )  # fmt: skip
 
 
 def clearing(place: Place, x: float, y: float, radius: float, standing: bool = False) -> None:

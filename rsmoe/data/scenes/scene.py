@@ -73,7 +73,7 @@ class Change:
     """One thing that differs between two dates."""
 
     action: str
-    """ "built" | "demolished" | "flooded" | "cleared" | "planted"."""
+    """ "built" | "demolished" | "flooded" | "drained" | "cleared" | "planted"."""
     category: str
     """ "house", "road", "forest" ...: what appeared or vanished."""
     box_px: tuple[float, float, float, float]

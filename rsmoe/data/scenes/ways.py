@@ -39,13 +39,13 @@ def centre_line(place: Place, x1: float, y1: float, x2: float, y2: float, solid:
 
 
 def road_project(place: Place, points: list[tuple[float, float]], width: float, standing: bool, material: str) -> None:
-    """A road that may be built between two dates, with its verge."""
+    """A road that may be built, or taken up, between two dates, with its verge."""
     line = np.array(points)
     shape = Shape(ribbon(line, width), material)
     middle = points[len(points) // 2]
     place.add(
-        Thing(noun="road", shapes=(shape,), layer=Layer.ROAD, middle=middle, appear="built", kind=2,
-              plot=ribbon(line, width + 2), bare=place.bare),
+        Thing(noun="road", shapes=(shape,), layer=Layer.ROAD, middle=middle, appear="built",
+              vanish="demolished", kind=2, plot=ribbon(line, width + 2), bare=place.bare),
         standing,
     )  # fmt: skip
 
