@@ -60,7 +60,7 @@ class Thing:
     appear: str = ""
     """Action when it is there on the second date only ("built", "flooded", "cleared"); "" if that cannot be."""
     vanish: str = ""
-    """Action when it is there on the first date only ("demolished", "planted"); "" if that cannot be."""
+    """Action when it is there on the first date only ("demolished", "drained", "planted"); "" if that cannot be."""
     kind: int = 0
     """Value in a change mask: 1 building, 2 road, 3 water, 4 vegetation, 5 other object."""
     plot: Polygon = ()
