@@ -141,10 +141,8 @@ class SceneGenerator:
             changes, mask, vanished = read_changes(place, states, [_inner(p, inner) for p in pictures])
             if bool(changes) != changed or any(change.area_px < VISIBLE_PX for change in changes):
                 continue
-            if not changed:
-                break
-            others = [self._draw_on(day, k, states[1 - k], place, seeds) for k, day in enumerate(days)]
-            if all(
+            others = (self._draw_on(day, k, states[1 - k], place, seeds) for k, day in enumerate(days))
+            if not changed or all(
                 _shows(p.image[inner, inner], other.image[inner, inner], changes, mask)
                 for p, other in zip(pictures, others, strict=True)
             ):
