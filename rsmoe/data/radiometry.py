@@ -31,9 +31,12 @@ def match_levels(pixels: Tensor) -> Tensor:
     """
     first = pixels[0, :, ::_STRIDE, ::_STRIDE].flatten(1)  # (C, N)
     matched = [pixels[0]]
+    quarters = first.new_tensor([0.25, 0.5, 0.75])
     for date in pixels[1:]:
         other = date[:, ::_STRIDE, ::_STRIDE].flatten(1)
-        (low_1, middle_1, high_1), (low_2, middle_2, high_2) = (_quartiles(x) for x in (first, other))
+        (low_1, middle_1, high_1), (low_2, middle_2, high_2) = (
+            torch.quantile(x, quarters, dim=1, keepdim=True, interpolation="lower") for x in (first, other)
+        )
         gain, offset = _line(high_1 - low_1, middle_1, high_2 - low_2, middle_2)
         for _ in range(_ROUNDS):
             gap = (first - gain * other - offset).abs().sum(0)
@@ -49,9 +52,3 @@ def _line(spread: Tensor, middle: Tensor, other_spread: Tensor, other_middle: Te
     gain = (spread / other_spread.clamp_min(1e-3)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
     gain = torch.where((spread < _FLAT) & (other_spread < _FLAT), 1.0, gain)
     return gain, middle - gain * other_middle
-
-
-def _quartiles(values: Tensor) -> Tensor:
-    """(C, N) -> (3, C, 1)."""
-    ordered = values.sort(1).values
-    return torch.stack([ordered[:, k * (values.shape[1] - 1) // 4, None] for k in (1, 2, 3)])
