@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,6 +217,14 @@ def test_classical_methods_find_a_box_under_another_light(name: str) -> None:
     found, true = CLASSICAL[name](before, darker), np.asarray(pair.class_map) > 0
     assert found.shape == true.shape and found.dtype == bool
     assert (found & true).sum() / (found | true).sum() > 0.6
+
+
+@pytest.mark.parametrize(("name", "library"), [("CVA + Otsu", "skimage.filters"), ("PCA + k-means", "sklearn.cluster")])
+def test_classical_methods_say_what_to_install(name: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+    with pytest.raises(UserError, match="pip install scikit-image scikit-learn"):
+        CLASSICAL[name](picture, picture[::-1])
 
 
 def test_ir_mad_does_not_see_a_linear_change_of_the_bands() -> None:

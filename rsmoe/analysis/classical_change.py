@@ -1,12 +1,18 @@
 """Change detection without learning: what a trained map of changes has to beat.
 
 Each method takes two dates (H, W, C) of one size and gives an (H, W) bool map. None is told how much has changed.
+Thresholds, components and clusters are scikit-image's and scikit-learn's (extra ``classical``).
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 import torch
+
+from rsmoe.errors import UserError
 
 
 def matched(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -19,20 +25,15 @@ def matched(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return a, ((b - b.mean((0, 1))) * scale + a.mean((0, 1))).round(6)
 
 
-def otsu(values: np.ndarray, *, bins: int = 256) -> float:
-    """The threshold that sets two classes of values furthest apart (Otsu, IEEE Trans. SMC 1979), a bin's centre.
+def otsu(values: np.ndarray) -> float:
+    """The threshold that sets two classes of values furthest apart (Otsu, IEEE Trans. SMC 1979), of 256.
 
-    The maximum over k of w_0 w_1 (mu_0 - mu_1)^2, w the shares and mu the means of the values up to bin k and beyond.
     Values that are all the same give that value: nothing lies beyond it.
+
+    Raises:
+        UserError: scikit-image is not installed.
     """
-    if values.min() == values.max():
-        return float(values.max())
-    counts, edges = np.histogram(values, bins=bins)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below, mass = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
-    above = counts.sum() - below
-    gap = mass / np.maximum(below, 1) - ((counts * centres).sum() - mass) / np.maximum(above, 1)
-    return float(centres[int(np.argmax(below * above * gap**2))])
+    return float(_library("skimage.filters").threshold_otsu(values, nbins=256))
 
 
 def change_vectors(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -46,37 +47,33 @@ def change_vectors(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def pca_kmeans(before: np.ndarray, after: np.ndarray, *, block: int = 4, parts: int = 3) -> np.ndarray:
     """Principal components of blocks of the difference, in two clusters (Celik, IEEE GRSL 2009).
 
-    Eigenvectors of the h x h blocks of |b - a| (mean over matched bands) without overlap; each pixel's own block on the
+    Components of the h x h blocks of |b - a| (mean over matched bands) without overlap; each pixel's own block on the
     first of them; k-means with k = 2, started at the least and the greatest response; the cluster with the larger mean
     difference has changed.
 
     Args:
         before, after: (H, W, C).
         block: h.
-        parts: eigenvectors.
+        parts: components.
+
+    Raises:
+        UserError: scikit-learn is not installed.
     """
     a, b = matched(before, after)
     difference = np.abs(b - a).mean(-1)
+    if difference.min() == difference.max():
+        return np.zeros(difference.shape, bool)  # one cluster
     height, width = (side - side % block for side in difference.shape)
     tiles = difference[:height, :width].reshape(height // block, block, width // block, block)
-    rows = tiles.transpose(0, 2, 1, 3).reshape(-1, block * block)
-    mean = rows.mean(0)
-    _, vectors = np.linalg.eigh(np.cov((rows - mean).T))
+    pca = _library("sklearn.decomposition").PCA(parts).fit(tiles.transpose(0, 2, 1, 3).reshape(-1, block * block))
     padded = np.pad(difference, ((block // 2, block - block // 2 - 1),) * 2, mode="edge")
-    around = np.lib.stride_tricks.sliding_window_view(padded, (block, block)).reshape(*difference.shape, -1)
-    features = ((around - mean) @ vectors[:, ::-1][:, :parts]).reshape(-1, parts)
-    size = around.mean(-1).ravel()
-    centres = features[[int(size.argmin()), int(size.argmax())]]
-    for _ in range(100):
-        nearer = np.linalg.norm(features - centres[1], axis=1) < np.linalg.norm(features - centres[0], axis=1)
-        sides = (~nearer, nearer)
-        moved = np.stack([features[own].mean(0) if own.any() else centres[k] for k, own in enumerate(sides)])
-        if np.allclose(moved, centres):
-            break
-        centres = moved
-    if nearer.any() and not nearer.all() and size[nearer].mean() < size[~nearer].mean():
-        nearer = ~nearer
-    return nearer.reshape(difference.shape)
+    around = np.lib.stride_tricks.sliding_window_view(padded, (block, block)).reshape(-1, block * block)
+    features, size = pca.transform(around), around.mean(-1)
+    ends = features[[int(size.argmin()), int(size.argmax())]]
+    cluster = _library("sklearn.cluster").KMeans(2, init=ends, n_init=1).fit_predict(features)
+    changed = int(size[cluster == 1].mean() > size[cluster == 0].mean())
+    found: np.ndarray = (cluster == changed).reshape(difference.shape)
+    return found
 
 
 def ir_mad(before: np.ndarray, after: np.ndarray, *, rounds: int = 30) -> np.ndarray:
@@ -110,3 +107,10 @@ def ir_mad(before: np.ndarray, after: np.ndarray, *, rounds: int = 30) -> np.nda
 
 CLASSICAL = {"CVA + Otsu": change_vectors, "PCA + k-means": pca_kmeans, "IR-MAD": ir_mad}
 """Method -> function of two dates."""
+
+
+def _library(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UserError(f"{error}. Classical change detection needs: pip install scikit-image scikit-learn") from error
