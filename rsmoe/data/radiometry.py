@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,11 +32,12 @@ def match_levels(pixels: Tensor) -> Tensor:
     """
     first = pixels[0, :, ::_STRIDE, ::_STRIDE].flatten(1)  # (C, N)
     matched = [pixels[0]]
-    quarters = first.new_tensor([0.25, 0.5, 0.75])
+    quarters = [int(share * (first.shape[1] - 1)) for share in (0.25, 0.5, 0.75)]
     for date in pixels[1:]:
         other = date[:, ::_STRIDE, ::_STRIDE].flatten(1)
         (low_1, middle_1, high_1), (low_2, middle_2, high_2) = (
-            torch.quantile(x, quarters, dim=1, keepdim=True, interpolation="lower") for x in (first, other)
+            torch.from_numpy(np.partition(x.numpy(), quarters, axis=1)[:, quarters]).split(1, dim=1)
+            for x in (first, other)
         )
         gain, offset = _line(high_1 - low_1, middle_1, high_2 - low_2, middle_2)
         for _ in range(_ROUNDS):

@@ -46,7 +46,8 @@ class ChangeMap(nn.Module):
         x_l    = smooth(W_l [d_l ; |d_l| ; |d_l| (a + b)] + up(x_{l+1}))
 
     What is there counts only where something differs, hence the product. Taking the best match in a window makes a
-    picture that lies a cell beside the other no change. Two identical dates have d_l = 0 exactly, at every level.
+    picture that lies a cell beside the other no change; it also hides what vanished beside its like, so that dates
+    which are laid on each other (``align_px``) do better without. Two identical dates have d_l = 0 exactly, everywhere.
     ``logits`` are a linear map of the finest x; a cell's token is LN(W [mean of p x ; max of p, p_1 .. p_K ; mean of p,
     p_1 .. p_K]) with p the probability of any change and p_k that of kind k. The other tokens tell the picture as a
     person would read it off the map, one token a kind: LN(w_k + sum of u_c + v_n), u_c for every cell c that holds a
@@ -55,17 +56,12 @@ class ChangeMap(nn.Module):
     Siamese difference pyramids are those of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the product, the window
     and the tokens are ours.
 
-    With ``mutual`` the first date looks for its match in the second too, d'_l(p) = b(q') - a(p), and the longer of d_l
-    and d'_l counts: what vanished beside its like is then missed no more than what appeared, and swapped
-    dates give -d_l.
-
     Args:
         pyramid_widths: channels of the levels, finest first.
         width: D of the visual memory.
         kinds: K; 1 tells change from no change.
         channels: of the decoder; a multiple of 8.
         search: half the side of the window, in cells of each level; 0 compares the same cell only.
-        mutual: look both ways.
         min_pixels: regions of fewer pixels of the map are specks, neither placed nor counted.
         told_truth: in training, the share of pairs whose tokens tell the true map, where it is known, in place of the
             one that is seen: words learn to read a map before there is a good one (teacher forcing).
@@ -82,7 +78,6 @@ class ChangeMap(nn.Module):
         kinds: int = 1,
         channels: int = 48,
         search: int = 1,
-        mutual: bool = False,
         min_pixels: int = 4,
         told_truth: float = 0.0,
     ) -> None:
@@ -93,7 +88,7 @@ class ChangeMap(nn.Module):
                 f"change.min_pixels={min_pixels}, change.told_truth={told_truth}: expected kinds >= 1, a multiple of 8 "
                 f"channels, search >= 0, min_pixels >= 1, a share"
             )
-        self.kinds, self.search, self.mutual = kinds, search, mutual
+        self.kinds, self.search = kinds, search
         self.min_pixels, self.told_truth = min_pixels, told_truth
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, channels, 1), nn.GroupNorm(8, channels)) for w in pyramid_widths
@@ -117,7 +112,8 @@ class ChangeMap(nn.Module):
         for level in reversed(range(len(self.lateral))):
             a, b = self.features[level](before[level]), self.features[level](after[level])
             d = self.difference(a, b)
-            seen = self.lateral[level](torch.cat([d, d.abs(), d.abs() * (a + b)], dim=1))
+            far = d.abs()
+            seen = self.lateral[level](torch.cat([d, far, far * (a + b)], dim=1))
             if x is not None:
                 seen = seen + F.interpolate(x, size=seen.shape[-2:], mode="bilinear", align_corners=False)
             x = self.smooth[level](seen)
@@ -169,15 +165,7 @@ class ChangeMap(nn.Module):
         )
 
     def difference(self, a: Tensor, b: Tensor) -> Tensor:
-        """Maps (P, channels, h, w) of two dates -> b less a, the best match in the window taken away."""
-        found = self._unmatched(b, a)
-        if not self.mutual or self.search == 0:
-            return found
-        gone = -self._unmatched(a, b)
-        return torch.where(found.square().sum(1, keepdim=True) >= gone.square().sum(1, keepdim=True), found, gone)
-
-    def _unmatched(self, b: Tensor, a: Tensor) -> Tensor:
-        """b less its best match in the window of a, all (P, channels, h, w)."""
+        """Maps (P, channels, h, w) of two dates -> b less its best match in the window of a."""
         if self.search == 0:
             return b - a
         side = 2 * self.search + 1
@@ -206,8 +194,9 @@ class ChangeMap(nn.Module):
                 f"Set change.kinds to the number of kinds of the data, or to 1 for change or not"
             )
         kinds = target.long().clamp_max(self.kinds) if self.kinds == 1 else target.long()
-        each = F.cross_entropy(logits, kinds.masked_fill(~known, 0), reduction="none")  # (P, H, W)
-        p = (1 - logits.softmax(1)[:, 0]) * known
+        log_p = logits.log_softmax(1)
+        each = F.nll_loss(log_p, kinds.masked_fill(~known, 0), reduction="none")  # (P, H, W)
+        p = (1 - log_p[:, 0].exp()) * known
         truth = ((target > 0) & known).float()
         dice = 1 - (2 * (p * truth).sum((1, 2)) + 1) / (p.sum((1, 2)) + truth.sum((1, 2)) + 1)
         seen = known.flatten(1).any(1).float()

@@ -118,8 +118,6 @@ class StageModule(pl.LightningModule):
         for index, expert in enumerate(model.experts):
             if index in inputs:
                 terms |= expert.losses(inputs[index], batch)
-            elif expert.token:  # an idle head must still take part in the reduction over ranks
-                terms["text"] = terms["text"] + 0.0 * sum(p.sum() for p in expert.parameters() if p.requires_grad)
         return terms
 
     def _note_routing(self, batch: Batch, reading: Reading, step: int) -> None:
