@@ -96,6 +96,20 @@ def test_losses_by_hand_and_unknown_pixels() -> None:
         torch.testing.assert_close(value, alone[name])
 
 
+def test_a_speck_is_told_nowhere_and_a_region_is() -> None:
+    module = change_map(kinds=2, min_pixels=5)
+    evidence = module(pyramid(), pyramid(seed=2))
+    nothing, speck, region = (torch.full_like(evidence.logits, -4.0) for _ in range(3))
+    for logits, side in ((nothing, 0), (speck, 2), (region, 3)):
+        logits[:, 0] = 4.0
+        logits[:, 0, :side, :side] = -4.0
+        logits[:, 2, :side, :side] = 4.0
+    told = [module.tell(replace(evidence, logits=logits)) for logits in (nothing, speck, region)]
+    torch.testing.assert_close(told[0], told[1], atol=0, rtol=0)
+    assert (told[2] - told[0]).abs().amax((0, 2))[[0, -1]].min() > 0.1  # the cell, and the kind
+    torch.testing.assert_close(told[2][:, 1:9], told[0][:, 1:9])
+
+
 def test_a_sure_change_of_unsure_kind_is_a_change() -> None:
     p = torch.tensor([[0.4, 0.6, 0.5, 0.1], [0.35, 0.4, 0.2, 0.3], [0.25, 0.0, 0.3, 0.6]])[:, None]
     assert likeliest(p).tolist() == [[1, 0, 0, 2]] and likeliest(3 * p).dtype == torch.uint8

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.data.components import without_specks
 from rsmoe.data.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
 from rsmoe.temporal.regions import read_regions
@@ -49,8 +50,9 @@ class ChangeMap(nn.Module):
     picture that lies a cell beside the other no change; it also hides what vanished beside its like, so that dates
     which are laid on each other (``align_px``) do better without. Two identical dates have d_l = 0 exactly, everywhere.
     ``logits`` are a linear map of the finest x; a cell's token is LN(W [mean of p x ; max of p, p_1 .. p_K ; mean of p,
-    p_1 .. p_K]) with p the probability of any change and p_k that of kind k. The other tokens tell the picture as a
-    person would read it off the map, one token a kind: LN(w_k + sum of u_c + v_n), u_c for every cell c that holds a
+    p_1 .. p_K]) with p the probability of any change and p_k that of kind k, both 0 outside of the regions of at least
+    ``min_pixels``, so that a speck is told nowhere. The other tokens tell the picture as a person would read it off
+    the map, one token a kind: LN(w_k + sum of u_c + v_n), u_c for every cell c that holds a
     due share of what changed of kind k, and v_n for the n > 0 regions of it (`read_regions`: hard, so that the map
     learns nothing by it). Cells and numbers look the same for every kind: who has learned to read one reads them all.
     Siamese difference pyramids are those of FC-Siam-diff (Caye Daudt et al., arXiv 1810.08462); the product, the window
@@ -62,7 +64,7 @@ class ChangeMap(nn.Module):
         kinds: K; 1 tells change from no change.
         channels: of the decoder; a multiple of 8.
         search: half the side of the window, in cells of each level; 0 compares the same cell only.
-        min_pixels: regions of fewer pixels of the map are specks, neither placed nor counted.
+        min_pixels: regions of fewer pixels of the map are specks, neither told, placed nor counted.
         told_truth: in training, the share of pairs whose tokens tell the true map, where it is known, in place of the
             one that is seen: words learn to read a map before there is a good one (teacher forcing).
 
@@ -133,8 +135,10 @@ class ChangeMap(nn.Module):
         x, kinds = evidence.features, evidence.logits.float().softmax(1)  # (P, 1 + K, h, w)
         if self.training and truth is not None and self.told_truth:
             kinds = self._corrected(kinds, truth)
-        p = 1 - kinds[:, :1]
-        told = torch.cat([p, kinds[:, 1:]], dim=1)
+        found = self._found(kinds)
+        there = (found > 0)[:, None]  # (P, 1, h, w)
+        p = (1 - kinds[:, :1]) * there
+        told = torch.cat([p, kinds[:, 1:] * there], dim=1)
         cells = torch.cat(
             [
                 F.adaptive_avg_pool2d(p * x, CELLS),
@@ -144,11 +148,16 @@ class ChangeMap(nn.Module):
             dim=1,
         )
         places = self.cells(cells.flatten(2).transpose(1, 2).to(x.dtype)) + self.places
-        return torch.cat([places, self._regions(kinds).to(places.dtype)], dim=1)
+        return torch.cat([places, self._regions(found).to(places.dtype)], dim=1)
 
-    def _regions(self, kinds: Tensor) -> Tensor:
-        """(P, 1 + K, h, w) probabilities -> (P, K, D)."""
-        hard = torch.stack([likeliest(one) for one in kinds.detach()]) if len(kinds) else kinds[:, 0].to(torch.uint8)
+    def _found(self, kinds: Tensor) -> Tensor:
+        """(P, 1 + K, h, w) probabilities -> (P, h, w) uint8, the kind of what is more than a speck."""
+        maps = [likeliest(one) for one in kinds.detach()]
+        kept = [torch.from_numpy(without_specks(one.cpu().numpy(), self.min_pixels)).to(one.device) for one in maps]
+        return torch.stack([one * keep for one, keep in zip(maps, kept, strict=True)]) if maps else kinds[:, 0].byte()
+
+    def _regions(self, hard: Tensor) -> Tensor:
+        """(P, h, w) kinds of a map -> (P, K, D)."""
         named, counts = (x.to(self.named) for x in read_regions(hard, number=self.kinds, min_pixels=self.min_pixels))
         number = F.one_hot(counts.long().clamp_max(MOST), 1 + MOST)[..., 1:].to(named.dtype)  # (P, K, MOST)
         regions: Tensor = self.regions(self.kind + named @ self.named + number @ self.counted)
