@@ -183,6 +183,24 @@ def test_a_sample_turns_with_all_its_texts_or_not_at_all() -> None:
     assert turn_sample(make(), 4) is not None and turn_sample(make(task="ground"), 0) is not None
 
 
+@pytest.mark.parametrize("question", ["Where is the ship relative to the pier?", "Seen from the pier, where is the ship?"])
+def test_what_lies_beside_another_thing_turns_within_the_words_of_relations(question: str) -> None:
+    places = {(1, 0): "right", (-1, 0): "left", (0, -1): "above", (0, 1): "below"}
+    for vector, word in places.items():
+        sample = make(instruction=question, responses=(word,), history=((question, word.title()),), directional=True)
+        for g in SYMMETRIES:
+            x, y = turn_vector(vector, g)
+            turned = turn_sample(sample, g)
+            assert turned is not None and turned.responses == (places[int(x), int(y)],)
+            assert turned.history == ((question, places[int(x), int(y)].title()),)
+    assert turn_sample(make(instruction="Where is the ship?", responses=("above",), directional=True), 1) is None
+
+
+def test_a_diagonal_stays_one() -> None:
+    sample = make(instruction="In which direction does the road run?", responses=("diagonal",), directional=True)
+    assert all(turn_sample(sample, g) == sample for g in SYMMETRIES)
+
+
 def test_coordinates_are_seen() -> None:
     for text in ("[12, 30, 45, 60]", "a {<10><20><30><40>|<45>}", "<0.1><2>", "([ 0.5,0.5])"):
         assert has_coordinates(text), text

@@ -35,7 +35,8 @@ _FAMILIES: tuple[dict[str, Vector], ...] = (
 _VECTORS = {word: vector for family in _FAMILIES for word, vector in family.items()}
 
 _TOKEN = re.compile(
-    r"\b(?:(?P<skip>top[- ](?:down|views?)|bottom[- ]up|right[- ]angle[ds]?|right of way|up to|above analysis)"
+    r"\b(?:(?P<skip>top[- ](?:down|views?)|bottom[- ]up|right[- ]angle[ds]?|right of way|up to|above analysis"
+    r"|diagonal(?:ly)?)"
     r"|(?P<v>top|bottom|upper|lower)(?P<vsep>[- ]?)(?P<h>left|right)"
     r"|(?P<h2>left|right)(?P<hsep>[- ]?)(?P<v2>top|bottom|upper|lower)"
     r"|(?P<ns>north|south)(?P<csep>[- ]?)(?P<ew>east|west)(?P<corner>ern(?:most)?|erly|wards?|bound|most)?"
@@ -84,6 +85,10 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 """An answer that is nothing but a place: every word of it is sure."""
+
+_RELATION = {"left": _LEFT, "right": _RIGHT, "above": _UP, "below": _DOWN}
+_RELATED = re.compile(r"\b(?:relative to|in relation to|with respect to|seen from)\b", re.IGNORECASE)
+"""A question after the place of one thing beside another: its answers are of one family, which no place is."""
 
 _RELIEF = re.compile(
     r"\b(?:hill|mountain|ridge|slope|cliff|peak|tower|roof|rooftop|volcano|dune|dam|stairs|pyramid)s?\b", re.IGNORECASE
@@ -145,13 +150,24 @@ def turn_sample(sample: Sample, symmetry: int) -> Sample | None:
         return sample
     if not any(_TOKEN.search(text) for text in texts):
         return None
-    turned = [rewrite(text, symmetry) for text in texts]
+    asked = [sample.instruction] * (1 + len(sample.responses))
+    asked += [question for question, _ in sample.history for _ in range(2)]
+    turned = [_answered(text, question, symmetry) for text, question in zip(texts, asked, strict=True)]
     if None in turned:
         return None
     words = [text for text in turned if text is not None]
     after = 1 + len(sample.responses)
     history = tuple(zip(words[after::2], words[after + 1 :: 2], strict=True))
     return replace(sample, instruction=words[0], responses=tuple(words[1:after]), history=history)
+
+
+def _answered(text: str, question: str, symmetry: int) -> str | None:
+    """`rewrite`, or where one thing lies seen from another, for an answer to such a question."""
+    vector = _RELATION.get(text.lower()) if _RELATED.search(question) else None
+    if vector is None:
+        return rewrite(text, symmetry)
+    turned = turn_vector(vector, symmetry)
+    return _cased(text, next(word for word, v in _RELATION.items() if v == turned))
 
 
 def _rewritten(text: str, symmetry: int) -> str | None:
