@@ -14,7 +14,7 @@ ARGS ?=
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 
-MAIN = $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(if $(filter trainer% -m --multirun experiment=change_temporal,$(ARGS))$(filter 1,$(CORES)),,trainer=cpus)
+MAIN = $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(if $(filter trainer% -m --multirun experiment=change_%,$(ARGS))$(filter 1,$(CORES)),,trainer=cpus)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 

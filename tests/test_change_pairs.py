@@ -256,6 +256,18 @@ def test_the_sweep_names_every_way_to_compare() -> None:
         assert compose(["experiment=change_temporal", f"temporal={way}"]).temporal._target_.startswith("rsmoe.temporal")
 
 
+def test_every_schedule_teaches_the_map_on_the_mix_of_the_experiment() -> None:
+    ways = OmegaConf.load(conf_dir() / "experiment" / "change_schedule.yaml").hydra.sweeper.params.schedule.split(",")
+    assert {*ways, "from_scratch"} == {path.stem for path in (conf_dir() / "schedule").glob("*.yaml")}
+    for way in [*ways, "from_scratch"]:
+        config: Any = OmegaConf.to_container(compose(["experiment=change_schedule", f"schedule={way}"]), resolve=True)
+        stages = [Stage.from_config(stage) for stage in config["schedule"]["stages"]]
+        assert {"change", "change_dice"} <= set(stages[0].losses)
+        text = [stage for stage in stages if "text" in stage.losses]
+        assert all(stage.mix == config["schedule"]["mix"] and stage.per_view == 12 for stage in text)
+        assert sum(stage.steps for stage in text) == 680
+
+
 def test_predictions_carry_the_map_through_files(samples: list[Sample]) -> None:
     model, batch = tiny_model("change=map"), collate(inference=True)([(s, 0) for s in samples[:13]])
     codec = collate().codec
