@@ -28,6 +28,9 @@ _HABITAT = {
 }
 """Where a category could be: its absence is asked about only where this land cover has at least this share."""
 
+_SEEN = 0.004
+"""Share of the picture from which an object's colour and place are asked for: 4 x 4 pixels of 64 x 64."""
+
 _USES = {
     "fly": ("airplane", "runway"),
     "berth": ("ship", "pier"),
@@ -92,7 +95,7 @@ def _rural_urban(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, st
 
 
 def _color(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, str]:
-    groups = [g for g in facts.groups.values() if g.color]
+    groups = [g for g in facts.groups.values() if g.color and _seen(facts, *g.members)]
     found = {g.category if g.count == 1 else plural(g.category): g.color for g in groups}
     return found | {name: thing.color for name, thing in _outstanding(facts).items() if thing.color}
 
@@ -112,7 +115,7 @@ def _re_position(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, st
 
 def _unique(facts: SceneFacts) -> dict[str, SceneObject]:
     """Objects with a name that fits no other and says nothing of their place: "bridge", "largest house"."""
-    single = {g.category: g.members[0] for g in facts.groups.values() if g.count == 1}
+    single = {g.category: g.members[0] for g in facts.groups.values() if g.count == 1 and _seen(facts, *g.members)}
     return single | {name: thing for name, thing in _outstanding(facts).items() if name.split()[0] in ORDERS[:2]}
 
 
@@ -122,9 +125,14 @@ def _outstanding(facts: SceneFacts) -> dict[str, SceneObject]:
     for group in facts.groups.values():
         for order in ORDERS if group.count > 1 else ():
             match = Reference(category=group.category, order=order).matches(facts)
-            if match:
+            if match and _seen(facts, match[0]):
                 found[f"{order} {group.category}"] = match[0]
     return found
+
+
+def _seen(facts: SceneFacts, *things: SceneObject) -> bool:
+    """Whether the objects together are large enough for their colour and place to be seen."""
+    return sum(o.area_m2 for o in things) >= _SEEN * facts.height * facts.width * facts.scene.gsd_m**2
 
 
 def _area_comp(facts: SceneFacts, categories: tuple[str, ...]) -> dict[str, str]:

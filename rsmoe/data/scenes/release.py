@@ -27,7 +27,7 @@ from rsmoe.data.scenes.generator import GENERATOR_VERSION, SCENE_CLASSES, SceneG
 from rsmoe.data.scenes.questions import RSIEVAL_KINDS, ask
 from rsmoe.errors import UserError
 
-LANGUAGE_VERSION = 3
+LANGUAGE_VERSION = 4
 """Raised whenever the same scene would be put into other words."""
 
 BLOCK = 2 * len(SCENE_CLASSES)
