@@ -36,6 +36,7 @@ LIMIT = 5  # one of each task of the generated scenes
 FEWER = (
     "benchmark.scenes.reader.size=12",
     "benchmark.rsieval_generated.reader.scenes={train: 4, test: 3}",
+    "benchmark.changechat_generated.reader.scenes={train: 4, test: 3}",
 )
 """Generated data, of which nothing has to be written, but which takes time to draw."""
 DRAWN = {"changechat_presence", "dior_rsvg", "geobench_vlm", "levir_cc", "rrsis_d", "rsvqa_lr", "ucm_retrieval"}

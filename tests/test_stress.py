@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,18 @@ def test_a_study_has_every_number_at_every_strength(tmp_path: Path) -> None:
     assert {r["metric"].split("/")[0] for r in silent} == {"change_map"}
     blind = replace(study, perturbations=[SHIFT]).run(tiny_model(), codec, collate(inference=True))
     assert {r["metric"].split("/")[0] for r in blind} == {"change_vqa", "change_caption"}, "a model without a map"
+
+
+def test_no_curve_leaves_its_axes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("rsmoe.analysis.stress_plot.save_figure", lambda figure, path: drawn.append(figure) or path)
+    metric = "change_caption/cider_d/changed"
+    points = [("none", 0.0, 40.0), ("illumination", 0.5, 30.0), ("haze", 0.5, 140.0)]
+    plot_stress(
+        tmp_path / "curves.png",
+        [{"temporal": "csrm", "metric": metric, "perturbation": p, "strength": s, "value": v} for p, s, v in points],
+    )
+    assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] >= 140 for axes in drawn[0].axes)
 
 
 def test_runs_are_called_by_their_temporal_module() -> None:

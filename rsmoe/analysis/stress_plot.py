@@ -63,7 +63,6 @@ def plot_stress(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
                 for place, module in enumerate(modules):
                     own = [r for r in rows if r["temporal"] == module and r["metric"] == metric]
                     _draw(axes, [r for r in own if r["perturbation"] in ("none", name)], place, module)
-                axes.set_ylim(bottom=0)
                 if metric != "change_caption/cider_d/changed":
                     axes.set_ylim(-3, 103)
                     axes.set_yticks((0, 50, 100))
@@ -74,6 +73,8 @@ def plot_stress(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
                 if row == len(metrics) - 1:
                     _label(axes, name)
             grid[row, 0].set_ylabel(SHOWN[metric])
+            if metric == "change_caption/cider_d/changed":
+                grid[row, 0].set_ylim(bottom=0)  # once all are drawn, or the first would bound the others
         figure.align_ylabels(grid[:, 0])
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(modules), frameon=False, handlelength=1.8)
