@@ -183,7 +183,9 @@ def test_a_sample_turns_with_all_its_texts_or_not_at_all() -> None:
     assert turn_sample(make(), 4) is not None and turn_sample(make(task="ground"), 0) is not None
 
 
-@pytest.mark.parametrize("question", ["Where is the ship relative to the pier?", "Seen from the pier, where is the ship?"])
+@pytest.mark.parametrize(
+    "question", ["Where is the ship relative to the pier?", "Seen from the pier, where is the ship?"]
+)
 def test_what_lies_beside_another_thing_turns_within_the_words_of_relations(question: str) -> None:
     places = {(1, 0): "right", (-1, 0): "left", (0, -1): "above", (0, 1): "below"}
     for vector, word in places.items():
