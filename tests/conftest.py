@@ -1,10 +1,13 @@
-"""One thread, no network, and a stated reason for every skip."""
+"""One thread, no network, a cache of its own, and a stated reason for every skip."""
 
 from __future__ import annotations
 
+import atexit
 import ipaddress
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["RSMOE_CACHE"] = tempfile.mkdtemp(prefix="rsmoe-test-")  # what tests draw is never found by anyone else
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+atexit.register(shutil.rmtree, os.environ["RSMOE_CACHE"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,9 +44,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def scenes(cache: str, monkeypatch_module: pytest.MonkeyPatch) -> SceneChanges:
+def scenes(
+    cache: str, monkeypatch_module: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> SceneChanges:
     """Four pairs of 32 px in a block of four; of a block two are changed, or more."""
     monkeypatch_module.setattr(pair_store, "BLOCK", PAIRS)
+    monkeypatch_module.setenv("RSMOE_CACHE", str(tmp_path_factory.mktemp("other")))  # other tests want whole blocks
     return SceneChanges(split="train", scenes={"train": PAIRS}, size_px=32, cache=cache)
 
 
@@ -108,12 +111,18 @@ def test_pairs_are_rendered_once_and_read_back_the_same(
         other[0]
 
 
-def test_a_damaged_block_says_what_to_delete(cache: str, tmp_path: Path, samples: list[Sample]) -> None:
+def test_a_damaged_block_says_what_to_delete(
+    cache: str, tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (block,) = Path(cache).rglob("*.npz")
     copy = tmp_path / block.relative_to(cache)
     copy.parent.mkdir(parents=True)
     copy.write_bytes(block.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"000000.npz is damaged .* Delete it"):
+        SceneChanges(split="train", size=1, size_px=32, cache=str(tmp_path))[0]
+    copy.write_bytes(block.read_bytes())
+    monkeypatch.setattr(pair_store, "BLOCK", 16)
+    with pytest.raises(UserError, match=r"damaged \(4 pairs instead of 16\)"):
         SceneChanges(split="train", size=1, size_px=32, cache=str(tmp_path))[0]
 
 

@@ -124,6 +124,15 @@ def test_answers_of_a_scene_drawn_by_hand() -> None:
     assert ANSWERS["area_comp"](facts, known)["grass|water"] == "grass"
 
 
+@pytest.mark.parametrize("width, asked", [(3, False), (4, True)])  # 12 and 16 of 3,600 pixels
+def test_colour_and_place_are_asked_only_of_what_can_be_seen(width: int, asked: bool) -> None:
+    facts = SceneFacts(_scene(("boat", "white", (4, 24, 4 + width, 28)), ("house", "red", (44, 4, 52, 12))))
+    assert ("boat" in ANSWERS["color"](facts, ())) == asked
+    assert ("boat" in ANSWERS["ab_position"](facts, ())) == asked
+    assert ("boat|house" in ANSWERS["re_position"](facts, ())) == asked
+    assert ANSWERS["presence"](facts, ())["boat"] == "yes" and "house" in ANSWERS["color"](facts, ())
+
+
 def _check_counts(text: str, facts: SceneFacts) -> int:
     """Every counted noun of a text against the ground truth; returns how many there were."""
     found = COUNTED.findall(text.lower())

@@ -98,6 +98,8 @@ class PairStore:
             with np.load(path, allow_pickle=False) as file:
                 images, changes, told = file["images"], file["changes"], json.loads(str(file["told"]))
                 classes = tuple(map(str, file["classes"]))
+            if len(told) != BLOCK:
+                raise ValueError(f"{len(told)} pairs instead of {BLOCK}")
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise UserError(f"{path} is damaged ({error}). Delete it: it is made again") from error
         return [
