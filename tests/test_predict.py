@@ -22,6 +22,7 @@ from test_training import Listed, data_of
 
 import rsmoe.predict
 from rsmoe.build import load_run
+from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
 from rsmoe.geo import open_raster
@@ -378,6 +379,35 @@ def test_tiles_cover_everything_and_mix_without_seams(pairs: Path) -> None:
     model.change = None
     with pytest.raises(UserError, match="change=map"):
         map_changes(model, look, dates, tile_px=32)
+
+
+def test_tiles_are_in_the_light_of_the_whole_pair(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, codec, words = load_run(load_checkpoint(pairs))
+    look = Collate(
+        codec=codec, instruction_codec=words, image_size=32, mean=(0.5,) * 3, std=(0.25,) * 3, inference=True,
+        match_levels=True,
+    )  # fmt: skip
+    seen: dict[str, tuple[np.ndarray, ...]] = {}
+    read = Collate.__call__
+
+    def reading(self: Collate, items: Any) -> Batch:
+        assert not self.transform.match_levels
+        seen.update({sample.id: sample.images for sample, _ in items})
+        return read(self, items)
+
+    monkeypatch.setattr(Collate, "__call__", reading)
+    first = np.random.default_rng(0).integers(60, 120, (64, 64, 3), dtype=np.uint8)
+    second = (0.5 * first + 90).round().astype(np.uint8)  # haze
+    second[:32, :32] = 230  # a roof as large as a tile
+    valid = np.ones((64, 64), bool)
+    valid[:, 60:] = False
+    for image in (first, second):
+        image[~valid] = 0
+    map_changes(model, look, Dates(images=(first, second), valid=valid, georeference=None, notes=()), tile_px=32)
+    roof, ground = seen["0,0"], seen["32,0"]
+    assert np.abs(ground[0].astype(int) - ground[1]).max() <= 2 and (roof[1].astype(int) - roof[0]).min() > 80
+    assert not seen["32,32"][1][:, -4:].any(), "no data stays none"
+    assert look.transform.match_levels
 
 
 def test_cells_say_what_share_of_their_ground_changed() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from rsmoe.data.collate import Collate
+from rsmoe.data.radiometry import match_levels
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.geo.dates import Dates
@@ -36,7 +38,8 @@ def map_changes(model: RSMoE, collate: Collate, dates: Dates, *, tile_px: int) -
     """Slides the model over a pair in tiles that overlap by a quarter or more, and mixes their probabilities.
 
     Tiles weigh less towards their edges, where a convolution sees half of what it needs. A tile without data is not
-    looked at, and no pixel without data is a change.
+    looked at, and no pixel without data is a change. Where the model wants its dates in one light, they are brought
+    there once, by what all of the pair shows: a roof that fills a tile would set the levels of that tile, and vanish.
 
     Args:
         model: with a change map, in eval mode.
@@ -55,6 +58,10 @@ def map_changes(model: RSMoE, collate: Collate, dates: Dates, *, tile_px: int) -
     side = tile_px or max(height, width)
     places = [(y, x) for y in _starts(height, side) for x in _starts(width, side)]
     places = [(y, x) for y, x in places if dates.valid[y : y + side, x : x + side].any()]
+    if collate.transform.match_levels and len(places) > 1:
+        dates, collate = _in_one_light(dates), copy(collate)
+        collate.transform = copy(collate.transform)
+        collate.transform.match_levels = False
     total = np.zeros((1 + model.change.kinds, height, width), dtype=np.float32)
     device = model.to_lm.weight.device
     for first in range(0, len(places), _BATCH):
@@ -68,6 +75,15 @@ def map_changes(model: RSMoE, collate: Collate, dates: Dates, *, tile_px: int) -
             part += scores[0].softmax(0).cpu().numpy() * _weights(*part.shape[1:])
     kinds = np.where(dates.valid, likeliest(torch.from_numpy(total)).numpy(), 0).astype(np.uint8)
     return TiledChange(kinds=kinds, tiles=len(places), tile_px=min(side, max(height, width)))
+
+
+def _in_one_light(dates: Dates) -> Dates:
+    """The second date in the light of the first, by the pixels with data (`match_levels`)."""
+    shown = np.stack([image[dates.valid] for image in dates.images])  # (2, N, C)
+    pixels = torch.from_numpy(shown).float().permute(0, 2, 1)[:, :, None]  # (2, C, 1, N): a picture of one row
+    second = dates.images[1].copy()
+    second[dates.valid] = match_levels(pixels)[1, :, 0].clamp(0, 255).round().to(torch.uint8).T.numpy()
+    return replace(dates, images=(dates.images[0], second))
 
 
 def _starts(length: int, side: int) -> list[int]:
