@@ -63,9 +63,6 @@ def plot_stress(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
                 for place, module in enumerate(modules):
                     own = [r for r in rows if r["temporal"] == module and r["metric"] == metric]
                     _draw(axes, [r for r in own if r["perturbation"] in ("none", name)], place, module)
-                if metric != "change_caption/cider_d/changed":
-                    axes.set_ylim(-3, 103)
-                    axes.set_yticks((0, 50, 100))
                 axes.grid(axis="y", linewidth=0.4, color="#D8D8D8")
                 axes.tick_params(length=2, pad=2)
                 if row == 0:
@@ -73,8 +70,11 @@ def plot_stress(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
                 if row == len(metrics) - 1:
                     _label(axes, name)
             grid[row, 0].set_ylabel(SHOWN[metric])
-            if metric == "change_caption/cider_d/changed":
+            if metric == "change_caption/cider_d/changed":  # a row shares its axis
                 grid[row, 0].set_ylim(bottom=0)  # once all are drawn, or the first would bound the others
+            else:
+                grid[row, 0].set_ylim(-3, 103)
+                grid[row, 0].set_yticks((0, 50, 100))
         figure.align_ylabels(grid[:, 0])
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(modules), frameon=False, handlelength=1.8)
