@@ -14,6 +14,7 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
+from rsmoe.vision.words_about import WordsAbout
 
 SKIPS = ("none", "mean", "cells")
 """What may go past the Q-Former."""
@@ -70,12 +71,14 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     skip = config["skip"]
     if skip not in SKIPS:
         raise unknown_name("skip", str(skip), SKIPS)
+    seen = {"pyramid_widths": vision.pyramid_widths, "width": vision.width}
     widths = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
     experts = [instantiate(e, **widths) for e in config["expert"].values()]
     # a template that says no more than the user's instruction adds no words
     templates = [codec.encode(e.template.replace("{instruction}", "").strip()) for e in experts][:size]
     prompts = dict(config["prompts"])
     inner = {"lm": instantiate(prompts.pop("lm"), vocab_size=codec.vocab_size)} if "lm" in prompts else {}
+    cover = _map(config.get("cover"), **seen, bands=config["bands"])
     return RSMoE(
         vision=vision,
         temporal=temporal,
@@ -86,14 +89,21 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         fusion=_fusion(config["fusion"], codec, [e.name for e in experts]),
         experts=experts,
         skip=skip != "none",
-        glance=Glance(pyramid_widths=vision.pyramid_widths, width=vision.width) if skip == "cells" else None,
-        change=instantiate(config["change"], pyramid_widths=vision.pyramid_widths, width=vision.width)
-        if (config.get("change") or {}).get("_target_")
-        else None,
+        glance=Glance(**seen) if skip == "cells" else None,
+        change=_map(config.get("change"), **seen),
+        cover=cover,
+        about=None
+        if cover is None
+        else WordsAbout(names=cover.names, codec=codec, memory_width=vision.width, width=bank.width),
         words=WordHead(width=vision.width, codec=codec) if config["words"] else None,
         bos_id=codec.bos_id if config["text"]["lm"] else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},
     )
+
+
+def _map(config: Mapping[str, Any] | None, **widths: Any) -> Any:
+    """A map of changes or of cover; None where the config has none."""
+    return instantiate(config, **widths) if config and config.get("_target_") else None
 
 
 def _fusion(config: Mapping[str, Any], codec: TextCodec, names: Sequence[str]) -> nn.Module:

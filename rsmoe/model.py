@@ -14,20 +14,23 @@ from rsmoe.data.sample import TASKS
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.experts.lengths import by_length, widened
 from rsmoe.experts.mask import MaskExpert
-from rsmoe.perception import Perception, Reading, Sight
+from rsmoe.perception import Perception, Reading, Shown, Sight
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal.change_map import ChangeMap
 from rsmoe.temporal.memory import VisualMemory
+from rsmoe.vision.cover_map import CoverMap
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
+from rsmoe.vision.words_about import WordsAbout
 
 
 class RSMoE(nn.Module):
     """Mixture of LLM experts behind one perception path.
 
     1. vision: pixels of all valid frames -> tokens and pyramid
-    2. temporal: tokens of the dates -> visual memory; change: their pyramids -> a map, and tokens that tell it
+    2. temporal: tokens of the dates -> visual memory; change: their pyramids -> a map, and tokens that tell it;
+       cover: the pyramid of a single picture -> the same
     3. qformer: memory + instruction -> queries, projected to the language model's width
     4. router: instruction + queries -> experts, weights
     5. prompts: one per chosen (sample, expert) row
@@ -46,6 +49,9 @@ class RSMoE(nn.Module):
         glance: more of them, with ``skip``: nine cells of the last frame, or the change tokens of a pair.
         words: head of the "words" loss, for perception that starts from random weights.
         change: where two dates differ; its tokens stand behind the visual memory of every pair.
+        cover: what covers the ground; its tokens stand behind the visual memory of every single picture and go past the
+            Q-Former with ``skip``.
+        about: adds to a word of the instruction what ``cover`` knows of the class that it names.
     """
 
     # parts are chosen by configs and follow their contract pages, not a base class
@@ -75,6 +81,8 @@ class RSMoE(nn.Module):
         glance: Glance | None = None,
         words: WordHead | None = None,
         change: ChangeMap | None = None,
+        cover: CoverMap | None = None,
+        about: WordsAbout | None = None,
         bos_id: int | None = None,
     ) -> None:
         super().__init__()
@@ -85,7 +93,8 @@ class RSMoE(nn.Module):
         self.skip = nn.Linear(vision.width, bank.width) if skip else None
         self.glance = glance
         self.experts = nn.ModuleList(experts)
-        self.special, self.words, self.change, self.bos_id = dict(special), words, change, bos_id
+        self.special, self.bos_id = dict(special), bos_id
+        self.words, self.change, self.cover, self.about = words, change, cover, about
         self.dense = bank.size == 1
         right = torch.tensor([[task in e.tasks for e in experts] for task in TASKS])  # (tasks, E)
         self.register_buffer("right", right, persistent=False)
@@ -99,7 +108,7 @@ class RSMoE(nn.Module):
         """Steps 1 and 2. Requests on the same view share its encoding, and its gradient.
 
         Args:
-            told: False leaves out what only a language model reads, ``Sight.cells`` and the tokens of the change map.
+            told: False leaves out what only a language model reads, ``Sight.cells`` and the tokens of the maps.
         """
         times = batch.pixels.shape[1]
         valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (I, T)
@@ -108,24 +117,40 @@ class RSMoE(nn.Module):
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
         tokens[valid] = seen.tokens  # (I, T, N, D)
         last = batch.frames.cumsum(0) - 1  # valid frames lie view after view
-        known = {"changes": batch.changes} if getattr(self.temporal, "reads_changes", False) else {}
-        memory, change = self.temporal(tokens, batch.frames, **known), None
-        pairs = (batch.frames == 2).nonzero().squeeze(1)
+        known = {"changes": batch.class_map} if getattr(self.temporal, "reads_changes", False) else {}
+        memory = self.temporal(tokens, batch.frames, **known)
+        singles, pairs = ((batch.frames == n).nonzero().squeeze(1) for n in (1, 2))
+        cover = change = classes = None
+        cells = self.glance([level[last] for level in seen.pyramid]) if told and self.glance is not None else None
+        if self.cover is not None:
+            cover = self.cover([level[last[singles]] for level in seen.pyramid])
+            if told:
+                tokens_of = self.cover.tell(cover, pixels[last[singles]], batch.class_map[singles])
+                found, each = tokens_of.told, tokens_of.classes  # (S, told, D), (S, K, D)
+                each = each.new_zeros(len(tokens), *each.shape[1:]).index_copy(0, singles, each)
+                classes = torch.cat([memory.mean()[:, None], each], dim=1)
+                memory = memory.extended(found, singles)
+                if self.skip is not None:
+                    more = found.new_zeros(len(tokens), *found.shape[1:]).index_copy(0, singles, found)
+                    cells = more if cells is None else torch.cat([cells, more.to(cells.dtype)], dim=1)
         if self.change is not None:
             second = last[pairs]
             change = self.change([x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid])
-        cells = self.glance([level[last] for level in seen.pyramid]) if told and self.glance is not None else None
-        if told and self.change is not None and change is not None:
-            changes = self.change.tell(change, batch.changes[pairs])  # (P, 9 + K, D)
-            memory = memory.extended(changes, pairs)
-            if cells is not None:  # (I, 9, D)
-                cells = F.pad(cells, (0, 0, 0, changes.shape[1] - cells.shape[1]))
-                cells = cells.index_copy(0, pairs, changes.to(cells.dtype))
+            if told:
+                found = self.change.tell(change, batch.class_map[pairs])  # (P, 9 + K, D)
+                memory = memory.extended(found, pairs)
+                if cells is not None:
+                    wide = max(cells.shape[1], found.shape[1])
+                    cells, found = (F.pad(x, (0, 0, 0, wide - x.shape[1])) for x in (cells, found))
+                    cells = cells.index_copy(0, pairs, found.to(cells.dtype))
         return Sight(
             memory=VisualMemory(tokens=memory.tokens[batch.view], mask=memory.mask[batch.view]),
             pyramid=tuple(level[last[batch.view]] for level in seen.pyramid),
             change=change,
             pairs=pairs,
+            cover=cover,
+            singles=singles,
+            classes=None if classes is None else classes[batch.view],
             cells=None if cells is None else cells[batch.view],
         )
 
@@ -138,7 +163,8 @@ class RSMoE(nn.Module):
             past = sight.memory.mean()[:, None]  # (B, 1, D)
             past = past if sight.cells is None else torch.cat([past, sight.cells], dim=1)
             visual = torch.cat([self.skip(past), visual], dim=1)
-        return Perception(queries=visual, routing=self._route(queries, batch, also), sight=sight)
+        shown = Shown(tokens=visual, classes=sight.classes)
+        return Perception(shown=shown, routing=self._route(queries, batch, also), sight=sight)
 
     def _route(self, queries: Tensor, batch: Batch, also: Tensor | None) -> Routing:
         if self.dense:
@@ -151,17 +177,21 @@ class RSMoE(nn.Module):
             return routing
         return self.router.choose(routing.logits.masked_fill(~served, -1e4), also=also)
 
-    def prefix(self, batch: Batch, queries: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
+    def prefix(self, batch: Batch, shown: Shown, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
         """Step 5: [bos, prompt, queries, instruction] of every row.
 
         Returns:
             embeds (R, S, D), mask (R, S), and the prompt writer's own loss or None.
         """
         ids, mask = batch.prompt_ids[rows.sample], batch.prompt_mask[rows.sample]
-        visual = queries[rows.sample]
+        shown = shown[rows.sample]
+        visual = shown.tokens
         prompts = self.prompts(PromptRequest(queries=visual, prompt_ids=ids, prompt_mask=mask, expert=rows.expert))
         soft = self.bank.embed(prompts.ids, rows.expert) if prompts.embeds is None else prompts.embeds
-        parts = [soft.to(visual.dtype), visual, self.bank.embed(ids, rows.expert).to(visual.dtype)]
+        words = self.bank.embed(ids, rows.expert).to(visual.dtype)
+        if self.about is not None and shown.classes is not None:
+            words = words + self.about(ids, shown.classes)
+        parts = [soft.to(visual.dtype), visual, words]
         masks = [prompts.mask, torch.ones(visual.shape[:2], dtype=torch.bool, device=mask.device), mask]
         if self.bos_id is not None:
             start = self.bank.embed(torch.full_like(rows.sample, self.bos_id)[:, None], rows.expert)
@@ -172,7 +202,7 @@ class RSMoE(nn.Module):
         """Steps 1 to 6 over given responses: training, scoring, and the heads after generation."""
         perception = self.perceive(batch, also=also)
         rows = perception.routing.rows()
-        start, start_mask, prompt_loss = self.prefix(batch, perception.queries, rows)
+        start, start_mask, prompt_loss = self.prefix(batch, perception.shown, rows)
         hidden, log_p, smooth = self.states(
             start, start_mask, batch.response_ids[rows.sample], batch.response_mask[rows.sample], rows
         )

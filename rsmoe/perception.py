@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal.change_map import ChangeEvidence
 from rsmoe.temporal.memory import VisualMemory
+from rsmoe.vision.cover_map import CoverEvidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +25,37 @@ class Sight:
     """Of the P views that are pairs; None in a model without a change map."""
     pairs: Tensor
     """(P,) long: those views."""
+    cover: CoverEvidence | None
+    """Of the S views that are single pictures; None in a model without a cover map."""
+    singles: Tensor
+    """(S,) long: those views."""
+    classes: Tensor | None = None
+    """(B, 1 + K, D): the mean of the memory, and what is known of each class, zero for a pair. None in a model without
+    a cover map."""
     cells: Tensor | None = None
-    """(B, 9, D): what lies where. With a change map of K kinds (B, 9 + K, D), of a pair what changed where. None in a
-    model that passes no cells on."""
+    """(B, n, D): what lies where, 9 cells, and behind them the tokens of a cover map; of a pair, with a change map of K
+    kinds, what changed where, 9 + K. Zero where there is less to tell. None in a model that passes no cells on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a language model is shown of B requests."""
+
+    tokens: Tensor
+    """(B, M, D_lm), in the language model's width; tokens that skip the Q-Former first."""
+    classes: Tensor | None = None
+    """(B, 1 + K, D): what words of an instruction may be about, the whole picture or a class of a cover map."""
+
+    def __getitem__(self, index: Tensor | Sequence[int]) -> Shown:
+        """Of these requests."""
+        return Shown(tokens=self.tokens[index], classes=None if self.classes is None else self.classes[index])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perception:
     """What is known of B requests before any expert has read them."""
 
-    queries: Tensor
-    """(B, M, D_lm), in the language model's width; tokens that skip the Q-Former first."""
+    shown: Shown
     routing: Routing
     sight: Sight
 

@@ -44,6 +44,8 @@ def train(config: dict[str, Any], folder: Path) -> None:
     codec, words = codecs_of(load_checkpoint(resume)) if resume else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
+    if model.cover is not None:
+        corpus.check_cover(model.cover.names)
     if start:
         taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)
         console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")

@@ -187,9 +187,11 @@ def test_cells_past_the_qformer_are_the_change_of_a_pair_and_the_picture_of_a_si
     torch.testing.assert_close(sight.cells[single, :9], own[0], atol=1e-5, rtol=1e-4)
     assert not sight.cells[single, 9].any()
     mean = tiny_model("change=map", "skip=mean").perceive(batch)
-    assert seen.queries.shape[1] == mean.queries.shape[1] + 9 + model.change.kinds and mean.sight.cells is None
+    assert (
+        seen.shown.tokens.shape[1] == mean.shown.tokens.shape[1] + 9 + model.change.kinds and mean.sight.cells is None
+    )
     # whoever else is asked in the same batch changes nothing
-    torch.testing.assert_close(alone.queries[0], seen.queries[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(alone.shown.tokens[0], seen.shown.tokens[0], atol=1e-5, rtol=1e-4)
 
 
 def test_the_token_of_a_cell_tells_the_kinds_that_are_likely_there() -> None:

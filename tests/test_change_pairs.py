@@ -146,7 +146,7 @@ def test_requests_on_a_pair_share_its_view_and_its_map(samples: list[Sample]) ->
     batch = collate()([(s, 5 + i // 12) for i, s in enumerate(samples[:24])])
     assert len(batch.pixels) == 2 and batch.view.tolist() == [0] * 12 + [1] * 12
     for view in range(2):
-        np.testing.assert_array_equal(batch.changes[view].numpy(), samples[12 * view].class_map)
+        np.testing.assert_array_equal(batch.class_map[view].numpy(), samples[12 * view].class_map)
     assert batch.has_mask.tolist() == [s.task == "mask" for s in samples[:24]]
 
 
@@ -175,7 +175,7 @@ def test_the_third_turn_changes_with_the_first(samples: list[Sample], codec: Tex
         states = []
         for batch in told:
             seen = model.perceive(batch)
-            embeds, mask, _ = model.prefix(batch, seen.queries, seen.routing.rows())
+            embeds, mask, _ = model.prefix(batch, seen.shown, seen.routing.rows())
             states.append(model.bank(embeds, mask, seen.routing.rows().expert).hidden[:, -1])
     assert told[0].prompt_ids.shape[1] > told[1].prompt_ids.shape[1]
     assert float((states[0][0] - states[1][0]).abs().max()) > 1e-4
@@ -209,7 +209,7 @@ def test_levir_mci_gives_the_six_tasks(tmp_path: Path) -> None:
     assert by["train_000001.png:caption"].kind == "changed" and len(by["train_000001.png:caption"].responses) == 5
     assert by["train_000002.png:presence"].responses == ("No",)
     batch = collate()([(s, 0) for s in rows[:12]])
-    assert len(batch.pixels) == 1 and set(batch.changes.unique().tolist()) == {0, 1, 2}
+    assert len(batch.pixels) == 1 and set(batch.class_map.unique().tolist()) == {0, 1, 2}
 
 
 def test_second_cc_counts_what_became_a_class_or_ceased_to_be(tmp_path: Path) -> None:

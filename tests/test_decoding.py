@@ -36,7 +36,7 @@ def prefixes(model: RSMoE, batch: Batch) -> tuple[Tensor, Tensor, Rows]:
     with torch.no_grad():
         perception = model.perceive(batch)
         rows = perception.routing.rows()
-        embeds, mask, _ = model.prefix(batch, perception.queries, rows)
+        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
     return embeds, mask, rows
 
 

@@ -132,7 +132,7 @@ def test_by_hand(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
         ids += batch.prompt_ids[0][batch.prompt_mask[0]].tolist()
         asked = replace(batch, prompt_ids=torch.tensor([ids]), prompt_mask=torch.ones(1, len(ids), dtype=torch.bool))
         rows = model.fusion._rows([(0, REWRITER)], torch.device("cpu"))
-        start, mask, _ = model.prefix(asked, reading.perception.queries, rows)
+        start, mask, _ = model.prefix(asked, reading.perception.shown, rows)
         _, p, _ = model.states(start, mask, batch.response_ids, batch.response_mask, rows)
         expected = -p[batch.response_mask].mean()
         torch.testing.assert_close(losses["text"], expected, atol=1e-5, rtol=1e-5)

@@ -46,7 +46,7 @@ def stepwise(model: RSMoE, batch: Batch) -> Tensor:
     """The same by the calls of `decode`: one token at a time through the key-value cache."""
     perception = model.perceive(batch)
     rows = perception.routing.rows()
-    embeds, seen, _ = model.prefix(batch, perception.queries, rows)
+    embeds, seen, _ = model.prefix(batch, perception.shown, rows)
     out = model.bank(embeds, seen, rows.expert, cache="new")
     told = []
     for step in range(batch.response_ids.shape[1]):

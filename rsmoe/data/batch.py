@@ -46,8 +46,9 @@ class Batch:
     """(B, H, W) float in {0, 1} at the pixels' size; zeros where the sample has none."""
     has_mask: Tensor
     """(B,) bool."""
-    changes: Tensor
-    """(I, H, W) uint8: the kind of change of each pixel of a pair, 0 none, 255 unknown."""
+    class_map: Tensor
+    """(I, H, W) uint8: the class of each pixel of a picture, or the kind of change of each pixel of a pair, 0 none; 255
+    where it is unknown."""
     samples: tuple[Sample, ...]
     """The B samples, for metrics and pictures; in training as they are asked, with the words of the turned picture."""
 
@@ -59,7 +60,7 @@ class Batch:
         """The requests at these places, in that order."""
         index = torch.tensor(places, dtype=torch.long, device=self.frames.device)
         seen, view = self.view[index].unique(return_inverse=True)
-        own = {name: getattr(self, name)[seen] for name in ("pixels", "frames", "changes")} | {"view": view}
+        own = {name: getattr(self, name)[seen] for name in ("pixels", "frames", "class_map")} | {"view": view}
         chosen = own | {name: tensor[index] for name, tensor in self._tensors().items() if name not in own}
         return replace(self, **chosen, samples=tuple(self.samples[i] for i in places))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class _Views:
     frames: Tensor
     view: Tensor
     masks: Tensor
-    changes: Tensor
+    class_map: Tensor
     asked: tuple[Sample, ...]
 
 
@@ -148,7 +148,7 @@ class Collate:
             text_mask=text_mask,
             task=torch.tensor([TASKS.index(sample.task) for sample in samples]),
             masks=views.masks,
-            changes=views.changes,
+            class_map=views.class_map,
             has_mask=torch.tensor([sample.mask is not None for sample in samples]),
             samples=samples,
         )
@@ -160,7 +160,7 @@ class Collate:
         times = [len(items[rows[0]][0].images) for rows in groups.values()]
         size = self.transform.size
         pixels = torch.zeros(len(groups), max(times), self.transform.bands, size, size)
-        changes = torch.full((len(groups), size, size), UNKNOWN, dtype=torch.uint8)
+        class_map = torch.full((len(groups), size, size), UNKNOWN, dtype=torch.uint8)
         masks = torch.zeros(len(items), size, size)
         view = torch.zeros(len(items), dtype=torch.long)
         asked = [sample for sample, _ in items]
@@ -168,17 +168,20 @@ class Collate:
             members = [items[i][0] for i in rows]
             images = [self.cache(source) for source in members[0].images]
             view[rows], symmetry = place, 0
-            for i in rows:
+            first = next((i for i in rows if items[i][0].class_map is not None), rows[0])
+            for i in [first, *(i for i in rows if i != first)]:
                 sample, seed = items[i]
-                if i == rows[0] or sample.mask is not None or sample.class_map is not None:
+                if i == first or sample.mask is not None:
+                    known = sample.class_map if i == first else None  # one map for all requests on the view
+                    placed = replace(sample, class_map=None if known is None else self.cache.class_map(known))
                     # the generator starts anew, so that every mask gets the geometry of the pixels
                     generator = torch.Generator().manual_seed(seed)
-                    views = self.transform(images, sample=sample, generator=generator, together=members)
+                    views = self.transform(images, sample=placed, generator=generator, together=members)
                     pixels[place, : times[place]] = views.pixels
                     if views.mask is not None:
                         masks[i] = views.mask
-                    if views.class_map is not None and times[place] > 1:
-                        changes[place] = views.class_map
+                    if views.class_map is not None:
+                        class_map[place] = views.class_map
                     symmetry = views.symmetry
                 asked[i] = turned(sample, symmetry)
         return _Views(
@@ -186,7 +189,7 @@ class Collate:
             frames=torch.tensor(times),
             view=view,
             masks=masks,
-            changes=changes,
+            class_map=class_map,
             asked=tuple(asked),
         )
 

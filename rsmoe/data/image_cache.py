@@ -1,4 +1,4 @@
-"""Decoded and resized pictures, kept in memory up to a bound."""
+"""Decoded and resized pictures and class maps, kept in memory up to a bound."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rsmoe.data.images import load_image
 from rsmoe.data.sample import Lazy
-from rsmoe.data.transforms import resize
+from rsmoe.data.transforms import nearest, resize
 
 
 class ImageCache:
@@ -41,10 +42,27 @@ class ImageCache:
         kept = self._kept.get(key)
         if kept is None:
             kept = resize(load_image(source), self.size)
-            if self._bytes + kept.nbytes <= self.max_bytes:
-                self._kept[key] = kept
-                self._bytes += kept.nbytes
+            self._keep(key, kept)
         return kept
+
+    def class_map(self, source: np.ndarray | Lazy) -> np.ndarray:
+        """(size, size) uint8 of a class map, the class at the middle of each pixel; not to be changed in place.
+
+        Raises:
+            UserError: when it cannot be read.
+        """
+        if isinstance(source, np.ndarray):
+            return source
+        kept = self._kept.get(source.key)
+        if kept is None:
+            kept = nearest(torch.from_numpy(np.ascontiguousarray(source.read())), self.size).contiguous()
+            self._keep(source.key, kept)
+        return kept.numpy()
+
+    def _keep(self, key: Path | str, tensor: Tensor) -> None:
+        if self._bytes + tensor.nbytes <= self.max_bytes:
+            self._kept[key] = tensor
+            self._bytes += tensor.nbytes
 
     def __len__(self) -> int:
         return len(self._kept)

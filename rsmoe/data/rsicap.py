@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.class_maps import maps_beside
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -36,6 +38,8 @@ class RSICap(Reader):
         name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
+        class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
+            release has none.
         val_fraction: share of the images that "val" gets, at least one image when it is positive; 0 trains on all.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
         official: split -> counts as the release states them.
@@ -58,6 +62,7 @@ class RSICap(Reader):
         name: str = "rsicap",
         annotations: str = "captions.json",
         images: str = "images",
+        class_maps: str | None = None,
         val_fraction: float = 0.05,
         protocol: str = "",
         official: Mapping[str, Mapping[str, int]] | None = None,
@@ -73,8 +78,12 @@ class RSICap(Reader):
         require_split(name, split, known)
         chosen = [i for i, file in enumerate(files) if (file in held) == (split == "val")]
         paths = find_images(folder / images, [files[i] for i in chosen], source=name)
+        maps = maps_beside(folder / class_maps if class_maps else None, paths, source=name)
         self._samples = [
-            _sample(rows[i], paths[files[i]], name, f"{annotations}, annotations[{i}]", identity=f"{files[i]}:{i}")
+            replace(
+                _sample(rows[i], paths[files[i]], name, f"{annotations}, annotations[{i}]", identity=f"{files[i]}:{i}"),
+                **maps[files[i]],
+            )
             for i in chosen
         ]
         self.counts = {"images": len(paths), "descriptions": sum(len(s.responses) for s in self._samples)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.class_maps import maps_beside
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -34,6 +35,8 @@ class RSIEval(Reader):
         name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
+        class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
+            release has none.
         tasks: "caption", "vqa" or both.
         request: the instruction of the caption samples.
         holds: the split that this folder is. The public release is all "test"; one written in its format to train on
@@ -58,6 +61,7 @@ class RSIEval(Reader):
         name: str = "rsieval",
         annotations: str = "annotations.json",
         images: str = "images",
+        class_maps: str | None = None,
         tasks: Sequence[str] = ("caption", "vqa"),
         request: str = "Please provide a detailed description of the picture.",
         holds: str = "test",
@@ -75,10 +79,11 @@ class RSIEval(Reader):
         places = [f"{annotations}, annotations[{i}]" for i in range(len(rows))]
         files = [field(row, "filename", str, place) for row, place in zip(rows, places, strict=True)]
         paths = find_images(folder / images, files, source=name)
+        maps = maps_beside(folder / class_maps if class_maps else None, paths, source=name)
         self.counts = {"images": len(paths), "captions": 0, "questions": 0, "empty_questions": 0, "empty_answers": 0}
         for i, (row, file, place) in enumerate(zip(rows, files, places, strict=True)):
             meta = {key: value for key, value in row.items() if key not in ("filename", "caption", "qa_pairs")}
-            shared: dict[str, Any] = {"images": (paths[file],), "source": name, "meta": meta}
+            shared: dict[str, Any] = {"images": (paths[file],), "source": name, "meta": meta, **maps[file]}
             if "caption" in tasks:
                 caption = field(row, "caption", str, place).strip()
                 if not caption:

@@ -56,6 +56,13 @@ def resize(image: np.ndarray, size: int) -> Tensor:
     return functional.interpolate(pixels[None], (size, size), mode="bicubic", antialias=True)[0].contiguous()
 
 
+def nearest(classes: Tensor, size: int) -> Tensor:
+    """(H, W) uint8 -> (size, size): the class at the middle of each pixel."""
+    if classes.shape == (size, size):
+        return classes
+    return functional.interpolate(classes[None, None], (size, size), mode="nearest-exact")[0, 0]
+
+
 class Transform:
     """Augments and normalises the pictures of one sample; dates, mask, class map and boxes get the same geometry.
 
@@ -199,10 +206,10 @@ class Transform:
             views = replace(views, mask=turn_image(mask, views.symmetry).contiguous())  # never cut, see `_uncroppable`
         if sample.class_map is not None:
             classes = torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
-            classes = turn_image(_nearest(classes, self.size), views.symmetry)
+            classes = turn_image(nearest(classes, self.size), views.symmetry)
             if window is not None:
                 left, top, width, height = window
-                classes = _nearest(classes[top : top + height, left : left + width], self.size)
+                classes = nearest(classes[top : top + height, left : left + width], self.size)
             views = replace(views, class_map=classes.contiguous())
         if sample.boxes_px is None and sample.obb_px is None:
             return views
@@ -243,10 +250,3 @@ def _resize_mask(mask: np.ndarray, size: int) -> Tensor:
     if covered.shape[2:] != (size, size):
         covered = functional.interpolate(covered, (size, size), mode="area")
     return (covered[0, 0] >= 0.5).float()
-
-
-def _nearest(classes: Tensor, size: int) -> Tensor:
-    """(H, W) uint8 -> (size, size): the class at the middle of each pixel."""
-    if classes.shape == (size, size):
-        return classes
-    return functional.interpolate(classes[None, None], (size, size), mode="nearest-exact")[0, 0]

@@ -51,7 +51,7 @@ class Mixture(nn.Module):
     ) -> list[list[int]]:
         """B answers as token ids."""
         rows = perception.routing.rows()
-        embeds, mask, _ = model.prefix(batch, perception.queries, rows)
+        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
         return decode(
             model.bank,
             embeds,

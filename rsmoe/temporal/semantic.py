@@ -57,7 +57,7 @@ class Semantic(nn.Module):
     """
 
     reads_changes = True
-    """`RSMoE.see` hands over `Batch.changes`."""
+    """`RSMoE.see` hands over `Batch.class_map`."""
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ def prompt_words(model: RSMoE, codec: TextCodec, batch: Batch) -> dict[str, str]
     rows = perception.routing.rows()
     prompts = model.prompts(
         PromptRequest(
-            queries=perception.queries[rows.sample],
+            queries=perception.shown.tokens[rows.sample],
             prompt_ids=batch.prompt_ids[rows.sample],
             prompt_mask=batch.prompt_mask[rows.sample],
             expert=rows.expert,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,25 @@ class Corpus:
         named = (s.classes for s in samples if len(s.images) == 2 and s.class_map is not None)
         return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
 
+    def check_cover(self, names: Sequence[str]) -> None:
+        """Nothing, where the first `SEARCHED` training samples of a data set hold a map of these classes.
+
+        Raises:
+            UserError: there is none, or one of other classes.
+        """
+        samples = (data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data))))  # type: ignore[arg-type]
+        found = next((s for s in samples if len(s.images) == 1 and s.class_map is not None), None)
+        if found is None:
+            raise UserError(
+                "cover=map is taught by class maps of single pictures, and the training data has none. Type cover=none "
+                "or give maps, corpus.<name>.reader.class_maps=<folder>"
+            )
+        if found.classes != tuple(names):
+            raise UserError(
+                f"the class maps of {found.source!r} have the classes {', '.join(found.classes)}; cover.classes are "
+                f"{', '.join(names)}. Give the first: cover.classes=[...]"
+            )
+
 
 def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Console) -> Corpus:
     """Builds the readers of a corpus yaml.
@@ -80,8 +99,9 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Consol
 
 
 def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:
-    """Training sets of a corpus yaml that exist with real data only, where the others are generated."""
-    return {name for name, entry in config.items() if entry.get("generated") == {} and name not in corpus.train}
+    """Training sets of a corpus yaml that exist in the other world only: with real data alone, or generated alone."""
+    one_sided = {name for name, entry in config.items() if entry.get("generated") == {} or not entry.get("reader")}
+    return one_sided - set(corpus.train)
 
 
 def _has_real(entries: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -17,7 +17,7 @@ from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.training.stage import Stage
 
-SEEN = {"words", "change", "change_dice"}
+SEEN = {"words", "change", "change_dice", "cover", "cover_dice"}
 """Losses of perception alone: in a stage that has no other, no language model runs."""
 
 
@@ -76,7 +76,7 @@ class StageModule(pl.LightningModule):
 
     optional = (
         "words", "aspect", "label", "balance", "z", "prompt", "mask_bce", "mask_dice", "retrieval",
-        "change", "change_dice",
+        "change", "change_dice", "cover", "cover_dice",
     )  # fmt: skip
     """Losses that exist only in some models or batches."""
 
@@ -87,12 +87,15 @@ class StageModule(pl.LightningModule):
                 f"stage {self.stage.name!r} has the loss 'words', but the model is built without: words=true"
             )
         sight = self.model.see(batch, told=False)
-        return {"words": self.model.words.loss(sight.memory, batch.samples), **self._changed(batch, sight)}
+        return {"words": self.model.words.loss(sight.memory, batch.samples), **self._mapped(batch, sight)}
 
-    def _changed(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
-        if sight.change is None or self.model.change is None:
-            return {}
-        return self.model.change.losses(sight.change, batch.changes[sight.pairs])
+    def _mapped(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = {}
+        if sight.change is not None and self.model.change is not None:
+            terms |= self.model.change.losses(sight.change, batch.class_map[sight.pairs])
+        if sight.cover is not None and self.model.cover is not None:
+            terms |= self.model.cover.losses(sight.cover, batch.class_map[sight.singles])
+        return terms
 
     def _read(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Every loss that this batch and this model have, unweighted, by name."""
@@ -111,7 +114,7 @@ class StageModule(pl.LightningModule):
                 self._note_routing(batch, reading, step)
         if self.stage.losses.get("words") and model.words is not None:
             terms["words"] = model.words.loss(reading.perception.sight.memory, batch.samples)
-        terms |= self._changed(batch, reading.perception.sight)
+        terms |= self._mapped(batch, reading.perception.sight)
         if reading.prompt_loss is not None:
             terms["prompt"] = reading.prompt_loss
         inputs = model.head_inputs(batch, reading)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rsmoe.data.rsicap import RSICap
 from rsmoe.data.rsieval import RSIEval
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
-from rsmoe.data.scenes.release import LANGUAGE_VERSION, split_range, write_rsicap, write_rsieval
+from rsmoe.data.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
 from rsmoe.errors import unknown_name
 
 
@@ -30,7 +30,14 @@ def rsicap(
     folder = _folder("rsicap", split, scenes, size_px, seed, root)
     generator = SceneGenerator(size_px=size_px, seed=seed)
     write_rsicap(folder, generator=generator, scenes=split_range(split, scenes[split]))
-    return RSICap(root=str(folder), split="train", name="generated_rsicap", val_fraction=0.0, protocol="generated/")
+    return RSICap(
+        root=str(folder),
+        split="train",
+        name="generated_rsicap",
+        class_maps="maps",
+        val_fraction=0.0,
+        protocol="generated/",
+    )
 
 
 def rsieval(
@@ -47,7 +54,13 @@ def rsieval(
     generator = SceneGenerator(size_px=size_px, seed=seed)
     write_rsieval(folder, generator=generator, scenes=split_range(split, scenes[split]))
     return RSIEval(
-        root=str(folder), split=split, holds=split, name="generated_rsieval", tasks=tasks, protocol="generated/"
+        root=str(folder),
+        split=split,
+        holds=split,
+        name="generated_rsieval",
+        tasks=tasks,
+        class_maps="maps",
+        protocol="generated/",
     )
 
 
@@ -56,5 +69,5 @@ def _folder(form: str, split: str, scenes: Mapping[str, int], size_px: int, seed
         raise unknown_name("split of generated scenes", split, scenes)
     cache = Path(root or os.environ.get("RSMOE_CACHE") or Path.home() / ".cache" / "rsmoe")
     cache.mkdir(parents=True, exist_ok=True)
-    version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}"
+    version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}.{RELEASE_VERSION}"
     return cache / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"

@@ -2,7 +2,8 @@
 
 A release is written into a hidden folder beside its final place and renamed at the end, so the final name either
 does not exist or holds a whole release. ``stamp.json`` beside the annotations says what it was made from; asking for
-the same release again costs one small read.
+the same release again costs one small read. What neither format has lies in folders of its own: ``maps/*.png`` with
+the class of every pixel, their names in ``maps/classes.txt``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from PIL import Image
 
+from rsmoe.data.scenes.class_map import MAP_CLASSES, class_map
 from rsmoe.data.scenes.description import describe
 from rsmoe.data.scenes.drawing import on_every_core
 from rsmoe.data.scenes.facts import SceneFacts
@@ -29,9 +31,15 @@ from rsmoe.errors import UserError
 
 LANGUAGE_VERSION = 4
 """Raised whenever the same scene would be put into other words."""
+RELEASE_VERSION = 2
+"""Raised whenever a release of the same scenes and words would hold other files, or ask other questions."""
 
 BLOCK = 2 * len(SCENE_CLASSES)
 """Scenes among which questions are balanced: every class twice."""
+
+_ASKED = 10 * BLOCK
+"""Scenes among which the questions of a release are balanced: a place is asked for where several scenes have the same
+thing in different places, so that few scenes hold few such questions."""
 
 _FIRST_SCENE = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 _PROMPTS = (
@@ -85,14 +93,14 @@ def write_rsieval(root: str | Path, *, generator: SceneGenerator, scenes: range,
     """
 
     def write(folder: Path) -> None:
-        rows = on_every_core(partial(_ask, generator, folder, questions_per_scene), _blocks(scenes))
+        rows = on_every_core(partial(_ask, generator, folder, questions_per_scene), _blocks(scenes, _ASKED))
         _save_json(folder / "annotations.json", {"annotations": list(chain.from_iterable(rows))})
 
     return _release(Path(root), "rsieval", generator, scenes, {"questions_per_scene": questions_per_scene}, write)
 
 
-def _blocks(scenes: range) -> list[range]:
-    return [scenes[start : start + BLOCK] for start in range(0, len(scenes), BLOCK)]
+def _blocks(scenes: range, size: int = BLOCK) -> list[range]:
+    return [scenes[start : start + size] for start in range(0, len(scenes), size)]
 
 
 def _describe(generator: SceneGenerator, folder: Path, scenes: range) -> list[dict[str, str]]:
@@ -100,7 +108,7 @@ def _describe(generator: SceneGenerator, folder: Path, scenes: range) -> list[di
     for index in scenes:
         facts = SceneFacts(generator.scene(index))
         rng = random.Random(f"{generator.seed}/{index}/rsicap")
-        name = _save_image(facts, folder, index)
+        name = _save_pictures(facts, folder, index)
         rows.append({"filename": name, "text_input": rng.choice(_PROMPTS), "text_output": describe(facts, rng).text})
     return rows
 
@@ -113,7 +121,7 @@ def _ask(generator: SceneGenerator, folder: Path, per_scene: int, scenes: range)
         pairs[q.scene].append({"question": q.text, "answer": q.answer, "type": q.kind})
     rows = []
     for index, facts, qa_pairs in zip(scenes, block, pairs, strict=True):
-        name = _save_image(facts, folder, index)
+        name = _save_pictures(facts, folder, index)
         rows.append({"filename": name, "caption": describe(facts, rng).text, "qa_pairs": qa_pairs})
     return rows
 
@@ -130,7 +138,8 @@ def _release(
         raise UserError(f"releases in {form}'s format are RGB, the generator has {generator.bands} bands: use bands=3.")
     stamp = {
         "format": form, "generator": GENERATOR_VERSION, "language": LANGUAGE_VERSION, "seed": generator.seed,
-        "size_px": generator.size_px, "first_scene": scenes.start, "scenes": len(scenes), **extra,
+        "release": RELEASE_VERSION, "size_px": generator.size_px, "first_scene": scenes.start,
+        "scenes": len(scenes), **extra,
     }  # fmt: skip
     if root.exists():
         _check_stamp(root, stamp)
@@ -139,6 +148,8 @@ def _release(
     try:
         shutil.rmtree(part, ignore_errors=True)
         (part / "images").mkdir(parents=True)
+        (part / "maps").mkdir()
+        (part / "maps" / "classes.txt").write_text("".join(f"{name}\n" for name in MAP_CLASSES))
         write(part)
         _save_json(part / "stamp.json", stamp)
         part.rename(root)
@@ -172,9 +183,10 @@ def _disk_message(root: Path, error: OSError) -> str:
     return f"cannot write {root}: {error.strerror or error}. Name a folder that can be written."
 
 
-def _save_image(facts: SceneFacts, folder: Path, index: int) -> str:
+def _save_pictures(facts: SceneFacts, folder: Path, index: int) -> str:
     name = f"S{index:08d}.png"
     Image.fromarray(facts.scene.image).save(folder / "images" / name)
+    Image.fromarray(class_map(facts.scene)).save(folder / "maps" / name)
     return name
 
 

@@ -1,0 +1,42 @@
+"""Class maps that lie beside the pictures of a release that knows none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rsmoe.data.annotations import read_lines
+from rsmoe.data.images import refuse
+from rsmoe.data.mask_sources import UNKNOWN, IndexMap
+from rsmoe.errors import UserError
+
+NAMES = "classes.txt"
+
+
+def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str) -> dict[str, dict[str, Any]]:
+    """The fields ``class_map`` and ``classes`` of a `Sample` on each picture.
+
+    Args:
+        folder: of one PNG a picture, by its stem, with the index of the class of every pixel, 255 where none is known;
+            and `NAMES`, one name of a class a line. None gives no fields.
+        images: name of each picture in the annotations -> file.
+        source: name of the data set, for messages.
+
+    Raises:
+        UserError: a missing folder, no names, more than 255 of them, pictures without a map (counted, five named).
+    """
+    if folder is None:
+        return {name: {} for name in images}
+    if not (folder / NAMES).is_file():
+        raise UserError(
+            f"{source}: no {folder / NAMES}. Write one name of a class a line there, in the order of the indices of "
+            f"the maps beside it, or leave class_maps out"
+        )
+    classes = tuple(line.strip() for line in read_lines(folder / NAMES) if line.strip())
+    if not 1 <= len(classes) <= UNKNOWN:
+        raise UserError(f"{source}: {folder / NAMES} names {len(classes)} classes; expected 1 to {UNKNOWN}")
+    maps = {name: folder / f"{path.stem}.png" for name, path in images.items()}
+    there = {path.name for path in folder.iterdir()}
+    refuse([m.name for m in maps.values() if m.name not in there], len(maps), "have no class map", source=source)
+    return {name: {"class_map": IndexMap(maps[name], image=path), "classes": classes} for name, path in images.items()}
