@@ -46,23 +46,25 @@ class Corpus:
         return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
 
     def check_cover(self, names: Sequence[str]) -> None:
-        """Nothing, where the first `SEARCHED` training samples of a data set hold a map of these classes.
+        """Nothing, where class maps of single pictures, among the first `SEARCHED` training samples of each data set,
+        are of these classes.
 
         Raises:
             UserError: there is none, or one of other classes.
         """
-        samples = (data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data))))  # type: ignore[arg-type]
-        found = next((s for s in samples if len(s.images) == 1 and s.class_map is not None), None)
-        if found is None:
+        samples = [data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data)))]  # type: ignore[arg-type]
+        found = {s.classes: s.source for s in samples if len(s.images) == 1 and s.class_map is not None}
+        if not found:
             raise UserError(
                 "cover=map is taught by class maps of single pictures, and the training data has none. Type cover=none "
                 "or give maps, corpus.<name>.reader.class_maps=<folder>"
             )
-        if found.classes != tuple(names):
-            raise UserError(
-                f"the class maps of {found.source!r} have the classes {', '.join(found.classes)}; cover.classes are "
-                f"{', '.join(names)}. Give the first: cover.classes=[...]"
-            )
+        for classes, source in found.items():
+            if classes != tuple(names):
+                raise UserError(
+                    f"the class maps of {source!r} have the classes {', '.join(classes)}; cover.classes are "
+                    f"{', '.join(names)}. Give the first: cover.classes=[...]"
+                )
 
 
 def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Console) -> Corpus:
