@@ -188,7 +188,7 @@ def test_words_bring_what_they_name() -> None:
     assert module.scores.weight.grad is not None
     assert module.scores.weight.grad[ids[0, 0]].abs().min() > 0  # and may learn what "food" has to do with
     torch.nn.init.zeros_(module.bring.weight)
-    torch.nn.init.eye_(module.whole[1].weight)
+    torch.nn.init.eye_(module.whole.weight)
     whole = torch.nn.functional.layer_norm(known[:, :1], (8,)).expand(-1, 5, -1)
     torch.testing.assert_close(module(ids, known), whole)
 

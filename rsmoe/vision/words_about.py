@@ -38,8 +38,9 @@ class WordsAbout(nn.Module):
         super().__init__()
         self.bring = nn.Linear(memory_width, width)
         self.compare = nn.Linear(memory_width, width, bias=False)
-        self.whole = nn.Sequential(nn.LayerNorm(memory_width), nn.Linear(memory_width, width, bias=False))
-        for added in (self.bring.weight, self.bring.bias, self.compare.weight, self.whole[1].weight):
+        self.norm = nn.LayerNorm(memory_width)
+        self.whole = nn.Linear(memory_width, width, bias=False)
+        for added in (self.bring.weight, self.bring.bias, self.compare.weight, self.whole.weight):
             nn.init.zeros_(added)
         vocabulary = codec.vocabulary()
         scores = torch.zeros(codec.vocab_size, len(names))
@@ -54,5 +55,6 @@ class WordsAbout(nn.Module):
         brought = share @ known[:, 1:]  # (R, L, D)
         named = share.amax(-1, keepdim=True)  # (R, L, 1)
         mean = (named * brought).sum(1, keepdim=True) / named.sum(1, keepdim=True)
-        added: Tensor = self.bring(brought) + self.compare(named * (brought - mean)) + self.whole(known[:, :1])
+        whole = self.whole(self.norm(known[:, :1]))
+        added: Tensor = self.bring(brought) + self.compare(named * (brought - mean)) + whole
         return added
