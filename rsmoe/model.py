@@ -190,7 +190,7 @@ class RSMoE(nn.Module):
         soft = self.bank.embed(prompts.ids, rows.expert) if prompts.embeds is None else prompts.embeds
         words = self.bank.embed(ids, rows.expert).to(visual.dtype)
         if self.about is not None and shown.classes is not None:
-            words = words + self.about(ids, shown.classes)
+            words = words + self.about(ids, mask, shown.classes)
         parts = [soft.to(visual.dtype), visual, words]
         masks = [prompts.mask, torch.ones(visual.shape[:2], dtype=torch.bool, device=mask.device), mask]
         if self.bos_id is not None:

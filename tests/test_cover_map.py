@@ -177,9 +177,9 @@ def about() -> tuple[WordsAbout, Tensor]:
 def test_words_bring_what_they_name() -> None:
     (module, known), codec = about(), codecs(FIVE_KINDS)[0]
     ids = torch.tensor([codec.encode("how many ships are there"), codec.encode("is there a ship ?")])
-    assert not module(ids, known).any()  # a word is first of all itself
+    assert not module(ids, torch.ones_like(ids).bool(), known).any()  # a word is first of all itself
     torch.nn.init.eye_(module.bring.weight)
-    brought = module(ids, known)
+    brought = module(ids, torch.ones_like(ids).bool(), known)
     for row, ship in ((0, 2), (1, 3)):
         torch.testing.assert_close(brought[row, ship], known[row, 1], atol=0.1, rtol=0.1)
         others = [place for place in range(5) if place != ship]
@@ -190,19 +190,21 @@ def test_words_bring_what_they_name() -> None:
     torch.nn.init.zeros_(module.bring.weight)
     torch.nn.init.eye_(module.whole.weight)
     whole = torch.nn.functional.layer_norm(known[:, :1], (8,)).expand(-1, 5, -1)
-    torch.testing.assert_close(module(ids, known), whole)
+    torch.testing.assert_close(module(ids, torch.ones_like(ids).bool(), known), whole)
 
 
 def test_words_know_how_they_differ_from_what_else_is_named() -> None:
     (module, known), codec = about(), codecs(FIVE_KINDS)[0]
     torch.nn.init.eye_(module.compare.weight)
     ids = torch.tensor([codec.encode("is there a ship near the road ?")])
-    added, half = module(ids, known[:1])[0], (known[0, 1] - known[0, 2]) / 2
+    added, half = module(ids, torch.ones_like(ids).bool(), known[:1])[0], (known[0, 1] - known[0, 2]) / 2
     for place, expected in ((3, half), (6, -half)):
         torch.testing.assert_close(added[place], expected, atol=0.2, rtol=0.1)
     assert added[[0, 1, 2]].abs().max() < 0.1 * added.abs().max()  # who names nothing is compared with nothing
-    alone = module(torch.tensor([codec.encode("a ship")]), known[:1])[0, 1]
+    alone = module(ids[:, 2:4], torch.ones(1, 2).bool(), known[:1])[0, 1]
     assert alone.abs().max() < 0.1 * half.abs().max()
+    padded = torch.nn.functional.pad(ids, (5, 0))
+    torch.testing.assert_close(module(padded, torch.arange(len(padded[0]))[None] > 4, known[:1])[0, 5:], added)
 
 
 def test_a_single_picture_is_told_whoever_else_is_asked() -> None:

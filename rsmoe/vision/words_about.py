@@ -49,12 +49,13 @@ class WordsAbout(nn.Module):
                 scores[vocabulary[form], k] = 1.0
         self.scores = nn.Embedding.from_pretrained(scores, freeze=False)
 
-    def forward(self, ids: Tensor, known: Tensor) -> Tensor:
-        """Words (R, L) of an instruction, and (R, 1 + K, D) of the whole picture and each class -> (R, L, width)."""
+    def forward(self, ids: Tensor, mask: Tensor, known: Tensor) -> Tensor:
+        """Words (R, L) of an instruction, where they are words (R, L), and (R, 1 + K, D) of the whole picture and each
+        class -> (R, L, width)."""
         share = (SHARP * self.scores(ids)).softmax(-1).to(known.dtype)  # (R, L, K)
         brought = share @ known[:, 1:]  # (R, L, D)
-        named = share.amax(-1, keepdim=True)  # (R, L, 1)
-        mean = (named * brought).sum(1, keepdim=True) / named.sum(1, keepdim=True)
+        named = share.amax(-1, keepdim=True) * mask[..., None]  # (R, L, 1)
+        mean = (named * brought).sum(1, keepdim=True) / named.sum(1, keepdim=True).clamp_min(1e-6)
         whole = self.whole(self.norm(known[:, :1]))
         added: Tensor = self.bring(brought) + self.compare(named * (brought - mean)) + whole
         return added
