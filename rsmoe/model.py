@@ -18,7 +18,7 @@ from rsmoe.perception import Perception, Reading, Shown, Sight
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal.change_map import ChangeMap
-from rsmoe.temporal.memory import VisualMemory
+from rsmoe.temporal.memory import VisualMemory, spread
 from rsmoe.vision.cover_map import CoverMap
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
@@ -125,14 +125,12 @@ class RSMoE(nn.Module):
         if self.cover is not None:
             cover = self.cover([level[last[singles]] for level in seen.pyramid])
             if told:
-                tokens_of = self.cover.tell(cover, pixels[last[singles]], batch.class_map[singles])
-                found, each = tokens_of.told, tokens_of.classes  # (S, told, D), (S, K, D)
-                each = each.new_zeros(len(tokens), *each.shape[1:]).index_copy(0, singles, each)
+                of = self.cover.tell(cover, pixels[last[singles]], batch.class_map[singles])
+                each, largest = (spread(x, singles, len(tokens)) for x in (of.classes, of.told))
                 classes = torch.cat([memory.mean()[:, None], each], dim=1)
-                memory = memory.extended(found, singles)
+                memory = memory.extended(of.told, singles)
                 if self.skip is not None:
-                    more = found.new_zeros(len(tokens), *found.shape[1:]).index_copy(0, singles, found)
-                    cells = more if cells is None else torch.cat([cells, more.to(cells.dtype)], dim=1)
+                    cells = largest if cells is None else torch.cat([cells, largest.to(cells.dtype)], dim=1)
         if self.change is not None:
             second = last[pairs]
             change = self.change([x[second - 1] for x in seen.pyramid], [x[second] for x in seen.pyramid])

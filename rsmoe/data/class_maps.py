@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.annotations import read_lines
-from rsmoe.data.images import refuse
 from rsmoe.data.mask_sources import UNKNOWN, IndexMap
 from rsmoe.errors import UserError
 
@@ -38,5 +37,10 @@ def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str)
         raise UserError(f"{source}: {folder / NAMES} names {len(classes)} classes; expected 1 to {UNKNOWN}")
     maps = {name: folder / f"{path.stem}.png" for name, path in images.items()}
     there = {path.name for path in folder.iterdir()}
-    refuse([m.name for m in maps.values() if m.name not in there], len(maps), "have no class map", source=source)
+    missing = [m.name for m in maps.values() if m.name not in there]
+    if missing:
+        raise UserError(
+            f"{source}: {len(missing)} of {len(maps)} have no class map: {', '.join(missing[:5])}. Put them into "
+            f"{folder}, or leave class_maps out"
+        )
     return {name: {"class_map": IndexMap(maps[name], image=path), "classes": classes} for name, path in images.items()}

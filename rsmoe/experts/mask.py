@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from rsmoe.data.batch import Batch
 from rsmoe.experts.expert import Expert, HeadInput
+from rsmoe.vision.top_down import top_down
 
 
 class MaskExpert(Expert):
@@ -55,16 +57,17 @@ class MaskExpert(Expert):
     def head(self, inputs: HeadInput) -> Tensor:
         """n states -> (n, h, w) logits at the size of the finest level; resize them bilinearly, threshold 0."""
         query = self.query(inputs.hidden)  # (n, C)
-        x: Tensor | None = None
-        for level in reversed(range(len(self.lateral))):
-            seen = inputs.pyramid[level][inputs.sample]  # (n, D_l, h_l, w_l)
-            lateral = self.lateral[level](torch.cat([seen, _coordinates(seen)], dim=1))
-            if x is not None:
-                lateral = lateral + F.interpolate(x, size=lateral.shape[-2:], mode="bilinear", align_corners=False)
-            gain, shift = self.condition[level](query)[..., None, None].chunk(2, dim=1)  # (n, C, 1, 1)
-            x = F.gelu(self.smooth[level](lateral) * (1 + gain) + shift)
-        assert x is not None
+        levels = [level[inputs.sample] for level in inputs.pyramid]  # (n, D_l, h_l, w_l)
+        laterals = [
+            lateral(torch.cat([level, _coordinates(level)], dim=1))
+            for lateral, level in zip(self.lateral, levels, strict=True)
+        ]
+        x = top_down(laterals, [partial(self._conditioned, level, query) for level in range(len(levels))])
         return torch.einsum("nc,nchw->nhw", query, x) / query.shape[1] ** 0.5 + self.bias
+
+    def _conditioned(self, level: int, query: Tensor, x: Tensor) -> Tensor:
+        gain, shift = self.condition[level](query)[..., None, None].chunk(2, dim=1)  # (n, C, 1, 1)
+        return F.gelu(self.smooth[level](x) * (1 + gain) + shift)
 
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
         """Pixel cross-entropy and soft dice, averaged over the samples that have a mask (zero if none has).

@@ -15,6 +15,7 @@ from rsmoe.errors import UserError
 from rsmoe.temporal.regions import read_regions
 from rsmoe.vision.glance import CELLS
 from rsmoe.vision.positions import sine_positions
+from rsmoe.vision.top_down import top_down
 
 MOST = 8
 """Regions of a kind that are told apart; more are told as so many."""
@@ -110,16 +111,13 @@ class ChangeMap(nn.Module):
 
     def forward(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> ChangeEvidence:
         """Levels (P, D_l, h_l, w_l) of the first and of the second date, finest first; P may be 0."""
-        x: Tensor | None = None
-        for level in reversed(range(len(self.lateral))):
+        laterals = []
+        for level, lateral in enumerate(self.lateral):
             a, b = self.features[level](before[level]), self.features[level](after[level])
             d = self.difference(a, b)
             far = d.abs()
-            seen = self.lateral[level](torch.cat([d, far, far * (a + b)], dim=1))
-            if x is not None:
-                seen = seen + F.interpolate(x, size=seen.shape[-2:], mode="bilinear", align_corners=False)
-            x = self.smooth[level](seen)
-        assert x is not None
+            laterals.append(lateral(torch.cat([d, far, far * (a + b)], dim=1)))
+        x = top_down(laterals, self.smooth)
         return ChangeEvidence(logits=self.classify(x), features=x)
 
     def tell(self, evidence: ChangeEvidence, truth: Tensor | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rsmoe.data.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
 from rsmoe.vision.class_regions import MEASURES, class_regions, mean_over, measures
+from rsmoe.vision.top_down import top_down
 
 MOST = 12
 """Regions of a class that are told apart; more are told as so many."""
@@ -109,13 +110,7 @@ class CoverMap(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor]) -> CoverEvidence:
         """Levels (I, D_l, h_l, w_l), finest first; I may be 0."""
-        x: Tensor | None = None
-        for level in reversed(range(len(self.lateral))):
-            seen = self.lateral[level](pyramid[level])
-            if x is not None:
-                seen = seen + F.interpolate(x, size=seen.shape[-2:], mode="bilinear", align_corners=False)
-            x = self.smooth[level](seen)
-        assert x is not None
+        x = top_down([lateral(level) for lateral, level in zip(self.lateral, pyramid, strict=True)], self.smooth)
         return CoverEvidence(logits=self.classify(x), features=x)
 
     def tell(self, evidence: CoverEvidence, pixels: Tensor, truth: Tensor | None = None) -> CoverTokens:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.annotations import is_directional
 from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.captions import short_captions
-from rsmoe.data.scenes.class_map import MAP_CLASSES, class_map
+from rsmoe.data.scenes.class_map import MAP_CLASSES
 from rsmoe.data.scenes.description import describe
 from rsmoe.data.scenes.facts import SceneFacts
 from rsmoe.data.scenes.generator import SceneGenerator
@@ -55,10 +55,10 @@ class SceneDataset(Dataset[Sample]):
 
     Row i has task ``tasks[i % len(tasks)]``; the n-th rows of the tasks on one image are about the same scene, except
     that "vqa" rows are drawn within blocks of scenes in which `ask` balances the questions. Scenes are rendered at
-    the first access to their block and kept as finished samples (size_px ** 2 * bands bytes a scene, and the masks):
-    with several loader workers each renders its own, so that ``num_workers=0`` is usually the fastest. Pairs are kept
-    on disk, see `PairStore`. Every sample has a ``class_map``: of a picture the classes `MAP_CLASSES`, of a pair what
-    changed.
+    the first access to their block and kept as finished samples (size_px ** 2 * (bands + 1) bytes a scene, and the
+    masks): with several loader workers each renders its own, so that ``num_workers=0`` is usually the fastest. Pairs
+    are kept on disk, see `PairStore`. Every sample has a ``class_map``: of a picture the classes `MAP_CLASSES`, of a
+    pair what changed.
 
     Args:
         root: must be None; accepted because every dataset has it.
@@ -183,7 +183,7 @@ class SceneDataset(Dataset[Sample]):
         self._rows[task, number] = Sample(
             id=f"{self.split}-{task}-{number:06d}", images=(facts.scene.image,), instruction=request, responses=texts,
             task=task, source=self.name, kind=kind, directional=is_directional(request, *texts),
-            meta=facts.scene.meta, class_map=class_map(facts.scene), classes=MAP_CLASSES, **more,
+            meta=facts.scene.meta, class_map=facts.class_map, classes=MAP_CLASSES, **more,
         )  # fmt: skip
 
     def _change(self, number: int) -> Sample:

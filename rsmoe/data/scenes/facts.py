@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from rsmoe.data.scenes.class_map import class_map
 from rsmoe.data.scenes.phrases import cell_at
 from rsmoe.data.scenes.scene import LAND_COVER, Scene, SceneObject
 
@@ -64,6 +65,11 @@ class SceneFacts:
         groups = [self._group(category, tuple(things)) for category, things in members.items()]
         groups.sort(key=lambda g: -sum(o.area_m2 for o in g.members))
         return {g.category: g for g in groups}
+
+    @cached_property
+    def class_map(self) -> np.ndarray:
+        """(H, W) uint8, see `rsmoe.data.scenes.class_map.class_map`; all samples on the scene share it."""
+        return class_map(self.scene)
 
     @cached_property
     def cover(self) -> dict[str, float]:

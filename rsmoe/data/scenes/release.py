@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from rsmoe.data.scenes.class_map import MAP_CLASSES, class_map
+from rsmoe.data.scenes.class_map import MAP_CLASSES
 from rsmoe.data.scenes.description import describe
 from rsmoe.data.scenes.drawing import on_every_core
 from rsmoe.data.scenes.facts import SceneFacts
@@ -186,7 +186,7 @@ def _disk_message(root: Path, error: OSError) -> str:
 def _save_pictures(facts: SceneFacts, folder: Path, index: int) -> str:
     name = f"S{index:08d}.png"
     Image.fromarray(facts.scene.image).save(folder / "images" / name)
-    Image.fromarray(class_map(facts.scene)).save(folder / "maps" / name)
+    Image.fromarray(facts.class_map).save(folder / "maps" / name)
     return name
 
 
