@@ -24,7 +24,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
     import torch
     from lightning.pytorch.utilities import rank_zero_only
 
-    from rsmoe.analysis.report import write_report
+    from rsmoe.analysis.report import baselines, write_report
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.data.datamodule import RSDataModule
     from rsmoe.training.corpus import absent_from, build_corpus
@@ -87,16 +87,18 @@ def train(config: dict[str, Any], folder: Path) -> None:
     if torch.distributed.is_initialized():
         shares = [0.0] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(shares, cpu_minutes)
-        # from here on one rank evaluates and writes, and waits for no other
+    outcomes = evaluate(model=model, codec=codec, data=data, **config["evaluation"])
+    learned = [d[i] for d in corpus.train.values() for i in range(len(d))]  # type: ignore[arg-type]
+    beside = [baselines(o, model=model, collate=data.eval_collate, train=learned, shared=True) for o in outcomes]
+    if torch.distributed.is_initialized():  # from here on one rank writes, and waits for no other
         torch.distributed.destroy_process_group()
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return
-    outcomes = evaluate(model=model, codec=codec, data=data, **config["evaluation"])
     write_report(
         folder,
         outcomes,
+        beside,
         model=model,
-        data=data,
         trace=trace,
         stages=stages,
         minutes=minutes,

@@ -1,4 +1,4 @@
-"""`trainer=cpus`: the command line starts a second process, both train, one evaluates."""
+"""`trainer=cpus`: the command line starts a second process, both train and answer, one writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rsmoe.training.stage import Stage
 SMALL = (
     "corpus.captions.generated.scenes.train=34",
     "corpus.questions.generated.scenes.train=34",
-    "corpus.benchmark.generated.scenes.test=4",
+    "corpus.benchmark.generated.scenes.test=8",  # three batches: one process answers two of them
     "schedule.steps=[2,2,2]",
     "schedule.draws=[8,4,4]",
     "evaluation.beams=1",
@@ -42,19 +42,24 @@ class Longest(RowMetric):
 """
 
 
-def test_a_run_on_two_processes_trains_every_stage_and_evaluates_once(tmp_path: Path) -> None:
-    (tmp_path / "own_metric.py").write_text(OWN_METRIC)
-    paths = os.pathsep.join([str(tmp_path), str(Path(rsmoe.__file__).parents[1])])
+def started(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "own_metric.py").write_text(OWN_METRIC)
+    paths = os.pathsep.join([str(folder), str(Path(rsmoe.__file__).parents[1])])
     env = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     done = subprocess.run(
-        [sys.executable, "-m", "rsmoe.train", "experiment=rsicap_moe", "trainer=cpus", *SMALL, "hydra.run.dir=run"],
-        cwd=tmp_path,
-        env=env | {"RSMOE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": paths, "RSMOE_TRUST": "own_metric"},
+        [sys.executable, "-m", "rsmoe.train", "experiment=rsicap_moe", *SMALL, *words],
+        cwd=folder,
+        env=env | {"RSMOE_CACHE": str(folder / "cache"), "PYTHONPATH": paths, "RSMOE_TRUST": "own_metric"},
         capture_output=True,
         text=True,
         timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_a_run_on_two_processes_trains_every_stage_and_answers_as_one_does(tmp_path: Path) -> None:
+    done = started(tmp_path, "trainer=cpus", "hydra.run.dir=run")
     run = tmp_path / "run"
     assert {p.name for p in (run / "checkpoints").glob("[123]-*")} == {
         "1-perception.ckpt",
@@ -69,6 +74,10 @@ def test_a_run_on_two_processes_trains_every_stage_and_evaluates_once(tmp_path: 
     assert done.stdout.count("everything is in") == 1
     # the second wrote nothing of its own
     assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"run", "cache", "own_metric.py"}
+    started(tmp_path, "hydra.run.dir=again", "resume=run/checkpoints/3-experts.ckpt")
+    alone = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert (alone["results"], alone["baselines"]) == (told["results"], told["baselines"])
+    assert (tmp_path / "again" / "predictions.jsonl").read_text() == (run / "predictions.jsonl").read_text()
 
 
 def test_draws_that_processes_cannot_share_equally_are_refused_before_anything_trains(tmp_path: Path) -> None:

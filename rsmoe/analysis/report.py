@@ -20,7 +20,6 @@ from rsmoe.analysis.sample_card import SampleCard
 from rsmoe.analysis.samples_plot import plot_samples
 from rsmoe.data.boxes import obb_corners, parse
 from rsmoe.data.collate import Collate
-from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.images import load_image, read_array
 from rsmoe.data.polygons import fill_polygon
 from rsmoe.data.sample import Sample
@@ -39,9 +38,9 @@ from rsmoe.training.stage import Stage
 def write_report(
     folder: Path,
     outcomes: Sequence[Outcome],
+    beside: Sequence[Mapping[str, list[Result]]],
     *,
     model: RSMoE,
-    data: RSDataModule,
     trace: Sequence[Mapping[str, Any]],
     stages: Sequence[Stage],
     minutes: float,
@@ -54,7 +53,7 @@ def write_report(
 
     Args:
         outcomes: of `rsmoe.training.evaluation.evaluate`.
-        data: its training splits give the trivial baselines.
+        beside: of `baselines`, one for each outcome.
         trace: the router's, of `rsmoe.training.run.run_stages`.
         minutes: wall-clock time of training; cpu_minutes: processor time of all processes, which says
             more on a shared machine.
@@ -66,15 +65,13 @@ def write_report(
         "results": [],
         "baselines": {},
     }
-    train = [d[i] for d in data.datasets["train"].values() for i in range(len(d))]  # type: ignore[arg-type]
     lines = []
-    for outcome in outcomes:
-        beside = baselines(outcome, model=model, collate=data.eval_collate, train=train)
+    for outcome, trivial in zip(outcomes, beside, strict=True):
         console.print(
-            results_table(outcome.results, beside, title=f"{config['name']}: {outcome.data} ({outcome.split})")
+            results_table(outcome.results, trivial, title=f"{config['name']}: {outcome.data} ({outcome.split})")
         )
         rows["results"] += result_rows(outcome, outcome.results)
-        for name, results in beside.items():
+        for name, results in trivial.items():
             rows["baselines"].setdefault(name, [])
             rows["baselines"][name] += result_rows(outcome, results)
         lines += prediction_rows(outcome)
@@ -100,7 +97,9 @@ def write_report(
     )
 
 
-def baselines(outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequence[Sample]) -> dict[str, list[Result]]:
+def baselines(
+    outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequence[Sample], shared: bool = False
+) -> dict[str, list[Result]]:
     """Majority, text-only and nearest-neighbour results on the same samples, fitted on training samples.
 
     Args:
@@ -109,6 +108,7 @@ def baselines(outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequen
         collate: of evaluation.
         train: training samples. A task that has none among them gets no baseline, but for the chance level of
             retrieval.
+        shared: see `image_features`.
     """
     asked = {s.task for s in outcome.samples}
     train = [s for s in train if s.task in asked]
@@ -122,8 +122,8 @@ def baselines(outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequen
         test,
         protocol_prefix="generated/" if first.protocol.startswith("generated/") else "",
         split=first.split,
-        train_features=image_features(model, collate, train) if seen else None,
-        test_features=image_features(model, collate, test) if seen else None,
+        train_features=image_features(model, collate, train, shared=shared) if seen else None,
+        test_features=image_features(model, collate, test, shared=shared) if seen else None,
         protocols=dict(outcome.protocols),
         vocabulary=outcome.vocabulary,
     )

@@ -141,7 +141,9 @@ class RSDataModule(LightningDataModule):
     def eval_loader(
         self, split: str, *, name: str | None = None, limit: int | None = None, rank: int = 0, world: int = 1
     ) -> DataLoader[Batch]:
-        """Every sample of a split once, in order, without responses; rank r has samples r, r + world, ...
+        """Every sample of a split once, in order, without responses; rank r has batches r, r + world, ...
+
+        Batches are the same for any number of ranks, and so are the answers; requests on one picture stay together.
 
         Args:
             split: "train", "val" or "test".
@@ -167,9 +169,9 @@ class RSDataModule(LightningDataModule):
         for size in mixture.sizes:
             kept += range(start, start + (size if limit is None else min(limit, size)))
             start += size
-        own = [(index, 0) for index in kept[rank::world]]
-        batches = [own[i : i + self.eval_batch_size] for i in range(0, len(own), self.eval_batch_size)]
-        return self._loader(mixture, batches, self.eval_collate)
+        items, size = [(index, 0) for index in kept], self.eval_batch_size
+        batches = [items[i : i + size] for i in range(0, len(items), size)]
+        return self._loader(mixture, batches[rank::world], self.eval_collate)
 
     def stage(self, stage: Stage, index: int) -> None:
         """Sets the stage that `train_dataloader` serves."""

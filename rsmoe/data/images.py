@@ -133,6 +133,8 @@ def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
         return width, height
     try:
         with open_picture(source, str(source)) as image:
+            if image.width == image.height:
+                return image.size  # whichever side is up; of a PNG, the orientation may stand behind the pixels
             lies = image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # on its side
             return (image.height, image.width) if lies else image.size
     except UserError as error:

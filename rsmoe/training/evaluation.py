@@ -23,6 +23,7 @@ from rsmoe.metrics.score import score
 from rsmoe.metrics.scorers import Vocabulary
 from rsmoe.model import RSMoE
 from rsmoe.training.answer import answer_batch
+from rsmoe.training.ranks import joined, my_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def evaluate(
     limit: int | None = None,
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Outcome]:
-    """Runs the model over every data set of the splits.
+    """Runs the model over every data set of the splits; the ranks of a run share the batches.
 
     Args:
         splits: "val", "test".
@@ -71,11 +72,13 @@ def evaluate(
         one `Outcome` per data set and split; the split in its results is the name that the release gives it.
     """
     outcomes = []
+    rank, world = my_share()
     for split in splits:
         for name, dataset in data.datasets[split].items():
-            loader = data.eval_loader(split, name=name, limit=limit)
-            given = answers(model, codec, loader, beams=beams, max_new=max_new, title=f"evaluating {name} ({split})")
-            predictions = [p for batch in given for p in batch]
+            loader = data.eval_loader(split, name=name, limit=limit, rank=rank, world=world)
+            title = "" if rank else f"evaluating {name} ({split})"
+            given = answers(model, codec, loader, beams=beams, max_new=max_new, title=title)
+            predictions = [p for batch in joined(list(given)) for p in batch]
             samples = [dataset[i] for i in range(len(predictions))]
             outcomes.append(
                 assess(
@@ -162,6 +165,7 @@ def _own(
 ) -> list[Result]:
     """Results of a metric that came by config; none where no sample is of its tasks."""
     metric = instantiate(node)
+    metric.sync_on_compute = False  # every rank that scores has all predictions
     pairs = [(p, s) for p, s in zip(predictions, samples, strict=True) if s.task in metric.tasks]
     if not pairs:
         return []

@@ -10,14 +10,18 @@ from torch import Tensor
 from rsmoe.data.collate import Collate
 from rsmoe.data.sample import Sample
 from rsmoe.model import RSMoE
+from rsmoe.training.ranks import joined, my_share
 
 
 @torch.no_grad()
-def image_features(model: RSMoE, collate: Collate, samples: Sequence[Sample], *, batch_size: int = 64) -> Tensor:
+def image_features(
+    model: RSMoE, collate: Collate, samples: Sequence[Sample], *, batch_size: int = 64, shared: bool = False
+) -> Tensor:
     """(n, D) mean of the visual memory; every distinct image, or pair, is encoded once.
 
     Args:
         collate: of evaluation, without augmentation.
+        shared: True where every rank calls this with the same samples: each then encodes its part of the images.
     """
     model.eval()
     keys = [tuple(str(i) if not hasattr(i, "shape") else id(i) for i in s.images) for s in samples]
@@ -25,7 +29,8 @@ def image_features(model: RSMoE, collate: Collate, samples: Sequence[Sample], *,
     order = {key: n for n, key in enumerate(first)}
     pooled = []
     chosen = [samples[i] for i in first.values()]
-    for start in range(0, len(chosen), batch_size):
+    rank, world = my_share() if shared else (0, 1)
+    for start in range(rank * batch_size, len(chosen), world * batch_size):
         batch = collate([(s, 0) for s in chosen[start : start + batch_size]]).to(model.to_lm.weight.device)
         pooled.append(model.see(batch).memory.mean().float().cpu())
-    return torch.cat(pooled)[[order[key] for key in keys]]
+    return torch.cat(joined(pooled) if shared else pooled)[[order[key] for key in keys]]

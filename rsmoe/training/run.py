@@ -23,6 +23,7 @@ from rsmoe.training.freeze import set_trainable
 from rsmoe.training.interruption import Interruption
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
+from rsmoe.training.ranks import alike
 from rsmoe.training.stage import Stage
 
 _KNOWN = (
@@ -52,6 +53,8 @@ def run_stages(
 ) -> list[dict[str, Any]]:
     """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
 
+    The model is left on the device of the trainer, the same on every rank.
+
     Args:
         resume: a checkpoint of this schedule; its stage and step are found in it.
 
@@ -69,7 +72,7 @@ def run_stages(
     if not any(stage.steps for stage in stages):
         raise UserError("0 steps in every stage: nothing would be trained. Give schedule.steps=[...]")
     checkpoints = folder / "checkpoints"
-    start, trace = 0, []
+    start, trace, fit = 0, [], None
     if resume is not None:
         resume = find_checkpoint(resume)
         saved = load_checkpoint(resume)
@@ -119,6 +122,10 @@ def run_stages(
         resume = None
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
+    if fit is None:  # all stages were complete: only the evaluation is left
+        fit = instantiate(trainer, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
+    alike(model)
     return trace
 
 

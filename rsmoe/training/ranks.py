@@ -1,0 +1,38 @@
+"""Work that the processes of a run share once training is over: each does its part, all have the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from torch import distributed, nn
+
+T = TypeVar("T")
+
+
+def my_share() -> tuple[int, int]:
+    """(rank, world): this process does part ``rank``, ``rank + world``, ... of the work. (0, 1) of a single process."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def joined(own: Sequence[T]) -> list[T]:
+    """The parts of all ranks in the order of the work; every rank has to call it, with what can be pickled.
+
+    Args:
+        own: parts ``rank``, ``rank + world``, ... of this rank, see `my_share`.
+    """
+    world = my_share()[1]
+    if world == 1:
+        return list(own)
+    shares: list[list[T]] = [[] for _ in range(world)]
+    distributed.all_gather_object(shares, list(own))
+    return [shares[part % world][part // world] for part in range(sum(map(len, shares)))]
+
+
+def alike(model: nn.Module) -> None:
+    """Gives all ranks the buffers of the first: running statistics of batch norm end with a batch of its own each."""
+    if my_share()[1] > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)
