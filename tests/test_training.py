@@ -311,6 +311,14 @@ def test_learning_rates_follow_their_patterns_and_the_schedule() -> None:
     np.testing.assert_allclose([factor(4), factor(7), factor(10)], [1.0, 0.55, 0.1])
 
 
+@pytest.mark.parametrize("rest", [False, True])
+def test_statistics_at_rest_stay_while_the_encoder_learns(rest: bool, tmp_path: Path) -> None:
+    model, _ = run(tmp_path, replace(DENSE, rest_statistics=rest), overrides=())
+    before, after = tiny_model(scrambled=False).vision.state_dict(), model.vision.state_dict()
+    moved = {name.rsplit(".", 1)[1] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert "weight" in moved and ("running_mean" in moved) is not rest and ("running_var" in moved) is not rest
+
+
 def test_the_text_loss_falls(tmp_path: Path) -> None:
     stage = Stage(name="learn", steps=30, dense=True, train=["*", "-router.*"], batch_size=10, lr=2e-2, warmup=5)
     model, _ = run(tmp_path, stage, overrides=())

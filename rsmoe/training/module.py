@@ -44,11 +44,15 @@ class StageModule(pl.LightningModule):
             self.trace = []
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes dropout a function of (seed, stage, step, rank), and keeps frozen parts in eval mode."""
+        """Makes dropout a function of (seed, stage, step, rank), and keeps frozen parts in eval mode, and
+        batch norms where the stage says so."""
         step = self.trainer.global_step
         torch.manual_seed(hash((self.seed, self.index, step, self.global_rank)) % 2**63)
         for part in self.model.children():
             part.train(any(p.requires_grad for p in part.parameters()))
+        for norm in self.model.modules() if self.stage.rest_statistics else ():
+            if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
+                norm.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Weighted sum of the stage's losses; logs each of them and the router's state."""

@@ -41,6 +41,9 @@ class Stage:
     part, and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
     per_view: int = 1
     """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
+    rest_statistics: bool = False
+    """Batch norms take the statistics they have, in training as at inference: what is read of a picture then does not
+    depend on the few others of its batch. For an encoder that goes on learning where it has learned before."""
     smoothing: float = 0.0
     """Label smoothing of the text loss."""
     losses: Mapping[str, float] = field(default_factory=lambda: {"text": 1.0})
