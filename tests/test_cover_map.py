@@ -207,6 +207,20 @@ def test_words_know_how_they_differ_from_what_else_is_named() -> None:
     torch.testing.assert_close(module(padded, torch.arange(len(padded[0]))[None] > 4, known[:1])[0, 5:], added)
 
 
+@pytest.mark.parametrize("said", ["is the ship near the road ?", "near the road is the ship ?"])
+def test_words_before_a_noun_tell_who_is_asked_for(said: str) -> None:
+    (module, known), codec = about(), codecs(FIVE_KINDS)[0]
+    torch.nn.init.zeros_(module.role.weight)
+    for word, role in (("is", 9.0), ("near", -9.0)):
+        module.role.weight.data[codec.encode(word)] = role
+    torch.nn.init.eye_(module.relate.weight)
+    ids = torch.tensor([codec.encode(said)])
+    added, apart = module(ids, torch.ones_like(ids).bool(), known[:1])[0], (known[0, 1] - known[0, 2]) / 2
+    for noun in (2, 5):
+        torch.testing.assert_close(added[noun], apart, atol=0.25, rtol=0.15)
+    assert added[[0, 1, 3, 4]].abs().max() < 0.1 * added.abs().max()  # who names nothing is told nothing
+
+
 def test_a_single_picture_is_told_whoever_else_is_asked() -> None:
     model, batch = tiny_model(*COVER, "skip=cells"), batch_of()
     assert model.cover is not None and model.about is not None
