@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 QUICK = (
     "schedule.steps=[2,2,2]", "evaluation.limit=6", "evaluation.beams=1", "evaluation.max_new=6",
     *(f"corpus.{name}.{split}.size=40" for name in ("described", "asked") for split in ("train", "test")),
-    "image_size=32",
+    "corpus.questions.reader.scenes={train:34,test:2}", "image_size=32",
 )  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def _draw_curves(top: Axes, bottom: Axes, history: RouterHistory | None, experts
     entropy = np.asarray(history.entropy, dtype=float) / max(math.log(experts), 1e-9)
     top.plot(history.step, entropy, color=ORANGE, linestyle="--", marker=marker, label="entropy / ln E")
     top.plot(history.step, history.accuracy, color=BLUE, marker=marker, label="accuracy")
-    top.legend(loc="lower right", edgecolor="none", framealpha=0.8, handlelength=1.6, borderpad=0.1, labelspacing=0.3)
+    top.legend(loc="best", edgecolor="none", framealpha=0.8, handlelength=1.6, borderpad=0.1, labelspacing=0.3)
     load = np.asarray(history.load, dtype=float)
     if load.size:
         bottom.plot(history.step, load, color=BLUE, linewidth=0.8, alpha=0.8 if experts <= 8 else 0.35, marker=marker)
