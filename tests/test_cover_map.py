@@ -127,7 +127,8 @@ def test_a_token_tells_place_number_colour_and_direction(what: str) -> None:
 
 
 def test_tokens_tell_the_truth_in_training_alone_and_where_it_is_known() -> None:
-    module, evidence, pixels = cover_map(told_truth=1.0), cover_map()(pyramid()), torch.zeros(2, 3, 24, 24)
+    module, evidence, pixels = cover_map(), cover_map()(pyramid()), torch.zeros(2, 3, 24, 24)
+    module.told_truth = 1.0
     truth = torch.full((2, 24, 24), 3, dtype=torch.uint8)
     truth[1, 0, 0] = 255
     seen = module.eval().tell(evidence, pixels, truth).classes
@@ -299,8 +300,6 @@ def test_class_maps_of_ones_own_and_what_is_refused(tmp_path: Path) -> None:
 def test_options_and_maps_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match=r"cover\.channels=12"):
         cover_map(channels=12)
-    with pytest.raises(UserError, match=r"cover\.told_truth=2"):
-        cover_map(told_truth=2.0)
     with pytest.raises(UserError, match="the class 7, but the model knows 4"):
         cover_map().losses(cover_map()(pyramid()), torch.full((2, 12, 12), 7, dtype=torch.uint8))
 

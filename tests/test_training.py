@@ -288,6 +288,8 @@ def test_a_stage_of_perception_alone_runs_no_language_model(tmp_path: Path, monk
     [
         ({"name": "x", "steps": 1, "lossses": {}}, r"unknown key of stage 'x' 'lossses'. Did you mean 'losses'\?"),
         ({"name": "x", "steps": -1}, "steps=-1"),
+        ({"name": "x", "steps": 1, "told_truth": [0.8]}, r"told_truth=\[0.8\]; expected two shares"),
+        ({"name": "x", "steps": 1, "told_truth": [2, 0]}, r"told_truth=\[2, 0\]"),
     ],
 )
 def test_keys_of_a_stage_are_checked(given: dict[str, Any], message: str) -> None:
@@ -317,6 +319,19 @@ def test_statistics_at_rest_stay_while_the_encoder_learns(rest: bool, tmp_path: 
     before, after = tiny_model(scrambled=False).vision.state_dict(), model.vision.state_dict()
     moved = {name.rsplit(".", 1)[1] for name, value in after.items() if not torch.equal(value, before[name])}
     assert "weight" in moved and ("running_mean" in moved) is not rest and ("running_var" in moved) is not rest
+
+
+def test_true_maps_are_told_less_and_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares, training_step = [], StageModule.training_step
+
+    def noted(module: StageModule, *batch: Any) -> Any:
+        shares.append((module.model.cover.told_truth, module.model.change.told_truth))  # type: ignore[union-attr]
+        return training_step(module, *batch)
+
+    monkeypatch.setattr(StageModule, "training_step", noted)
+    maps = ("cover=map", "cover.classes=[ground,ship]", "cover.channels=8", "change=map", "change.channels=8")
+    run(tmp_path, replace(DENSE, told_truth=(0.8, 0.3), losses={"text": 1.0}), overrides=maps)
+    np.testing.assert_allclose(shares, [[s, s] for s in (0.8, 0.7, 0.6, 0.5, 0.4)])
 
 
 def test_the_text_loss_falls(tmp_path: Path) -> None:

@@ -66,8 +66,10 @@ class ChangeMap(nn.Module):
         channels: of the decoder; a multiple of 8.
         search: half the side of the window, in cells of each level; 0 compares the same cell only.
         min_pixels: regions of fewer pixels of the map are specks, neither told, placed nor counted.
+
+    Attributes:
         told_truth: in training, the share of pairs whose tokens tell the true map, where it is known, in place of the
-            one that is seen: words learn to read a map before there is a good one (teacher forcing).
+            one that is seen; a stage sets it, see `rsmoe.training.stage.Stage`.
 
     Raises:
         UserError: options out of range.
@@ -82,17 +84,16 @@ class ChangeMap(nn.Module):
         channels: int = 48,
         search: int = 1,
         min_pixels: int = 4,
-        told_truth: float = 0.0,
     ) -> None:
         super().__init__()
-        if kinds < 1 or search < 0 or channels < 8 or channels % 8 or min_pixels < 1 or not 0 <= told_truth <= 1:
+        if kinds < 1 or search < 0 or channels < 8 or channels % 8 or min_pixels < 1:
             raise UserError(
                 f"change.kinds={kinds}, change.channels={channels}, change.search={search}, "
-                f"change.min_pixels={min_pixels}, change.told_truth={told_truth}: expected kinds >= 1, a multiple of 8 "
-                f"channels, search >= 0, min_pixels >= 1, a share"
+                f"change.min_pixels={min_pixels}: expected kinds >= 1, a multiple of 8 channels, search >= 0, "
+                f"min_pixels >= 1"
             )
-        self.kinds, self.search = kinds, search
-        self.min_pixels, self.told_truth = min_pixels, told_truth
+        self.kinds, self.search, self.min_pixels = kinds, search, min_pixels
+        self.told_truth = 0.0
         self.features = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, channels, 1), nn.GroupNorm(8, channels)) for w in pyramid_widths
         )

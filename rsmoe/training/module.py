@@ -45,11 +45,15 @@ class StageModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Makes dropout a function of (seed, stage, step, rank), and keeps frozen parts in eval mode, and
-        batch norms where the stage says so."""
+        batch norms where the stage says so. Sets how often the true maps are told."""
         step = self.trainer.global_step
         torch.manual_seed(hash((self.seed, self.index, step, self.global_rank)) % 2**63)
         for part in self.model.children():
             part.train(any(p.requires_grad for p in part.parameters()))
+        first, last = self.stage.told_truth
+        for mapped in (self.model.change, self.model.cover):
+            if mapped is not None:
+                mapped.told_truth = first + (last - first) * step / max(1, self.stage.steps)
         for norm in self.model.modules() if self.stage.rest_statistics else ():
             if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
                 norm.eval()

@@ -44,6 +44,10 @@ class Stage:
     rest_statistics: bool = False
     """Batch norms take the statistics they have, in training as at inference: what is read of a picture then does not
     depend on the few others of its batch. For an encoder that goes on learning where it has learned before."""
+    told_truth: Sequence[float] = (0.0, 0.0)
+    """Shares of the pictures and pairs whose tokens tell the true map in place of the one that is seen, where it is
+    known: at the first step, and at the end, linear in between. Words learn to read a map before there is a good one
+    (teacher forcing), and then how far to trust the one that there is (scheduled sampling, arXiv 1506.03099)."""
     smoothing: float = 0.0
     """Label smoothing of the text loss."""
     losses: Mapping[str, float] = field(default_factory=lambda: {"text": 1.0})
@@ -60,6 +64,11 @@ class Stage:
             raise UserError(
                 f"stage {self.name!r}: steps={self.steps}, batch_size={self.batch_size}; expected 0 or more steps "
                 f"(0 leaves the stage out) of 1 sample or more"
+            )
+        if len(self.told_truth) != 2 or not all(0 <= share <= 1 for share in self.told_truth):
+            raise UserError(
+                f"stage {self.name!r}: told_truth={list(self.told_truth)}; expected two shares, of its first step and "
+                f"of its end, 0 to 1, such as [0.8, 0.0]"
             )
 
     @classmethod

@@ -62,8 +62,10 @@ class CoverMap(nn.Module):
         channels: of the decoder; a multiple of 8.
         told: tokens a picture.
         min_pixels: regions of fewer pixels of the map are not counted.
+
+    Attributes:
         told_truth: in training, the share of pictures whose tokens tell the true map, where it is known, in place of
-            the one that is seen: words learn to read a map before there is a good one (teacher forcing).
+            the one that is seen; a stage sets it, see `rsmoe.training.stage.Stage`.
 
     Raises:
         UserError: options out of range.
@@ -79,7 +81,6 @@ class CoverMap(nn.Module):
         channels: int = 32,
         told: int = 8,
         min_pixels: int = 2,
-        told_truth: float = 0.0,
     ) -> None:
         super().__init__()
         if not 2 <= len(classes) < UNKNOWN or channels < 8 or channels % 8 or told < 1 or min_pixels < 1:
@@ -88,10 +89,8 @@ class CoverMap(nn.Module):
                 f"cover.min_pixels={min_pixels}: expected 2 to {UNKNOWN - 1} classes, "
                 f"a multiple of 8 channels, told >= 1, min_pixels >= 1"
             )
-        if not 0 <= told_truth <= 1:
-            raise UserError(f"cover.told_truth={told_truth}: expected a share, 0 to 1")
         self.names, self.classes, self.told = tuple(classes), len(classes), min(told, len(classes))
-        self.min_pixels, self.told_truth = min_pixels, told_truth
+        self.min_pixels, self.told_truth = min_pixels, 0.0
         self.lateral = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in pyramid_widths)
         self.smooth = nn.ModuleList(
             nn.Sequential(
