@@ -53,7 +53,7 @@ class StageModule(pl.LightningModule):
         first, last = self.stage.told_truth
         for mapped in (self.model.change, self.model.cover):
             if mapped is not None:
-                mapped.told_truth = first + (last - first) * step / max(1, self.stage.steps)
+                mapped.told_truth = first + (last - first) * step / self.stage.steps
         for norm in self.model.modules() if self.stage.rest_statistics else ():
             if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
                 norm.eval()
