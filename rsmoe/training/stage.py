@@ -65,9 +65,10 @@ class Stage:
                 f"stage {self.name!r}: steps={self.steps}, batch_size={self.batch_size}; expected 0 or more steps "
                 f"(0 leaves the stage out) of 1 sample or more"
             )
-        if len(self.told_truth) != 2 or not all(0 <= share <= 1 for share in self.told_truth):
+        shares = self.told_truth
+        if not isinstance(shares, Sequence) or len(shares) != 2 or not all(0 <= share <= 1 for share in shares):
             raise UserError(
-                f"stage {self.name!r}: told_truth={list(self.told_truth)}; expected two shares, of its first step and "
+                f"stage {self.name!r}: told_truth={shares}; expected two shares, of its first step and "
                 f"of its end, 0 to 1, such as [0.8, 0.0]"
             )
 
