@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from rsmoe.config import instantiate, locate
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate, locate
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
 from rsmoe.vision.words_about import WordsAbout

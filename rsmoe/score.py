@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rsmoe.config import instantiate, main
+from rsmoe.config import main
 from rsmoe.errors import UserError
 from rsmoe.metrics.layouts import References, read_predictions, read_references, read_vocabulary
 from rsmoe.metrics.protocols import protocol as named
 from rsmoe.metrics.score import compare as paired
 from rsmoe.metrics.score import score
 from rsmoe.metrics.scorers import SCORERS
+from rsmoe.parts import instantiate
 
 
 def score_files(

@@ -11,9 +11,10 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from rsmoe.config import conf_dir, instantiate
+from rsmoe.config import conf_dir
 from rsmoe.data.images import images_key, load_image, read_array
 from rsmoe.data.sample import Sample
+from rsmoe.parts import instantiate
 
 
 def save(path: Path, value: int = 90, mode: str = "RGB", size: tuple[int, int] = (12, 8)) -> Path:

@@ -18,7 +18,7 @@ from release_change import levir_mci, second
 from rich.console import Console
 
 import rsmoe.data.scenes.pair_store as pair_store
-from rsmoe.config import compose, conf_dir, instantiate
+from rsmoe.config import compose, conf_dir
 from rsmoe.data.change_answers import read_target
 from rsmoe.data.collate import Collate
 from rsmoe.data.images import read_array
@@ -30,6 +30,7 @@ from rsmoe.errors import UserError
 from rsmoe.metrics.change_agreement import ChangeAgreement
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.parts import instantiate
 from rsmoe.training.answer import answer_batch
 from rsmoe.training.corpus import absent_from, build_corpus
 from rsmoe.training.prediction_lines import from_row, to_line

@@ -16,10 +16,11 @@ from torch.utils.data import Dataset
 
 import rsmoe.training.corpus
 from rsmoe.build import build_model
-from rsmoe.config import compose, conf_dir, instantiate, locate
+from rsmoe.config import compose, conf_dir
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate, locate
 from rsmoe.train import train
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.stage import Stage
@@ -343,7 +344,7 @@ def test_a_folder_of_your_own_is_searched_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["os.mkdir", "rsmoe.config.os.mkdir", "rsmoe.config.hydra.utils.call", "rsmoex.mkdir", "rsmoe.config.TRUSTED"],
+    ["os.mkdir", "rsmoe.parts.os.mkdir", "rsmoe.parts.hydra.utils.call", "rsmoex.mkdir", "rsmoe.parts.TRUSTED"],
 )  # fmt: skip
 def test_targets_that_are_not_trusted_never_run(target: str, tmp_path: Path) -> None:
     node = {"_target_": "rsmoe.temporal.concat.Concat", "width": {"_target_": target, "_args_": [str(tmp_path / "x")]}}

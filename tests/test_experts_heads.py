@@ -10,12 +10,12 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from rsmoe.config import instantiate
 from rsmoe.data.sample import TASKS
 from rsmoe.errors import UserError
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.experts.mask import MaskExpert
 from rsmoe.experts.retrieval import RetrievalExpert
+from rsmoe.parts import instantiate
 
 CONF = Path(__file__).parent.parent / "conf"
 WIDTHS = {"hidden_width": 24, "pyramid_widths": (16, 32)}

@@ -8,9 +8,9 @@ import pytest
 import torch
 import yaml
 
-from rsmoe.config import instantiate
 from rsmoe.errors import UserError
 from rsmoe.experts.language_model import causal_lm
+from rsmoe.parts import instantiate
 
 CONF = Path(__file__).parent.parent / "conf"
 CONFIG = {

@@ -11,8 +11,8 @@ import transformers
 import yaml
 from torch import Tensor, nn
 
-from rsmoe.config import instantiate
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 from rsmoe.qformer.instruct import InstructQFormer
 from rsmoe.qformer.weights import rename
 from rsmoe.temporal import VisualMemory

@@ -9,9 +9,9 @@ import pytest
 from readers import config, reader, same, save, write
 from release_captions import gaia, nwpu
 
-from rsmoe.config import instantiate
 from rsmoe.data.splits import held_out
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 
 MINE = (
     "nwpu_captions rsitmd vrsbench_captions gaia skyscript rs5m eurosat uc_merced aid resisc45 capera "

@@ -14,12 +14,12 @@ from readers import check_masks, config, lines
 from readers import save as picture
 from release_objects import ROOF, SHIP, H, W, block, geopix, refsegrs, rrsis
 
-from rsmoe.config import instantiate
 from rsmoe.data.geopix_instruct import GeoPixInstruct
 from rsmoe.data.images import read_array
 from rsmoe.data.refsegrs import RefSegRS
 from rsmoe.data.rrsis_d import RRSISD
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 
 # --- GeoPixInstruct ---
 

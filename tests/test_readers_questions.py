@@ -13,9 +13,9 @@ from readers import config, reader, same, write
 from readers import save as picture
 from release_questions import floodnet, triples
 
-from rsmoe.config import instantiate
 from rsmoe.data.images import load_image
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 
 SIZE = (40, 20)
 save = partial(picture, size=SIZE)

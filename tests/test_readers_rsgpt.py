@@ -9,10 +9,10 @@ from readers import config, write
 from release_captions import rsicap
 from release_questions import rsieval
 
-from rsmoe.config import instantiate
 from rsmoe.data.rsicap import RSICap
 from rsmoe.data.rsieval import RSIEval
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 
 
 def test_rsicap_splits_are_disjoint_complete_and_stable(tmp_path: Path) -> None:

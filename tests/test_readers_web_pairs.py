@@ -15,12 +15,12 @@ from PIL import Image
 from readers import config, reader, same, save, write
 from release_web_pairs import jpeg, pair, rs5m, shard, skyscript
 
-from rsmoe.config import instantiate
 from rsmoe.data.images import images_key, load_image
 from rsmoe.data.rs5m import RS5M
 from rsmoe.data.tar_image import TarImage
 from rsmoe.data.tar_index import index_tar
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 
 # --- SkyScript ---
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from shard_data import Listed, picture, sample, shards_of, toy, value_of
 from torch.utils.data import DataLoader
 
-from rsmoe.config import conf_dir, instantiate
+from rsmoe.config import conf_dir
 from rsmoe.data import images, shard
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.images import load_image, read_array
@@ -42,6 +42,7 @@ from rsmoe.data.tar_image import TarImage
 from rsmoe.errors import UserError
 from rsmoe.geo import RasterSource, Stretch
 from rsmoe.geo.georeference import Georeference
+from rsmoe.parts import instantiate
 
 
 class Window:

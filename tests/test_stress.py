@@ -306,7 +306,8 @@ def test_overlap_of_ngrams_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 def test_real_pairs_can_be_stressed_and_detected() -> None:
-    from rsmoe.config import compose, instantiate
+    from rsmoe.config import compose
+    from rsmoe.parts import instantiate
 
     root = os.environ["RSMOE_DATA"]
     data = instantiate(compose(["data=levir_cd"], name="stress").data, root=f"{root}/levir_cd", split="test")

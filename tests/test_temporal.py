@@ -10,8 +10,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from rsmoe.config import instantiate
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 from rsmoe.temporal import VisualMemory
 from rsmoe.temporal.csrm import CSRM
 

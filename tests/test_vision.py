@@ -11,8 +11,8 @@ import transformers
 import yaml
 from torch import nn
 
-from rsmoe.config import instantiate
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 from rsmoe.training.freeze import set_trainable
 from rsmoe.vision import VisionFeatures
 from rsmoe.vision.convnext import ConvNeXt

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from rsmoe.analysis.change_detection_sheet import draw_maps
 from rsmoe.analysis.classical_change import CLASSICAL
 from rsmoe.analysis.report import write_text
-from rsmoe.config import instantiate, main
+from rsmoe.config import main
 from rsmoe.data.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -27,6 +27,7 @@ from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.score import tally_results
+from rsmoe.parts import instantiate
 from rsmoe.training.change_tiles import map_changes
 from rsmoe.training.open_run import open_run
 from rsmoe.training.run import find_checkpoint

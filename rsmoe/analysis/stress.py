@@ -20,7 +20,7 @@ from rich.table import Table
 from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import disturbed, spread, stress_pairs
 from rsmoe.analysis.stress_plot import SHOWN, plot_stress
-from rsmoe.config import instantiate, main
+from rsmoe.config import main
 from rsmoe.data.batch import Batch
 from rsmoe.data.change_facts import PairFacts
 from rsmoe.data.change_instructions import instructions
@@ -34,6 +34,7 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.score import score, tally_results
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate
 from rsmoe.training.answer import answer_batch, change_maps
 from rsmoe.training.open_run import open_run
 from rsmoe.training.run import find_checkpoint

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import stress_pairs
-from rsmoe.config import instantiate, main
+from rsmoe.config import main
 from rsmoe.data.change_facts import PairFacts
 from rsmoe.data.change_instructions import instructions
 from rsmoe.data.collate import Collate
@@ -23,6 +23,7 @@ from rsmoe.data.images import read_array
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate
 from rsmoe.training.answer import answer_batch
 from rsmoe.training.open_run import open_run
 

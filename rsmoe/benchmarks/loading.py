@@ -42,7 +42,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from rsmoe.config import conf_dir, instantiate
+from rsmoe.config import conf_dir
 from rsmoe.data.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.generator import SceneGenerator
@@ -53,6 +53,7 @@ from rsmoe.data.shard_writer import write_shards
 from rsmoe.data.stream import Stream
 from rsmoe.data.transforms import resize
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 
 BATCH = 32
 PER_VIEW = 8

@@ -20,9 +20,10 @@ from rich.text import Text
 from torch.utils.data import Dataset
 
 from rsmoe.analysis.figure import shorten
-from rsmoe.config import instantiate, main
+from rsmoe.config import main
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
 
 SCANNED = 2000
 """Most rows that are looked at for the table of tasks: generated scenes are rendered when they are read."""

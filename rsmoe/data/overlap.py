@@ -24,9 +24,10 @@ from torch.utils.data import Dataset
 
 from rsmoe.analysis.leakage import KINDS, Leakage, Pair, find_leakage
 from rsmoe.analysis.near_duplicates import THRESHOLD
-from rsmoe.config import conf_dir, instantiate, main
+from rsmoe.config import conf_dir, main
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.parts import instantiate
 
 
 def overlap(

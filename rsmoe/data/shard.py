@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rsmoe.config import instantiate, main
+from rsmoe.config import main
+from rsmoe.parts import instantiate
 
 
 @main("shard", literal=("data.root", "out"))

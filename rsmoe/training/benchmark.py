@@ -9,12 +9,12 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from rsmoe.config import instantiate
 from rsmoe.data.annotations import data_root
 from rsmoe.data.recast import Recast
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate
 
 _KEYS = (
     "reader", "split", "train", "train_reader", "as", "prompt", "response", "protocols", "vocabulary", "beams",

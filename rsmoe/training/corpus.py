@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from torch.utils.data import Dataset
 
-from rsmoe.config import instantiate
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.parts import instantiate
 
 SPLITS = ("train", "val", "test")
 SEARCHED = 100

@@ -12,7 +12,6 @@ from typing import Any
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
-from rsmoe.config import instantiate
 from rsmoe.data.batch import Batch
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import TASKS, Sample
@@ -22,6 +21,7 @@ from rsmoe.metrics.result import Result
 from rsmoe.metrics.score import score
 from rsmoe.metrics.scorers import Vocabulary
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate
 from rsmoe.training.answer import answer_batch
 from rsmoe.training.ranks import joined, my_share
 
