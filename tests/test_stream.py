@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import json
@@ -28,7 +29,7 @@ from models import codecs
 from shard_data import Listed, picture, sample, shards_of, toy, value_of
 from torch.utils.data import DataLoader
 
-from rsmoe.data import byte_ranges, sample_codec
+from rsmoe.data import http_ranges, sample_codec
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.collate import Collate
 from rsmoe.data.images import load_image
@@ -381,6 +382,8 @@ class Handler(SimpleHTTPRequestHandler):
     ranges = True
     asked: list[tuple[str, str | None]]
     faults: list[int]
+    cut = 0
+    drips = ""
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers.get("Range")))
@@ -407,9 +410,23 @@ class Handler(SimpleHTTPRequestHandler):
             content = content[start:stop]
         else:
             self.send_response(200)
+        if fault == 2 or self.cut and self.path.endswith(".json"):  # an answer that is short, and says so
+            content = content[: len(content) // 2]
+            type(self).cut = max(0, self.cut - 1)
         self.send_header("Content-Length", str(len(content)))
+        if self.drips == "headers":
+            self.drip(b"X: " + b"y" * 999)
         self.end_headers()
+        if self.drips == "body":
+            self.drip(content)
         self.wfile.write(content[: len(content) // 2] if fault == 1 else content)  # 1: the connection breaks
+
+    def drip(self, content: bytes) -> None:
+        with contextlib.suppress(OSError):
+            for i in range(len(content)):
+                self.wfile.write(content[i : i + 1])
+                self.wfile.flush()
+                time.sleep(0.05)
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -417,7 +434,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[str, type[Handler]]]]:
-    monkeypatch.setattr(byte_ranges, "WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(http_ranges, "WAITS_S", (0.0, 0.0, 0.0))
     servers = []
 
     def start(folder: Path, **options: Any) -> tuple[str, type[Handler]]:
@@ -466,6 +483,36 @@ def test_a_connection_that_breaks_is_taken_up(tmp_path: Path, serve: Callable[..
             assert asked == ["bytes=7000-8999"] * 4
         assert read_range(f"{url}/train-00000.tar", len(content) - 5, 50) == content[-5:]
         assert read_range(f"{url}/train-00000.tar", len(content) + 5, 50) == b""
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again(
+    tmp_path: Path, serve: Callable[..., tuple[str, type[Handler]]]
+) -> None:
+    local = shards_of(toy(tmp_path, 12), tmp_path / "out")
+    url, handler = serve(tmp_path / "out", ranges=False, cut=1)
+    remote = open_shards(url, "train")
+    handler.ranges = True
+    for faults in ([2], [2, 503, 2]):
+        handler.faults[:] = faults
+        options = {"batch_size": 2, "steps": 9, "max_bad_fraction": 0.0}
+        assert ids(Stream(shards={"toy": remote}, **options)) == ids(Stream(shards={"toy": local}, **options))
+    handler.ranges, handler.cut = False, 9
+    with pytest.raises(UserError, match=r"train\.json is not json"):
+        open_shards(url, "train")
+
+
+@pytest.mark.parametrize("drips", ["headers", "body"])
+def test_a_server_that_drips_is_not_waited_for(
+    tmp_path: Path, serve: Callable[..., tuple[str, type[Handler]]], monkeypatch: pytest.MonkeyPatch, drips: str
+) -> None:
+    shards_of(toy(tmp_path, 2), tmp_path / "out")
+    monkeypatch.setattr(http_ranges, "PATIENCE_S", 0.2)
+    url, handler = serve(tmp_path / "out", drips=drips)
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"train\.json cannot be read: .*less than 1000 bytes a second for 0\.2 s"):
+        open_shards(url, "train")
+    assert time.monotonic() - began < 3
+    assert len(handler.asked) == 2
 
 
 def test_an_address_that_stays_away_is_named_and_nothing_is_skipped(

@@ -66,7 +66,7 @@ class ShardDataset(Dataset[Sample]):
         offset, json_size, size, count, _ = map(int, self._rows[view])
         shard = self.shards.path(int(self._shard[view]))
         files = BLOCK + padded(json_size)
-        text = read_range(shard, offset + BLOCK, json_size)
+        text = read_range(shard, offset + BLOCK, json_size, whole=True)
         samples = decode_view(text, shard=shard, start=offset + files, room=size - files)
         if len(samples) != count:
             raise UserError(f"{shard}: the view at byte {offset} has {len(samples)} samples, its table says {count}")

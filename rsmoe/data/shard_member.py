@@ -70,7 +70,7 @@ class ShardMember:
         """
         if self._content is not None:
             return self._content
-        content = read_range(self.shard, self.offset, self.size)
+        content = read_range(self.shard, self.offset, self.size, whole=True)
         if len(content) < self.size:
             raise UserError(f"{self.shard} is cut off within {self.name}. Write or download this shard again")
         return content

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsmoe.data.byte_ranges import read_range
+from rsmoe.data.byte_ranges import is_url, read_range
 from rsmoe.data.sample import Sample
 from rsmoe.data.sample_codec import BLOCK, decode_view, padded
 from rsmoe.data.shard_index import Shards
@@ -39,6 +39,8 @@ class EncodedBytes:
         """
         if self._samples is None:
             offset, json_size, size, count, checksum = self._row
+            if zlib.crc32(self._content) != checksum and is_url(self.shard):  # damaged on its way, perhaps
+                self._content = read_range(self.shard, offset, size, whole=True)
             if len(self._content) < size or zlib.crc32(self._content) != checksum:
                 raise UserError(
                     f"{self.shard} is damaged at view {self.number} (bytes {offset} to {offset + size}). Write or "
@@ -94,7 +96,7 @@ def read_window(shards: Shards, runs: Sequence[Run], *, whole: bool, table: Call
             low, high = np.searchsorted(ends, [run.first, stop - 1], side="right") + (0, 1)
         path = shards.path(run.shard)
         base = int(rows[low, 0])
-        content = read_range(path, base, int(rows[high - 1, 0] + rows[high - 1, 2]) - base)
+        content = read_range(path, base, int(rows[high - 1, 0] + rows[high - 1, 2]) - base, whole=True)
         for number in range(int(low), int(high)):
             row = [int(value) for value in rows[number]]
             place = row[0] - base
