@@ -100,7 +100,7 @@ class PolygonMask:
 class FileMask:
     """(H, W) bool mask of a file with one band: grey, paletted (its indices, not its colours), 1 or 16 bits.
 
-    A file of three equal bands counts as one band.
+    A file of three equal bands counts as one band. The set bit of a file of 1 bit is 1 and 255 alike.
 
     Args:
         path: the file.
@@ -125,8 +125,13 @@ class FileMask:
     def read(self) -> np.ndarray:
         """(H, W) bool."""
         pixels = read_indices(self.path)
-        mask = pixels > self.above if self.values is None else np.isin(pixels, self.values)
+        mask = self._holds(pixels)
+        if pixels.dtype == bool:  # the set bit is 255 to those who wrote the rule for 8 bits
+            mask |= self._holds(pixels * np.uint8(255)) & pixels
         return fitting(mask, str(self.path), self.image)
+
+    def _holds(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels > self.above if self.values is None else np.isin(pixels, self.values)
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,7 @@ class IndexMap:
 
     def read(self) -> np.ndarray:
         """(H, W) uint8, 255 where no class is known."""
-        pixels = read_indices(self.path)
+        pixels = read_indices(self.path).astype(np.uint16)
         table = dict(self.remap) if self.remap is not None else {value: value for value in range(UNKNOWN)}
         table |= dict.fromkeys(self.ignore, UNKNOWN)
         look_up = np.full(1 << 16, -1, dtype=np.int16)
