@@ -214,10 +214,11 @@ def _opaque(image: Image.Image, file: Path | bytes) -> np.ndarray | None:
     """(H, W) bool: where alpha, or what a file has instead of it, is not 0; None for everywhere."""
     if not image.has_transparency_data:
         return None
-    levels = grey_levels(file)
-    if levels is not None and isinstance(image.info.get("transparency"), int):
-        image.info["transparency"] *= 255 // (levels - 1)  # Pillow spreads the pixels, but not the key among them
-    opaque = np.asarray(image.convert("RGBA").getchannel("A")) > 0
+    key, levels = image.info.get("transparency"), grey_levels(file)
+    if isinstance(key, int) and levels is not None:  # Pillow spreads the pixels over 0 to 255, the key of 1 bit alone
+        opaque = np.asarray(image.convert("L")) != min(key, levels - 1) * (255 // (levels - 1))
+    else:
+        opaque = np.asarray(image.convert("RGBA").getchannel("A")) > 0
     return None if opaque.all() else opaque
 
 
