@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import tarfile
 import warnings
@@ -15,12 +16,12 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from rasterio.errors import NotGeoreferencedWarning
 from readers import lines, reader
 from shard_data import Listed, sample, shards_of
 
-from rsmoe.data.images import load_image, picture_size
+from rsmoe.data.images import decode_image, load_image, picture_size
 from rsmoe.data.mask_sources import ColourMap, FileMask, IndexMap
 from rsmoe.data.shard_dataset import ShardDataset
 from rsmoe.data.tar_image import TarImage
@@ -351,6 +352,293 @@ def test_a_file_is_refused_in_every_way(name: str, tmp_path: Path, out: Path) ->
         text = str(error.value)
         assert "\n" not in text and (name in text or "0:0" in text), (way, text)
         if way != "table" or "stores" in message:
-            import re
-
             assert re.search(message, text), (way, text)
+
+
+# --- what is declared, and what lies beside ---
+
+
+def test_a_declared_stretch_reads_what_is_too_deep_in_every_way(tmp_path: Path, out: Path) -> None:
+    wanted = three((DEEP * np.float32(255 / 4095)).round().astype(np.uint8))
+    options = {"stretch": "12bit"}
+    for name, make in (
+        ("grey.png", raw_png(16, 0, DEEP[..., None])),
+        ("alpha.png", raw_png(16, 6, np.dstack([DEEP] * 3 + [np.where(HOLE, 0, 65535)]))),
+        ("grey.tif", raster(DEEP, **GRID)),
+        ("rgb.tif", raster(np.dstack([DEEP] * 3), photometric="RGB")),
+        ("rgb.jp2", raster(np.dstack([DEEP] * 3), reversible="YES", quality=100)),
+        ("float.tif", raster(DEEP.astype(np.float32))),
+        ("white.tif", raster(DEEP, photometric="MINISWHITE")),
+    ):
+        path = tmp_path / name
+        make(path)
+        lines(tmp_path / "train.jsonl", [{"image": name, "instruction": "?", "answer": "sea", "task": "vqa"}])
+        data = reader("own_jsonl", tmp_path, raster=options)
+        expected = holed(wanted) if name == "alpha.png" else 255 - wanted if name == "white.tif" else wanted
+        seen = load_image(data[0].images[0])
+        np.testing.assert_array_equal(seen, expected, err_msg=name)
+        np.testing.assert_array_equal(read_dates([path], bands=3, options=options).images[0], expected)
+        shards_of(Listed([data[0]]), out / name)
+        stored = ShardDataset(root=str(out / name), split="train")[0]
+        np.testing.assert_array_equal(load_image(stored.images[0]), expected)
+        assert stored.georeference == data[0].georeference
+        assert (stored.georeference is not None) == (name == "grey.tif")
+
+
+def test_the_two_ways_choose_the_same_bands(tmp_path: Path) -> None:
+    for name, options in (("naip", {"photometric": "RGB", "alpha": "NO"}), ("bgr", {"photometric": "MINISBLACK"})):
+        path = tmp_path / f"{name}.tif"
+        raster(FOUR, (lambda file: setattr(file, "descriptions", ("blue", "green", "red", "nir"))) if name == "bgr" else None, **options)(path)
+        lines(tmp_path / "train.jsonl", [{"image": path.name, "instruction": "?", "answer": "sea", "task": "vqa"}])
+        for bands in ([4, 1, 2], ["red", "green", "blue"], [1, 2, 3, 4], [3]):
+            chosen = reader("own_jsonl", tmp_path, raster={"bands": bands})[0]
+            found = read_dates([path], bands=len(bands), options={"bands": bands}).images[0]
+            np.testing.assert_array_equal(load_image(chosen.images[0]), found)
+        told = read_dates([path], bands=3).images[0]
+        np.testing.assert_array_equal(told, FOUR[..., :3] if name == "naip" else FOUR[..., 2::-1])
+
+
+def test_what_lies_beside_a_file_does_not_change_its_pixels(tmp_path: Path, out: Path) -> None:
+    path = tmp_path / "a.tif"
+    raster(RGB, photometric="RGB")(path)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="NO", TIFF_USE_OVR="YES"), rasterio.open(path, "r+") as file:
+        file.write_mask(~HOLE)
+        file.build_overviews([2])
+    (tmp_path / "a.tif.aux.xml").write_text(
+        "<PAMDataset><SRS>EPSG:32632</SRS><GeoTransform>494000,10,0,4917000,0,-10</GeoTransform>"
+        '<PAMRasterBand band="1"><NoDataValue>3</NoDataValue></PAMRasterBand></PAMDataset>'
+    )
+    assert {p.name for p in tmp_path.iterdir()} > {"a.tif", "a.tif.msk", "a.tif.ovr", "a.tif.aux.xml"}
+    for way, read in ways(path, out):
+        np.testing.assert_array_equal(read(), RGB, err_msg=way)
+    place = RasterSource(path=path).georeference  # the one thing that is taken from there
+    assert place is not None and place.crs == "EPSG:32632" and place.bounds == (494000, 4916940, 494100, 4917000)
+
+
+def test_no_file_leads_to_another_one(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.tif"
+    raster(RGB)(secret)
+    raster(RGB, lambda file: file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(secret)))(tmp_path / "a.tif")
+    virtual = (
+        f'<VRTDataset rasterXSize="10" rasterYSize="6"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        f"<SourceFilename>{secret}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    for name in ("b.tif", "c.png", "d.jp2", "e.img", "f.vrt"):
+        (tmp_path / name).write_text(virtual)
+    for name in ("a.tif", "b.tif", "c.png", "d.jp2", "e.img", "f.vrt"):
+        path = tmp_path / name
+        reads: list[Callable[[], Any]] = [
+            lambda path=path: load_image(path),
+            lambda path=path: decode_image(path.read_bytes(), path.name),
+            lambda path=path: read_dates([path], bands=3),
+            lambda path=path: RasterSource(path=path, stretch="percentile").read(),
+        ]
+        for read in reads:
+            with pytest.raises(UserError, match=name):
+                read()
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_file_with_a_place_keeps_its_rows(orientation: int, tmp_path: Path, out: Path) -> None:
+    """Its transform speaks of them, whatever the tag says: GDAL and QGIS show it the same way."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    for tag, kind, value in (
+        (274, 3, orientation), (33550, 12, (10.0, 10.0, 0.0)), (33922, 12, (0.0, 0.0, 0.0, 494000.0, 4917000.0, 0.0)),
+        (34735, 3, keys),
+    ):  # fmt: skip
+        tags.tagtype[tag] = kind
+        tags[tag] = value
+    path = tmp_path / "a.tif"
+    Image.fromarray(RGB).save(path, tiffinfo=tags)
+    for way, read in ways(path, out):
+        np.testing.assert_array_equal(read(), RGB, err_msg=way)
+    assert RasterSource(path=path).georeference is not None and picture_size(path) == (10, 6)
+
+
+def test_windows_of_a_turned_file_are_upright(tmp_path: Path) -> None:
+    turned(6)(tmp_path / "a.tif")
+    np.testing.assert_array_equal(RasterSource(path=tmp_path / "a.tif", window=(7, 1, 3, 4)).read(), RGB[1:5, 7:])
+
+
+def test_a_raster_source_of_any_picture(tmp_path: Path) -> None:
+    for name in ("rgb.png", "alpha.webp", "key.png", "turned6.png", "moving.gif"):
+        path = tmp_path / name
+        make, expected = PICTURES[name]
+        make(path)
+        source = RasterSource(path=path, bands=("blue", 1))
+        np.testing.assert_array_equal(source.read(), expected[..., [2, 0]], err_msg=name)
+        assert np.array_equal(source.valid(), VALID.get(name, np.ones((6, 10), bool))) and source.georeference is None
+
+
+@pytest.mark.parametrize("driver", ["HFA", "ENVI"])
+def test_files_with_a_part_beside_them(driver: str, tmp_path: Path, out: Path) -> None:
+    path = tmp_path / "a.img"
+    raster(RGB, driver=driver, **GRID)(path)
+    for way, read in ways(path, out):
+        if way not in ("tar", "webdataset"):  # bytes alone are not the whole of such a file
+            np.testing.assert_array_equal(read(), RGB, err_msg=way)
+        else:
+            with pytest.raises(UserError, match="not a picture"):
+                read()
+    assert read_dates([path], bands=3).georeference is not None
+
+
+# --- files that are not whole ---
+
+
+@pytest.mark.parametrize("name", ["rgb.png", "rgb.jpg", "rgb.webp", "rgb.bmp", "palette.gif", "palette_gdal.tif", "mask.tif", "lzw.tif", "tiles.tif", "zstd.tif", "rgb.jp2"])
+def test_half_a_file_is_refused_in_every_way(name: str, tmp_path: Path, out: Path) -> None:
+    path = tmp_path / name
+    PICTURES[name][0](path)
+    whole = path.read_bytes()
+    for part in (0.3, 0.6):
+        path.write_bytes(whole[: int(part * len(whole))])
+        for way, read in ways(path, out / str(part)):
+            if way in ("path", "tar", "predict"):
+                with pytest.raises(UserError, match="truncated|damaged|not a picture|no image"):
+                    read()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_a_small_file_that_promises_much_is_not_decoded(name: str, tmp_path: Path, out: Path) -> None:
+    path = tmp_path / name
+    if name == "a.png":
+        raw_png(8, 0, GREY[..., None])(path)
+        content = bytearray(path.read_bytes())
+        content[16:24] = struct.pack(">II", 20_000, 20_000)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+        path.write_bytes(content)
+    else:
+        sparse: dict[str, Any] = {"width": 20_000, "height": 20_000, "count": 1, "dtype": "uint8", "SPARSE_OK": True}
+        with rasterio.open(path, "w", driver="GTiff", tiled=True, **sparse):
+            pass
+    for way, read in ways(path, out):
+        with pytest.raises(UserError, match=r"more than 100,000,000 pixels.*gdal_translate -srcwin"):
+            read()
+            pytest.fail(way)
+    with pytest.raises(UserError, match="more than 100,000,000 pixels"):
+        picture_size(path)
+
+
+def test_many_bands_are_not_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raster(FOUR, photometric="MINISBLACK")(tmp_path / "a.tif")
+    monkeypatch.setattr("rsmoe.geo.raster._MOST_VALUES", 200)
+    with pytest.raises(UserError, match=r"a.tif has 4 bands and 240 values; choose bands: raster.bands="):
+        load_image(tmp_path / "a.tif")
+    assert RasterSource(path=tmp_path / "a.tif", bands=(1, 2, 3)).read().shape == (6, 10, 3)
+
+
+# --- masks and class maps ---
+
+
+BOX = np.zeros((6, 10), np.uint8)
+BOX[1:4, 2:7] = 1
+MASKS: dict[str, Callable[[Path], None]] = {
+    "one.png": pillow(BOX),
+    "full.png": pillow(BOX * 255),
+    "bit.png": pillow(BOX * 255, "1"),
+    "bits2.png": raw_png(2, 0, BOX[..., None]),
+    "bits4.png": raw_png(4, 0, BOX[..., None]),
+    "grey_alpha.png": pillow(np.dstack([BOX * 255, ALPHA])),
+    "three.png": pillow(three(BOX * 255)),
+    "four.png": pillow(np.dstack([three(BOX * 255), ALPHA])),
+    "deep.png": raw_png(16, 0, BOX[..., None].astype(np.uint16)),
+    "full.bmp": pillow(BOX * 255),
+    "bit.bmp": pillow(BOX * 255, "1"),
+    "bit.tif": pillow(BOX * 255, "1"),
+    "nbits.tif": raster(BOX, nbits=1),
+    "white1.tif": raster(1 - BOX, nbits=1, photometric="MINISWHITE"),
+    "white8.tif": raster(255 - BOX, photometric="MINISWHITE"),
+    "deep.tif": raster(BOX.astype(np.uint16)),
+    "int.tif": raster(BOX.astype(np.int32)),
+    "float.tif": raster(BOX.astype(np.float32)),
+    "double.tif": raster(BOX.astype(np.float64), nodata=0),
+    "zstd.tif": raster(BOX * 255, compress="zstd"),
+    "byte.jp2": raster(BOX, reversible="YES", quality=100),
+    "alpha.tif": raster(np.dstack([BOX, ALPHA]), alpha="YES"),
+}  # fmt: skip
+
+
+FULL = {"full.png", "full.bmp", "grey_alpha.png", "three.png", "four.png", "zstd.tif"}
+FULL |= {"bit.png", "bit.bmp", "bit.tif", "nbits.tif", "white1.tif"}
+"""The files whose masks are 255, or a bit, which may be either."""
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_is_the_same_in_any_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    MASKS[name](path)
+    np.testing.assert_array_equal(FileMask(path).read(), BOX == 1)
+    if name in FULL:
+        np.testing.assert_array_equal(FileMask(path, above=127).read(), BOX == 1)
+        np.testing.assert_array_equal(FileMask(path, values=(255,)).read(), BOX == 1)
+    if name not in FULL or "bit" in name or name == "white1.tif":
+        np.testing.assert_array_equal(IndexMap(path).read(), BOX)
+
+
+def _coloured(path: Path) -> None:
+    image = Image.fromarray(NIBBLES % 4)
+    image.putpalette(COLOURS.tobytes())
+    image.save(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.tif", "a.bmp"])
+def test_a_palette_is_indices_to_who_counts_and_colours_to_who_names_them(name: str, tmp_path: Path) -> None:
+    _coloured(tmp_path / name)
+    np.testing.assert_array_equal(IndexMap(tmp_path / name).read(), NIBBLES % 4)
+    colours = tuple(tuple(map(int, colour)) for colour in COLOURS)
+    np.testing.assert_array_equal(ColourMap(tmp_path / name, colours).read(), NIBBLES % 4)
+
+
+def test_class_maps_of_many_and_few_bits(tmp_path: Path) -> None:
+    table = {1000 + value: value for value in range(16)}
+    for name, make in (
+        ("a.png", raw_png(16, 0, NIBBLES[..., None].astype(np.uint16) + 1000)),
+        ("a.tif", raster(NIBBLES.astype(np.uint16) + 1000, nodata=1003)),
+        ("f.tif", raster(NIBBLES.astype(np.float32) + 1000)),
+        ("d.png", raw_png(16, 2, three(NIBBLES).astype(np.uint16) + 1000)),
+    ):
+        make(tmp_path / name)
+        np.testing.assert_array_equal(IndexMap(tmp_path / name, remap=table).read(), NIBBLES)
+        with pytest.raises(UserError, match=rf"{name} holds the values 1000, .*mean no class"):
+            IndexMap(tmp_path / name).read()
+    for name, make in (("b.png", raw_png(4, 0, NIBBLES[..., None])), ("b.tif", raster(NIBBLES, nbits=4))):
+        make(tmp_path / name)
+        np.testing.assert_array_equal(IndexMap(tmp_path / name).read(), NIBBLES)
+    white = np.where(HOLE[..., None], 255, three(GREY // 2)).astype(np.uint8)
+    raster(white, nodata=255)(tmp_path / "c.tif")
+    pillow(np.dstack([white, ALPHA]))(tmp_path / "c.png")
+    for name in ("c.tif", "c.png"):  # white is a class, whatever else it means
+        np.testing.assert_array_equal(ColourMap(tmp_path / name, ((255, 255, 255),)).read() == 0, HOLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("half.tif", raster(BOX / np.float32(2)), r"half.tif holds the value 0.5; expected whole numbers"),
+        ("nan.tif", raster(np.where(HOLE, np.nan, BOX).astype(np.float32)), r"nan.tif holds the value nan"),
+        ("minus.tif", raster(BOX.astype(np.int16) - 1), "minus.tif holds values from -1 to 0; expected 0 to 65535"),
+        ("large.tif", raster(BOX.astype(np.uint32) * 70_000), "large.tif holds values from 0 to 70000"),
+        ("complex.tif", raster(BOX.astype(np.complex64)), "complex.tif .*complex64"),
+        ("rgb.png", pillow(RGB), "rgb.png holds colours"),
+        ("rgb.tif", raster(RGB), "rgb.tif holds colours"),
+        ("cmyk.jpg", pillow(RGB, "CMYK"), "cmyk.jpg .*CMYK"),
+        ("seven.png", pillow(BOX * 255), "seven.png"),
+    ],
+)
+def test_a_mask_that_means_nothing_is_named(name: str, make: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+    make(tmp_path / name)
+    with pytest.raises(UserError, match=message):
+        IndexMap(tmp_path / name, ignore=() if name == "seven.png" else (255,)).read()
+
+
+def test_a_mask_stands_upright_as_its_picture(tmp_path: Path) -> None:
+    for suffix in ("png", "tif"):
+        picture, mask = tmp_path / f"p.{suffix}", tmp_path / f"m.{suffix}"
+        turned(6)(picture)
+        exif = Image.Exif()
+        exif[274] = 6
+        options: dict[str, Any] = {"tiffinfo": {274: 6}} if suffix == "tif" else {"exif": exif}
+        Image.fromarray(BOX).transpose(Image.Transpose.ROTATE_90).save(mask, **options)
+        np.testing.assert_array_equal(FileMask(mask, image=picture).read(), BOX == 1)

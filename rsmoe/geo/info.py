@@ -154,7 +154,7 @@ def read_info(
     if len(types) != 1 or next(iter(types)).startswith("complex"):
         raise UserError(f"{path} has bands of type {', '.join(sorted(types))}; expected real numbers of one type")
     georeference = _georeference(file) or (_beside(path) if content is None else None)
-    orientation = _orientation(file.driver, path if content is None else content, str(path))
+    orientation = _orientation(path if content is None else content, str(path))
     orientation = 1 if georeference is not None else orientation
     width, height = (file.height, file.width) if orientation > 4 else (file.width, file.height)
     palette = len(indexes) == 1 and file.colorinterp[indexes[0] - 1] == ColorInterp.palette
@@ -214,20 +214,23 @@ def _beside(path: Path) -> Georeference | None:
 
     if not path.with_name(f"{path.name}.aux.xml").is_file():
         return None
-    with Env(), DatasetReader(str(path.absolute()), driver=list(raster_drivers(path))) as file:
+    sidecars = {"GDAL_DISABLE_READDIR_ON_OPEN": "NO", "GDAL_PAM_ENABLED": "YES"}
+    with Env(**sidecars), DatasetReader(str(path.absolute()), driver=list(raster_drivers(path))) as file:
         return _georeference(file)
 
 
-def _orientation(driver: str, file: Path | bytes, name: str) -> int:
-    if driver == "GTiff":
+def _orientation(file: Path | bytes, name: str) -> int:
+    drivers = raster_drivers(file)
+    if "GTiff" in drivers:
         with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as stream:
             try:
                 return tiff_orientation(stream)
             except EOFError as error:
                 raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
-    if driver == "PNG":
+    if "PNG" in drivers:
         with open_picture(file, name) as image:
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            found = image.getexif().get(ExifTags.Base.Orientation)
+            return found if found in range(1, 9) else 1
     return 1
 
 
