@@ -242,8 +242,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds colours"):
         IndexMap(save(tmp_path / "c.png", np.arange(12, dtype=np.uint8).reshape(2, 2, 3))).read()
     floats = tmp_path / "f.tif"
-    Image.fromarray(np.ones((2, 2), np.float32)).save(floats)
-    with pytest.raises(UserError, match="mode 'F'"):
+    Image.fromarray(np.full((2, 2), 0.5, np.float32)).save(floats)
+    with pytest.raises(UserError, match="f.tif holds the value 0.5; expected whole numbers"):
         FileMask(floats).read()
 
 

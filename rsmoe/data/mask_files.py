@@ -5,34 +5,67 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from PIL import ImageOps
 
-from rsmoe.data.images import open_picture, picture_size
+from rsmoe.data.file_format import grey_levels, raster_drivers
+from rsmoe.data.images import decode_picture, open_picture, picture_size, require_file_with_bytes
 from rsmoe.errors import UserError
-
-_INDEX_MODES = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L"}
 
 
 def read_indices(path: Path) -> np.ndarray:
-    """(H, W) uint8 or uint16 pixel values of a file with one band.
+    """(H, W) bool, uint8 or uint16 pixel values of a file with one band: bool where a pixel has one bit.
 
-    A paletted file gives its indices, not its colours; three equal bands count as one.
+    It stands upright, as its picture does. A paletted file gives its indices, not its colours; 2 and 4 bits are values
+    as stored, not spread over 0 to 255; alpha and nodata are no matter; three equal bands count as one; floats have to
+    be whole numbers. White-is-zero is turned, so that white is the greatest value.
 
     Raises:
-        UserError: for a file that is missing, truncated, no picture, too large (`MAX_PIXELS`), coloured, or with values
-            outside of 16 bits.
+        UserError: for a file that is missing, truncated, no picture, too large (`rsmoe.data.images.MAX_PIXELS`),
+            coloured, or with values that are no whole numbers of 16 bits.
     """
-    with open_picture(path, str(path)) as image:
-        if image.mode in _INDEX_MODES:
-            pixels = np.array(image)
-            if pixels.min() < 0 or pixels.max() > 0xFFFF:
-                raise UserError(f"{path} holds values from {pixels.min()} to {pixels.max()}; expected 0 to 65535")
-            return pixels.astype(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)
-        if image.mode not in ("RGB", "RGBA", "LA"):
-            raise UserError(f"{path} has pixels of mode {image.mode!r}; expected one band of whole numbers")
-        bands = np.array(image.convert("RGB"))
-    if (bands != bands[..., :1]).any():
+    require_file_with_bytes(path, str(path))
+    if raster_drivers(path):
+        from rsmoe.geo.raster import read_labels
+
+        bands, bits = read_labels(path)
+    else:
+        bands, bits = _of_picture(path)
+    if bands.shape[2] > 1 and (bands != bands[..., :1]).any():
         raise UserError(f"{path} holds colours, where pixel values were expected: read it with a palette (ColourMap)")
-    return bands[..., 0]
+    pixels = bands[..., 0]
+    if pixels.dtype.kind == "f":
+        wrong = pixels[~(pixels == np.round(pixels))]
+        if wrong.size:
+            raise UserError(f"{path} holds the value {wrong[0]:g}; expected whole numbers from 0 to 65535")
+    if pixels.min() < 0 or pixels.max() > 0xFFFF:
+        raise UserError(f"{path} holds values from {pixels.min()} to {pixels.max()}; expected 0 to 65535")
+    if bits == 1:
+        return pixels.astype(bool)
+    return pixels.astype(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 colours of a file, upright, palettes applied; alpha and nodata are no matter.
+
+    Raises:
+        UserError: as `rsmoe.data.images.load_image`, and for more bands.
+    """
+    pixels, _ = decode_picture(path, str(path), blank=False)
+    if pixels.shape[2] != 3:
+        raise UserError(f"{path} has {pixels.shape[2]} bands; expected the red, green and blue of a class map")
+    return pixels
+
+
+def _of_picture(path: Path) -> tuple[np.ndarray, int]:
+    """(H, W, C) uint8 values as stored, and the bits of each."""
+    with open_picture(path, str(path)) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode in ("1", "P", "L"):
+            levels = (grey_levels(path) if image.mode == "L" else None) or 256
+            return np.array(image, dtype=np.uint8)[..., None] // (255 // (levels - 1)), 1 if image.mode == "1" else 8
+        if image.mode not in ("RGB", "RGBA", "LA", "PA"):
+            raise UserError(f"{path} has pixels of mode {image.mode!r}; expected one band of whole numbers")
+        return np.array(image.convert("RGB")), 8
 
 
 def fitting(mask: np.ndarray, what: str, image: Path | None) -> np.ndarray:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsmoe.data.images import MAX_PIXELS, load_image
-from rsmoe.data.mask_files import fitting, read_indices
+from rsmoe.data.images import MAX_PIXELS
+from rsmoe.data.mask_files import fitting, read_colours, read_indices
 from rsmoe.data.polygons import corners, fill_polygon
 from rsmoe.data.rle import decode_rle
 from rsmoe.data.sample import Lazy
@@ -100,7 +100,7 @@ class PolygonMask:
 class FileMask:
     """(H, W) bool mask of a file with one band: grey, paletted (its indices, not its colours), 1 or 16 bits.
 
-    A file of three equal bands counts as one band.
+    A file of three equal bands counts as one band. The set bit of a file of 1 bit is 1 and 255 alike.
 
     Args:
         path: the file.
@@ -125,8 +125,13 @@ class FileMask:
     def read(self) -> np.ndarray:
         """(H, W) bool."""
         pixels = read_indices(self.path)
-        mask = pixels > self.above if self.values is None else np.isin(pixels, self.values)
+        mask = self._holds(pixels)
+        if pixels.dtype == bool:  # the set bit is 255 to those who wrote the rule for 8 bits
+            mask |= self._holds(pixels * np.uint8(255)) & pixels
         return fitting(mask, str(self.path), self.image)
+
+    def _holds(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels > self.above if self.values is None else np.isin(pixels, self.values)
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ class ColourMap:
 
     def read(self) -> np.ndarray:
         """(H, W) uint8, 255 where no class is known."""
-        red, green, blue = np.moveaxis(load_image(self.path), -1, 0).astype(np.uint32)
+        red, green, blue = np.moveaxis(read_colours(self.path), -1, 0).astype(np.uint32)
         packed = red << 16 | green << 8 | blue  # (H, W)
         classes = np.full(packed.shape, UNKNOWN, dtype=np.uint8)
         unknown = np.ones(packed.shape, dtype=bool)
@@ -220,7 +225,7 @@ class IndexMap:
 
     def read(self) -> np.ndarray:
         """(H, W) uint8, 255 where no class is known."""
-        pixels = read_indices(self.path)
+        pixels = read_indices(self.path).astype(np.uint16)
         table = dict(self.remap) if self.remap is not None else {value: value for value in range(UNKNOWN)}
         table |= dict.fromkeys(self.ignore, UNKNOWN)
         look_up = np.full(1 << 16, -1, dtype=np.int16)

@@ -129,7 +129,6 @@ class OwnTable(Reader):
         _check_task(task, len(images), where)
         instruction = str(value_of(row, "instruction", where, default=defaults["instruction"], required=True)).strip()
         mask = value_of(row, "mask", where, required=task == "mask")
-        plain = images[0] if images[0].suffix.lower() not in (".tif", ".tiff") else None  # Pillow may not know its size
         boxes = boxes_of(value_of(row, "boxes", where), folder, where, self.name)
         meta = {key: value for key, value in row.items() if key not in COLUMNS and value is not None}
         if task == "ground" and self._convention is not None:
@@ -161,7 +160,7 @@ class OwnTable(Reader):
             kind=kind,
             mask=None
             if mask is None
-            else FileMask(require_file(below(folder, str(mask), source=self.name)), image=plain),
+            else FileMask(require_file(below(folder, str(mask), source=self.name)), image=images[0]),
             boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
             obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
             labels=labels,

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from rsmoe.data.byte_ranges import read_range
+from rsmoe.data.file_format import raster_drivers
 from rsmoe.data.images import SUFFIXES, load_image, read_array
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.shard_member import Form, ShardMember, decode_picture, encode_array
@@ -48,7 +49,8 @@ def padded(size: int) -> int:
 def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = "encoded") -> EncodedView:
     """Samples on the same images, which are kept once. Equal masks are kept once too.
 
-    Files of pictures are taken byte by byte; arrays, and GeoTIFFs that Pillow cannot read, become PNG. The json holds
+    Files of pictures are taken byte by byte; arrays, and rasters with declared bands or a stretch, become PNG of the
+    pixels that are read of them. The json holds
     ``files`` (name, size and form of each, in order), ``images`` (the numbers of those that are the pictures, by time)
     and ``samples``: the fields of `Sample` that differ from their defaults, masks as the number of their file.
 
@@ -135,23 +137,19 @@ def _picture(image: Path | np.ndarray | Lazy, *, check: bool, raw: bool) -> tupl
     if raw:
         return encode_array(load_image(image), "raw"), ".npy", "raw", 0
     content, suffix = _as_it_is(image)
-    if content is not None and suffix not in (".tif", ".tiff"):
+    if content is not None:
         if check:
             decode_picture(content, what=str(image))
         return content, suffix, "picture", 0
     array = load_image(image)
-    if content is not None and array.shape[2] == 3:  # of a TIFF Pillow may see less than `load_image` does
-        try:
-            if np.array_equal(decode_picture(content, what=str(image)), array):
-                return content, suffix, "picture", 0
-        except UserError:
-            pass
     return encode_array(array, "bands"), ".png", "bands", array.shape[2]
 
 
 def _as_it_is(image: Path | np.ndarray | Lazy) -> tuple[bytes | None, str]:
     """The bytes of an encoded picture, None for anything else."""
     if isinstance(image, Path):
+        if {"HFA", "ENVI"} & set(raster_drivers(image)):  # may have a part of it beside the file
+            return None, ""
         try:
             return image.read_bytes(), _suffix(image.name)
         except OSError as error:

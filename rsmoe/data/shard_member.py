@@ -14,7 +14,7 @@ from rsmoe.data.images import decode_image, open_picture, require_pixels
 from rsmoe.errors import UserError
 
 Form = Literal["picture", "bands", "raw", "mask", "classes"]
-"""How a file becomes an array: a picture as a release has it, to (H, W, 3) uint8, upright; an array (H, W, C) uint8,
+"""How a file becomes an array: a picture as a release has it, see `load_image`; an array (H, W, C) uint8,
 which is a PNG in colour for three bands, else grey with its bands below one another; the same as a npy of (C, H, W),
 band after band as tensors want it; (H, W) bool; (H, W) uint8."""
 
@@ -107,10 +107,10 @@ def decode_picture(content: bytes, *, what: str, form: Form = "picture", bands: 
             `MAX_PIXELS`.
     """
     if form == "picture":
-        return decode_image(io.BytesIO(content), what)
+        return decode_image(content, what)
     if form == "raw":
         return _from_npy(content, what)
-    with open_picture(io.BytesIO(content), what, formats=("PNG",)) as image:
+    with open_picture(content, what, formats=("PNG",)) as image:
         mode = {"mask": "1", "classes": "L", "bands": "RGB" if bands == 3 else "L"}[form]
         if image.mode != mode or (form == "bands" and (bands < 1 or (bands != 3 and image.height % bands))):
             raise UserError(f"{what} is no {form}: {image.mode} of {image.width} x {image.height}, {bands} bands")

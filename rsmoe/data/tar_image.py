@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,7 @@ class TarImage:
         return f"{self.path}@{self.offset}+{self.size}"
 
     def read(self) -> np.ndarray:
-        """(H, W, 3) uint8, upright by its EXIF orientation.
+        """(H, W, C) uint8, see `rsmoe.data.images.load_image`.
 
         Raises:
             UserError: for a tar file that is gone or shorter than it was, and for bytes that are no picture of 8 bits
@@ -49,4 +48,4 @@ class TarImage:
             raise UserError(f"{self.path} cannot be read ({error.strerror}). Put the shard back") from error
         if len(content) < self.size:
             raise UserError(f"{place} is cut off: {len(content)} of {self.size} bytes. Download the shard again")
-        return decode_image(io.BytesIO(content), place)
+        return decode_image(content, place)

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.images import load_image
+from rsmoe.data.file_format import raster_drivers
+from rsmoe.data.images import decode_picture
 from rsmoe.errors import UserError
 from rsmoe.geo.align import align
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.raster import RasterSource
 
-_RASTERS = (".tif", ".tiff", ".jp2", ".img")
 _COLOURS = ("red", "green", "blue")
 _DATED = r"(?<!\d)(?P<year>(?:19|20)\d\d)(?:[-_]?(?P<month>\d\d)[-_]?(?P<day>\d\d))?(?!\d)"
 """A year or a whole date in a file's name: ``1985.tif``, ``site_2020-07-01.tif``."""
@@ -41,9 +41,9 @@ class Dates:
 def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] | None = None) -> Dates:
     """Reads the pictures, puts georeferenced dates on the grid of the first, and chooses as many bands as asked for.
 
-    Rasters are read with ``options``. Without a choice of bands among them a file of more bands gives red, green and
-    blue where it names them, else its first ones, and a note says so. Timestamps are those of ``date_pattern``, of
-    names that hold a year, or of the files.
+    Rasters (see `rsmoe.data.file_format`) are read with ``options``, other pictures as `load_image` does. Without a
+    choice of bands among them a file of more bands gives red, green and blue where it names them, else its first ones,
+    and a note says so. Timestamps are those of ``date_pattern``, of names that hold a year, or of the files.
 
     Args:
         paths: in temporal order.
@@ -57,24 +57,23 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
     Warns:
         UserWarning: dates in the wrong order, or the same picture twice.
     """
-    rasters = [path.suffix.lower() in _RASTERS and path.is_file() for path in paths]
     notes: list[str] = []
-    if all(rasters):
-        sources = _sources(paths, bands, dict(options or {}), notes)
-        if len(sources) > 1 and any(source.georeference is not None for source in sources):
-            found = _aligned(sources, notes)
-        else:
-            read = tuple(source.read() for source in sources)
-            _same_size(paths, read)
-            valid = np.logical_and.reduce([source.valid() for source in sources])
-            images = tuple(np.where(valid[..., None], image, 0).astype(np.uint8) for image in read)
-            found = Dates(images=images, valid=valid, georeference=sources[0].georeference, notes=())
-        if not found.valid.any():
-            raise UserError(f"{' and '.join(path.name for path in paths)}: no pixel holds data at every date")
+    rasters = [path for path in paths if path.is_file() and raster_drivers(path)]
+    sources = _sources(rasters, bands, dict(options or {}), notes) if rasters else []
+    if len(sources) == len(paths) > 1 and any(source.georeference is not None for source in sources):
+        found = _aligned(sources, notes)
     else:
-        images = tuple(load_image(path) for path in paths)
-        _same_size(paths, images)
-        found = Dates(images=images, valid=np.ones(images[0].shape[:2], bool), georeference=None, notes=())
+        read = dict(zip(rasters, (source.picture() for source in sources), strict=True))
+        pictures = [read[path] if path in read else decode_picture(path, str(path)) for path in paths]
+        _same_size(paths, [pixels for pixels, _ in pictures])
+        valid = np.ones(pictures[0][0].shape[:2], bool)
+        for _, own in pictures:
+            valid &= True if own is None else own
+        images = tuple(np.where(valid[..., None], pixels, 0).astype(np.uint8) for pixels, _ in pictures)
+        place = sources[0].georeference if len(sources) == len(paths) else None
+        found = Dates(images=images, valid=valid, georeference=place, notes=())
+    if not found.valid.any():
+        raise UserError(f"{' and '.join(path.name for path in paths)}: no pixel holds data at every date")
     for (before, a), (after, b) in pairwise(zip(paths, found.images, strict=True)):
         if np.array_equal(a, b):
             warnings.warn(

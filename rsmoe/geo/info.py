@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL import ExifTags
+
+from rsmoe.data.file_format import raster_drivers, tiff_orientation
+from rsmoe.data.images import decode_picture, open_picture, require_file_with_bytes
 from rsmoe.errors import UserError
 from rsmoe.geo.bands import COMMON_NM, named_bands
 from rsmoe.geo.georeference import Georeference
@@ -18,8 +24,8 @@ from rsmoe.geo.georeference import Georeference
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-DRIVERS = ["GTiff", "JP2OpenJPEG", "PNG", "JPEG", "HFA", "ENVI"]
-"""Formats that hold their own pixels. A VRT may name any other file or url: convert it first."""
+_ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
+"""What lies beside a file (.aux.xml, .ovr, .msk) does not change its pixels: a copy in a shard has none of it."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,18 @@ class RasterInfo:
     timestamp: datetime | None
     """Of the image, as far as the file or its name says."""
     georeference: Georeference | None
+    """Of the file, or of a world file and ``.aux.xml`` beside it, the only thing that is taken from there."""
     scales: tuple[float, ...]
     """Physical value = stored * scale + offset, for each of ``bands``; 1 and 0 where the file says nothing."""
     offsets: tuple[float, ...]
+    palette: bool = False
+    """Whether the file stores indices into a table of colours; ``bands`` are the red, green and blue of those."""
+    white_is_zero: bool = False
+    """TIFF's photometric interpretation: the greatest value is black."""
+    bits: int = 8
+    """Bits of a band as stored, by which 1, 2 and 4 are spread over 0 to 255."""
+    orientation: int = 1
+    """As EXIF counts; ``width`` and ``height`` are upright. 1 for a file with a georeference, which is of its rows."""
 
 
 def open_raster(
@@ -61,7 +76,7 @@ def open_raster(
     """Reads the header.
 
     Args:
-        path: file in a format of `DRIVERS`.
+        path: a TIFF, JPEG 2000, PNG, ERDAS or ENVI file; another picture has three bands and no place.
         names: a sensor or one name a band, see `rsmoe.geo.bands`.
         date_pattern: regular expression with groups ``year`` and, if they are there, ``month``, ``day``, ``hour``,
             ``minute``, ``second``, found in the file's name: r"(?P<year>\\d{4})" for ``1985.tif``. It goes before the
@@ -76,36 +91,60 @@ def open_raster(
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[DatasetReader]:
-    """A rasterio dataset for the length of a ``with``; every failure to read becomes a `UserError`."""
-    from rasterio.env import env_ctx_if_needed
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
-    from rasterio.io import DatasetReader
+def opened(file: Path | bytes, name: str | None = None) -> Iterator[DatasetReader]:
+    """A rasterio dataset for the length of a ``with``; every failure to read becomes a `UserError`.
 
-    if not path.is_file():
-        raise UserError(f"no raster file {path}")
+    Only the driver of the format that the file begins like may open it, and what lies beside it is not looked at, so
+    that no name of another file or address inside of it is followed.
+
+    Args:
+        file: where it is, or its bytes.
+        name: what it is called in messages; None means the path.
+    """
+    from rasterio.env import Env
+    from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, RasterioIOError
+    from rasterio.io import DatasetReader, MemoryFile
+
+    name = str(file) if name is None else name
+    if isinstance(file, Path) and not file.is_file():
+        raise UserError(f"no raster file {name}")
+    require_file_with_bytes(file, name)
+    drivers = raster_drivers(file)
+    if not drivers:
+        file, drivers = _as_tiff(file, name), ("GTiff",)
     with ExitStack() as stack:
-        stack.enter_context(env_ctx_if_needed())
+        stack.enter_context(Env(**({} if set(drivers) & {"HFA", "ENVI"} else _ALONE)))
+        place = stack.enter_context(MemoryFile(file)).name if isinstance(file, bytes) else str(file.absolute())
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)  # ``georeference`` is None then
                 # not rasterio.open, which takes one driver or all of them
-                file = stack.enter_context(DatasetReader(str(path), driver=DRIVERS))
+                dataset = stack.enter_context(DatasetReader(place, driver=list(drivers)))
         except RasterioIOError as error:
             raise UserError(
-                f"{path} ({path.stat().st_size} bytes) is not a raster of {', '.join(DRIVERS)}: {error}. "
-                f"Copy it again, or convert it: gdal_translate {path.name} out.tif"
+                f"{name} is truncated or damaged, not a raster of {', '.join(drivers)}, or packed in a way that GDAL "
+                f"here does not know ({error}). Copy it again, or convert it: gdal_translate in.tif out.tif"
             ) from error
         try:
-            yield file
-        except RasterioError as error:
-            raise UserError(f"{path} is damaged: {error}. Copy or download it again") from error
+            _refuse_other_files(dataset, name)
+            yield dataset
+        except (RasterioError, CRSError, UnicodeDecodeError) as error:
+            raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
 
 
 def read_info(
-    file: DatasetReader, path: Path, *, names: str | tuple[str, ...] | None = None, date_pattern: str | None = None
+    file: DatasetReader,
+    path: Path,
+    *,
+    names: str | tuple[str, ...] | None = None,
+    date_pattern: str | None = None,
+    content: bytes | None = None,
 ) -> RasterInfo:
-    """`open_raster` of a file that is open."""
+    """`open_raster` of a file that is open.
+
+    Args:
+        content: its bytes, where it has no path.
+    """
     from rasterio.enums import ColorInterp
 
     alpha = {i for i, colour in zip(file.indexes, file.colorinterp, strict=True) if colour == ColorInterp.alpha}
@@ -113,22 +152,92 @@ def read_info(
     types = {file.dtypes[i - 1] for i in indexes}
     if len(types) != 1 or next(iter(types)).startswith("complex"):
         raise UserError(f"{path} has bands of type {', '.join(sorted(types))}; expected real numbers of one type")
+    georeference = _georeference(file) or (_beside(path) if content is None else None)
+    orientation = _orientation(path if content is None else content, str(path))
+    orientation = 1 if georeference is not None else orientation
+    width, height = (file.height, file.width) if orientation > 4 else (file.width, file.height)
+    palette = len(indexes) == 1 and file.colorinterp[indexes[0] - 1] == ColorInterp.palette
+    dtype = types.pop()
+    bits = file.tags(indexes[0], ns="IMAGE_STRUCTURE").get("NBITS")
     return RasterInfo(
         path=path,
-        width=file.width,
-        height=file.height,
-        dtype=types.pop(),
-        bands=_bands(file, indexes, names),
+        width=width,
+        height=height,
+        dtype="uint8" if palette else dtype,
+        bands=_bands(file, indexes, names, palette=palette),
         has_alpha=bool(alpha),
         nodata=file.nodata,
         timestamp=_timestamp(file, path, date_pattern),
-        georeference=_georeference(file),
-        scales=tuple(file.scales[i - 1] for i in indexes),
-        offsets=tuple(file.offsets[i - 1] for i in indexes),
+        georeference=georeference,
+        scales=(1.0,) * 3 if palette else tuple(file.scales[i - 1] for i in indexes),
+        offsets=(0.0,) * 3 if palette else tuple(file.offsets[i - 1] for i in indexes),
+        palette=palette,
+        white_is_zero=file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES",
+        bits=8 * np.dtype(dtype).itemsize if bits is None else int(bits),
+        orientation=orientation,
     )
 
 
-def _bands(file: DatasetReader, indexes: list[int], names: str | tuple[str, ...] | None) -> tuple[Band, ...]:
+def _refuse_other_files(dataset: DatasetReader, name: str) -> None:
+    """A TIFF may name the file of its overviews, which GDAL opens by any driver; an ERDAS file that of its pixels."""
+    named = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
+    if named is None and dataset.driver == "HFA":
+        named = next((path for path in dataset.files if Path(path).parent != Path(dataset.name).parent), None)
+    if named is not None:
+        raise UserError(f"{name} names another file, {named!r}, which is not read. Write it anew without it")
+
+
+def _as_tiff(file: Path | bytes, name: str) -> bytes:
+    """What `decode_picture` makes of a picture that is Pillow's, for those who ask for a raster."""
+    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio.io import MemoryFile
+
+    try:
+        pixels, valid = decode_picture(file, name)
+    except UserError as error:
+        raise UserError(f"{name} is not a raster: {error}") from error
+    size = {"width": pixels.shape[1], "height": pixels.shape[0], "count": pixels.shape[2]}
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(driver="GTiff", dtype="uint8", photometric="RGB", **size) as tiff:
+            tiff.write(np.moveaxis(pixels, -1, 0))
+            if valid is not None:
+                tiff.write_mask(valid)
+        return memory.read()
+
+
+def _beside(path: Path) -> Georeference | None:
+    """Of a file that says nothing itself, where ``.aux.xml`` does."""
+    from rasterio.env import Env
+    from rasterio.io import DatasetReader
+
+    if not path.with_name(f"{path.name}.aux.xml").is_file():
+        return None
+    sidecars = {"GDAL_DISABLE_READDIR_ON_OPEN": "NO", "GDAL_PAM_ENABLED": "YES"}
+    with Env(**sidecars), DatasetReader(str(path.absolute()), driver=list(raster_drivers(path))) as file:
+        return _georeference(file)
+
+
+def _orientation(file: Path | bytes, name: str) -> int:
+    drivers = raster_drivers(file)
+    if "GTiff" in drivers:
+        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as stream:
+            try:
+                return tiff_orientation(stream)
+            except EOFError as error:
+                raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
+    if "PNG" in drivers:
+        with open_picture(file, name) as image:
+            found = image.getexif().get(ExifTags.Base.Orientation)
+            return int(found) if isinstance(found, int) and 1 <= found <= 8 else 1
+    return 1
+
+
+def _bands(
+    file: DatasetReader, indexes: list[int], names: str | tuple[str, ...] | None, *, palette: bool
+) -> tuple[Band, ...]:
+    if palette:
+        indexes, names = [1, 2, 3], ("red", "green", "blue") if names is None else names
     if names is not None:
         declared = named_bands(names, len(indexes))
         return tuple(Band(i, name, nm) for i, (name, nm) in zip(indexes, declared.items(), strict=True))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rsmoe.data.images import MAX_PIXELS
+from rsmoe.data.images import require_pixels
 from rsmoe.errors import UserError
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.info import Band, RasterInfo, open_raster, opened, read_info
@@ -23,17 +23,22 @@ WAVELENGTH_TOLERANCE = 0.06
 
 _SAMPLE_SIDE = 1024
 
+_MOST_VALUES = 2_000_000_000
+"""Of all bands that are read at once: a small file can promise more than there is memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RasterSource:
     """Bands and window of a raster file, read when needed; a `rsmoe.data.sample.Lazy` that gives (H, W, C) uint8.
 
-    A pixel holds data where GDAL's mask says so (alpha, a mask file, or nodata in some but not in all bands, for a
-    dark band alone is no hole) and all chosen bands are finite; elsewhere it is 0 in every band.
+    A pixel holds data where GDAL's mask says so (alpha, a mask within the file, or nodata in some but not in all bands,
+    for a dark band alone is no hole) and all chosen bands are finite; elsewhere it is 0 in every band. Palettes,
+    white-is-zero, few bits and orientations become what `rsmoe.data.images.load_image` says.
 
     Args:
-        path: file in a format of `rsmoe.geo.info.DRIVERS`.
-        bands: in the order wanted, as numbers from 1 or as names (any case); None is all of them, alpha left out.
+        path: see `open_raster`.
+        bands: in the order wanted, as numbers from 1 or as names (any case); None is all of them, alpha left out. Those
+            of a palette are its red, green and blue.
         wavelengths_nm: the same by middle wavelength: the nearest band within `WAVELENGTH_TOLERANCE`.
         names: of the file's bands, where it does not have them: a sensor, or one name a band, see `rsmoe.geo.bands`.
         window: ``(left, top, width, height)`` in pixels, inside the raster; None is all of it.
@@ -43,8 +48,8 @@ class RasterSource:
 
     Raises:
         UserError: for ``bands`` and ``wavelengths_nm`` together or an unknown stretch; when read, see `open_raster`,
-            and for bands that are not there, a window outside, more than `MAX_PIXELS`, or no stretch where one is
-            needed.
+            and for bands that are not there, a window outside, more than `rsmoe.data.images.MAX_PIXELS`, or no stretch
+            where one is needed.
     """
 
     path: Path
@@ -93,10 +98,21 @@ class RasterSource:
 
     def read(self) -> np.ndarray:
         """(H, W, C) uint8."""
+        return self.picture()[0]
+
+    def picture(self) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W, C) uint8, and the (H, W) bool mask of pixels with data."""
         with opened(self.path) as file:
-            info = self._info(file)
-            stored, valid = self._load(file, info, self._window(info))
-            return self.to_uint8(stored, valid, info=info, stretch=self.fitted_stretch(file, info))
+            return self.decode(file, self._info(file))
+
+    def decode(self, file: DatasetReader, info: RasterInfo, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """`picture` of a file that is open; without ``blank`` pixels without data are as stored."""
+        window = self._window(info)
+        require_pixels(window[2], window[3], str(self.path))
+        stretch = self.fitted_stretch(file, info)
+        stored, valid = self._load(file, info, window)
+        shown = valid if blank else np.ones_like(valid)
+        return self.to_uint8(stored, shown, info=info, stretch=stretch), valid
 
     def valid(self) -> np.ndarray:
         """(H, W) bool: True where there is data."""
@@ -127,11 +143,17 @@ class RasterSource:
             info: of this file.
             stretch: fixed; None where the values are 8 bits already.
         """
-        if stretch is None:
-            picture = np.nan_to_num(stored.astype(np.float32)).round().clip(0, 255).astype(np.uint8)
-        else:
+        if stretch is not None:
             picture = stretch.apply(stretch.values(stored, *self.calibration(info)))
-        picture[~valid] = 0
+        elif stored.dtype == np.uint8 and (info.bits >= 8 or info.palette):
+            picture = stored.copy(order="K")
+        else:
+            spread = 255 / ((1 << info.bits) - 1) if info.bits < 8 and not info.palette else 1
+            picture = np.nan_to_num(stored.astype(np.float32) * spread).round().clip(0, 255).astype(np.uint8)
+        if info.white_is_zero and not info.palette:
+            picture = 255 - picture
+        if not valid.all():
+            picture[~valid] = 0
         return picture
 
     def fitted_stretch(self, file: DatasetReader, info: RasterInfo) -> Stretch | None:
@@ -140,7 +162,8 @@ class RasterSource:
             if info.dtype != "uint8":
                 raise UserError(
                     f"{self.path} stores {info.dtype}; say how it becomes 8 bits: stretch=<name> with one of "
-                    f"{', '.join(SENSOR_STRETCHES)}, or a rsmoe.geo.Stretch(low, high)"
+                    f"{', '.join(SENSOR_STRETCHES)}, as raster.stretch=... for predict or data.raster.stretch=... for "
+                    "data of your own; or convert it: gdal_translate -ot Byte -scale in.tif out.tif"
                 )
             return None
         assert isinstance(self.stretch, Stretch)
@@ -172,34 +195,49 @@ class RasterSource:
     ) -> tuple[np.ndarray, np.ndarray]:
         from rasterio.windows import Window
 
-        if window[2] * window[3] > MAX_PIXELS:
+        require_pixels(window[2], window[3], str(self.path))
+        values = window[2] * window[3] * len(self.chosen(info))
+        if values > _MOST_VALUES:
             raise UserError(
-                f"{window[2]} x {window[3]} pixels of {self.path.name} are more than {MAX_PIXELS:,}; "
-                "read it in windows: window=(left, top, width, height)"
+                f"{self.path} has {len(info.bands)} bands and {values:,} values; choose bands: raster.bands=[...]"
             )
-        return self._pixels(file, info, window=Window(*window))
+        if info.orientation == 1:
+            return self._pixels(file, info, window=Window(*window))
+        left, top, width, height = window
+        part = np.s_[top : top + height, left : left + width]  # of the whole, for the file has it another way up
+        stored, valid = (upright(array, info.orientation) for array in self._pixels(file, info))
+        return stored[part], valid[part]
 
     def _overview(self, file: DatasetReader, info: RasterInfo) -> np.ndarray:
-        shape = (min(info.height, _SAMPLE_SIDE), min(info.width, _SAMPLE_SIDE))
+        shape = (min(file.height, _SAMPLE_SIDE), min(file.width, _SAMPLE_SIDE))
         stored, valid = self._pixels(file, info, shape=shape)
         return stored[valid]
 
     def _pixels(
         self, file: DatasetReader, info: RasterInfo, *, window: object = None, shape: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
+        from rasterio.enums import MaskFlags
+
         def read(indexes: list[int]) -> np.ndarray:
             size = None if shape is None else (len(indexes), *shape)
             return np.moveaxis(file.read(indexes, window=window, out_shape=size), 0, -1)
 
-        stored = read([band.index for band in self.chosen(info)])
-        if self.nodata is None:
+        chosen = [band.index for band in self.chosen(info)]
+        every = [i for i, colour in zip(file.indexes, file.colorinterp, strict=True) if colour.name != "alpha"]
+        raw = read(every if info.palette else chosen)
+        if self.nodata is None and all(flags == [MaskFlags.all_valid] for flags in file.mask_flag_enums):
+            valid = np.ones(raw.shape[:2], bool)
+        elif self.nodata is None:
             valid = file.dataset_mask(window=window, out_shape=shape) > 0
         else:
-            every = read([band.index for band in info.bands])
-            valid = ~(np.isnan(every) if np.isnan(self.nodata) else every == self.nodata).all(axis=-1)
-        if stored.dtype.kind == "f":
-            valid &= np.isfinite(stored).all(axis=-1)
-        return stored, valid
+            values = raw if info.palette else read(every)
+            valid = ~(np.isnan(values) if np.isnan(self.nodata) else values == self.nodata).all(axis=-1)
+        if not info.palette:
+            if raw.dtype.kind == "f":
+                valid &= np.isfinite(raw).all(axis=-1)
+            return raw, valid
+        table = _palette(file, every[0])[raw[..., 0]]  # (H, W, 4)
+        return table[..., [index - 1 for index in chosen]], valid & (table[..., 3] > 0)
 
     def _by_name(self, info: RasterInfo, wanted: int | str) -> Band:
         for band in info.bands:
@@ -215,6 +253,62 @@ class RasterSource:
         if distance > WAVELENGTH_TOLERANCE * nm:
             raise UserError(f"{self.path.name} has no band near {nm} nm. It has {_listed(info)}")
         return band
+
+
+def decode_raster(file: Path | bytes, name: str, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """A raster that nothing is declared of, as a picture: all its bands, or its only one three times.
+
+    Args:
+        file: where it is, or its bytes.
+        name: what it is called in messages.
+        blank: whether pixels without data are 0, or as stored.
+
+    Returns:
+        (H, W, C) uint8, and the (H, W) bool mask of pixels with data; None where all hold some.
+
+    Raises:
+        UserError: as `RasterSource.read`.
+    """
+    source, content = RasterSource(path=Path(name)), file if isinstance(file, bytes) else None
+    with opened(file, name) as dataset:
+        pixels, valid = source.decode(dataset, read_info(dataset, source.path, content=content), blank=blank)
+    if pixels.shape[2] == 1:
+        pixels = np.concatenate([np.moveaxis(pixels, -1, 0)] * 3).transpose(1, 2, 0)  # each band in one piece
+    return pixels, None if valid.all() else valid
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, int]:
+    """(H, W, C) values of a raster as they are stored, and the bits of each: a palette's indices, not its colours, and
+    no band of alpha. White-is-zero is turned, so that the greatest value is white.
+
+    Raises:
+        UserError: as `RasterSource.read`.
+    """
+    with opened(path) as file:
+        info = read_info(file, path)
+        require_pixels(info.width, info.height, str(path))
+        stored = np.moveaxis(file.read([i for i, c in enumerate(file.colorinterp, 1) if c.name != "alpha"]), 0, -1)
+    if info.white_is_zero:
+        stored = (1 << info.bits) - 1 - stored
+    return upright(stored, info.orientation), info.bits
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, ...) as a file stores it -> upright, by an orientation as EXIF counts, 1 to 8."""
+    if orientation > 4:
+        array = array.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return array[::rows, ::columns]
+
+
+def _palette(file: DatasetReader, band: int) -> np.ndarray:
+    """(n, 4) uint8 red, green, blue and alpha of every value that the band may hold; black where the table ends."""
+    table = np.zeros((1 << (8 * np.dtype(file.dtypes[band - 1]).itemsize), 4), np.uint8)
+    table[:, 3] = 255
+    colours = file.colormap(band)
+    table[list(colours)] = list(colours.values())
+    return table
 
 
 def _listed(info: RasterInfo) -> str:
