@@ -66,7 +66,7 @@ def check_arguments(
             try:
                 adapters[name].validate_python(value)
             except ValidationError as error:
-                raise _explained(own, value, error) from None
+                raise explained(own, value, error) from None
         for path, number in _numbers(value):
             if not math.isfinite(number):
                 raise UserError(f"{own}{path}={number}: expected a finite number")
@@ -106,26 +106,27 @@ def _of_yaml(hint: Any) -> Any:
     if origin is Annotated:
         return Annotated[(_of_yaml(inner[0]), *inner[1:])]
     if origin in (Union, types.UnionType):
-        return Union[tuple(_of_yaml(each) for each in inner)]
+        return Union[tuple(_of_yaml(each) for each in inner)]  # noqa: UP007  # of as many as there are
     return Annotated[hint, Strict(False)] if origin is tuple else hint
 
 
-def _explained(key: str, value: Any, error: ValidationError) -> UserError:
-    """The deepest place that is wrong, and what each alternative of a union would take there."""
+def explained(key: str, value: Any, error: ValidationError) -> UserError:
+    """The deepest place that pydantic finds wrong in ``value``, and what each alternative of a union takes there."""
     found: dict[tuple[Any, ...], tuple[Any, list[str]]] = {}
     for each in error.errors(include_url=False, include_input=False):
-        inner, path = value, ()
+        inner: Any = value
+        path: tuple[Any, ...] = ()
         for step in each["loc"]:  # names of a union's alternatives stand between the steps
-            if (isinstance(inner, Mapping) and step in inner) or (
-                isinstance(inner, list | tuple) and isinstance(step, int) and step < len(inner)
-            ):
+            inside = isinstance(inner, Mapping) and step in inner
+            if inside or isinstance(inner, list | tuple) and isinstance(step, int) and step < len(inner):
                 inner, path = inner[step], (*path, step)
         known = _EXPECTED.get(each["type"])
         told = known.format(**each.get("ctx", {})) if known else _plain(each)
         found.setdefault(path, (inner, []))[1].append(told)
     path = max(found, key=len)
     inner, expected = found[path]
-    return UserError(f"{'.'.join([key, *map(str, path)])}={shown(inner)}: expected {' or '.join(dict.fromkeys(expected))}")
+    place = ".".join(map(str, [*([key] if key else []), *path]))
+    return UserError(f"{place}={shown(inner)}: expected {' or '.join(dict.fromkeys(expected))}")
 
 
 def _plain(error: Any) -> str:

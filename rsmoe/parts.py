@@ -39,9 +39,9 @@ _LIGHTNING = (
     "torch.optim.Optimizer", "torch.optim.lr_scheduler.LRScheduler",
 )  # fmt: skip
 """What classes from outside may be: what a training is made of, and nothing that loads, saves or reads."""
-_REFUSALS = (ValueError, TypeError, RuntimeError, ArithmeticError, KeyError)
+_REFUSALS = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AssertionError)
 WORDS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
-"""Keys of a node that are not arguments. The last two mean nothing here: arguments are plain, and nested nodes built."""
+"""Keys of a node that are no arguments. The last two change nothing: arguments are plain, and inner nodes are built."""
 
 
 def instantiate(node: Any, /, **kwargs: Any) -> Any:

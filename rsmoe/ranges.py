@@ -16,7 +16,7 @@ Depth = Annotated[int, Field(ge=1, le=1000)]
 """Layers, heads, levels: each of them is built."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A fraction or a probability."""
-Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
-"""A probability of dropping; 1 would leave nothing."""
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+"""A share below 1: of dropping, of what is held out."""
 PositiveReal = Annotated[float, Field(gt=0.0)]
 NonNegativeReal = Annotated[float, Field(ge=0.0)]

@@ -10,13 +10,14 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import Positive
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def causal_lm(
     *,
-    vocab_size: int,
+    vocab_size: Positive,
     pretrained: str | None = None,
     config: Mapping[str, Any] | None = None,
     dtype: str = "float32",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.temporal.memory import VisualMemory
 
 
@@ -28,14 +29,14 @@ class Resampler(nn.Module):
     def __init__(
         self,
         *,
-        memory_width: int,
-        vocab_size: int,
-        width: int = 256,
-        layers: int = 2,
-        heads: int = 4,
-        queries: int = 16,
-        intermediate: int = 1024,
-        dropout: float = 0.1,
+        memory_width: Positive,
+        vocab_size: Positive,
+        width: Positive = 256,
+        layers: Depth = 2,
+        heads: Depth = 4,
+        queries: Positive = 16,
+        intermediate: Positive = 1024,
+        dropout: Fraction = 0.1,
     ) -> None:
         super().__init__()
         self.width, self.queries = width, queries

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.vision.pyramid import GridPyramid
@@ -28,15 +29,15 @@ class ViT(nn.Module):
     def __init__(
         self,
         *,
-        bands: int = 3,
-        width: int = 192,
-        depth: int = 6,
-        heads: int = 3,
-        hidden: int | None = None,
-        patch: int = 16,
-        image_size: int = 96,
-        dropout: float = 0.0,
-        pyramid_width: int | None = None,
+        bands: Positive = 3,
+        width: Positive = 192,
+        depth: Depth = 6,
+        heads: Depth = 3,
+        hidden: Positive | None = None,
+        patch: Positive = 16,
+        image_size: Positive = 96,
+        dropout: Fraction = 0.0,
+        pyramid_width: Positive | None = None,
     ) -> None:
         super().__init__()
         self.bands, self.width, self.patch = bands, width, patch
