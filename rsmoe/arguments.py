@@ -86,10 +86,7 @@ def _adapters(part: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], d
         parameters = dict(inspect.signature(part).parameters)
     except (TypeError, ValueError):  # of a C extension: it checks for itself
         return {"": inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)}, {}
-    try:
-        hints = get_type_hints(part.__init__ if isinstance(part, type) else part, include_extras=True)  # type: ignore[misc]
-    except Exception:  # a name that only type checkers import
-        hints = {}
+    hints = _hints(part, parameters)
     adapters: dict[str, TypeAdapter[Any]] = {}
     for name, parameter in parameters.items():
         if name in hints and parameter.kind not in _VARIADIC:
@@ -98,6 +95,14 @@ def _adapters(part: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], d
             except PydanticUserError:  # no schema for this type: the part checks it
                 continue
     return parameters, adapters
+
+
+def _hints(part: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(part.__init__ if isinstance(part, type) else part, include_extras=True)  # type: ignore[misc]
+    except Exception:  # a name that only type checkers import: what is no string is known all the same
+        given = {name: p.annotation for name, p in parameters.items()}
+        return {name: hint for name, hint in given.items() if not isinstance(hint, str) and hint is not inspect._empty}
 
 
 def _of_yaml(hint: Any) -> Any:

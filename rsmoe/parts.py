@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from functools import partial
+from pickle import UnpicklingError
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -39,7 +40,7 @@ _LIGHTNING = (
     "torch.optim.Optimizer", "torch.optim.lr_scheduler.LRScheduler",
 )  # fmt: skip
 """What classes from outside may be: what a training is made of, and nothing that loads, saves or reads."""
-_REFUSALS = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AssertionError)
+_REFUSALS = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, AssertionError, UnpicklingError)
 WORDS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
 """Keys of a node that are no arguments. The last two change nothing: arguments are plain, and inner nodes are built."""
 
@@ -63,7 +64,7 @@ def instantiate(node: Any, /, **kwargs: Any) -> Any:
         raise UserError(f"expected a mapping with _target_, got {shown(plain)}")
     whole = {**plain, **kwargs}
     for path, inner, outer in _nodes(whole, ""):
-        _check_node(path or key_of(inner), inner, outer=outer, whole=True)
+        check_node(path or key_of(inner), inner, outer=outer, whole=True)
     return _build(whole)
 
 
@@ -124,13 +125,13 @@ def check_parts(config: Mapping[str, Any]) -> None:
     """
     plain: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     for path, node, outer in _nodes(plain, ""):
-        _check_node(path, node, outer=outer, whole=False)
+        check_node(path, node, outer=outer, whole=False)
     for name, entry in (plain.get("corpus") or {}).items():  # `corpus.x.train` changes the reader for one split
         for split, change in entry.items() if isinstance(entry, Mapping) else ():
             if split in ("train", "val", "test") and isinstance(change, Mapping):
                 for reader in (entry.get("reader"), entry.get("generated")):
                     if isinstance(reader, Mapping) and "_target_" in reader and change.keys() <= reader.keys():
-                        _check_node(f"corpus.{name}.{split}", {"_target_": reader["_target_"], **change}, whole=False)
+                        check_node(f"corpus.{name}.{split}", {"_target_": reader["_target_"], **change}, whole=False)
     if isinstance(loader := plain.get("loader"), Mapping) and isinstance(loader.get("collate"), Mapping):
         from rsmoe.data.collate import Collate
 
@@ -138,9 +139,33 @@ def check_parts(config: Mapping[str, Any]) -> None:
     _check_raster("raster", plain.get("raster"))
 
 
+def check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, whole: bool) -> None:
+    """Holds one node of a config, without those inside it, against the constructor of its part."""
+    part = locate(node["_target_"], outer=outer)
+    for slot, asked in _ASKED.items():
+        if fnmatch(key, slot) and key.count(".") == slot.count("."):
+            base = pkgutil.resolve_name(asked)
+            if not (inspect.isclass(part) and issubclass(part, base)) and not admitted(node["_target_"]):
+                raise UserError(f"{key}._target_={node['_target_']}: expected a class that is a {asked}")
+    given = {name: value for name, value in node.items() if name not in WORDS}
+    if node.get("_args_"):
+        if str(node["_target_"]).startswith("rsmoe."):
+            raise UserError(f"{key}._args_: {node['_target_']} takes its arguments by name")
+        return
+    nested = [name for name, value in given.items() if any(_nodes(value, ""))]
+    check_arguments(part, given, key=key, whole=whole and not node.get("_partial_"), named=nested)
+    if str(node["_target_"]).startswith("rsmoe."):
+        _check_raster(f"{key}.raster", given.get("raster"))
+
+
+def named_in_full(target: str) -> bool:
+    """Whether RSMOE_TRUST names this very target: for what a file names, a package is not enough."""
+    return target in _own()
+
+
 def key_of(node: Mapping[str, Any]) -> str:
     """Where a config has such a part, for messages: the group of ``conf/`` whose yamls name it."""
-    target = node.get("_target_")
+    target = str(node.get("_target_"))
     group = next((group for group, targets in known_parts().items() if target in targets), "")
     return f"expert.{node['name']}" if group == "expert" and node.get("name") else group
 
@@ -179,24 +204,6 @@ def _nodes(value: Any, path: str, outer: str | None = None) -> Iterator[tuple[st
         return
     for step, inner in value.items() if isinstance(value, dict) else enumerate(value):
         yield from _nodes(inner, f"{path}.{step}" if path else str(step), outer)
-
-
-def _check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, whole: bool) -> None:
-    part = locate(node["_target_"], outer=outer)
-    for slot, asked in _ASKED.items():
-        if fnmatch(key, slot) and key.count(".") == slot.count("."):
-            base = pkgutil.resolve_name(asked)
-            if not (inspect.isclass(part) and issubclass(part, base)) and not admitted(node["_target_"]):
-                raise UserError(f"{key}._target_={node['_target_']}: expected a class that is a {asked}")
-    given = {name: value for name, value in node.items() if name not in WORDS}
-    if node.get("_args_"):
-        if str(node["_target_"]).startswith("rsmoe."):
-            raise UserError(f"{key}._args_: {node['_target_']} takes its arguments by name")
-        return
-    nested = [name for name, value in given.items() if any(_nodes(value, ""))]
-    check_arguments(part, given, key=key, whole=whole and not node.get("_partial_"), named=nested)
-    if str(node["_target_"]).startswith("rsmoe."):
-        _check_raster(f"{key}.raster", given.get("raster"))
 
 
 def _check_raster(key: str, options: Any) -> None:
