@@ -25,6 +25,7 @@ _EXPECTED = {
     "bool_type": "true or false",
     "none_required": "null",
     "dict_type": "a mapping",
+    "model_type": "a mapping",
     "mapping_type": "a mapping",
     "list_type": "a list",
     "tuple_type": "a list",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -157,8 +158,7 @@ def check_saved_config(config: Any) -> None:
             if path in slots:
                 _check_part(path, node, group=slots[path])
             elif path.split(".")[0] in _NAMED:
-                if not admitted(node["_target_"]):
-                    locate(node["_target_"])
+                _check_named(path, node["_target_"])
             else:
                 raise UserError(f"{path}._target_={shown(node['_target_'])}: no part belongs there")
         for path in slots:
@@ -200,17 +200,30 @@ def _check_seen(config: Mapping[str, Any]) -> None:
     check_arguments(Collate, config["loader"].get("collate", {}), key="loader.collate", whole=False)
 
 
+def _check_named(path: str, target: Any) -> None:
+    """A part that is not built: one that a user could have typed."""
+    try:
+        if not (isinstance(target, str) and admitted(target)):
+            locate(target)
+    except UserError:
+        raise _untrusted(path, target, "no part of rsmoe or Lightning") from None
+
+
 def _check_part(path: str, node: Mapping[str, Any], *, group: str) -> None:
     target = node["_target_"]
     if not isinstance(target, str) or target not in known_parts()[group] and not named_in_full(target):
-        raise UserError(
-            f"{path}._target_={shown(target)} is not trusted: it is no part of rsmoe for {group}. If it is your own "
-            f"and you know this file: export RSMOE_TRUST={target if isinstance(target, str) else '<its full name>'}"
-        )
+        raise _untrusted(path, target, f"no part of rsmoe that goes there, as those of conf/{group} do")
     check_node(path, node, whole=False)
     _require_names(path, node)
     if isinstance(node.get("config"), dict):
         _check_architecture(f"{path}.config", node["config"])
+
+
+def _untrusted(path: str, target: Any, reason: str) -> UserError:
+    top = str(target).split(".")[0]
+    theirs = top in sys.stdlib_module_names or top in ("rsmoe", "lightning", "torch")
+    own = f". Only if you wrote it yourself: export RSMOE_TRUST={target}"
+    return UserError(f"{path}._target_={shown(target)} is not trusted: {reason}{'' if theirs else own}")
 
 
 def _check_words(path: str, node: Mapping[Any, Any], *, inside: str) -> None:
@@ -258,7 +271,7 @@ def _require_plain(value: Any, path: str) -> None:
 def _leaves(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Every value that is no list and no mapping, and every key of a mapping, with its place."""
     if depth > _DEEPEST:
-        raise UserError(f"{path[:200]}...: nested more than {_DEEPEST} deep")
+        raise UserError(f"{path[:60]}...: nested more than {_DEEPEST} deep")
     if type(value) is dict:
         for key, inner in value.items():
             yield f"a key of {path}", key

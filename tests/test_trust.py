@@ -285,6 +285,7 @@ def test_what_a_checkpoint_names_is_never_run(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     with pytest.raises(UserError) as error:
         load_run(load_checkpoint(tmp_path / "x.ckpt"))
+    assert "RSMOE_TRUST=" not in str(error.value) or "joblib" in str(error.value) or "numpy" in str(error.value)
     if "is not a readable checkpoint" not in str(error.value):  # what torch says of it is long
         assert "\n" not in str(error.value) and len(str(error.value)) < 700
     assert not canary.path.exists()
@@ -333,7 +334,7 @@ def test_a_part_of_your_own_is_admitted_in_full(tmp_path: Path, monkeypatch: pyt
     checkpoint["hyper_parameters"]["config"]["temporal"] = {"_target_": "mine.Mine"}
     for trust in ("", "mine", "mine.Other", "min"):
         monkeypatch.setenv("RSMOE_TRUST", trust)
-        with pytest.raises(UserError, match="temporal._target_='mine.Mine' is not trusted.*RSMOE_TRUST=mine.Mine"):
+        with pytest.raises(UserError, match="temporal._target_='mine.Mine' is not trusted.*RSMOE_TRUST=mine.Mine$"):
             check_saved_config(checkpoint["hyper_parameters"]["config"])
     monkeypatch.setenv("RSMOE_TRUST", "mine.Mine")
     check_saved_config(checkpoint["hyper_parameters"]["config"])
