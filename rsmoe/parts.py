@@ -156,6 +156,10 @@ def check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, w
     check_arguments(part, given, key=key, whole=whole and not node.get("_partial_"), named=nested)
     if str(node["_target_"]).startswith("rsmoe."):
         _check_raster(f"{key}.raster", given.get("raster"))
+        if isinstance(given.get("config"), Mapping):
+            from rsmoe.architecture import check_architecture
+
+            check_architecture(given["config"], key=f"{key}.config")
 
 
 def named_in_full(target: str) -> bool:

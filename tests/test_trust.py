@@ -198,6 +198,7 @@ def cycle() -> Any:
     return node
 
 
+LLAMA = {"model_type": "llama"}
 LM = "rsmoe.experts.language_model.causal_lm"
 ATTEMPTS: dict[str, Attempt] = {
     **{f"{name} as {PLACES[i % len(PLACES)]}": call(name, PLACES[i % len(PLACES)]) for i, name in enumerate(CALLS)},
@@ -238,6 +239,8 @@ ATTEMPTS: dict[str, Attempt] = {
     "url of the words": config("qformer.bert", "https://127.0.0.1:9/bert"),
     "pickled base": config("lm", lambda c: {"_target_": LM, "pretrained": c.model(), "config": None}),
     "pickled tower": config("vision", lambda c: CALLS["tower"](c)),
+    "blocks of what was built": put("hyper_parameters.built", {"lm": LLAMA | {"num_hidden_layers": 10**9}}),
+    "code of what was built": put("hyper_parameters.built", {"lm": LLAMA | {"auto_map": {"AutoModel": "x.X"}}}),
     "layers without end": config("lm.config.num_hidden_layers", 10**9),
     "blocks without end": config("vision.depths", [10**9, 1]),
     "pictures without end": config("image_size", 10**9),

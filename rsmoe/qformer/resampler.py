@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.errors import UserError
 from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.temporal.memory import VisualMemory
 
@@ -24,6 +25,9 @@ class Resampler(nn.Module):
         queries: M.
         intermediate: width of the feed-forward networks.
         dropout: on the output of each block.
+
+    Raises:
+        UserError: ``width`` is no multiple of ``heads``.
     """
 
     def __init__(
@@ -39,6 +43,8 @@ class Resampler(nn.Module):
         dropout: Fraction = 0.1,
     ) -> None:
         super().__init__()
+        if width % heads:
+            raise UserError(f"qformer.width={width} is not a multiple of qformer.heads={heads}")
         self.width, self.queries = width, queries
         self.query_tokens = nn.Parameter(0.02 * torch.randn(1, queries, width))
         self.project = nn.Sequential(nn.Linear(memory_width, width), nn.LayerNorm(width))

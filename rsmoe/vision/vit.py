@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
+from rsmoe.errors import UserError
 from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
@@ -24,6 +25,9 @@ class ViT(nn.Module):
         image_size: side that the position embeddings are made for, px; for other sizes they are interpolated.
         dropout: on hidden states and attention.
         pyramid_width: see `GridPyramid`.
+
+    Raises:
+        UserError: ``width`` is no multiple of ``heads``, or a patch is larger than the image.
     """
 
     def __init__(
@@ -40,6 +44,10 @@ class ViT(nn.Module):
         pyramid_width: Positive | None = None,
     ) -> None:
         super().__init__()
+        if width % heads:
+            raise UserError(f"vision.width={width} is not a multiple of vision.heads={heads}")
+        if patch > image_size:
+            raise UserError(f"vision.patch={patch} is larger than vision.image_size={image_size}")
         self.bands, self.width, self.patch = bands, width, patch
         self.net = ViTModel(
             ViTConfig(
