@@ -29,10 +29,12 @@ _ASKED = {
     "trainer": "lightning.pytorch.Trainer",
     "logger": "lightning.pytorch.loggers.Logger",
     "expert.*": "rsmoe.experts.expert.Expert",
+    "lm": "rsmoe.experts.language_model.causal_lm",
+    "prompts.lm": "rsmoe.experts.language_model.causal_lm",
 } | dict.fromkeys(
     ("vision", "temporal", "change", "cover", "qformer", "router", "prompts", "bank", "fusion"), "torch.nn.Module"
 )
-"""Key of a config -> what the class there has to be."""
+"""Key of a config -> what the part there has to be: this, or a class of this kind."""
 _LIGHTNING = (
     "lightning.pytorch.Trainer", "lightning.pytorch.Callback", "lightning.pytorch.loggers.Logger",
     "lightning.pytorch.strategies.Strategy", "lightning.pytorch.profilers.Profiler",
@@ -101,7 +103,7 @@ def locate(target: Any, *, outer: str | None = None) -> Any:
         good = target in FUNCTIONS or inspect.isclass(found) and home.startswith("rsmoe.")
     else:
         good = inspect.isclass(found) and issubclass(found, tuple(map(pkgutil.resolve_name, _LIGHTNING)))
-        good &= outer is None or outer.startswith(TRUSTED[1:])
+        good &= outer is None or outer.startswith(TRUSTED[1:]) or admitted(outer)
     if not good:
         raise UserError(f"_target_ {target!r} is not trusted: it is no part that a config may name here")
     return found
@@ -126,17 +128,33 @@ def check_parts(config: Mapping[str, Any]) -> None:
     plain: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     for path, node, outer in _nodes(plain, ""):
         check_node(path, node, outer=outer, whole=False)
-    for name, entry in (plain.get("corpus") or {}).items():  # `corpus.x.train` changes the reader for one split
-        for split, change in entry.items() if isinstance(entry, Mapping) else ():
-            if split in ("train", "val", "test") and isinstance(change, Mapping):
-                for reader in (entry.get("reader"), entry.get("generated")):
-                    if isinstance(reader, Mapping) and "_target_" in reader and change.keys() <= reader.keys():
-                        check_node(f"corpus.{name}.{split}", {"_target_": reader["_target_"], **change}, whole=False)
+    for key in _ASKED:
+        value = plain.get(key)
+        if (
+            key in plain
+            and not (isinstance(value, Mapping) and "_target_" in value)
+            and (value or key not in _OPTIONAL)
+        ):
+            raise UserError(f"{key}={shown(value)}: expected a part, {key}=<name>, one of conf/{key}")
+    _check_splits(plain.get("corpus"))
     if isinstance(loader := plain.get("loader"), Mapping) and isinstance(loader.get("collate"), Mapping):
         from rsmoe.data.collate import Collate
 
         check_arguments(Collate, loader["collate"], key="loader.collate", whole=False)
     _check_raster("raster", plain.get("raster"))
+
+
+_OPTIONAL = ("change", "cover")
+
+
+def _check_splits(corpus: Any) -> None:
+    """What an entry of a corpus changes of its reader for one split, ``corpus.<name>.train``."""
+    for name, entry in corpus.items() if isinstance(corpus, Mapping) else ():
+        for split, change in entry.items() if isinstance(entry, Mapping) else ():
+            if split in ("train", "val", "test") and isinstance(change, Mapping):
+                for reader in (entry.get("reader"), entry.get("generated")):
+                    if isinstance(reader, Mapping) and "_target_" in reader and change.keys() <= reader.keys():
+                        check_node(f"corpus.{name}.{split}", {"_target_": reader["_target_"], **change}, whole=False)
 
 
 def check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, whole: bool) -> None:
@@ -145,8 +163,9 @@ def check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, w
     for slot, asked in _ASKED.items():
         if fnmatch(key, slot) and key.count(".") == slot.count("."):
             base = pkgutil.resolve_name(asked)
-            if not (inspect.isclass(part) and issubclass(part, base)) and not admitted(node["_target_"]):
-                raise UserError(f"{key}._target_={node['_target_']}: expected a class that is a {asked}")
+            good = part is base or inspect.isclass(part) and inspect.isclass(base) and issubclass(part, base)
+            if not good and not admitted(node["_target_"]):
+                raise UserError(f"{key}._target_={node['_target_']}: expected a {asked}")
     given = {name: value for name, value in node.items() if name not in WORDS}
     if node.get("_args_"):
         if str(node["_target_"]).startswith("rsmoe."):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -153,12 +153,13 @@ def check_saved_config(config: Any) -> None:
             raise UserError(f"config={shown(config)}: expected a mapping")
         _check_seen(config)
         slots = _slots(config)
+        own = [node["_target_"] for path, node in _nodes(config, "") if path in slots and _is_own(node.get("_target_"))]
         for path, node in _nodes(config, ""):
             _check_words(path, node, inside=path.split(".")[0])
             if "_target_" not in node:
                 continue
             if path in slots:
-                _check_part(path, node, group=slots[path])
+                _check_part(path, node, group=slots[path], own=own)
             elif path.split(".")[0] in _NAMED:
                 _check_named(path, node["_target_"])
             else:
@@ -199,33 +200,41 @@ def _check_seen(config: Mapping[str, Any]) -> None:
         raise UserError("expert={}: expected one or more")
     from rsmoe.data.collate import Collate
 
-    check_arguments(Collate, config["loader"].get("collate", {}), key="loader.collate", whole=False)
+    collate = config["loader"].get("collate", {})
+    if not isinstance(collate, dict):
+        raise UserError(f"loader.collate={shown(collate)}: expected a mapping")
+    check_arguments(Collate, collate, key="loader.collate", whole=False)
 
 
 def _check_named(path: str, target: Any) -> None:
     """A part that is not built: one that a user could have typed."""
     try:
-        if not (isinstance(target, str) and admitted(target)):
+        if not (isinstance(target, str) and (admitted(target) or any(target in t for t in known_parts().values()))):
             locate(target)
     except UserError:
         raise _untrusted(path, target, "no part of rsmoe or Lightning") from None
 
 
-def _check_part(path: str, node: Mapping[str, Any], *, group: str) -> None:
+def _check_part(path: str, node: Mapping[str, Any], *, group: str, own: Sequence[str]) -> None:
     target = node["_target_"]
     if not isinstance(target, str) or target not in known_parts()[group] and not named_in_full(target):
-        raise _untrusted(path, target, f"no part of rsmoe that goes there, as those of conf/{group} do")
+        raise _untrusted(path, target, f"no part of rsmoe that goes there, as those of conf/{group} do", own)
     check_node(path, node, whole=False)
     _require_names(path, node)
     if isinstance(node.get("config"), dict):
         _check_numbers_and_words(f"{path}.config", node["config"])
 
 
-def _untrusted(path: str, target: Any, reason: str) -> UserError:
+def _untrusted(path: str, target: Any, reason: str, own: Sequence[str] = ()) -> UserError:
+    names = ",".join(dict.fromkeys(own or [str(target)]))
+    advice = f". Only if you wrote it yourself: export RSMOE_TRUST={names}" if _is_own(target) else ""
+    return UserError(f"{path}._target_={shown(target)} is not trusted: {reason}{advice}")
+
+
+def _is_own(target: Any) -> bool:
+    """Whether a target may be code of the user's own: nobody is advised to trust the rest of Python."""
     top = str(target).split(".")[0]
-    theirs = top in sys.stdlib_module_names or top in ("rsmoe", "lightning", "torch")
-    own = f". Only if you wrote it yourself: export RSMOE_TRUST={target}"
-    return UserError(f"{path}._target_={shown(target)} is not trusted: {reason}{'' if theirs else own}")
+    return isinstance(target, str) and top not in sys.stdlib_module_names and top not in ("rsmoe", "lightning", "torch")
 
 
 def _check_words(path: str, node: Mapping[Any, Any], *, inside: str) -> None:

@@ -345,6 +345,13 @@ def test_a_part_of_your_own_is_admitted_in_full(tmp_path: Path, monkeypatch: pyt
     assert type(instantiate({"_target_": "mine.Mine"}, width=4)).__name__ == "Mine"  # typed by the user, not in a file
 
 
+def test_all_parts_of_your_own_are_named_at_once() -> None:
+    config = copied()["hyper_parameters"]["config"]
+    config["temporal"], config["expert"]["theme"] = {"_target_": "mine.Mine"}, {"_target_": "mine.Theme"}
+    with pytest.raises(UserError, match="export RSMOE_TRUST=mine.Mine,mine.Theme$"):
+        check_saved_config(config)
+
+
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_what_a_user_types_is_a_part_too(name: str, tmp_path: Path) -> None:
     canary = Canary(tmp_path)
