@@ -12,6 +12,7 @@ from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
+from rsmoe.trust import check_checkpoint, check_finite
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
 from rsmoe.vision.words_about import WordsAbout
@@ -41,13 +42,8 @@ def codecs_of(checkpoint: Mapping[str, Any]) -> tuple[TextCodec, TextCodec]:
     Raises:
         UserError: it was not written by `rsmoe.train`.
     """
-    hparams = checkpoint.get("hyper_parameters", {})
-    missing = [k for k in ("config", "codec", "instruction_codec") if k not in hparams]
-    if missing:
-        raise UserError(
-            f"this checkpoint was not written by rsmoe.train: no {', '.join(missing)} in it (it holds "
-            f"{', '.join(sorted(checkpoint)) or 'nothing'}). Give a run folder: checkpoint=runs/<experiment>/<time>"
-        )
+    check_checkpoint(checkpoint)
+    hparams = checkpoint["hyper_parameters"]
     return TextCodec.from_state(hparams["codec"]), TextCodec.from_state(hparams["instruction_codec"])
 
 
@@ -122,8 +118,9 @@ def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec
     config["vision"] |= {k: None for k in ("pretrained",) if k in config["vision"]}
     config["qformer"] |= {k: None for k in ("bert", "instructblip") if k in config["qformer"]}
     model = build_model(config, codec, instruction_codec)
+    check_finite(checkpoint["state_dict"])
     load_weights(model, {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items()})
-    model.dense = bool(hparams["dense"])
+    model.dense = bool(hparams.get("dense", False))
     return model.eval(), codec, instruction_codec
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(ValueError):
@@ -19,3 +20,12 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     close = get_close_matches(given, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return UserError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(names) or '(none)'}.")
+
+
+def shown(value: Any, longest: int = 80) -> str:
+    """A value as an error shows it: as Python writes it, on one line, cut where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists a thousand deep
+        text = f"a {type(value).__name__} that is too large to be shown"
+    return text if len(text) <= longest else f"{text[:longest]}..."

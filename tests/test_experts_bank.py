@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
@@ -205,6 +209,154 @@ def test_adapter_trained_by_peft_loads(tmp_path: Path) -> None:
     torch.testing.assert_close(
         run(bank, ids, mask, torch.ones(R, dtype=torch.long)), others
     )  # the others are untouched
+
+
+PLAIN = {"r": 2, "lora_alpha": 5, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+ADAPTERS: dict[str, tuple[dict[str, Any], str]] = {
+    "plain": ({}, ""),
+    "rank-stabilised": ({"use_rslora": True}, ""),
+    "alpha of a fraction": ({"lora_alpha": 2.5}, ""),
+    "no alpha": ({"lora_alpha": 0}, ""),
+    "gaussian": ({"init_lora_weights": "gaussian"}, ""),
+    "orthogonal": ({"init_lora_weights": "orthogonal"}, ""),
+    "random": ({"init_lora_weights": False}, ""),
+    "one layer": ({"layers_to_transform": [1]}, ""),
+    "one layer, by pattern": ({"layers_to_transform": 1, "layers_pattern": "layers"}, ""),
+    "but one": ({"exclude_modules": ["v_proj"]}, ""),
+    "by pattern": ({"target_modules": r".*\.(q|v)_proj"}, ""),
+    "fan in": ({"fan_in_fan_out": True}, ""),
+    "dropout": ({"lora_dropout": 0.3}, ""),
+    "dora": ({"use_dora": True}, "use_dora=True"),
+    "bias": ({"bias": "all"}, "bias='all'"),
+    "bias of lora": ({"bias": "lora_only"}, "bias='lora_only'"),
+    "b with bias": ({"lora_bias": True}, "lora_bias=True"),
+    "head": ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+    "tokens": ({"trainable_token_indices": [1, 2]}, "trainable_token_indices"),
+    "ranks": ({"rank_pattern": {"q_proj": 3}}, "rank_pattern"),
+    "alphas": ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern"),
+    "pissa": ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa'"),
+    "pissa, quick": ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights='pissa_niter_4'"),
+    "olora": ({"init_lora_weights": "olora"}, "init_lora_weights='olora'"),
+    "parameters": ({"target_parameters": ["q_proj.weight"], "target_modules": []}, "target_parameters"),
+    "replicated": ({"layer_replication": [(0, 1), (0, 2)]}, "layer_replication"),
+    "activated": ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_an_adapter_loads_as_peft_has_it_or_is_refused_by_what_it_says(kind: str, tmp_path: Path) -> None:
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    options, refused = ADAPTERS[kind]
+    fill(get_peft_model(base(), LoraConfig(**(PLAIN | options)))).save_pretrained(tmp_path)
+    bank = make()
+    before = copy.deepcopy(bank.state_dict())
+    if refused:
+        with pytest.raises(UserError, match=refused):
+            bank.load_adapter(2, tmp_path)
+        assert all(torch.equal(before[name], value) for name, value in bank.state_dict().items())
+        return
+    bank.load_adapter(2, tmp_path)
+    ids, mask, _ = inputs()
+    theirs = PeftModel.from_pretrained(base(), tmp_path).eval()(input_ids=ids).logits
+    torch.testing.assert_close(run(bank, ids, mask, torch.full((R,), 2)), theirs, atol=1e-5, rtol=1e-5)
+
+
+def saved(folder: Path, config: Any = None, tensors: Callable[[dict[str, Tensor]], Any] | None = None) -> None:
+    """A plain adapter, its config and tensors changed."""
+    from peft import LoraConfig, get_peft_model
+
+    get_peft_model(base(), LoraConfig(**PLAIN)).save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    if isinstance(config, dict):
+        path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    elif config is not None:
+        path.write_bytes(config)
+    if tensors is not None:
+        held = load_file(folder / "adapter_model.safetensors")
+        tensors(held)
+        save_file({name: value.contiguous() for name, value in held.items()}, folder / "adapter_model.safetensors")
+
+
+KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"peft_type": "ADALORA"}, "'ADALORA' adapter; the bank reads LoRA only"),
+        ({"peft_type": None}, "None adapter"),
+        ({"peft_type": ["LORA"]}, "LoRA only"),
+        ({"task_type": "SEQ_CLS"}, "task_type='SEQ_CLS': expected 'CAUSAL_LM'"),
+        ({"r": "2"}, "r='2': expected a whole number"),
+        ({"r": 2.0}, "r=2.0: expected a whole number"),
+        ({"r": True}, "r=True: expected a whole number"),
+        ({"r": 0}, "r=0: expected 1 or more"),
+        ({"r": -1}, "r=-1: expected 1 or more"),
+        ({"r": 3}, "has shapes"),
+        ({"lora_alpha": "x"}, "lora_alpha='x': expected a number"),
+        ({"lora_alpha": float("nan")}, "lora_alpha=nan: expected a finite number"),
+        ({"lora_alpha": None}, "lora_alpha=None: expected a number"),
+        ({"use_rslora": 1}, "use_rslora=1: expected true or false"),
+        ({"target_modules": 5}, "target_modules=5: expected a list or text"),
+        ({"target_modules": [1]}, "target_modules.0=1: expected text"),
+        ({"target_modules": ["q_proj", "v_proj", "up_proj"]}, "no weights for 2 of the layers.*up_proj"),
+        ({"init_lora_weights": "loftq"}, "init_lora_weights='loftq'"),
+        ({"init_lora_weights": 3}, "init_lora_weights=3"),
+        ({"use_qalora": True}, "use_qalora=True"),
+        ({"megatron_config": {"a": 1}}, "megatron_config"),
+        ({"of_the_future": True}, "of_the_future=True, which the bank does not compute"),
+        ({"eva_config": {"rho": 2.0}}, "eva_config"),
+        (b"[]", "it holds a list"),
+        (b"[" * 100_000, "is not an adapter config"),
+        (b'{"peft_type": "LORA", "r": ' + b"1" * 5000 + b"}", "is not an adapter config"),
+        (b"\xff\xfe{}", "is not an adapter config"),
+        (b" " * 2**21, "too many for one"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_config_of_an_adapter_says_what_is_wrong(config: Any, message: str, tmp_path: Path) -> None:
+    saved(tmp_path, config)
+    with pytest.raises(UserError, match=message) as error:
+        make().load_adapter(2, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(KEY), "has shapes"),
+        (lambda t: [t.pop(key) for key in list(t) if "layers.1" in key], "no weights for 2 of the layers"),
+        (lambda t: t.update({KEY: t[KEY][:, :5]}), "has shapes"),
+        (lambda t: t.update({KEY: torch.full_like(t[KEY], float("nan"))}), "not finite"),
+        (lambda t: t.update({KEY: torch.full_like(t[KEY], float("inf"))}), "not finite"),
+        (lambda t: t.update({KEY: t[KEY].to(torch.int8)}), "not finite .torch.int8"),
+        (lambda t: t.update({KEY.replace("lora_A.weight", "lora_magnitude_vector"): torch.ones(32)}), "magnitude"),
+        (lambda t: t.update({KEY.replace("q_proj", "k_proj"): t[KEY].clone()}), "k_proj.*set bank.targets"),
+        (lambda t: t.update({KEY.replace("lora_A.weight", "lora_A.default.weight"): t[KEY].clone()}), "default"),
+    ],
+)
+def test_weights_of_an_adapter_are_those_that_it_promises(
+    change: Callable[[dict[str, Tensor]], Any], message: str, tmp_path: Path
+) -> None:
+    saved(tmp_path, tensors=change)
+    bank = make()
+    before = copy.deepcopy(bank.state_dict())
+    with pytest.raises(UserError, match=message) as error:
+        bank.load_adapter(2, tmp_path)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(before[name], value) for name, value in bank.state_dict().items())
+
+
+def test_an_adapter_wakes_a_bank_that_rests(tmp_path: Path) -> None:
+    make().save_adapter(1, tmp_path)
+    bank = ExpertBank(lm=base(), experts=2, rank=4, alpha=8, targets=LLAMA_TARGETS).eval().requires_grad_(False)
+    assert bank.rest()
+    ids, mask, _ = inputs()
+    rows = torch.zeros(R, dtype=torch.long)
+    rested = run(bank, ids, mask, rows)
+    bank.load_adapter(0, tmp_path)
+    assert not torch.equal(run(bank, ids, mask, rows), rested)
 
 
 def test_save_and_load_round_trip_leaves_no_temporary_files(tmp_path: Path) -> None:

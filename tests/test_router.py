@@ -13,6 +13,7 @@ from torch import Tensor
 from rsmoe.errors import UserError
 from rsmoe.experts.language_model import causal_lm
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate
 from rsmoe.router.dense import DenseRouter
 from rsmoe.router.instruction import InstructionRouter
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
@@ -68,11 +69,16 @@ def test_experts_of_the_label_are_added_while_routes_are_taught(select: str) -> 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"select": "top"}, "expected topk or threshold"), ({"k": 0}, "k >= 1"), ({"threshold": 1.5}, r"\[0, 1\]")],
+    [
+        ({"select": "top"}, "router.select='top': expected 'topk' or 'threshold'"),
+        ({"k": 0}, "router.k=0: expected 1 or more"),
+        ({"threshold": 1.5}, "router.threshold=1.5: expected 1.0 at most"),
+    ],
 )
 def test_options_are_checked(options: dict[str, object], message: str) -> None:
+    node = {"_target_": "rsmoe.router.instruction.InstructionRouter", **options}
     with pytest.raises(UserError, match=message):
-        router(**options)
+        instantiate(node, width=6, vocab_size=20, experts=4)
 
 
 def test_rows_are_sorted_by_expert_and_carry_their_weight() -> None:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 from rsmoe.temporal import VisualMemory
-from rsmoe.temporal.csrm import CSRM
 
 CONF = Path(__file__).parents[1] / "conf" / "temporal"
 YAMLS = {p.stem: yaml.safe_load(p.read_text()) for p in sorted(CONF.glob("*.yaml"))}
@@ -237,5 +236,5 @@ def test_three_dates_are_refused(name: str) -> None:
 
 
 def test_unknown_variant() -> None:
-    with pytest.raises(UserError, match="expected released or paper"):
-        CSRM(width=WIDTH, variant="code")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="temporal.variant='code': expected 'released' or 'paper'"):
+        build("csrm", variant="code")

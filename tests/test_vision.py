@@ -162,8 +162,8 @@ def test_mistyped_stages() -> None:
         ResNet(widths=[8, 16], depths=[2])
     with pytest.raises(UserError, match="one depth for each width"):
         ConvNeXt(widths=[8, 18], depths=[1, 1])
-    with pytest.raises(UserError, match="basic or bottleneck"):
-        ResNet(block="wide")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="vision.block='wide': expected 'basic' or 'bottleneck'"):
+        build("resnet_tiny", block="wide")
 
 
 @pytest.mark.parametrize("encoder", [ResNet(widths=(8, 16), depths=(1, 1)), ConvNeXt(widths=(8, 16), depths=(1, 1))])

@@ -18,6 +18,7 @@ from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import Fraction, Positive
 
 PROMPTS = {
     "ground": "Locate every {name}.",
@@ -75,9 +76,9 @@ class COCOInstances(Reader):
         tasks: Sequence[str] = ("ground", "mask", "vqa"),
         convention: str = "minigpt",
         prompts: Mapping[str, str] | None = None,
-        max_boxes: int | None = None,
-        val_fraction: float = 0.0,
-        test_fraction: float = 0.0,
+        max_boxes: Positive | None = None,
+        val_fraction: Fraction = 0.0,
+        test_fraction: Fraction = 0.0,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         require_fractions(name, val_fraction=val_fraction, test_fraction=test_fraction)

@@ -6,8 +6,10 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from rsmoe.data.batch import Batch
@@ -19,7 +21,10 @@ from rsmoe.data.sample import TASKS, Sample
 from rsmoe.data.text import TextCodec
 from rsmoe.data.transforms import Transform
 from rsmoe.errors import UserError
+from rsmoe.ranges import Fraction, NonNegative, NonNegativeReal, Positive, PositiveReal, Share
 
+Limit = Annotated[int, Field(ge=2)]
+"""Most tokens of a text, the one that ends it included."""
 RETRIEVAL_TOKEN = "[RET]"
 """The answer to every retrieval request; its hidden state is the embedding."""
 
@@ -72,22 +77,22 @@ class Collate:
         *,
         codec: TextCodec,
         instruction_codec: TextCodec,
-        image_size: int,
+        image_size: Positive,
         mean: Sequence[float],
-        std: Sequence[float],
+        std: Sequence[PositiveReal],
         augment: bool = False,
         inference: bool = False,
-        max_prompt: int = 128,
-        max_instruction: int = 64,
-        max_response: int = 160,
-        crop_area: float = 0.7,
-        jitter: float = 0.2,
-        noise: float = 0.0,
-        band_drop: float = 0.0,
-        misregister_px: float = 0.0,
-        align_px: int = 0,
+        max_prompt: Limit = 128,
+        max_instruction: Limit = 64,
+        max_response: Limit = 160,
+        crop_area: Annotated[Share, Field(gt=0.0)] = 0.7,
+        jitter: Fraction = 0.2,
+        noise: NonNegativeReal = 0.0,
+        band_drop: Share = 0.0,
+        misregister_px: NonNegativeReal = 0.0,
+        align_px: NonNegative = 0,
         match_levels: bool = False,
-        cache_bytes: int = 512 * 2**20,
+        cache_bytes: Annotated[int, Field(ge=0)] = 512 * 2**20,
     ) -> None:
         if codec.eos_id is None:
             raise UserError("the language model's tokenizer has no end token, so that answers could never end")

@@ -11,6 +11,7 @@ from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
+from rsmoe.ranges import Fraction
 
 
 class FloodNetVQA(Reader):
@@ -56,7 +57,7 @@ class FloodNetVQA(Reader):
         name: str = "floodnet_vqa",
         questions: str = "Questions/Training Question.json",
         images: str = "Images/Train_Image",
-        val_fraction: float = 0.1,
+        val_fraction: Fraction = 0.1,
         kinds: Sequence[str] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:

@@ -12,6 +12,7 @@ from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import NonNegative
 
 PARTS = ("Single", "Temporal")
 
@@ -60,7 +61,7 @@ class GEOBenchVLM(Reader):
         name: str = "geobench_vlm",
         parts: Sequence[str] = PARTS,
         request: str = "{description}\n{question}\nOptions: {options}\nAnswer with the letter of one option.",
-        paraphrases: int | None = None,
+        paraphrases: NonNegative | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)

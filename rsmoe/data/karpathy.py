@@ -13,6 +13,7 @@ from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
+from rsmoe.ranges import Fraction
 
 
 class KarpathyCaptions(Reader):
@@ -72,7 +73,7 @@ class KarpathyCaptions(Reader):
         images: str = "images",
         classes: str | None = None,
         instruction: str = "Describe this image in one sentence.",
-        val_fraction: float = 0.0,
+        val_fraction: Fraction = 0.0,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)

@@ -15,6 +15,7 @@ from rsmoe.data.images import read_array
 from rsmoe.data.mask_sources import ClassMask
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
+from rsmoe.ranges import NonNegative, Positive
 
 
 class PairInstructions(ChangePairs):
@@ -54,9 +55,9 @@ class PairInstructions(ChangePairs):
         name: str,
         nouns: Sequence[str] = CHANGE_CLASSES,
         kinds: Sequence[str] = KINDS,
-        open_turns: int = 4,
-        min_pixels: int = 1,
-        seed: int = 0,
+        open_turns: NonNegative = 4,
+        min_pixels: Positive = 1,
+        seed: NonNegative = 0,
     ) -> None:
         self._reader = reader(root=root, split=split)
         self._nouns, self._min_pixels = tuple(nouns), min_pixels

@@ -11,6 +11,7 @@ from rsmoe.data.mask_sources import FileMask
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
+from rsmoe.ranges import NonNegative
 
 
 class RefSegRS(Reader):
@@ -53,7 +54,7 @@ class RefSegRS(Reader):
         lines: Mapping[str, str],
         images: str = "images",
         masks: str = "masks",
-        above: int = 50,
+        above: NonNegative = 50,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         folder = data_root(root, name)

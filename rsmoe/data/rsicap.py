@@ -15,6 +15,7 @@ from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
+from rsmoe.ranges import Fraction
 
 _DOTA_CROP = re.compile(r"(P\d{4})_\d+")
 
@@ -63,7 +64,7 @@ class RSICap(Reader):
         annotations: str = "captions.json",
         images: str = "images",
         class_maps: str | None = None,
-        val_fraction: float = 0.05,
+        val_fraction: Fraction = 0.05,
         protocol: str = "",
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:

@@ -8,6 +8,7 @@ from rsmoe.data.change_instructions import KINDS, PairFacts
 from rsmoe.data.change_pairs import ChangePairs
 from rsmoe.data.scenes.pair_store import PairStore
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import NonNegative, Positive
 
 
 class SceneChanges(ChangePairs):
@@ -41,13 +42,13 @@ class SceneChanges(ChangePairs):
         *,
         root: str | None = None,
         split: str,
-        size: int = 1200,
-        scenes: Mapping[str, int] | None = None,
-        seed: int = 0,
-        size_px: int = 64,
-        bands: int = 3,
+        size: Positive = 1200,
+        scenes: Mapping[str, Positive] | None = None,
+        seed: NonNegative = 0,
+        size_px: Positive = 64,
+        bands: Positive = 3,
         kinds: Sequence[str] = (*KINDS, "mask"),
-        open_turns: int = 4,
+        open_turns: NonNegative = 4,
         name: str = "scene_changes",
         cache: str | None = None,
     ) -> None:

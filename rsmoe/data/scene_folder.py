@@ -12,6 +12,7 @@ from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
+from rsmoe.ranges import Fraction
 
 
 class SceneFolder(Reader):
@@ -72,8 +73,8 @@ class SceneFolder(Reader):
         images: str = ".",
         classes: Sequence[str] | None = None,
         lists: Mapping[str, str] | None = None,
-        test_fraction: float = 0.2,
-        val_fraction: float = 0.1,
+        test_fraction: Fraction = 0.2,
+        val_fraction: Fraction = 0.1,
         instruction: str = "What is the scene in this image?",
         list_classes: bool = False,
         official: Mapping[str, Mapping[str, int]] | None = None,

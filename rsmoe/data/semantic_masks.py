@@ -14,6 +14,7 @@ from rsmoe.data.mask_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import Positive
 
 REQUESTS = ("image", "present", "every")
 """What a sample asks for: all classes of an image, one that is in it, or any one of the set's classes."""
@@ -92,7 +93,7 @@ class SemanticMasks(Reader):
         names: Mapping[str, Sequence[str] | str] | None = None,
         incomplete: bool = False,
         requests: str = "image",
-        min_pixels: int = 1,
+        min_pixels: Positive = 1,
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:

@@ -103,8 +103,11 @@ class TextCodec:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TextCodec:
-        """The codec that `state` describes, token for token."""
-        tokenizer = _wrap(Tokenizer.from_str(state["tokenizer"]), state["roles"])
+        """The codec that `state` describes, token for token; `UserError` where that is no tokenizer."""
+        try:
+            tokenizer = _wrap(Tokenizer.from_str(state["tokenizer"]), state["roles"])
+        except Exception as error:  # tokenizers has no errors of its own
+            raise UserError(f"the tokenizer in the checkpoint cannot be read: {error}") from error
         return cls(tokenizer=tokenizer, special=state["special"])
 
     def state(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError
+from rsmoe.ranges import Fraction, Positive
 
 _SUFFIX = re.compile(r"\.(mp4|avi|mov|mkv|webm)$", re.IGNORECASE)
 
@@ -62,8 +63,8 @@ class VideoFolder(Reader):
         name: str,
         annotations: Mapping[str, str],
         videos: str = "frames",
-        frames: int = 8,
-        val_fraction: float = 0.0,
+        frames: Positive = 8,
+        val_fraction: Fraction = 0.0,
         instruction: str = "Describe this video in one sentence.",
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:

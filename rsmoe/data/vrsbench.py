@@ -17,6 +17,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.data.vrsbench_rows import VRSBenchRow, evaluation_rows, image_rows
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import Fraction
 
 _COUNTED = {"caption": "captions", "ground": "expressions", "vqa": "questions"}
 
@@ -84,7 +85,7 @@ class VRSBench(Reader):
         images: str = "Images_train",
         test_annotations: Mapping[str, str],
         test_images: str = "Images_val",
-        val_fraction: float = 0.05,
+        val_fraction: Fraction = 0.05,
         convention: str = "vrsbench",
         request: str = "Describe the image in detail.",
         prompt: str = "Where is this: {expression}?",

@@ -18,6 +18,7 @@ from rsmoe.experts.lora import GroupedLoRA
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
 from rsmoe.experts.rows import RowExperts, checkpoint_contexts, current, using
+from rsmoe.ranges import Depth, Fraction, Positive, PositiveReal
 
 
 class ExpertBank(nn.Module):
@@ -43,11 +44,11 @@ class ExpertBank(nn.Module):
         self,
         *,
         lm: PreTrainedModel,
-        experts: int,
-        rank: int,
-        alpha: float,
+        experts: Depth,
+        rank: Positive,
+        alpha: PositiveReal,
         targets: Sequence[str],
-        dropout: float = 0.0,
+        dropout: Fraction = 0.0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()

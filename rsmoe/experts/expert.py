@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rsmoe.data.batch import Batch
 from rsmoe.data.sample import TASKS
 from rsmoe.errors import unknown_name
+from rsmoe.ranges import Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,8 @@ class Expert(nn.Module):
         name: str,
         tasks: Sequence[str],
         template: str = "{instruction}",
-        hidden_width: int,
-        pyramid_widths: Sequence[int],
+        hidden_width: Positive,
+        pyramid_widths: Sequence[Positive],
     ) -> None:
         super().__init__()
         for task in tasks:

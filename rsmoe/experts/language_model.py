@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import Positive
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def causal_lm(
     *,
-    vocab_size: int,
+    vocab_size: Positive,
     pretrained: str | None = None,
     config: Mapping[str, Any] | None = None,
-    dtype: str = "float32",
-    attention: str | None = None,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"] | None = None,
 ) -> PreTrainedModel:
     """Builds or loads a Hugging Face causal LM.
 
@@ -32,7 +33,8 @@ def causal_lm(
         pretrained: hub name or local folder.
         config: arguments of the model's ``transformers`` config, with ``model_type``.
         dtype: "float32", "bfloat16" or "float16".
-        attention: "sdpa", "eager", "flash_attention_2"; null lets transformers choose.
+        attention: "sdpa", "eager", "flash_attention_2" ...; null lets transformers choose. Any other name would be one
+            of a kernel on the hub, code that transformers fetches and runs.
 
     Raises:
         UserError: a model that cannot be loaded, an unknown model type or dtype, neither ``pretrained`` nor ``config``.

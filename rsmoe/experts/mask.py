@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rsmoe.data.batch import Batch
 from rsmoe.experts.expert import Expert, HeadInput
+from rsmoe.ranges import Positive
 from rsmoe.vision.top_down import top_down
 
 
@@ -37,9 +38,9 @@ class MaskExpert(Expert):
         name: str,
         tasks: Sequence[str],
         template: str = "{instruction}",
-        hidden_width: int,
-        pyramid_widths: Sequence[int],
-        width: int = 64,
+        hidden_width: Positive,
+        pyramid_widths: Sequence[Positive],
+        width: Positive = 64,
     ) -> None:
         super().__init__(
             name=name, tasks=tasks, template=template, hidden_width=hidden_width, pyramid_widths=pyramid_widths

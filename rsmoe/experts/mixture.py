@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rsmoe.data.batch import Batch
 from rsmoe.experts.decoding import decode
+from rsmoe.ranges import NonNegativeReal
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Mixture(nn.Module):
             (square averaging, arXiv 2412.05271, section 3.2).
     """
 
-    def __init__(self, *, length_penalty: float = 1.0, length_weight: float = 1.0) -> None:
+    def __init__(self, *, length_penalty: NonNegativeReal = 1.0, length_weight: NonNegativeReal = 1.0) -> None:
         super().__init__()
         self.length_penalty, self.length_weight = length_penalty, length_weight
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rsmoe.data.batch import Batch
 from rsmoe.experts.expert import Expert, HeadInput
+from rsmoe.ranges import Positive
 
 
 class RetrievalExpert(Expert):
@@ -31,9 +32,9 @@ class RetrievalExpert(Expert):
         name: str,
         tasks: Sequence[str],
         template: str = "{instruction}",
-        hidden_width: int,
-        pyramid_widths: Sequence[int],
-        dim: int = 256,
+        hidden_width: Positive,
+        pyramid_widths: Sequence[Positive],
+        dim: Positive = 256,
     ) -> None:
         super().__init__(
             name=name, tasks=tasks, template=template, hidden_width=hidden_width, pyramid_widths=pyramid_widths

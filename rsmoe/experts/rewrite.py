@@ -16,6 +16,7 @@ from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.experts.decoding import decode
 from rsmoe.experts.mixture import mix
+from rsmoe.ranges import NonNegativeReal
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Rewrite(nn.Module):
         length_penalty: of beam search.
     """
 
-    def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: float = 1.0) -> None:
+    def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:
         super().__init__()
         self.aspects = {index: name for index, name in enumerate(names) if name in ASPECTS}
         if "rewriter" not in names or len(self.aspects) < 2:

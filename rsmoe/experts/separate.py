@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from rsmoe.errors import UserError
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.output import BankOutput
+from rsmoe.ranges import Depth, Fraction, Positive, PositiveReal
 
 
 class SeparateBank(nn.Module):
@@ -28,12 +29,21 @@ class SeparateBank(nn.Module):
     """
 
     def __init__(
-        self, *, lm: PreTrainedModel | Sequence[PreTrainedModel], experts: int, rank: int, alpha: float, **options: Any
+        self,
+        *,
+        lm: PreTrainedModel | Sequence[PreTrainedModel],
+        experts: Depth,
+        rank: Positive,
+        alpha: PositiveReal,
+        targets: Sequence[str],
+        dropout: Fraction = 0.0,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         lms = [lm, *(copy.deepcopy(lm) for _ in range(experts - 1))] if isinstance(lm, PreTrainedModel) else list(lm)
         if len(lms) != experts or experts < 1:
             raise UserError(f"{len(lms)} language models for {experts} experts; give one model, or one per expert")
+        options: dict[str, Any] = {"targets": targets, "dropout": dropout, "checkpointing": checkpointing}
         banks = [ExpertBank(lm=each, experts=1, rank=rank, alpha=alpha, **options) for each in lms]
         shapes = [(bank.vocab_size, bank.width) for bank in banks]
         if len(set(shapes)) > 1:

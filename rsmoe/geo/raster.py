@@ -14,6 +14,7 @@ from rsmoe.errors import UserError
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.info import Band, RasterInfo, open_raster, opened, read_info
 from rsmoe.geo.stretch import SENSOR_STRETCHES, Stretch, named_stretch
+from rsmoe.ranges import PositiveReal
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -54,7 +55,7 @@ class RasterSource:
 
     path: Path
     bands: tuple[int | str, ...] | None = None
-    wavelengths_nm: tuple[float, ...] | None = None
+    wavelengths_nm: tuple[PositiveReal, ...] | None = None
     names: str | tuple[str, ...] | None = None
     window: tuple[int, int, int, int] | None = None
     stretch: Stretch | str | None = None

@@ -14,6 +14,7 @@ from rsmoe.data.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.rows import RowMetric
+from rsmoe.ranges import Positive
 
 _KEYS = {"presence": "changed", "count": "change_counts", "location": "change_cells"}
 
@@ -40,7 +41,7 @@ class ChangeAgreement(RowMetric):
     tasks = ("change_vqa",)
     protocol = "change/agreement@1"
 
-    def __init__(self, *, min_pixels: int = 4, **kwargs: Any) -> None:
+    def __init__(self, *, min_pixels: Positive = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.min_pixels = min_pixels
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from rsmoe.errors import UserError
 from rsmoe.pretrained import on_meta_device
 from rsmoe.qformer.weights import bert_weights, instructblip_weights
+from rsmoe.ranges import Depth, Fraction, NonNegativeReal, Positive
 from rsmoe.temporal.memory import VisualMemory
 
 
@@ -47,17 +48,17 @@ class InstructQFormer(nn.Module):
     def __init__(
         self,
         *,
-        memory_width: int,
-        vocab_size: int,
-        width: int = 768,
-        layers: int = 12,
-        heads: int = 12,
-        queries: int = 32,
-        intermediate: int = 3072,
-        cross_attention_frequency: int = 2,
-        dropout: float = 0.1,
-        max_positions: int = 512,
-        init_std: float = 0.02,
+        memory_width: Positive,
+        vocab_size: Positive,
+        width: Positive = 768,
+        layers: Depth = 12,
+        heads: Depth = 12,
+        queries: Positive = 32,
+        intermediate: Positive = 3072,
+        cross_attention_frequency: Positive = 2,
+        dropout: Fraction = 0.1,
+        max_positions: Positive = 512,
+        init_std: NonNegativeReal = 0.02,
         bert: str | None = None,
         instructblip: str | None = None,
     ) -> None:

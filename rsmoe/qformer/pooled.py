@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rsmoe.ranges import Positive
 from rsmoe.temporal.memory import VisualMemory
 
 
@@ -20,7 +21,9 @@ class Pooled(nn.Module):
         queries: M.
     """
 
-    def __init__(self, *, memory_width: int, vocab_size: int, width: int = 256, queries: int = 16) -> None:
+    def __init__(
+        self, *, memory_width: Positive, vocab_size: Positive, width: Positive = 256, queries: Positive = 16
+    ) -> None:
         super().__init__()
         self.width, self.queries = width, queries
         self.project = nn.Sequential(

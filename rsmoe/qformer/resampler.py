@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.temporal.memory import VisualMemory
 
 
@@ -23,21 +25,26 @@ class Resampler(nn.Module):
         queries: M.
         intermediate: width of the feed-forward networks.
         dropout: on the output of each block.
+
+    Raises:
+        UserError: ``width`` is no multiple of ``heads``.
     """
 
     def __init__(
         self,
         *,
-        memory_width: int,
-        vocab_size: int,
-        width: int = 256,
-        layers: int = 2,
-        heads: int = 4,
-        queries: int = 16,
-        intermediate: int = 1024,
-        dropout: float = 0.1,
+        memory_width: Positive,
+        vocab_size: Positive,
+        width: Positive = 256,
+        layers: Depth = 2,
+        heads: Depth = 4,
+        queries: Positive = 16,
+        intermediate: Positive = 1024,
+        dropout: Fraction = 0.1,
     ) -> None:
         super().__init__()
+        if width % heads:
+            raise UserError(f"qformer.width={width} is not a multiple of qformer.heads={heads}")
         self.width, self.queries = width, queries
         self.query_tokens = nn.Parameter(0.02 * torch.randn(1, queries, width))
         self.project = nn.Sequential(nn.Linear(memory_width, width), nn.LayerNorm(width))

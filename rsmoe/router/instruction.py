@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rsmoe.errors import UserError
+from rsmoe.ranges import NonNegativeReal, Positive, Share
 from rsmoe.router.routing import Routing
 
 
@@ -31,20 +31,16 @@ class InstructionRouter(nn.Module):
     def __init__(
         self,
         *,
-        width: int,
-        vocab_size: int,
-        experts: int,
-        hidden: int = 128,
+        width: Positive,
+        vocab_size: Positive,
+        experts: Positive,
+        hidden: Positive = 128,
         select: Literal["topk", "threshold"] = "threshold",
-        k: int = 3,
-        threshold: float = 0.1,
-        jitter: float = 0.0,
+        k: Positive = 3,
+        threshold: Share = 0.1,
+        jitter: NonNegativeReal = 0.0,
     ) -> None:
         super().__init__()
-        if select not in ("topk", "threshold"):
-            raise UserError(f"router.select={select!r}: expected topk or threshold")
-        if k < 1 or not 0.0 <= threshold <= 1.0:
-            raise UserError(f"router.k={k}, router.threshold={threshold}: expected k >= 1 and a threshold in [0, 1]")
         self.select, self.k, self.threshold, self.jitter = select, min(k, experts), threshold, jitter
         self.words = nn.Embedding(vocab_size, hidden)
         self.mix = nn.Sequential(nn.LayerNorm(hidden + width), nn.Linear(hidden + width, hidden), nn.GELU())

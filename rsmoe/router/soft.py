@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rsmoe.ranges import Positive
 from rsmoe.router.prompts import PromptRequest, Prompts
 
 
@@ -19,7 +20,9 @@ class SoftPrompts(nn.Module):
         tokens: P.
     """
 
-    def __init__(self, *, width: int, templates: Sequence[Sequence[int]], vocab_size: int, tokens: int = 4) -> None:
+    def __init__(
+        self, *, width: Positive, templates: Sequence[Sequence[int]], vocab_size: Positive, tokens: Positive = 4
+    ) -> None:
         super().__init__()
         self.base = nn.Parameter(torch.randn(len(templates), tokens, width) * 0.02)
         self.condition = nn.Linear(width, tokens * width)

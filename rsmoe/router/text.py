@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rsmoe.ranges import NonNegative, Positive
 from rsmoe.router.prompts import PromptRequest, Prompts
 
 
@@ -32,12 +33,12 @@ class TextPrompts(nn.Module):
     def __init__(
         self,
         *,
-        width: int,
+        width: Positive,
         templates: Sequence[Sequence[int]],
-        vocab_size: int,
+        vocab_size: Positive,
         lm: PreTrainedModel,
-        tokens: int = 16,
-        end_id: int = 0,
+        tokens: Positive = 16,
+        end_id: NonNegative = 0,
     ) -> None:
         super().__init__()
         self.lm, self.end_id, self.tokens = lm, end_id, tokens

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rsmoe.data.components import without_specks
 from rsmoe.data.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, NonNegative, Positive
 from rsmoe.temporal.regions import read_regions
 from rsmoe.vision.glance import CELLS
 from rsmoe.vision.positions import sine_positions
@@ -72,26 +73,22 @@ class ChangeMap(nn.Module):
             one that is seen; a stage sets it, see `rsmoe.training.stage.Stage`.
 
     Raises:
-        UserError: options out of range.
+        UserError: channels that are no multiple of 8.
     """
 
     def __init__(
         self,
         *,
-        pyramid_widths: Sequence[int],
-        width: int,
-        kinds: int = 1,
-        channels: int = 48,
-        search: int = 1,
-        min_pixels: int = 4,
+        pyramid_widths: Sequence[Positive],
+        width: Positive,
+        kinds: Depth = 1,
+        channels: Positive = 48,
+        search: NonNegative = 1,
+        min_pixels: Positive = 4,
     ) -> None:
         super().__init__()
-        if kinds < 1 or search < 0 or channels < 8 or channels % 8 or min_pixels < 1:
-            raise UserError(
-                f"change.kinds={kinds}, change.channels={channels}, change.search={search}, "
-                f"change.min_pixels={min_pixels}: expected kinds >= 1, a multiple of 8 channels, search >= 0, "
-                f"min_pixels >= 1"
-            )
+        if channels % 8:
+            raise UserError(f"change.channels={channels}: expected a multiple of 8")
         self.kinds, self.search, self.min_pixels = kinds, search, min_pixels
         self.told_truth = 0.0
         self.features = nn.ModuleList(

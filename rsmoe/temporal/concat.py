@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rsmoe.ranges import Positive
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.temporal.pairs import perceive_pairs
 
@@ -20,7 +21,7 @@ class Concat(nn.Module):
             that is what the released code of DeltaVLM (arXiv 2507.22346) trains on.
     """
 
-    def __init__(self, *, width: int, mark_dates: bool = True) -> None:
+    def __init__(self, *, width: Positive, mark_dates: bool = True) -> None:
         super().__init__()
         self.marks = nn.Parameter(0.02 * torch.randn(2, width)) if mark_dates else None
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.temporal.pairs import perceive_pairs
@@ -36,16 +37,20 @@ class CrossAttention(nn.Module):
             dates. None where the encoder's tokens know their place, as those of every encoder here do.
 
     Raises:
-        UserError: options out of range.
+        UserError: ``heads`` does not divide ``width``, or a ``grid`` that is no [rows, columns].
     """
 
     def __init__(
-        self, *, width: int, layers: int = 3, heads: int = 8, dropout: float = 0.5, grid: Sequence[int] | None = None
+        self,
+        *,
+        width: Positive,
+        layers: Depth = 3,
+        heads: Depth = 8,
+        dropout: Fraction = 0.5,
+        grid: Sequence[Positive] | None = None,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise UserError(f"temporal.layers={layers}: expected 1 or more")
-        if grid is not None and (len(grid) != 2 or min(grid) < 1 or width % 2):
+        if grid is not None and (len(grid) != 2 or width % 2):
             raise UserError(
                 f"temporal.grid={list(grid)} with tokens of width {width}: expected [rows, columns] and an even width"
             )

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rsmoe.errors import UserError
+from rsmoe.ranges import Fraction, Positive
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.temporal.pairs import perceive_pairs
 
@@ -32,10 +32,10 @@ class CSRM(nn.Module):
         dropout: on C_t and G_t.
     """
 
-    def __init__(self, *, width: int, variant: Literal["released", "paper"] = "released", dropout: float = 0.5) -> None:
+    def __init__(
+        self, *, width: Positive, variant: Literal["released", "paper"] = "released", dropout: Fraction = 0.5
+    ) -> None:
         super().__init__()
-        if variant not in ("released", "paper"):
-            raise UserError(f"temporal.variant={variant!r}: expected released or paper")
         shared = variant == "released"
         self.dates = nn.ModuleList(_Relation(width, dropout) for _ in range(1 if shared else 2))
         self.context3 = nn.Linear(3 * width, width) if shared else None

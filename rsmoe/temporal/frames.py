@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, Positive, PositiveReal
 from rsmoe.temporal.memory import VisualMemory
 
 
@@ -36,7 +37,7 @@ class Frames(nn.Module):
 
     rates: Tensor
 
-    def __init__(self, *, width: int, slots: int = 2, period: float = 10_000.0) -> None:
+    def __init__(self, *, width: Positive, slots: Depth = 2, period: PositiveReal = 10_000.0) -> None:
         super().__init__()
         if slots < 1 or period <= 2 * math.pi or width % 2:
             raise UserError(

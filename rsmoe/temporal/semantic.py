@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsmoe.data.mask_sources import UNKNOWN
-from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.temporal.pairs import perceive_pairs
@@ -53,7 +53,7 @@ class Semantic(nn.Module):
         dropout: rate.
 
     Raises:
-        UserError: options out of range.
+        UserError: ``heads`` does not divide ``width``, see also `SemanticTokens`.
     """
 
     reads_changes = True
@@ -62,16 +62,14 @@ class Semantic(nn.Module):
     def __init__(
         self,
         *,
-        width: int,
-        classes: int = 6,
-        cells: int = 14,
-        layers: int = 2,
-        heads: int = 8,
-        dropout: float = 0.5,
+        width: Positive,
+        classes: Depth = 6,
+        cells: Positive = 14,
+        layers: Depth = 2,
+        heads: Depth = 8,
+        dropout: Fraction = 0.5,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise UserError(f"temporal.layers={layers}: expected 1 or more")
         self.maps = SemanticTokens(width=width, classes=classes, cells=cells)
         self.layers = nn.ModuleList(
             DifferenceAttention(width=width, heads=heads, dropout=dropout) for _ in range(layers)

@@ -32,8 +32,8 @@ def start_from(
     Raises:
         UserError: nothing fits, or the checkpoint was not written by `rsmoe.train`.
     """
-    given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
     pairs = list(zip(codecs_of(checkpoint), (codec, instruction_codec), strict=True))
+    given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
     shared = [_shared(old, new) for old, new in pairs]
     tables = _tables(model)
     own, anew = model.state_dict(), []

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import ConvNextV2Config, ConvNextV2Model
 
 from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.vision.positions import sine_positions
@@ -29,11 +30,11 @@ class ConvNeXt(nn.Module):
     def __init__(
         self,
         *,
-        bands: int = 3,
-        widths: Sequence[int] = (64, 128, 256),
-        depths: Sequence[int] = (2, 2, 2),
-        patch: int = 4,
-        drop_path: float = 0.0,
+        bands: Positive = 3,
+        widths: Sequence[Positive] = (64, 128, 256),
+        depths: Sequence[Depth] = (2, 2, 2),
+        patch: Positive = 4,
+        drop_path: Fraction = 0.0,
     ) -> None:
         super().__init__()
         if len(widths) != len(depths) or not widths or widths[-1] % 4:

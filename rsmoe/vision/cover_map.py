@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rsmoe.data.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
+from rsmoe.ranges import Positive
 from rsmoe.vision.class_regions import MEASURES, class_regions, mean_over, measures
 from rsmoe.vision.top_down import top_down
 
@@ -68,26 +69,25 @@ class CoverMap(nn.Module):
             the one that is seen; a stage sets it, see `rsmoe.training.stage.Stage`.
 
     Raises:
-        UserError: options out of range.
+        UserError: one class or too many, channels that are no multiple of 8.
     """
 
     def __init__(
         self,
         *,
-        pyramid_widths: Sequence[int],
-        width: int,
-        bands: int,
+        pyramid_widths: Sequence[Positive],
+        width: Positive,
+        bands: Positive,
         classes: Sequence[str],
-        channels: int = 32,
-        told: int = 8,
-        min_pixels: int = 2,
+        channels: Positive = 32,
+        told: Positive = 8,
+        min_pixels: Positive = 2,
     ) -> None:
         super().__init__()
-        if not 2 <= len(classes) < UNKNOWN or channels < 8 or channels % 8 or told < 1 or min_pixels < 1:
+        if not 2 <= len(classes) < UNKNOWN or channels % 8:
             raise UserError(
-                f"{len(classes)} cover.classes, cover.channels={channels}, cover.told={told}, "
-                f"cover.min_pixels={min_pixels}: expected 2 to {UNKNOWN - 1} classes, "
-                f"a multiple of 8 channels, told >= 1, min_pixels >= 1"
+                f"{len(classes)} cover.classes, cover.channels={channels}: expected 2 to {UNKNOWN - 1} classes, and a "
+                f"multiple of 8 channels"
             )
         self.names, self.classes, self.told = tuple(classes), len(classes), min(told, len(classes))
         self.min_pixels, self.told_truth = min_pixels, 0.0

@@ -12,6 +12,7 @@ from transformers import PretrainedConfig
 
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.pretrained import load_config, load_pretrained, on_meta_device, parent_of
+from rsmoe.ranges import Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels, inflate_bands
 from rsmoe.vision.pyramid import GridPyramid
@@ -83,10 +84,10 @@ class PretrainedTower(nn.Module):
         *,
         pretrained: str | None = None,
         config: Mapping[str, Any] | None = None,
-        bands: int = 3,
+        bands: Positive = 3,
         select_layer: int | None = None,
         keep_prefix: bool = True,
-        pyramid_width: int | None = None,
+        pyramid_width: Positive | None = None,
     ) -> None:
         super().__init__()
         if pretrained is not None and not (config and on_meta_device()):

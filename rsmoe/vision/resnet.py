@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
 
 from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.vision.positions import sine_positions
@@ -37,14 +38,14 @@ class ResNet(nn.Module):
     def __init__(
         self,
         *,
-        bands: int = 3,
-        stem: int = 64,
-        widths: Sequence[int] = (64, 128, 256),
-        depths: Sequence[int] = (2, 2, 2),
+        bands: Positive = 3,
+        stem: Positive = 64,
+        widths: Sequence[Positive] = (64, 128, 256),
+        depths: Sequence[Depth] = (2, 2, 2),
         block: Literal["basic", "bottleneck"] = "basic",
-        token_stages: int = 1,
+        token_stages: Depth = 1,
         stem_level: bool = False,
-        dropout: float = 0.0,
+        dropout: Fraction = 0.0,
     ) -> None:
         super().__init__()
         if len(widths) != len(depths) or not widths or widths[-1] % 4:
@@ -52,9 +53,7 @@ class ResNet(nn.Module):
                 f"vision.widths={list(widths)}, vision.depths={list(depths)}: expected one depth for each width, and "
                 f"a last width that is a multiple of 4"
             )
-        if block not in ("basic", "bottleneck"):
-            raise UserError(f"vision.block={block!r}: expected basic or bottleneck")
-        if not 1 <= token_stages <= len(widths):
+        if token_stages > len(widths):
             raise UserError(f"vision.token_stages={token_stages}: expected 1 to {len(widths)}, the number of stages")
         self.bands, self.width, self.stem_level = bands, widths[-1], stem_level
         self.pyramid_widths = (stem, *widths) if stem_level else tuple(widths)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
+from rsmoe.errors import UserError
+from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.vision.pyramid import GridPyramid
@@ -23,22 +25,29 @@ class ViT(nn.Module):
         image_size: side that the position embeddings are made for, px; for other sizes they are interpolated.
         dropout: on hidden states and attention.
         pyramid_width: see `GridPyramid`.
+
+    Raises:
+        UserError: ``width`` is no multiple of ``heads``, or a patch is larger than the image.
     """
 
     def __init__(
         self,
         *,
-        bands: int = 3,
-        width: int = 192,
-        depth: int = 6,
-        heads: int = 3,
-        hidden: int | None = None,
-        patch: int = 16,
-        image_size: int = 96,
-        dropout: float = 0.0,
-        pyramid_width: int | None = None,
+        bands: Positive = 3,
+        width: Positive = 192,
+        depth: Depth = 6,
+        heads: Depth = 3,
+        hidden: Positive | None = None,
+        patch: Positive = 16,
+        image_size: Positive = 96,
+        dropout: Fraction = 0.0,
+        pyramid_width: Positive | None = None,
     ) -> None:
         super().__init__()
+        if width % heads:
+            raise UserError(f"vision.width={width} is not a multiple of vision.heads={heads}")
+        if patch > image_size:
+            raise UserError(f"vision.patch={patch} is larger than vision.image_size={image_size}")
         self.bands, self.width, self.patch = bands, width, patch
         self.net = ViTModel(
             ViTConfig(

@@ -21,6 +21,7 @@ from rsmoe.data.scenes.questions import ask
 from rsmoe.data.scenes.referring import refer
 from rsmoe.data.scenes.release import BLOCK, split_range
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.ranges import NonNegative, Positive
 
 CAPTION_STYLES = ("short", "detailed", "theme", "objects", "relations")
 """What a "caption" sample asks for: five short captions, the whole description, or one aspect of it."""
@@ -83,10 +84,10 @@ class SceneDataset(Dataset[Sample]):
         *,
         root: str | None = None,
         split: str,
-        size: int,
-        seed: int = 0,
-        size_px: int = 64,
-        bands: int = 3,
+        size: Positive,
+        seed: NonNegative = 0,
+        size_px: Positive = 64,
+        bands: Positive = 3,
         tasks: Sequence[str] = SCENE_TASKS,
         name: str = "scenes",
         caption_style: str = "short",

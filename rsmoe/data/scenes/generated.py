@@ -11,10 +11,16 @@ from rsmoe.data.rsieval import RSIEval
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.data.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
 from rsmoe.errors import unknown_name
+from rsmoe.ranges import NonNegative, Positive
 
 
 def rsicap(
-    *, split: str, scenes: Mapping[str, int], size_px: int = 96, seed: int = 0, root: str | None = None
+    *,
+    split: str,
+    scenes: Mapping[str, Positive],
+    size_px: Positive = 96,
+    seed: NonNegative = 0,
+    root: str | None = None,
 ) -> RSICap:
     """`RSICap` over generated scenes of one split.
 
@@ -43,10 +49,10 @@ def rsicap(
 def rsieval(
     *,
     split: str,
-    scenes: Mapping[str, int],
+    scenes: Mapping[str, Positive],
     tasks: Sequence[str] = ("caption", "vqa"),
-    size_px: int = 96,
-    seed: int = 0,
+    size_px: Positive = 96,
+    seed: NonNegative = 0,
     root: str | None = None,
 ) -> RSIEval:
     """`RSIEval` over generated scenes of one split; arguments and errors as `rsicap`, ``tasks`` as the reader."""
