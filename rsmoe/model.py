@@ -112,7 +112,8 @@ class RSMoE(nn.Module):
         """
         times = batch.pixels.shape[1]
         valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (I, T)
-        pixels = batch.pixels[valid].contiguous(memory_format=torch.channels_last)
+        kind = next((p.dtype for p in self.vision.parameters() if p.is_floating_point()), batch.pixels.dtype)
+        pixels = batch.pixels[valid].to(kind).contiguous(memory_format=torch.channels_last)
         seen = self.vision(pixels)  # without the padded frames, which would pollute batch statistics
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
         tokens[valid] = seen.tokens  # (I, T, N, D)
