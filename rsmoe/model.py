@@ -274,6 +274,7 @@ class RSMoE(nn.Module):
             state = reading.hidden[torch.arange(len(rows.sample), device=place.device), place[rows.sample]]
             mixed = state.new_zeros(len(batch), state.shape[-1])
             mixed = mixed.index_add(0, rows.sample, state * rows.weight[:, None].to(state.dtype))
+            mixed = mixed.to(self.to_lm.weight.dtype)  # heads are of one type, also beside a half-precision base
             text = batch.text_ids[sample], batch.text_mask[sample]
             written = bool(text[1].any(1).all()) and text[1].shape[1] > 0
             inputs[index] = HeadInput(
@@ -288,7 +289,8 @@ class RSMoE(nn.Module):
         """(n, Lt) texts without an image -> (n, D): the state after the last word, in that expert."""
         index = torch.full((len(ids),), 0 if self.dense else expert, device=ids.device)
         hidden = self.bank(self.bank.embed(ids, index), mask, index).hidden
-        return hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        last: Tensor = hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        return last.to(self.to_lm.weight.dtype)
 
     @torch.no_grad()
     def generate(

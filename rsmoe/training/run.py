@@ -38,6 +38,7 @@ _KNOWN = (
     ".*smaller than the logging interval",
     ".*does not have many workers",
     ".*LeafSpec.* is deprecated",  # its own use of torch
+    "Detected call of `lr_scheduler.step\\(\\)` before",  # the gradient scaler of 16-mixed left out the first steps
     "Grad strides do not match bucket view",  # of a map, in a share of a batch without a picture that has it
 )
 """Warnings of Lightning, and of its DDP, about what is meant to be so."""
