@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from rsmoe.errors import UserError, unknown_name
@@ -69,8 +71,9 @@ def learning_rates(model: RSMoE, stage: Stage) -> dict[str, float]:
 
 def has_part(model: nn.Module, pattern: str) -> bool:
     """False for a pattern of a part that this model has none of, or that learns nothing: a schedule serves all."""
-    name = pattern.removeprefix("-").split(".")[0].split("[")[0]
-    if not hasattr(model, name):
-        return True  # a glob, or a mistake that `matching` explains
-    part = getattr(model, name)
+    part: Any = model
+    for name in pattern.removeprefix("-").split("[")[0].split("."):
+        if not hasattr(part, name):
+            break  # a glob, or a mistake that `matching` explains
+        part = getattr(part, name)
     return part is not None and (not isinstance(part, nn.Module) or any(True for _ in part.parameters()))
