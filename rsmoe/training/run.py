@@ -19,8 +19,8 @@ from rsmoe.build import load_weights
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
-from rsmoe.parts import instantiate
 from rsmoe.training.checkpoint_io import copy_checkpoint
+from rsmoe.training.curves import open_curves
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.interruption import Interruption
 from rsmoe.training.module import StageModule
@@ -53,7 +53,7 @@ def run_stages(
     seed: int,
     hparams: dict[str, Any],
     trainer: Mapping[str, Any],
-    logger: Mapping[str, Any],
+    logger: Mapping[str, Any] | None,
     checkpoint_every: int,
     resume: Path | None,
 ) -> list[dict[str, Any]]:
@@ -94,9 +94,7 @@ def run_stages(
             if not rank_zero_only.rank:  # type: ignore[attr-defined]
                 copy_checkpoint(resume, checkpoints / f"{start + 1}-{stages[start].name}.ckpt")
             start, resume = start + 1, None
-    curves = instantiate(logger, save_dir=str(folder)) if logger else False
-    if curves:
-        curves.log_hyperparams(hparams.get("config", {}))
+    curves = open_curves(logger, folder, run=hparams.get("config", {}))
     kinds = {name: value.dtype for name, value in model.state_dict().items()}
     for index, stage in enumerate(stages):
         if index < start or not stage.steps:
@@ -120,7 +118,7 @@ def run_stages(
             callbacks.append(EMAWeightAveraging(decay=stage.ema))
         # after the average: it saves it
         callbacks.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
-        fit = stage_trainer(trainer, steps=stage.steps, clip=stage.clip, callbacks=callbacks, logger=curves)
+        fit = stage_trainer(trainer, steps=stage.steps, clip=stage.clip, callbacks=callbacks, logger=curves or False)
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
         fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
