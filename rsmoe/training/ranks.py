@@ -52,12 +52,11 @@ def whole_group(folder: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # distributed.DistBackendError, of nccl, is one
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         lost = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")
         if my_share()[1] == 1 or not any(word in str(error).lower() for word in lost):
             raise
         kept = any((folder / "checkpoints").glob("*.ckpt"))
         raise UserError(
-            f"another process of this run is gone ({reason[:120]}); what it said last stands above. "
+            "another process of this run is gone; what it said last stands above. "
             + (f"Continue with: resume={folder}" if kept else "There is no checkpoint yet: start again")
         ) from error

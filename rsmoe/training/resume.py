@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 
@@ -45,16 +47,25 @@ def continued(
     before, after = theirs, config
     if words is not None:
         old = [w for w in saved.get("words", []) if isinstance(w, str)]
-        before, after = (_composed(w, folder) for w in (old, joined(old, words)))
+        try:
+            before, after = (_composed(w, folder) for w in (old, joined(old, words)))
+        except UserError as error:
+            raise UserError(
+                f"resume continues the run as it is, and what is typed does not go with what was typed for the run "
+                f"({error}). Leave it out, or begin a new run from its weights: start=<run>"
+            ) from error
     then, now, kept = (dict(_leaves(node)) for node in (before, after, theirs))
     changed = [p for p in {**then, **now} if then.get(p, _ABSENT) != now.get(p, _ABSENT)]
     changed = [p for p in changed if p not in _OF_THE_COMMAND and kept.get(p, _ABSENT) != now.get(p, _ABSENT)]
     told = {path: f"{path}={_shown(now, path)} (was {_shown(kept, path)})" for path in changed}
-    refused = [text for path, text in told.items() if not _MAY_CHANGE.fullmatch(path)]
+    refused = [path for path in changed if not _MAY_CHANGE.fullmatch(path)]
     if refused:
+        firsts = {path.split(".")[0]: path for path in reversed(refused)}  # one of each part of the config
+        more = len(refused) - len(firsts)
         raise UserError(
-            f"resume continues the run as it is, and these cannot change: {'; '.join(refused[:8])}"
-            f"{' ...' if len(refused) > 8 else ''}. Leave them out, or begin a new run from its weights: start=<run>"
+            f"resume continues the run as it is, and these cannot change: "
+            f"{'; '.join(told[path] for path in reversed(firsts.values()))}{f' and {more} more' if more else ''}. "
+            "Leave them out, or begin a new run from its weights: start=<run>"
         )
     for path in changed:
         _put(theirs, path.split("."), now.get(path, _ABSENT))
@@ -74,16 +85,9 @@ def _key(word: str) -> str:
 
 
 def _composed(words: Sequence[str], folder: str | None) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
     own = [w for w in words if not w.lstrip("+~").startswith("hydra")]
-    try:
-        found: Any = OmegaConf.to_container(compose(own, extra=folder), resolve=True)
-    except UserError as error:
-        raise UserError(
-            f"what was typed for the run, with what is typed now, does not compose here: {error}"
-        ) from error
-    return dict(found)
+    found: dict[str, Any] = OmegaConf.to_container(compose(own, extra=folder), resolve=True)  # type: ignore[assignment]
+    return found
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
