@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rsmoe.as_trained import check_vocabularies
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
@@ -26,6 +27,7 @@ def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCo
 
     The special tokens are those of the experts' heads, [SEG] and [RET] always among them.
     """
+    check_vocabularies(config)
     lm, instruction = config["text"]["lm"], config["text"]["instruction"]
     heads = [getattr(locate(e["_target_"]), "token", None) for e in config["expert"].values()]
     special = sorted({"[SEG]", "[RET]", *filter(None, heads)})

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import rsmoe.as_trained  # noqa: F401  # the resolver of conf/train.yaml
 from rsmoe.errors import UserError, unknown_name
 
 

@@ -112,7 +112,8 @@ class RSMoE(nn.Module):
         """
         times = batch.pixels.shape[1]
         valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (I, T)
-        pixels = batch.pixels[valid].contiguous(memory_format=torch.channels_last)
+        kind = next((p.dtype for p in self.vision.parameters() if p.is_floating_point()), batch.pixels.dtype)
+        pixels = batch.pixels[valid].to(kind).contiguous(memory_format=torch.channels_last)
         seen = self.vision(pixels)  # without the padded frames, which would pollute batch statistics
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
         tokens[valid] = seen.tokens  # (I, T, N, D)
@@ -273,6 +274,7 @@ class RSMoE(nn.Module):
             state = reading.hidden[torch.arange(len(rows.sample), device=place.device), place[rows.sample]]
             mixed = state.new_zeros(len(batch), state.shape[-1])
             mixed = mixed.index_add(0, rows.sample, state * rows.weight[:, None].to(state.dtype))
+            mixed = mixed.to(self.to_lm.weight.dtype)  # heads are of one type, also beside a half-precision base
             text = batch.text_ids[sample], batch.text_mask[sample]
             written = bool(text[1].any(1).all()) and text[1].shape[1] > 0
             inputs[index] = HeadInput(
@@ -287,7 +289,8 @@ class RSMoE(nn.Module):
         """(n, Lt) texts without an image -> (n, D): the state after the last word, in that expert."""
         index = torch.full((len(ids),), 0 if self.dense else expert, device=ids.device)
         hidden = self.bank(self.bank.embed(ids, index), mask, index).hidden
-        return hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        last: Tensor = hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        return last.to(self.to_lm.weight.dtype)
 
     @torch.no_grad()
     def generate(

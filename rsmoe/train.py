@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,30 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+import rsmoe.training.launch  # noqa: F401  # the resolver of the run folder's name
 from rsmoe.config import main
 from rsmoe.errors import UserError
 
 
 def train(config: dict[str, Any], folder: Path) -> None:
-    """Trains and evaluates one resolved config; everything it writes is under ``folder``."""
+    """Trains and evaluates one resolved config; everything it writes is under ``folder``.
+
+    With ``resume`` the run's own config is taken, see `rsmoe.training.resume.continued`.
+    """
+    words = typed_words()
+    if config["resume"]:
+        config, words, notes = _continued(config, words)
+    else:
+        notes = []
     _prepare(config["trainer"].get("devices", 1))
+    from rsmoe.training.curves import ended
+    from rsmoe.training.ranks import whole_group
+
+    with ended(), whole_group(folder):
+        _train(config, folder, typed=words or [], notes=notes)
+
+
+def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes: Sequence[str]) -> None:
     import torch
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -35,12 +53,15 @@ def train(config: dict[str, Any], folder: Path) -> None:
 
     started = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
+    if config["resume"]:
+        console.print(f"resume={config['resume']}: as it was{', but ' if notes else ''}{', '.join(notes)}", markup=False)
+        if not rank_zero_only.rank:  # type: ignore[attr-defined]
+            (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
     stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages]
-    resume, start = (Path(config[key]) if config[key] else None for key in ("resume", "start"))
-    if resume and start:
-        raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
+    resume = Path(config["resume"]) if config["resume"] else None
+    start = Path(config["start"]) if config["start"] and not resume else None  # what the run began with is in it
     codec, words = codecs_of(load_checkpoint(resume)) if resume else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
@@ -71,6 +92,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
         seed=config["seed"],
         hparams={
             "config": config,
+            "words": list(typed),
             "codec": codec.state(),
             "instruction_codec": words.state(),
             "change_classes": [] if model.change is None else corpus.change_classes(kinds=model.change.kinds),
@@ -109,6 +131,31 @@ def train(config: dict[str, Any], folder: Path) -> None:
     )
 
 
+def typed_words() -> list[str] | None:
+    """What was typed, of the current job of a sweep; None outside of a command line."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
+
+
+def _continued(
+    config: dict[str, Any], words: Sequence[str] | None
+) -> tuple[dict[str, Any], list[str] | None, list[str]]:
+    """Config and words of the run that goes on, and what differs."""
+    if config["start"]:
+        raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
+    from rsmoe.build import codecs_of
+    from rsmoe.training.resume import continued, joined
+    from rsmoe.training.run import load_checkpoint
+
+    checkpoint = load_checkpoint(Path(config["resume"]))
+    codecs_of(checkpoint)  # says it where rsmoe.train did not write it
+    extra = None
+    if words is not None:
+        sources = HydraConfig.get().runtime.config_sources
+        extra = next((s.path for s in sources if s.provider == "command-line" and s.schema == "file"), None)
+    config, notes = continued(checkpoint, config, words=words, folder=extra)
+    return config, None if words is None else joined(checkpoint["hyper_parameters"].get("words", []), words), notes
+
+
 def _prepare(processes: int | str) -> None:
     """What several processes need before torch is loaded: no warnings from DDP's search for idle parameters, and
     threads by the cores that may be used, which can be fewer than there are."""
@@ -116,7 +163,9 @@ def _prepare(processes: int | str) -> None:
         return
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if isinstance(processes, int) and processes > 1 and hasattr(os, "sched_getaffinity"):
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+        threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+        if "torch" in sys.modules and threads.isdigit():  # a run that goes on says only now how many processes it has
+            sys.modules["torch"].set_num_threads(int(threads))
 
 
 @main("train", literal=("data.root", "resume", "start"))

@@ -268,7 +268,7 @@ def test_the_sweep_names_every_way_to_compare() -> None:
 
 def test_every_schedule_teaches_the_map_on_the_mix_of_the_experiment() -> None:
     ways = OmegaConf.load(conf_dir() / "experiment" / "change_schedule.yaml").hydra.sweeper.params.schedule.split(",")
-    assert {*ways, "from_scratch"} == {path.stem for path in (conf_dir() / "schedule").glob("*.yaml")}
+    assert {*ways, "from_scratch", "pretrained"} == {path.stem for path in (conf_dir() / "schedule").glob("*.yaml")}
     for way in [*ways, "from_scratch"]:
         config: Any = OmegaConf.to_container(compose(["experiment=change_schedule", f"schedule={way}"]), resolve=True)
         stages = [Stage.from_config(stage) for stage in config["schedule"]["stages"]]

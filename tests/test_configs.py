@@ -200,7 +200,7 @@ def run(config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -
     return metrics["results"]
 
 
-@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if not needs_data(e)])
+@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if not needs_data(e) and "pretrained" not in e])
 def test_every_experiment_on_generated_scenes_runs(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

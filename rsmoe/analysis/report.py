@@ -241,7 +241,7 @@ def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
         else torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "config_sha256": _hash(config),
+        "config_sha256": _hash({**config, "resume": None}),  # a run that went on is the same run
         "method_sha256": _hash(method),
     }
 

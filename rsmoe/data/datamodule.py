@@ -109,9 +109,7 @@ class RSDataModule(LightningDataModule):
             UserError: for a name that is not a training set, or weights that cannot be shares.
         """
         train = self.datasets["train"]
-        for name in weights or {}:
-            if name not in train:
-                raise unknown_name("training data set", name, train)
+        self.check_mix(weights or {})
         if self.stream is not None:
             return self._streamed(
                 batch_size=batch_size,
@@ -173,6 +171,12 @@ class RSDataModule(LightningDataModule):
         batches = [items[i : i + size] for i in range(0, len(items), size)]
         return self._loader(mixture, batches[rank::world], self.eval_collate)
 
+    def check_mix(self, mix: Mapping[str, float]) -> None:
+        """`UserError` for a name that is not a training set."""
+        for name in mix:
+            if name not in self.datasets["train"]:
+                raise unknown_name("training data set", name, self.datasets["train"])
+
     def stage(self, stage: Stage, index: int) -> None:
         """Sets the stage that `train_dataloader` serves."""
         self._stage = (stage, index)
@@ -183,10 +187,11 @@ class RSDataModule(LightningDataModule):
             raise RuntimeError("set a stage before the trainer asks for its batches")
         stage, index = self._stage
         world = self.trainer.world_size  # `run_stages` sees to it that draws can be shared
+        every = self.trainer.accumulate_grad_batches  # batches of a step: they follow each other in the one sequence
         return self.train_loader(
             batch_size=stage.batch_size // world,
-            steps=stage.steps,
-            start_step=self.trainer.global_step,
+            steps=stage.steps * every,
+            start_step=self.trainer.global_step * every,
             weights=stage.mix,
             per_view=stage.per_view,
             stage=index,

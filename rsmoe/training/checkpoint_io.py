@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,24 @@ class WholeFileIO(TorchCheckpointIO):
             ) from error
         finally:
             part.unlink(missing_ok=True)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """The same file under another name, whole or absent; a second name where the disk allows one.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    part = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        try:
+            os.link(source, part)  # neither is ever written to again: a new checkpoint is a new file
+        except OSError:
+            shutil.copyfile(source, part)
+        os.replace(part, target)
+    except OSError as error:
+        raise UserError(f"cannot copy the checkpoint {source} to {target}: {error}. Is the disk full?") from error
+    finally:
+        part.unlink(missing_ok=True)

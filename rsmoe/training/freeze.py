@@ -37,18 +37,25 @@ def set_trainable(module: nn.Module, patterns: Sequence[str]) -> list[str]:
     parameters = dict(module.named_parameters())
     trainable = dict.fromkeys(parameters, False)
     for pattern in patterns:
-        hits = _matches(module, pattern.removeprefix("-"), list(parameters))
-        if not hits:
-            raise _nothing(module, pattern, list(parameters))
+        hits = matching(module, pattern.removeprefix("-"))
         trainable |= dict.fromkeys(hits, not pattern.startswith("-"))
     for name, parameter in parameters.items():
         parameter.requires_grad_(trainable[name] and parameter.is_floating_point())
     return [name for name, parameter in parameters.items() if parameter.requires_grad]
 
 
-def _matches(module: nn.Module, pattern: str, names: list[str]) -> list[str]:
+def matching(module: nn.Module, pattern: str) -> list[str]:
+    """Names of the parameters that a pattern names, see `set_trainable`.
+
+    Raises:
+        UserError: it names none; the closest names are given.
+    """
+    names = [name for name, _ in module.named_parameters()]
     globs = [_glob(plain) for plain in _expand(module, pattern)]
-    return [name for name in names if any(g.fullmatch(name) for g in globs)]
+    found = [name for name in names if any(g.fullmatch(name) for g in globs)]
+    if not found:
+        raise _nothing(module, pattern, names)
+    return found
 
 
 def _expand(module: nn.Module, pattern: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the SIGTERM of a scheduler, between two steps instead of within one."""
+"""Checkpoints between two steps: every so many, and at Ctrl-C or the SIGTERM of a scheduler."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import lightning.pytorch as pl
 
 
 class Interruption(pl.Callback):
-    """Lets the step under way end, saves, and stops; a second Ctrl-C stops at once.
+    """Saves every so many steps. Asked to stop, lets the step under way end, saves, and stops; a second Ctrl-C stops at
+    once.
 
-    A checkpoint out of the middle of a step would hold batch statistics and perhaps half of an update that the
-    continued run makes again.
+    A checkpoint out of the middle of a step, or between the batches that are accumulated for one, would hold batch
+    statistics and perhaps half of an update that the continued run makes again.
 
     Args:
         path: of the checkpoint.
+        every: steps between two; 0: only where it was asked to stop.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.asked = path, False
+    def __init__(self, path: Path, *, every: int = 0) -> None:
+        self.path, self.every, self.asked = path, every, False
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -33,9 +35,13 @@ class Interruption(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves and raises `KeyboardInterrupt`, once any rank was asked to stop."""
-        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+        """After a step saves where it is time, and raises `KeyboardInterrupt` once any rank was asked to stop."""
+        if trainer.fit_loop._should_accumulate():
+            return
+        stop = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
+        if stop or (self.every and trainer.global_step % self.every == 0):
             trainer.save_checkpoint(self.path)
+        if stop:
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

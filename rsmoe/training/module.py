@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from fnmatch import fnmatch
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
 from rsmoe.data.batch import Batch
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.training.stage import Stage
-
-SEEN = {"words", "change", "change_dice", "cover", "cover_dice"}
-"""Losses of perception alone: in a stage that has no other, no language model runs."""
-
+from rsmoe.training.stage_checks import SEEN, learning_rates
 
 class StageModule(pl.LightningModule):
     """Losses, optimiser and learning rate of one stage.
@@ -30,24 +27,32 @@ class StageModule(pl.LightningModule):
         index: its place in the schedule; part of every seed.
         seed: of the run.
         hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
+        first_step: steps of the stages before, from where the curves go on.
     """
 
-    def __init__(self, *, model: RSMoE, stage: Stage, index: int, seed: int, hparams: dict[str, Any]) -> None:
+    def __init__(
+        self, *, model: RSMoE, stage: Stage, index: int, seed: int, hparams: dict[str, Any], first_step: int = 0
+    ) -> None:
         super().__init__()
-        self.model, self.stage, self.index, self.seed = model, stage, index, seed
+        self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
         self.trace: list[dict[str, Any]] = []
-        self.save_hyperparameters({**hparams, "stage": index})
+        self._micro = 0
+        self.save_hyperparameters({**hparams, "stage": index}, logger=False)  # whole tokenizers among them
 
     def on_train_start(self) -> None:
         """Starts the trace of the router anew, unless a checkpoint brought one."""
         if self.trainer.global_step == 0:
             self.trace = []
+            # Lightning counts what it logs from 0 in every fit: one axis for all stages
+            self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.first_step
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes dropout a function of (seed, stage, step, rank), and keeps frozen parts in eval mode, and
-        batch norms where the stage says so. Sets how often the true maps are told."""
+        """Makes dropout a function of (seed, stage, number of the batch, rank), and keeps frozen parts in eval mode,
+        and batch norms where the stage says so. Sets how often the true maps are told."""
         step = self.trainer.global_step
-        torch.manual_seed(hash((self.seed, self.index, step, self.global_rank)) % 2**63)
+        every = self.trainer.accumulate_grad_batches
+        self._micro = batch_idx % every
+        torch.manual_seed(hash((self.seed, self.index, step * every + self._micro, self.global_rank)) % 2**63)
         for part in self.model.children():
             part.train(any(p.requires_grad for p in part.parameters()))
         first, last = self.stage.told_truth
@@ -62,10 +67,6 @@ class StageModule(pl.LightningModule):
         """Weighted sum of the stage's losses; logs each of them and the router's state."""
         step = self.trainer.global_step
         terms = self._seen(batch) if set(self.stage.losses) <= SEEN else self._read(batch, step)
-        known = {*terms, *self.optional, *(term for e in self.model.experts for term in e.terms)}
-        for name in self.stage.losses:
-            if name not in known:
-                raise unknown_name("loss", name, known)
         total: Tensor = torch.zeros((), device=batch.pixels.device)
         for name, value in terms.items():
             over = step >= self.stage.losses_until.get(name, self.stage.steps + 1)
@@ -80,22 +81,15 @@ class StageModule(pl.LightningModule):
                 f"schedule.stages.{self.index}.lr (now {self.stage.lr}) or look for NaN in the images of: {first}"
             )
         self.log("train/loss", total.detach(), batch_size=len(batch))
+        self.log("train/lr", self.stage.lr * self._factor(step), batch_size=len(batch))
         return {"loss": total}
-
-    optional = (
-        "words", "aspect", "label", "balance", "z", "prompt", "mask_bce", "mask_dice", "retrieval",
-        "change", "change_dice", "cover", "cover_dice",
-    )  # fmt: skip
-    """Losses that exist only in some models or batches."""
 
     def _seen(self, batch: Batch) -> dict[str, Tensor]:
         """A stage of perception alone: no language model runs."""
-        if self.model.words is None:
-            raise UserError(
-                f"stage {self.stage.name!r} has the loss 'words', but the model is built without: words=true"
-            )
         sight = self.model.see(batch, told=False)
-        return {"words": self.model.words.loss(sight.memory, batch.samples), **self._mapped(batch, sight)}
+        words = self.model.words
+        terms = {} if words is None else {"words": words.loss(sight.memory, batch.samples)}
+        return terms | self._mapped(batch, sight)
 
     def _mapped(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
@@ -118,7 +112,7 @@ class StageModule(pl.LightningModule):
                 "balance": balance_loss(routing),
                 "z": z_loss(routing),
             }
-            if step % max(1, self.stage.steps // 100) == 0:
+            if self._micro == 0 and step % max(1, self.stage.steps // 100) == 0:
                 self._note_routing(batch, reading, step)
         if self.stage.losses.get("words") and model.words is not None:
             terms["words"] = model.words.loss(reading.perception.sight.memory, batch.samples)
@@ -147,33 +141,43 @@ class StageModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trainable parameters, grouped by learning rate and decay; warm-up, then cosine."""
+        rates = learning_rates(self.model, self.stage)
         groups: dict[tuple[float, float], list[Tensor]] = {}
         for name, p in self.model.named_parameters():
             if p.requires_grad:
-                lr = next((v for k, v in self.stage.lr_groups.items() if fnmatch(name, k)), self.stage.lr)
-                groups.setdefault((lr, self.stage.weight_decay if p.ndim > 1 else 0.0), []).append(p)
+                decay = self.stage.weight_decay if p.ndim > 1 else 0.0
+                groups.setdefault((rates.get(name, self.stage.lr), decay), []).append(p)
         if not groups:
             raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
         optimizer = torch.optim.AdamW(
             [{"params": ps, "lr": lr, "weight_decay": wd} for (lr, wd), ps in groups.items()],
             betas=(0.9, 0.98),
-            fused=True,  # a tenth of the time on CPU
+            # a tenth of the time on CPU; Lightning clips no fused optimiser's gradients in mixed precision
+            fused=self._trainer is None or not isinstance(self.trainer.precision_plugin, MixedPrecision),
         )
-        warmup, steps, end = min(self.stage.warmup, self.stage.steps), self.stage.steps, self.stage.lr_end
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / (warmup + 1)
-            t = (step - warmup) / max(1, steps - warmup)
-            return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _factor(self, step: int) -> float:
+        """Share of the peak learning rate."""
+        warmup, steps, end = min(self.stage.warmup, self.stage.steps), self.stage.steps, self.stage.lr_end
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        t = (step - warmup) / max(1, steps - warmup)
+        return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the router's trace."""
         checkpoint["router_trace"] = self.trace
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the router's trace back."""
+        """Takes the router's trace back. A step whose batches were not all read begins anew with its first one, also
+        where another number of them is accumulated than before."""
         self.trace = checkpoint.get("router_trace", [])
+        loop = checkpoint["loops"]["fit_loop"]
+        progress = loop["epoch_loop.batch_progress"]
+        done = checkpoint["global_step"] * self.trainer.accumulate_grad_batches
+        if progress["current"]["ready"] != done:
+            for count in (progress["total"], progress["current"]):
+                count.update(dict.fromkeys(("ready", "started", "processed", "completed"), done))
+            loop["epoch_loop.state_dict"]["_batches_that_stepped"] = self.first_step + checkpoint["global_step"]

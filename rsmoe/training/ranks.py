@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from torch import distributed, nn
+
+from rsmoe.errors import UserError
 
 T = TypeVar("T")
 
@@ -36,3 +40,23 @@ def alike(model: nn.Module) -> None:
     if my_share()[1] > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, 0)
+
+
+@contextmanager
+def whole_group(folder: Path) -> Iterator[None]:
+    """Turns the error of a process that waits for one that is gone into a line.
+
+    Args:
+        folder: of the run, from where it can go on.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # distributed.DistBackendError, of nccl, is one
+        lost = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")
+        if my_share()[1] == 1 or not any(word in str(error).lower() for word in lost):
+            raise
+        kept = any((folder / "checkpoints").glob("*.ckpt"))
+        raise UserError(
+            "another process of this run is gone; what it said last stands above. "
+            + (f"Continue with: resume={folder}" if kept else "There is no checkpoint yet: start again")
+        ) from error

@@ -6,25 +6,29 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities import rank_zero_only
 
 from rsmoe.build import load_weights
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
-from rsmoe.parts import instantiate
-from rsmoe.training.checkpoint_io import WholeFileIO
+from rsmoe.training.checkpoint_io import copy_checkpoint
+from rsmoe.training.curves import open_curves
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.interruption import Interruption
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
 from rsmoe.training.stage import Stage
+from rsmoe.training.stage_checks import check_stage, has_part
+from rsmoe.training.stage_trainer import stage_trainer
 
 _KNOWN = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for
@@ -34,6 +38,7 @@ _KNOWN = (
     ".*smaller than the logging interval",
     ".*does not have many workers",
     ".*LeafSpec.* is deprecated",  # its own use of torch
+    "Detected call of `lr_scheduler.step\\(\\)` before",  # the gradient scaler of 16-mixed left out the first steps
     "Grad strides do not match bucket view",  # of a map, in a share of a batch without a picture that has it
 )
 """Warnings of Lightning, and of its DDP, about what is meant to be so."""
@@ -48,7 +53,7 @@ def run_stages(
     seed: int,
     hparams: dict[str, Any],
     trainer: Mapping[str, Any],
-    logger: Mapping[str, Any],
+    logger: Mapping[str, Any] | None,
     checkpoint_every: int,
     resume: Path | None,
 ) -> list[dict[str, Any]]:
@@ -72,6 +77,10 @@ def run_stages(
         warnings.filterwarnings("ignore", message)
     if not any(stage.steps for stage in stages):
         raise UserError("0 steps in every stage: nothing would be trained. Give schedule.steps=[...]")
+    for stage in stages:
+        if stage.steps:
+            data.check_mix(stage.mix)
+            check_stage(model, stage)
     checkpoints = folder / "checkpoints"
     start, trace, fit = 0, [], None
     if resume is not None:
@@ -82,7 +91,11 @@ def run_stages(
         trace = list(saved["hyper_parameters"].get("trace", []))
         if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete
             trace += saved["router_trace"]
+            if not rank_zero_only.rank:  # type: ignore[attr-defined]
+                copy_checkpoint(resume, checkpoints / f"{start + 1}-{stages[start].name}.ckpt")
             start, resume = start + 1, None
+    curves = open_curves(logger, folder, run=hparams.get("config", {}))
+    kinds = {name: value.dtype for name, value in model.state_dict().items()}
     for index, stage in enumerate(stages):
         if index < start or not stage.steps:
             continue
@@ -90,33 +103,22 @@ def run_stages(
         if stage.upcycle and resume is None and model.bank.size > 1:
             model.bank.upcycle(0)
             model.prompts.upcycle(0)
-        set_trainable(model, [p for p in stage.train if _has_parameters(model, p)])
+        set_trainable(model, [p for p in stage.train if has_part(model, p)])
         model.bank.rest()
         module = StageModule(
-            model=model, stage=stage, index=index, seed=seed, hparams={**hparams, "trace": trace, "dense": model.dense}
+            model=model,
+            stage=stage,
+            index=index,
+            seed=seed,
+            hparams={**hparams, "trace": trace, "dense": model.dense},
+            first_step=sum(s.steps for s in stages[:index]),
         )
-        callbacks: list[pl.Callback] = [
-            StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"),
-            ModelCheckpoint(
-                dirpath=checkpoints, filename="last", every_n_train_steps=checkpoint_every, enable_version_counter=False
-            ),
-        ]
+        callbacks: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}")]
         if stage.ema > 0:
             callbacks.append(EMAWeightAveraging(decay=stage.ema))
-        callbacks.append(Interruption(checkpoints / "last.ckpt"))  # after the average: it saves it
-        fit = instantiate(
-            trainer,
-            max_steps=stage.steps,
-            max_epochs=-1,
-            callbacks=callbacks,
-            plugins=[*trainer.get("plugins", []), WholeFileIO()],
-            logger=instantiate(logger, save_dir=str(folder), name=stage.name),
-            gradient_clip_val=stage.clip,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            log_every_n_steps=10,
-        )
+        # after the average: it saves it
+        callbacks.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
+        fit = stage_trainer(trainer, steps=stage.steps, clip=stage.clip, callbacks=callbacks, logger=curves or False)
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
         fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -124,10 +126,18 @@ def run_stages(
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
-        fit = instantiate(trainer, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        fit = stage_trainer(trainer, steps=1, clip=0.0, callbacks=[], logger=False)
     model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
+    _as_built(model, kinds)
     alike(model)
     return trace
+
+
+def _as_built(model: RSMoE, kinds: Mapping[str, torch.dtype]) -> None:
+    """Number types as before training: what is asked next is asked as the checkpoint's reader will ask it."""
+    for name, value in chain(model.named_parameters(), model.named_buffers()):
+        if name in kinds and value.dtype != kinds[name]:
+            value.data = value.data.to(kinds[name])
 
 
 def _check_shares(stages: Sequence[Stage], world: int) -> None:
@@ -137,15 +147,6 @@ def _check_shares(stages: Sequence[Stage], world: int) -> None:
                 f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
                 f"make its batch_size (schedule.draws in some schedules) a multiple of {world}"
             )
-
-
-def _has_parameters(model: RSMoE, pattern: str) -> bool:
-    """False for a pattern of a part that this model has none of, or that learns nothing: a schedule serves all."""
-    name = pattern.removeprefix("-").split(".")[0].split("[")[0]
-    if not hasattr(model, name):
-        return True  # a glob, or a mistake that `set_trainable` explains
-    part = getattr(model, name)
-    return part is not None and any(True for _ in part.parameters())
 
 
 def find_checkpoint(path: Path) -> Path:

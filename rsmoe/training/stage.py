@@ -26,16 +26,16 @@ class Stage:
     """For so many first steps, the experts of the task's label are added to the router's choice, so that all learn."""
     lr: float = 1e-3
     lr_groups: Mapping[str, float] = field(default_factory=dict)
-    """Pattern -> learning rate, the first that matches; other parameters take ``lr``."""
+    """Pattern, in the language of ``train`` -> learning rate, the first that matches; other parameters take ``lr``."""
     warmup: int = 100
     """Steps of linear warm-up; then cosine to ``lr_end`` of the peak."""
     lr_end: float = 0.01
     weight_decay: float = 0.05
     """On matrices only; vectors and biases have none."""
     clip: float = 1.0
-    """Largest gradient norm."""
+    """Largest gradient norm, unless ``trainer.gradient_clip_val`` says another for all stages."""
     batch_size: int = 32
-    """Draws a step, over all ranks, each of which takes its share: more devices make it faster, on the same samples in
+    """Draws a batch, which is a step unless ``trainer.accumulate_grad_batches`` joins several; over all ranks, each of which takes its share: more devices make it faster, on the same samples in
     the same order (but for ``loader.stream``, whose order belongs to the number of ranks). The rest is not quite the
     same: losses are means over a share and then over shares, so that one which a single rank has counts by that rank's
     part, and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
@@ -51,7 +51,7 @@ class Stage:
     smoothing: float = 0.0
     """Label smoothing of the text loss."""
     losses: Mapping[str, float] = field(default_factory=lambda: {"text": 1.0})
-    """Name -> weight; a loss that is not named has weight 0 (an unknown name is an error at the first step)."""
+    """Name -> weight; a loss that is not named has weight 0 (an unknown name is an error at the start)."""
     losses_until: Mapping[str, int] = field(default_factory=dict)
     """Name -> step after which that loss is dropped (the router's label cross-entropy during warm-up)."""
     mix: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,114 @@
+"""The trainer of one stage: what the config says of it, and what a stage decides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+from rsmoe.errors import UserError
+from rsmoe.parts import instantiate
+from rsmoe.training.checkpoint_io import WholeFileIO
+from rsmoe.training.precision import precision_options
+
+_DECIDED = {
+    "max_steps": "schedule.steps",
+    "max_epochs": "schedule.steps",
+    "min_steps": "schedule.steps",
+    "min_epochs": "schedule.steps",
+    "fast_dev_run": "schedule.steps",
+    "limit_train_batches": "schedule.steps",
+    "overfit_batches": "corpus.<name>.train.size or a data set of your own",
+    "reload_dataloaders_every_n_epochs": "schedule.steps",
+    "use_distributed_sampler": "nothing: batches are shared between the ranks by themselves",
+    "logger": "logger=csv or logger=wandb",
+    "enable_checkpointing": "checkpoint_every",
+}
+"""Keys of a trainer that would cut a stage, or draw its batches again -> what to give instead."""
+
+
+def stage_trainer(
+    config: Mapping[str, Any], *, steps: int, clip: float, callbacks: Sequence[pl.Callback], logger: Logger | bool
+) -> pl.Trainer:
+    """A ``lightning.pytorch.Trainer`` for one stage.
+
+    Args:
+        config: of the trainer. Its ``callbacks`` (a list, or name -> callback) and ``plugins`` are added to ours, a
+            progress bar among them takes the place of ours; ``gradient_clip_val`` null means ``clip``, ``num_nodes``
+            null and ``devices`` "auto" what torchrun or SLURM say.
+        steps: of the optimiser.
+        clip: largest gradient norm.
+        callbacks: ours; the last ones are called last.
+        logger: of the whole run; False for none.
+
+    Raises:
+        UserError: a key that a stage decides, an unknown precision, an accumulation that is no number of batches.
+    """
+    given = {key: value for key, value in config.items() if value is not None}
+    for key, instead in _DECIDED.items():
+        if key in given:
+            raise UserError(f"trainer.{key}={given[key]} cannot be given: a stage decides it. Give {instead}")
+    every = accumulation(config)
+    own = [instantiate(node) for node in _listed(given.pop("callbacks", []))]
+    if any(isinstance(c, GradientAccumulationScheduler) for c in own):
+        raise UserError(
+            "trainer.callbacks: GradientAccumulationScheduler changes how many batches make a step within a stage, "
+            "and a stage is one epoch. Give trainer.accumulate_grad_batches=<n>"
+        )
+    if any(isinstance(c, ProgressBar) for c in own):
+        callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    plugins = [instantiate(node) for node in _listed(given.pop("plugins", []))]
+    options = precision_options(given)
+    defaults = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
+    fixed = {
+        "max_steps": steps,
+        "max_epochs": -1,
+        "callbacks": [*own, *callbacks],
+        "plugins": [*plugins, *options["plugins"], WholeFileIO()],
+        "precision": options["precision"],
+        "accumulate_grad_batches": every,
+        "gradient_clip_val": given.get("gradient_clip_val", clip),
+        "logger": logger,
+        "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in own),  # `Interruption` writes ours
+        "use_distributed_sampler": False,
+    }
+    fit: pl.Trainer = instantiate(defaults | given | launched(given) | fixed)
+    return fit
+
+
+def accumulation(config: Mapping[str, Any]) -> int:
+    """``accumulate_grad_batches``: batches that are read for one step of the optimiser.
+
+    Raises:
+        UserError: it is no whole number from 1 on.
+    """
+    every = config.get("accumulate_grad_batches")
+    every = 1 if every is None else every
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise UserError(
+            f"trainer.accumulate_grad_batches={every}: expected how many batches make one step, 1 or more"
+        )
+    return every
+
+
+def launched(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``devices`` and ``num_nodes`` where the config leaves them to whatever started the processes."""
+    found: dict[str, Any] = {}
+    if TorchElasticEnvironment.detect():
+        here, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        found = {"devices": here, "num_nodes": world // here}
+    elif SLURMEnvironment.detect():
+        found = {"num_nodes": int(os.environ.get("SLURM_NNODES", 1))}
+    return {key: value for key, value in found.items() if config.get(key) in (None, "auto")}
+
+
+def _listed(node: Any) -> list[Any]:
+    """A list as it is, and the values of a mapping of names."""
+    if isinstance(node, Mapping):
+        return [node] if "_target_" in node else [value for value in node.values() if value]
+    return list(node)
