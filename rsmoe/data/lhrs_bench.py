@@ -10,6 +10,7 @@ from rsmoe.data.choices import fill, lettered
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.values import id_of
 from rsmoe.errors import UserError
 
 
@@ -73,7 +74,7 @@ class LHRSBench(Reader):
                 options, letter = lettered(choices, where), answer.rstrip(".").strip().upper()
                 if letter not in options:
                     raise UserError(f"{where}: the answer {answer!r} is none of the choices {', '.join(options)}")
-                types = [str(number) for number in field(pair, "type", list, where)]
+                types = [id_of(number, f"{where}: 'type'") for number in field(pair, "type", list, where)]
                 if not types or not set(types) <= set(names):
                     raise UserError(
                         f"{where}: the types {types} are not all among those of 'qtype': {', '.join(names)}"

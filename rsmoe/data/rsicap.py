@@ -14,6 +14,7 @@ from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.values import text_of
 from rsmoe.errors import UserError
 
 _DOTA_CROP = re.compile(r"(P\d{4})_\d+")
@@ -99,7 +100,7 @@ def _sample(row: dict[str, Any], path: Path, name: str, where: str, *, identity:
     request = field(row, "text_input", str, where).strip()
     output = row.get("text_output")
     texts = output if isinstance(output, list) else [field(row, "text_output", str, where)]
-    responses = tuple(str(text).strip() for text in texts if str(text).strip())
+    responses = tuple(filter(None, (text_of(text, f"{where}: 'text_output'") for text in texts)))
     if not request or not responses:
         raise UserError(f"{where}: 'text_input' or 'text_output' is empty")
     known = ("filename", "text_input", "text_output")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ import numpy as np
 
 from rsmoe.data.annotations import field as value_of
 from rsmoe.data.byte_ranges import is_url, read_range
+from rsmoe.data.json_text import parse_json
+from rsmoe.data.text_files import decode
 from rsmoe.errors import UserError
 
 SCHEMA = 1
@@ -180,9 +181,5 @@ def read_json_at(location: str) -> Any:
     Raises:
         UserError: when it cannot be read, or is not json.
     """
-    try:
-        return json.loads(read_range(location, 0, _LONGEST))
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{location} is not json ({error}). Write or download it again") from error
+    content = decode(read_range(location, 0, _LONGEST), location)
+    return parse_json(content, location, advice="Write or download it again")

@@ -12,6 +12,7 @@ from rsmoe.data.images import SUFFIXES
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.values import text_of
 from rsmoe.errors import UserError
 
 _SUFFIX = re.compile(r"\.(mp4|avi|mov|mkv|webm)$", re.IGNORECASE)
@@ -126,7 +127,7 @@ def _captions(path: Path) -> dict[str, list[str]]:
         written = [texts] if isinstance(texts, str) else texts
         if not isinstance(written, list) or not all(isinstance(text, str) for text in written):
             raise UserError(f"{path.name}: the captions of {video!r} should be texts, found {str(texts)[:40]!r}")
-        captions[video] = [text.strip() for text in written]
+        captions[video] = [text_of(text, f"{path.name}: a caption of {video!r}") for text in written]
     return captions
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rsmoe.data import annotations as checks
 from rsmoe.data.jsonl import read_rows
+from rsmoe.data.values import is_missing, present, text_of
 from rsmoe.errors import UserError
 
 
@@ -53,7 +54,7 @@ def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]])
     for i, thing in enumerate(checks.field(content, "objects", list, where) if "ground" in tasks else ()):
         here, key = f"{where}, objects[{i}]", f"{path.stem}:object:{i}"
         checks.field(thing, "obj_cls", str, here)
-        phrase = str(thing.get("referring_sentence") or "").strip()
+        phrase = text_of(present(thing).get("referring_sentence", ""), f"{here}: 'referring_sentence'")
         if not phrase:
             unused.setdefault("object without a sentence", []).append(key)
             continue
@@ -118,7 +119,7 @@ def _question(
 ) -> list[VRSBenchRow]:
     question, kind = (checks.field(pair, k, str, where).strip() for k in ("question", "type"))
     value: object = checks.field(pair, answer_key, object, where)
-    answer = "" if value is None else str(value).strip()  # some are numbers
+    answer = "" if is_missing(value) else text_of(value, f"{where}: {answer_key!r}", number=True)  # some are numbers
     if not question or not answer:
         unused.setdefault(f"empty {'answer' if question else 'question'}", []).append(key)
         return []
