@@ -83,5 +83,5 @@ def shown(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else str(value)
-    kind = {list: "a list ", dict: "an object "}.get(type(value), "")
+    kind = "a list " if isinstance(value, list) else "an object " if isinstance(value, dict) else ""
     return f"{kind}{repr(value)[:60]}"
