@@ -24,6 +24,7 @@ _LONE_SURROGATE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
+_OPENING = re.compile(rb"[\[{]{%d}" % (MAX_DEPTH + 1))
 _BRACKETS = b'"[]{}'
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 
@@ -119,6 +120,8 @@ def _depth_exceeds(text: str) -> bool:
     rest = text.encode("utf-8", "replace").replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _OTHERS)
     rest = re.sub(rb'"[^"]*"', b"", rest)
     for _ in range(MAX_DEPTH):  # each pass takes the innermost pairs away
+        if _OPENING.search(rest):
+            return True
         rest, before = rest.replace(b"[]", b"").replace(b"{}", b""), len(rest)
         if len(rest) == before:
             return len(rest) > MAX_DEPTH  # what does not close: deep, or not json, which the parser says better

@@ -13,6 +13,7 @@ from rsmoe.data.images import find_images
 from rsmoe.data.raster_images import RasterImages
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.values import shown
 from rsmoe.errors import UserError
 
 _METRES = re.compile(r"\s*([\d.]+)\s*m\s*")
@@ -119,6 +120,8 @@ class RSVQA(Reader):
             where = f"{part}_questions.json, question {key}"
             image, kind = field(row, "img_id", int, where), field(row, "type", str, where)
             wanted = field(row, "answers_ids", list, where)
+            if not all(type(i) is int for i in wanted):
+                raise UserError(f"{where}: 'answers_ids' should be whole numbers, found {shown(wanted)}")
             if image not in images and image not in no_images:
                 lost.append(f"question {key} -> image {image}")
                 continue

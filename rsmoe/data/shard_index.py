@@ -87,7 +87,10 @@ class Shards:
         shard = self.shards[number]
         where = join(self.location, f"{shard.name.removesuffix('.tar')}.json")
         content = read_json_at(where)
-        table = np.asarray(value_of(content, "table", list, where))
+        try:
+            table = np.asarray(value_of(content, "table", list, where))
+        except ValueError as error:  # rows of several lengths, which is no table at all
+            raise UserError(f"{where} holds no table: {error}. Write or download it again") from error
         whole = (
             table.shape == (shard.views, len(COLUMNS))
             and table.dtype == np.int64

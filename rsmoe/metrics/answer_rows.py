@@ -32,6 +32,7 @@ from typing import Any
 from rsmoe.data.csv_files import read_csv
 from rsmoe.data.json_text import read_json
 from rsmoe.data.jsonl import read_jsonl
+from rsmoe.data.text_files import stripped
 from rsmoe.data.values import is_missing, shown, text_of
 from rsmoe.errors import UserError
 
@@ -125,9 +126,11 @@ def truths_of(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(filter(None, (text_of(text, f"{where}: a reference", number=True) for text in texts)))
 
 
-def kind_of(row: Mapping[str, Any]) -> str:
-    """The type of a question, "" where no key of `KINDS` holds a text."""
-    return next((row[key].strip() for key in KINDS if isinstance(row.get(key), str) and row[key].strip()), "")
+def kind_of(row: Mapping[str, Any], where: str) -> str:
+    """The type of a question: "kind", or the first other key of `KINDS` that holds a text; "" without."""
+    if not is_missing(row.get("kind")):
+        return text_of(row["kind"], f"{where}: 'kind'", number=True)
+    return next((stripped(row[key]) for key in KINDS if isinstance(row.get(key), str)), "")
 
 
 def options_of(row: Mapping[str, Any], where: str) -> dict[str, str]:

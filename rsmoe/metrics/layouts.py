@@ -26,7 +26,7 @@ from typing import Any
 
 from rsmoe.data.annotations import read_json, read_lines
 from rsmoe.data.sample import Sample
-from rsmoe.data.values import id_of, shown
+from rsmoe.data.values import id_of, is_missing, shown
 from rsmoe.errors import UserError
 from rsmoe.metrics.answer_rows import Rows, answer_of, file_rows, has_answer, truths_of
 from rsmoe.metrics.prediction import Prediction
@@ -130,18 +130,18 @@ def _prediction(row: dict[str, Any], name: str, task: str, where: str) -> Predic
     embeddings: dict[str, Any] = {
         key: numbers_of(row[key], f"{where}: {key!r}", shape)
         for key, shape in (("image_embedding", (1,)), ("text_embeddings", (2,)))
-        if row.get(key)
+        if not is_missing(row.get(key))
     }
     others = bool({"mask", "masks", "ranking", *embeddings} & set(row))
-    masks = list_of(row.get("masks") or [], f"{where}: 'masks'")
+    masks, ranking = (
+        [] if is_missing(row.get(key)) else list_of(row[key], f"{where}: {key!r}") for key in ("masks", "ranking")
+    )
     return Prediction(
         id=name,
         task=task,
         text="" if others and not has_answer(row) else answer_of(row, where),
-        mask=None if row.get("mask") is None else read_mask(row["mask"], where),
+        mask=None if is_missing(row.get("mask")) else read_mask(row["mask"], where),
         masks=tuple(read_mask(mask, where) for mask in masks),
-        ranking=tuple(
-            id_of(item, f"{where}: 'ranking'") for item in list_of(row.get("ranking") or [], f"{where}: 'ranking'")
-        ),
+        ranking=tuple(id_of(item, f"{where}: 'ranking'") for item in ranking),
         **embeddings,
     )

@@ -12,7 +12,7 @@ from rsmoe.data.values import id_of, is_missing, shown, text_of
 from rsmoe.errors import UserError
 from rsmoe.metrics.answer_rows import KINDS, TRUTHS, Rows, kind_of, options_of, truths_of
 from rsmoe.metrics.change_captions import NO_CHANGE
-from rsmoe.metrics.row_arrays import boxes_of, list_of, mask_of, numbers_of
+from rsmoe.metrics.row_arrays import boxes_of, change_of, list_of, mask_of, numbers_of
 from rsmoe.metrics.row_ids import IDS, id_columns, unique_columns
 from rsmoe.metrics.tokenize import whitespace, word_vocabulary
 
@@ -46,11 +46,12 @@ def references_of(path: Path, rows: Rows, task: str) -> References:
 
 
 def of_split(rows: Rows, split: str, path: Path) -> Rows:
-    """Rows of one split, where each says its own."""
-    if not rows or not all(isinstance(row.get("split"), str) for _, row in rows):
+    """Rows of one split, where they say their own."""
+    if not any("split" in row for _, row in rows):
         return rows
-    _require_split(path, split, {row["split"] for _, row in rows})
-    return [(where, row) for where, row in rows if row["split"] == split]
+    own = [text_of(row.get("split"), f"{where}: 'split', which other rows have") for where, row in rows]
+    _require_split(path, split, set(own))
+    return [row for row, name in zip(rows, own, strict=True) if name == split]
 
 
 def _require_split(path: Path, split: str, known: set[str]) -> None:
@@ -65,23 +66,27 @@ def _sample(row: dict[str, Any], name: str, where: str, task: str) -> Sample:
         texts = ("",)  # the truth is a mask or boxes
     if not texts:
         raise UserError(f"{where} ({name}): no reference; expected one of the keys {', '.join(TRUTHS)}")
-    meta = {key: value for key, value in row.items() if key not in _ROW}
+    meta = {key: value for key, value in row.items() if key not in _ROW and not is_missing(value)}
     if options := options_of(row, where):
         meta["options"] = options
         if task == "vqa" and not is_missing(row.get("answer")):
             meta["answer"] = text_of(row["answer"], f"{where}: 'answer'", number=True)
+    meta |= change_of(row, where)
+    if "asks" in meta:
+        meta["asks"] = text_of(meta["asks"], f"{where}: 'asks'")
     if "masks" in meta:
         meta["masks"] = [mask_of(mask, where) for mask in list_of(meta["masks"], f"{where}: 'masks'")]
     if "kinds" in meta:
         meta["kinds"] = [text_of(kind, f"{where}: 'kinds'") for kind in list_of(meta["kinds"], f"{where}: 'kinds'")]
-    if "size_px" in meta and len(numbers_of(meta["size_px"], f"{where}: 'size_px'", (1,)).reshape(-1)) != 2:
+    size = numbers_of(meta.get("size_px", [1, 1]), f"{where}: 'size_px'", (1,))
+    if len(size) != 2 or (size < 1).any():
         raise UserError(f"{where}: expected 'size_px' as [width, height], found {shown(meta['size_px'])}")
     boxes: dict[str, Any] = {
         key: boxes_of(row[key], f"{where}: {key!r}", width)
         for key, width in (("boxes_px", 4), ("obb_px", 5))
         if row.get(key)
     }
-    kind = kind_of(row)
+    kind = kind_of(row, where)
     if task == "change_caption" and not kind:
         kind = _change_kind(row.get("changeflag"), texts, where)
     return Sample(
@@ -92,7 +97,7 @@ def _sample(row: dict[str, Any], name: str, where: str, task: str) -> Sample:
         task=task,
         source="file",
         kind=kind,
-        mask=None if row.get("mask") is None else mask_of(row["mask"], where),
+        mask=None if is_missing(row.get("mask")) else mask_of(row["mask"], where),
         meta=meta,
         **boxes,
     )
@@ -148,7 +153,7 @@ def coco(content: Mapping[str, Any], path: Path) -> Rows:
             raise UserError(f"{where}: expected an object, found {type(annotation).__name__}")
         key = "question_id" if "question_id" in annotation else "image_id"
         name = id_of(annotation.get(key), f"{where}: {key!r}")
-        row = rows.setdefault(name, (where, {key: name, "references": [], "kind": kind_of(annotation)}))[1]
+        row = rows.setdefault(name, (where, {key: name, "references": [], "kind": kind_of(annotation, where)}))[1]
         if files.get(name):
             row["file_name"] = files[name]
         row["references"] += truths_of(annotation, where)

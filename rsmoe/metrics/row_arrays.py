@@ -1,4 +1,4 @@
-"""Masks, boxes and embeddings out of rows of references and answers; whatever is none is a `UserError` at its place."""
+"""Masks, boxes, embeddings and changes out of rows of references and answers, or a `UserError` at their place."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from rsmoe.data.change_cells import CELLS
 from rsmoe.data.mask_sources import RLEMask
-from rsmoe.data.values import is_number, shown
+from rsmoe.data.values import is_missing, is_number, shown
 from rsmoe.errors import UserError
 
 
@@ -52,3 +53,21 @@ def numbers_of(value: Any, where: str, dimensions: tuple[int, ...]) -> np.ndarra
         kind = "a list of numbers" if dimensions == (1,) else "lists of numbers, all of one length"
         raise UserError(f"{where}: expected {kind}, found {shown(value)}")
     return np.asarray(value, dtype=np.float64)
+
+
+def change_of(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """ "changed", "change_counts" and "change_cells" of a row, as far as it has them."""
+    found = {key: row[key] for key in ("changed", "change_counts", "change_cells") if not is_missing(row.get(key))}
+    if "changed" in found and found["changed"] not in (True, False):
+        raise UserError(f"{where}: expected 'changed' as true or false, found {shown(found['changed'])}")
+    for key, expected in (("change_counts", "whole numbers by class"), ("change_cells", "lists of cells by class")):
+        value = found.get(key, {"": 0 if key == "change_counts" else []})
+        if not isinstance(value, dict) or not value or not all(_is_change(key, own) for own in value.values()):
+            raise UserError(f"{where}: expected {key!r} as {expected}, found {shown(value)}")
+    return found
+
+
+def _is_change(key: str, value: Any) -> bool:
+    if key == "change_counts":
+        return isinstance(value, int) and is_number(value) and value >= 0
+    return isinstance(value, list) and all(isinstance(cell, str) and cell in CELLS for cell in value)
