@@ -353,8 +353,8 @@ def test_files_that_cannot_be_scored(tmp_path: Path, name: str, content: Any, me
 def test_lines_end_with_blank_ones(tmp_path: Path) -> None:
     truth = write(tmp_path / "r.txt", "2\nyes\ntop\n\n\n")
     assert overall(write(tmp_path / "p.txt", "2\nyes\n\n\n\n"), truth) == (pytest.approx(200 / 3), 1)
-    with pytest.raises(UserError, match="r.txt, line 2.*no reference"):
-        overall(write(tmp_path / "p.txt", "2\nyes\ntop\n"), write(tmp_path / "r.txt", "2\n\ntop\n"))
+    with pytest.raises(UserError, match="gap.txt, line 2.*no reference"):
+        overall(write(tmp_path / "p.txt", "2\nyes\ntop\n"), write(tmp_path / "gap.txt", "2\n\ntop\n"))
     known = read_references(truth, task="caption", split="test")
     (tmp_path / "p.txt").write_bytes("\ufeffa\u2028b\r\nc\r\nd".encode())
     said = read_predictions(tmp_path / "p.txt", known, task="caption")
