@@ -357,3 +357,56 @@ def test_every_release_with_values_that_are_no_text(release: Release) -> None:
                 else:
                     assert not WORDS & spoken, (path.name, place, name)
         path.write_text(text, encoding="utf-8")
+
+
+# -- links --
+
+
+def test_links_of_files_stay_in_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a table, of a release and of a folder: text and pictures; links of folders and of roots are people's own."""
+    test_formats.save(tmp_path / "private/secret.png")
+    row = json.dumps({"image": "a.png", "instruction": "What?", "answer": "sea", "task": "vqa"})
+    (tmp_path / "private/secret.jsonl").write_text(row)
+    root = tmp_path / "data"
+    (root / "train").mkdir(parents=True)
+
+    def read(kind: str = "own_jsonl", folder: Path = root) -> int:
+        return len(instantiate(config(kind) | {"root": str(folder)}, split="train"))
+
+    (root / "a.png").symlink_to(tmp_path / "private/secret.png")
+    (root / "train.jsonl").write_text(row)
+    with pytest.raises(UserError, match=r"a.png is a link to .*secret.png, which lies outside of .*RSMOE_LINKS=/"):
+        read()
+    monkeypatch.setenv("RSMOE_LINKS", str(tmp_path / "private"))
+    assert read() == 1
+    monkeypatch.delenv("RSMOE_LINKS")
+    (root / "a.png").unlink()
+    test_formats.save(root / "pictures/a.png")
+    (root / "a.png").symlink_to("pictures/a.png")  # inside of the root
+    assert read() == 1
+    (root / "train.jsonl").unlink()
+    (root / "train.jsonl").symlink_to("../private/secret.jsonl")
+    with pytest.raises(UserError, match=r"train.jsonl is a link to"):
+        read()
+    (root / "train/a.png").symlink_to(tmp_path / "private/secret.png")
+    (root / "train/a.txt").write_text("sea")
+    with pytest.raises(UserError, match=r"train/a.png is a link to"):
+        read("own_folder")
+    (tmp_path / "linked").symlink_to(tmp_path / "private")  # a root that is a link
+    (tmp_path / "private/train.jsonl").write_text(row.replace("a.png", "secret.png"))
+    assert read(folder=tmp_path / "linked") == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "pictures").symlink_to(tmp_path / "private")  # a folder that is a link
+    (other / "train.jsonl").write_text(row.replace("a.png", "pictures/secret.png"))
+    assert read(folder=other) == 1
+
+
+def test_the_cache_of_the_hub_is_links(tmp_path: Path) -> None:
+    snapshot = tmp_path / "datasets--x/snapshots/0123"
+    snapshot.mkdir(parents=True)
+    test_formats.save(tmp_path / "datasets--x/blobs/77.png")
+    (snapshot / "a.png").symlink_to("../../blobs/77.png")
+    row = {"image": "a.png", "instruction": "What?", "answer": "sea", "task": "vqa"}
+    (snapshot / "train.jsonl").write_text(json.dumps(row))
+    assert len(OwnTable(root=str(snapshot), split="train")) == 1

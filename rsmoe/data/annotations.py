@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rsmoe.data.json_text import read_json as read_json
+from rsmoe.data.links import remember_root
 from rsmoe.data.text_files import contents as contents
 from rsmoe.data.text_files import read_lines as read_lines
 from rsmoe.data.text_files import require_file as require_file
@@ -39,6 +40,8 @@ def is_directional(*texts: str) -> bool:
 def data_root(root: str | Path | None, name: str) -> Path:
     """The folder of release ``name``: ``root``, or its sub-folder ``name``; ``$RSMOE_DATA/<name>`` without a ``root``.
 
+    Files in it that are links may not lead out of it, see `rsmoe.data.links`.
+
     Raises:
         UserError: when that folder is not there, or when neither was given.
     """
@@ -49,6 +52,7 @@ def data_root(root: str | Path | None, name: str) -> Path:
                 f"the data root of {name!r} is not a folder: {folder}. Give the folder of the release, "
                 f"data.root=/path/to/{name}, or leave it out and export RSMOE_DATA=/path/to/the/folder/above"
             )
+        remember_root(folder)  # the release may be a folder in it, whose files share pictures with its neighbours
         return folder / name if (folder / name).is_dir() else folder
     base = os.environ.get("RSMOE_DATA")
     if not base:
@@ -61,7 +65,7 @@ def data_root(root: str | Path | None, name: str) -> Path:
         raise UserError(
             f"RSMOE_DATA={base} holds no folder {name!r}. Put the release there, or type data.root=/path/to/{name}"
         )
-    return folder
+    return remember_root(folder)
 
 
 def other_root(given: str | None, name: str, *, folder: Path, root: str | None) -> Path:

@@ -14,7 +14,7 @@ from rsmoe.data.annotations import data_root
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
-from rsmoe.data.text_files import read_text
+from rsmoe.data.text_files import read_text, require_file
 from rsmoe.errors import UserError, unknown_name
 
 
@@ -138,7 +138,7 @@ def _objects(folder: Path) -> list[_Object]:
 
 def _read(path: Path) -> list[_Object]:
     try:
-        page = ElementTree.parse(path).getroot()
+        page = ElementTree.parse(require_file(path)).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings that expat lacks
         raise UserError(f"{path} is not xml ({error}; {path.stat().st_size} bytes). Download it again") from error
 

@@ -12,6 +12,7 @@ from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.text_files import stripped
 from rsmoe.data.values import text_of
 from rsmoe.errors import UserError
 
@@ -130,7 +131,7 @@ def karpathy_captions(row: dict[str, Any], where: str, unused: dict[str, list[st
     written = [field(s, "raw", str, where) for s in field(row, "sentences", list, where)]
     captions = captions_of(written, where)
     if len(captions) < len(written):
-        empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not text.strip()]
+        empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not stripped(text)]
         unused.setdefault("empty caption", []).extend(empty)
     return captions
 

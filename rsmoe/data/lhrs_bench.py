@@ -10,6 +10,7 @@ from rsmoe.data.choices import fill, lettered
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import stripped
 from rsmoe.data.values import id_of
 from rsmoe.errors import UserError
 
@@ -69,7 +70,7 @@ class LHRSBench(Reader):
             for j, pair in enumerate(field(row, "qa_pairs", list, f"{annotations}, data[{i}]")):
                 where = f"{annotations}, data[{i}].qa_pairs[{j}]"
                 question, choices, answer = (
-                    field(pair, k, str, where).strip() for k in ("question", "choices", "answer")
+                    stripped(field(pair, k, str, where)) for k in ("question", "choices", "answer")
                 )
                 options, letter = lettered(choices, where), answer.rstrip(".").strip().upper()
                 if letter not in options:

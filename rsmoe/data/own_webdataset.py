@@ -12,6 +12,7 @@ from rsmoe.data.annotations import data_root, is_directional
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.conversations import holds_coordinates
 from rsmoe.data.json_text import parse_json
+from rsmoe.data.links import require_inside
 from rsmoe.data.own_rows import boxes_of, texts_of, value_of
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import TASKS, Sample
@@ -81,7 +82,7 @@ class OwnWebdataset(Reader):
         if text not in ("txt", "json"):
             raise unknown_name("text of a webdataset", text, ("txt", "json"))
         pattern = shards.replace("{split}", split)
-        self._paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+        self._paths = sorted(require_inside(path) for path in folder.glob(pattern) if path.is_file())
         if not self._paths:
             raise UserError(f"{name}: no file is {folder / pattern}. Give the pattern, data.shards=... with {{split}}")
         self._answer, self._defaults = answer, {"task": task, "instruction": instruction}

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rsmoe.data.annotations import data_root, is_directional, require_split
+from rsmoe.data.links import require_inside
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.tar_image import TarImage
@@ -70,7 +71,7 @@ class RS5M(Reader):
         require_split(name, split, sorted(shards))
         self._paths: list[Path] = []
         for pattern in shards[split]:
-            found = sorted(path for path in folder.glob(pattern) if path.is_file())
+            found = sorted(require_inside(path) for path in folder.glob(pattern) if path.is_file())
             if not found:
                 raise UserError(f"{name}: no shard is {folder / pattern}. Download some, or give data.shards.{split}")
             self._paths += [path for path in found if path not in self._paths]

@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from rsmoe.data.links import require_inside
 from rsmoe.errors import UserError
 
 MAX_BYTES = 2 << 30
@@ -41,9 +42,9 @@ def stripped(text: str) -> str:
 
 
 def require_file(path: Path) -> Path:
-    """``path``, or a `UserError` that lists what its folder holds instead; pipes and devices are no files."""
+    """``path``, or a `UserError` with what its folder holds instead; no pipe, no device, no link out of the data."""
     if os.path.isfile(path):
-        return path
+        return require_inside(path)
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder, expected a file. It holds: {contents(path)}")
     if os.path.exists(path):

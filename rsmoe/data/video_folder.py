@@ -9,6 +9,7 @@ from typing import Any
 
 from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import SUFFIXES
+from rsmoe.data.links import require_inside
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
@@ -140,7 +141,7 @@ def _frames(folder: Path, videos: list[str], count: int, name: str) -> dict[str,
     few: list[str] = []
     for video in videos:
         pictures = sorted(folders[video].iterdir(), key=_order) if video in folders else []
-        pictures = [path for path in pictures if path.suffix.lower() in SUFFIXES]
+        pictures = [require_inside(path) for path in pictures if path.suffix.lower() in SUFFIXES]
         if len(pictures) < count:
             few.append(f"{video} ({len(pictures)})")
         else:
