@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,16 @@ def score_files(
     protocols = {task: chosen.id for task in chosen.tasks}
     options: dict[str, Any] = {"protocols": protocols, "vocabulary": words, "draws": draws, "seed": seed}
     given = read_predictions(predictions, known, task=task)
-    results = score(known.samples, given, protocol_prefix=prefix, split=split, **options)
+    with _named(predictions, chosen.id):
+        results = score(known.samples, given, protocol_prefix=prefix, split=split, **options)
     rows = [result.as_dict() for result in results]
     files = {"predictions": _sha256(predictions)}
     files["references"] = _digest(known) if isinstance(references, References) else _sha256(references)
     if compare is not None:
         files["compare"] = _sha256(compare)
         other = read_predictions(compare, known, task=task)
-        gaps = paired(known.samples, given, other, **options | {"draws": max(draws, 1)})
+        with _named(compare, chosen.id):
+            gaps = paired(known.samples, given, other, **options | {"draws": max(draws, 1)})
         for row in rows:
             if gap := gaps.get(row["metric"]):
                 row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
@@ -126,13 +129,13 @@ def cli(cfg: DictConfig) -> None:
     if release is None:
         references: Path | References = Path(cfg.references)
     else:
-        references, prefix = from_release(release, protocol=cfg.protocol, split=cfg.split)
+        references, prefix = from_release(release, protocol=str(cfg.protocol), split=str(cfg.split))
     report = score_files(
-        protocol=cfg.protocol,
+        protocol=str(cfg.protocol),
         predictions=Path(cfg.predictions),
         references=references,
         compare=None if cfg.compare is None else Path(cfg.compare),
-        split=cfg.split,
+        split=str(cfg.split),
         vocabulary=None if cfg.vocabulary is None else Path(cfg.vocabulary),
         draws=cfg.draws,
         seed=cfg.seed,
@@ -147,13 +150,25 @@ def cli(cfg: DictConfig) -> None:
         console.print(f"sha256 of {name}: {digest}", style="dim", highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _named(path: Path, protocol: str) -> Iterator[None]:
+    """What a metric cannot compare (masks of another size, kinds it does not know), with the file it came from."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{path} under protocol {protocol}: {error}") from error
+
+
 def _bounds(row: dict[str, Any], key: str) -> str:
     low, high = row.get(f"{key}low"), row.get(f"{key}high")
     return "" if low is None or high is None or math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(references: References) -> str:

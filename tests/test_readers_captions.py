@@ -154,7 +154,7 @@ def test_gaia_leaves_out_dead_addresses_only_when_told(tmp_path: Path) -> None:
         ([{"captions": []}], "no key 'id'"),
         ([{"id": "../../etc/passwd", "captions": ["x"]}], "is no plain file name"),
         ([{"id": "..", "captions": ["x"]}], "have no image"),
-        ([{"id": None, "captions": ["x"]}], "is no plain file name"),
+        ([{"id": None, "captions": ["x"]}], "expected a text or a number, found null"),
         ([{"id": 7, "captions": ["x"]}, {"id": "7", "captions": ["x"]}], "or is there twice"),
         ([{"id": 7, "captions": []}], "id 7: no sentence"),
         ([{"id": 7, "captions": "x"}], "'captions' should be list"),

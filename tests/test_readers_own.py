@@ -176,7 +176,7 @@ GOOD = {"image": "a.png", "instruction": "What?", "answer": "x", "task": "vqa"}
         ({"boxes": [1, 2, 3, 4]}, "expected boxes as"),
         ({"boxes": []}, "expected boxes as"),
         ({"boxes": [[9, 9, 4, 4]]}, r"a box has no area: \[9, 9, 4, 4\]; is it x y width height"),
-        ({"boxes": "[[1, 2"}, "are not json"),
+        ({"boxes": "[[1, 2"}, "is not json"),
         ({"boxes": "none.json"}, "none.json does not exist"),
         ({"labels": ["ship"]}, "1 labels for 0 boxes"),
     ],
@@ -203,7 +203,7 @@ def test_own_tables_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=fault):
             own(tmp_path, "csv", content)
     (tmp_path / "train.csv").write_bytes(b"image,instruction\n\xff\xfe,x\n")
-    with pytest.raises(UserError, match="is not a CSV in UTF-8"):
+    with pytest.raises(UserError, match=r"train.csv is not UTF-8 text .* at byte 18, line 2.*iconv"):
         reader("own_csv", tmp_path, "train")
     write(tmp_path / "train.tsv", "x")
     with pytest.raises(UserError, match="should end in .jsonl or .csv"):
@@ -245,7 +245,7 @@ def test_own_folder_refuses(tmp_path: Path) -> None:
         reader("own_folder", tmp_path, "train")
     with pytest.raises(UserError, match="unknown split of own_folder 'test'.*Known: train"):
         reader("own_folder", tmp_path, "test")
-    (tmp_path / "train/a.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "train/a.txt").write_bytes(b"caf\xe9")
     with pytest.raises(UserError, match=r"a.txt is not UTF-8"):
         reader("own_folder", tmp_path, "train")
     write(tmp_path / "train/a.txt", "A port.")

@@ -63,7 +63,7 @@ def test_skyscript_metadata_is_json_and_never_pickle(tmp_path: Path) -> None:
         ("filepath,title\nimages2/n5_US_21.jpg,x\n", "no column title_multi_objects; found filepath, title"),
         ("", "no column"),
         ("filepath,title_multi_objects\n", "holds no row"),
-        ("filepath,title_multi_objects\nimages2/n5_US_21.jpg\n", "line 2: fewer values"),
+        ("filepath,title_multi_objects\nimages2/n5_US_21.jpg\n", "line 2: expected 2 cells"),
         ("filepath,title_multi_objects\nimages2/n6.jpg,x\n", r"1 of 1 images are not in .*images2/n6\.jpg"),
         ("filepath,title_multi_objects\n../secret.jpg,x\n", "does not lie in"),
         ("filepath,title_multi_objects\nimages2/../../secret.jpg,x\n", "does not lie in"),

@@ -336,7 +336,7 @@ def test_ones_own_webdataset(tmp_path: Path) -> None:
         (3, "0:3: unknown task on one picture 'mask'"),
         (4, "0:4: expected boxes as a list"),
         (5, "0:5: expected an object, found list"),
-        (6, "0:6: its text is not json in UTF-8"),
+        (6, "0:6: its text is not json"),
     ):
         with pytest.raises(UserError, match=message):
             data[index]

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from rsmoe.analysis.report import write_text
 from rsmoe.config import main
-from rsmoe.data.annotations import data_root
+from rsmoe.data.annotations import captions_of, data_root
+from rsmoe.data.json_text import read_json
 from rsmoe.data.scenes.change_language import NO_CHANGE
 from rsmoe.data.scenes.pair_store import PairStore
 from rsmoe.errors import UserError
@@ -60,13 +61,13 @@ def real_captions(path: Path) -> list[str]:
         UserError: no such file, or one of another layout.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = read_json(path)
         if isinstance(content.get("images"), list):
             groups = [[sentence["raw"] for sentence in row["sentences"]] for row in content["images"]]
         else:
-            groups = [[str(text) for text in texts] for texts in content.values()]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}. Give captions=/path/to/the/json of LEVIR-CC") from error
+            groups = [list(captions_of(texts, f"{path.name}, {key!r}")) for key, texts in content.items()]
+    except UserError as error:
+        raise UserError(f"{error}. Give captions=/path/to/the/json of LEVIR-CC") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is no json of captions ({type(error).__name__}: {error}). Expected LEVIR-CC's, or one of "

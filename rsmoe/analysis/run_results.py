@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsmoe.data.json_text import read_json
 from rsmoe.errors import UserError
 
 
@@ -49,7 +49,7 @@ def find_results(folders: Sequence[Path]) -> list[RunResults]:
 
 def _read(path: Path) -> RunResults:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
         run = rows["run"]
         return RunResults(
             path=path,
@@ -61,7 +61,7 @@ def _read(path: Path) -> RunResults:
             results=tuple(rows["results"]),
             baselines={name: tuple(own) for name, own in rows["baselines"].items()},
         )
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(
             f"{path} was not written by rsmoe.train or rsmoe.evaluate ({type(error).__name__}: {error}). "
             "Leave its folder out"

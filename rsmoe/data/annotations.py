@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rsmoe.data.json_text import read_json as read_json
+from rsmoe.data.links import remember_root
+from rsmoe.data.text_files import contents as contents
+from rsmoe.data.text_files import read_lines as read_lines
+from rsmoe.data.text_files import require_file as require_file
+from rsmoe.data.values import is_number as is_number
+from rsmoe.data.values import text_of
 from rsmoe.errors import UserError, unknown_name
 
 Value = TypeVar("Value")
@@ -35,6 +40,8 @@ def is_directional(*texts: str) -> bool:
 def data_root(root: str | Path | None, name: str) -> Path:
     """The folder of release ``name``: ``root``, or its sub-folder ``name``; ``$RSMOE_DATA/<name>`` without a ``root``.
 
+    Files in it that are links may not lead out of it, see `rsmoe.data.links`.
+
     Raises:
         UserError: when that folder is not there, or when neither was given.
     """
@@ -45,6 +52,7 @@ def data_root(root: str | Path | None, name: str) -> Path:
                 f"the data root of {name!r} is not a folder: {folder}. Give the folder of the release, "
                 f"data.root=/path/to/{name}, or leave it out and export RSMOE_DATA=/path/to/the/folder/above"
             )
+        remember_root(folder)  # the release may be a folder in it, whose files share pictures with its neighbours
         return folder / name if (folder / name).is_dir() else folder
     base = os.environ.get("RSMOE_DATA")
     if not base:
@@ -57,7 +65,7 @@ def data_root(root: str | Path | None, name: str) -> Path:
         raise UserError(
             f"RSMOE_DATA={base} holds no folder {name!r}. Put the release there, or type data.root=/path/to/{name}"
         )
-    return folder
+    return remember_root(folder)
 
 
 def other_root(given: str | None, name: str, *, folder: Path, root: str | None) -> Path:
@@ -74,51 +82,6 @@ def other_root(given: str | None, name: str, *, folder: Path, root: str | None) 
     """
     beside = folder.parent / name
     return data_root(beside if given is None and root is not None and beside.is_dir() else given, name)
-
-
-def require_file(path: Path) -> Path:
-    """``path``, or a `UserError` that lists what its folder holds instead."""
-    if path.is_file():
-        return path
-    if not path.parent.is_dir():
-        raise UserError(f"{path} does not exist: neither does the folder {path.parent}")
-    raise UserError(f"{path} does not exist. {path.parent} holds: {contents(path.parent)}")
-
-
-def contents(folder: Path) -> str:
-    """What a folder holds, for messages: ten names, and how many more."""
-    names = sorted(path.name for path in folder.iterdir())
-    return (", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")) or "(nothing)"
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, stripped; blank ones stay, so that positions are line numbers.
-
-    Raises:
-        UserError: when the file is missing or not UTF-8.
-    """
-    try:
-        text = require_file(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    return [line.strip() for line in text.splitlines()]
-
-
-def read_json(path: Path) -> Any:
-    """The content of a json file.
-
-    Raises:
-        UserError: when the file is missing, empty or not json (with the line and column of the first fault).
-    """
-    try:
-        return json.loads(require_file(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is not json ({error.msg}, line {error.lineno}, column {error.colno}; "
-            f"{path.stat().st_size} bytes). Download it again"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 def field(row: Any, key: str, kind: type[Value], where: str) -> Value:
@@ -139,8 +102,10 @@ def field(row: Any, key: str, kind: type[Value], where: str) -> Value:
         found = ", ".join(map(repr, row)) or "(none)"
         raise UserError(f"{where}: no key {key!r}; found {found}. This is not the format that the reader expects")
     value = row[key]
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (kind is int and not is_number(value)):
         raise UserError(f"{where}: {key!r} should be {kind.__name__}, found {type(value).__name__} {str(value)[:40]!r}")
+    if isinstance(value, str):
+        text_of(value, f"{where}: {key!r}")
     return value
 
 
@@ -152,14 +117,9 @@ def numbers(row: Any, key: str, count: int, where: str) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-def is_number(value: object) -> bool:
-    """Whether a value of a json is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def captions_of(written: Iterable[Any], where: str) -> tuple[str, ...]:
-    """The sentences of one image that are not empty, stripped; raises `UserError` when there is none."""
-    captions = tuple(text for text in (str(one).strip() for one in written) if text)
+    """The sentences of one image that are not empty, stripped; `UserError` when there is none, or one is no text."""
+    captions = tuple(filter(None, (text_of(one, f"{where}: a sentence") for one in written)))
     if not captions:
         raise UserError(f"{where}: no sentence, so that nothing can be learned or measured. Remove it")
     return captions

@@ -19,6 +19,7 @@ from rsmoe.data.jsonl import read_rows
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.scenes.change_language import NO_CHANGE
+from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError, unknown_name
 
 
@@ -184,7 +185,7 @@ class ChangeChat(Reader):
             if "captions" in row:
                 images = [field(row, key, str, where) for key in ("image_A", "image_B")]
                 written = field(row, "captions", list, where)
-                captions = tuple(text.strip() for text in written if isinstance(text, str) and text.strip())
+                captions = tuple(stripped(text) for text in written if isinstance(text, str) and stripped(text))
                 if not captions or len(captions) < len(written):
                     raise UserError(f"{where}: 'captions' should hold sentences, found {str(written)[:80]}")
                 turns, found = ((CAPTION, captions),), "caption"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsmoe.data.annotations import field
+from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError
 
 _PLACEHOLDER = re.compile(r"\s*<(image|video)>\s*")
@@ -74,7 +75,7 @@ def read_dialogue(row: dict[str, Any], form: DialogueForm, where: str) -> Dialog
             )
         for match in _PLACEHOLDER.finditer(text):
             found[match[1]] += 1
-        text = _PLACEHOLDER.sub(" ", text).strip()
+        text = stripped(_PLACEHOLDER.sub(" ", text))
         if speaker == form.asks:
             question = text
             if i + 1 == len(messages):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rsmoe.data.sample import TASKS
+from rsmoe.data.values import present, text_of
 from rsmoe.errors import UserError, unknown_name
 
 TaskName = str | Sequence[str]
@@ -53,7 +54,7 @@ class DeclaredTasks:
             UserError: when nothing declared applies, with what to declare.
         """
         tag = _TAG.match(question)
-        own = str(row.get(self.key, "")) if self.key else ""
+        own = text_of(present(row).get(self.key, ""), f"{where}: {self.key!r}", number=True) if self.key else ""
         if tag and tag[0].lower() in self.tags:
             task, kind = self.tags[tag[0].lower()], tag[0].strip("[]").lower()
         elif own in self.values:

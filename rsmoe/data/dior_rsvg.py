@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from rsmoe.data.annotations import data_root, require_file
+from rsmoe.data.annotations import data_root
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
+from rsmoe.data.text_files import read_text, require_file
 from rsmoe.errors import UserError, unknown_name
 
 
@@ -116,7 +118,7 @@ class DIORRSVG(Reader):
 
 
 def _numbers(path: Path) -> list[int]:
-    words = require_file(path).read_text(encoding="utf-8").split()
+    words = read_text(path).split()
     wrong = [word for word in words if not word.isdecimal()]
     if wrong or not words or len(set(words)) < len(words):
         raise UserError(
@@ -136,8 +138,8 @@ def _objects(folder: Path) -> list[_Object]:
 
 def _read(path: Path) -> list[_Object]:
     try:
-        page = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+        page = ElementTree.parse(require_file(path)).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings that expat lacks
         raise UserError(f"{path} is not xml ({error}; {path.stat().st_size} bytes). Download it again") from error
 
     def text(node: ElementTree.Element, tag: str) -> str:
@@ -148,9 +150,11 @@ def _read(path: Path) -> list[_Object]:
 
     def number(node: ElementTree.Element, tag: str) -> float:
         try:
-            return float(text(node, tag))
-        except ValueError as error:
-            raise UserError(f"{path}: <{tag}> should be a number, found {text(node, tag)!r}") from error
+            if math.isfinite(value := float(text(node, tag))):
+                return value
+        except ValueError:
+            pass
+        raise UserError(f"{path}: <{tag}> should be a number, found {text(node, tag)[:60]!r}")
 
     size = int(number(page, "size/width")), int(number(page, "size/height"))
     return [

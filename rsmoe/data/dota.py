@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsmoe.data.annotations import data_root
+from rsmoe.data.annotations import data_root, read_lines
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images, picture_size
@@ -124,9 +124,9 @@ def _read(path: Path, keep_difficult: bool) -> _Labels:
     corners: dict[str, list[list[float]]] = defaultdict(list)
     meta: dict[str, float | str] = {}
     difficult = 0
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         words = line.split()
-        key, colon, value = line.strip().partition(":")
+        key, colon, value = line.partition(":")
         if colon and key in ("imagesource", "gsd"):
             if key == "gsd" and _is_number(value):
                 meta["gsd_m"] = float(value)
@@ -139,7 +139,7 @@ def _read(path: Path, keep_difficult: bool) -> _Labels:
                 corners[words[8]].append([float(word) for word in words[:8]])
         elif words:
             raise UserError(
-                f"{path}, line {number}: expected x1 y1 x2 y2 x3 y3 x4 y4 class difficult, found {line.strip()[:80]!r}"
+                f"{path}, line {number}: expected x1 y1 x2 y2 x3 y3 x4 y4 class difficult, found {line[:80]!r}"
             )
     return _Labels(corners=dict(corners), difficult=difficult, meta=meta)
 

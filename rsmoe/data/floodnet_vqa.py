@@ -10,6 +10,8 @@ from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.text_files import stripped
+from rsmoe.data.values import present, text_of
 from rsmoe.errors import UserError
 from rsmoe.ranges import Fraction
 
@@ -70,8 +72,8 @@ class FloodNetVQA(Reader):
         rows: list[tuple[str, str, str, str, str]] = []
         for key, row in content.items():
             where = f"{questions}, question {key!r}"
-            file, text, kind = (field(row, k, str, where).strip() for k in ("Image_ID", "Question", "Question_Type"))
-            answer = str(row.get("Ground_Truth", "")).strip()
+            file, text, kind = (stripped(field(row, k, str, where)) for k in ("Image_ID", "Question", "Question_Type"))
+            answer = text_of(present(row).get("Ground_Truth", ""), f"{where}: 'Ground_Truth'", number=True)
             if answer:
                 rows.append((key, file, text, kind, answer))
             else:

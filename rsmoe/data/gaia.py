@@ -11,6 +11,7 @@ from rsmoe.data.images import SUFFIXES, find_images
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.values import id_of, is_missing
 from rsmoe.errors import UserError
 
 _META = {
@@ -103,7 +104,11 @@ class GAIA(Reader):
                     task="caption",
                     source=name,
                     directional=is_directional(*captions),
-                    meta={new: row[old] for old, new in _META.items() if row.get(old) not in (None, "", [])},
+                    meta={
+                        new: row[old]
+                        for old, new in _META.items()
+                        if row.get(old) not in (None, "", []) and not is_missing(row[old])
+                    },
                 )
             )
         self.counts = {"images": len(paths), "captions": sum(len(s.responses) for s in self._samples)}
@@ -114,8 +119,8 @@ def _rows(path: Path) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for where, row in read_rows(path):
         value: object = field(row, "id", object, where)
-        key = str(value)
-        if not isinstance(value, str | int) or key in rows or not key or Path(key).name != key:
+        key = id_of(value, f"{where}: 'id'")
+        if key in rows or Path(key).name != key:
             raise UserError(f"{where}: id {value!r} is no plain file name, or is there twice")
         rows[key] = row
     return rows

@@ -11,6 +11,7 @@ from rsmoe.data.choices import LETTERS, fill
 from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.values import present, text_of
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.ranges import NonNegative
 
@@ -88,8 +89,10 @@ class GEOBenchVLM(Reader):
             raise UserError(f"{folder} holds no question in {', '.join(parts) or 'no part'}. Download it again")
         paths = find_in_tree(folder, [image for _, _, images in rows for image in images], source=name)
         for where, row, images in rows:
-            prompts = [str(prompt).strip() for prompt in field(row, "prompts", list, where)]
-            texts = [str(option) for option in field(row, "options_list", list, where)]
+            prompts = [text_of(prompt, f"{where}: a prompt") for prompt in field(row, "prompts", list, where)]
+            texts = [
+                text_of(one, f"{where}: an option", number=True) for one in field(row, "options_list", list, where)
+            ]
             options = dict(zip(LETTERS, texts, strict=False))
             letter = field(row, "ground_truth_option", str, where).strip().rstrip(".").upper()
             if letter not in options or not all(prompts) or not prompts:
@@ -97,12 +100,16 @@ class GEOBenchVLM(Reader):
                     f"{where}: needs prompts and a 'ground_truth_option' among {', '.join(options) or '(no option)'}; "
                     f"found {row['ground_truth_option']!r} and {len(prompts)} prompts"
                 )
-            slots = {"options": field(row, "options", str, where), "description": str(row.get("cls_description") or "")}
+            said = {
+                key: text_of(present(row).get(key, ""), f"{where}: {key!r}", number=True)
+                for key in ("cls_description", "ground_truth")
+            }
+            slots = {"options": field(row, "options", str, where), "description": said["cls_description"]}
             facts = {
                 "item": where,
                 "options": options,
                 "answer": letter,
-                "answer_text": str(row.get("ground_truth", "")),
+                "answer_text": said["ground_truth"],
             }
             if "question_id" in row:
                 facts["question_id"] = row["question_id"]

@@ -17,6 +17,7 @@ from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.mask_sources import RLEMask, UnionMask
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError, unknown_name
 
 TARGETS = ("instance", "image")
@@ -157,7 +158,7 @@ class GeoPixInstruct(Reader):
         for i, one in enumerate(field(row, "instances", list, where)):
             place = f"{where}, instances[{i}]"
             key = f"{part}/{image_id}:{field(one, 'instance_id', str, place)}"
-            description = field(one, "description", str, place).strip()
+            description = stripped(field(one, "description", str, place))
             self.counts["instances"] += 1
             if not description:
                 self.unused.setdefault("no description", []).append(key)

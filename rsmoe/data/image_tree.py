@@ -15,7 +15,7 @@ def below(root: Path, name: str, *, source: str) -> Path:
 
     Args:
         root: the folder that may be read.
-        name: a relative path, or an absolute one that lies in ``root``; links inside of it are followed.
+        name: a relative path, or an absolute one that lies in ``root``; folders in it that are links are followed.
         source: name of the data set, for the message.
 
     Raises:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from rsmoe.data.file_format import grey_levels, raster_drivers
+from rsmoe.data.links import require_inside
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 
@@ -182,11 +183,13 @@ def find_images(folder: Path, names: Iterable[str], *, source: str) -> dict[str,
         source: name of the release, for messages.
 
     Raises:
-        UserError: when the folder is missing, or when names have no file or an empty one (counted, five named).
+        UserError: when the folder is missing, when names have no file or an empty one (counted, five named), and for a
+            file that is a link out of the data root, see `rsmoe.data.links`.
     """
     if not folder.is_dir():
         raise UserError(f"{source}: the images folder {folder} does not exist. Unpack the images there")
-    sizes = {Path(e.path): e.stat().st_size for e in os.scandir(folder) if e.is_file()}
+    entries = [e for e in os.scandir(folder) if e.is_file()]
+    sizes = {Path(e.path): e.stat().st_size for e in entries}
     pictures = [path for path in sizes if path.suffix.lower() in SUFFIXES]
     pictures.sort(key=lambda p: (SUFFIXES.index(p.suffix.lower()), p.name), reverse=True)
     by_stem = {path.stem: path for path in pictures}  # the last one in wins: the first of SUFFIXES
@@ -197,6 +200,8 @@ def find_images(folder: Path, names: Iterable[str], *, source: str) -> dict[str,
         path = exact if exact in sizes else by_stem.get(Path(name).stem)
         if path is not None:
             found[name] = path
+    for link in {Path(e.path) for e in entries if e.is_symlink()} & set(found.values()):
+        require_inside(link)
     missing = [n for n in wanted if n not in found]
     refuse(missing, len(wanted), f"annotated names have no image in {folder}", source=source)
     empty = [n for n, path in found.items() if sizes[path] == 0]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_file, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
+from rsmoe.data.csv_files import read_csv
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.text_files import stripped
+from rsmoe.data.values import text_of
 from rsmoe.errors import UserError
 from rsmoe.ranges import Fraction
 
@@ -130,7 +132,7 @@ def karpathy_captions(row: dict[str, Any], where: str, unused: dict[str, list[st
     written = [field(s, "raw", str, where) for s in field(row, "sentences", list, where)]
     captions = captions_of(written, where)
     if len(captions) < len(written):
-        empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not text.strip()]
+        empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not stripped(text)]
         unused.setdefault("empty caption", []).extend(empty)
     return captions
 
@@ -141,11 +143,7 @@ def _scene_classes(path: Path) -> dict[str, str]:
         content = read_json(path)
         if not isinstance(content, dict):
             raise UserError(f"{path} should be an object of file names and classes, found {type(content).__name__}")
-        return {Path(file).stem: str(scene) for file, scene in content.items()}
-    with require_file(path).open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not {"filename", "class"} <= set(rows.fieldnames or ()):
-            raise UserError(
-                f"{path} needs the columns 'filename' and 'class'; found {', '.join(rows.fieldnames or ())}"
-            )
-        return {Path(row["filename"]).stem: row["class"] for row in rows}
+        return {
+            Path(file).stem: text_of(scene, f"{path.name}, {file!r}", number=True) for file, scene in content.items()
+        }
+    return {Path(row["filename"]).stem: row["class"] for _, row in read_csv(path, columns=("filename", "class"))}

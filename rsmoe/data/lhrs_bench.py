@@ -10,6 +10,8 @@ from rsmoe.data.choices import fill, lettered
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import stripped
+from rsmoe.data.values import id_of
 from rsmoe.errors import UserError
 
 
@@ -68,12 +70,12 @@ class LHRSBench(Reader):
             for j, pair in enumerate(field(row, "qa_pairs", list, f"{annotations}, data[{i}]")):
                 where = f"{annotations}, data[{i}].qa_pairs[{j}]"
                 question, choices, answer = (
-                    field(pair, k, str, where).strip() for k in ("question", "choices", "answer")
+                    stripped(field(pair, k, str, where)) for k in ("question", "choices", "answer")
                 )
                 options, letter = lettered(choices, where), answer.rstrip(".").strip().upper()
                 if letter not in options:
                     raise UserError(f"{where}: the answer {answer!r} is none of the choices {', '.join(options)}")
-                types = [str(number) for number in field(pair, "type", list, where)]
+                types = [id_of(number, f"{where}: 'type'") for number in field(pair, "type", list, where)]
                 if not types or not set(types) <= set(names):
                     raise UserError(
                         f"{where}: the types {types} are not all among those of 'qtype': {', '.join(names)}"

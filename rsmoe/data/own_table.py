@@ -18,6 +18,7 @@ from rsmoe.data.own_rows import boxes_of, read_table, texts_of, value_of
 from rsmoe.data.raster_images import RasterImages
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.values import id_of
 from rsmoe.errors import UserError, unknown_name
 
 COLUMNS = (
@@ -54,7 +55,11 @@ class OwnTable(Reader):
     - ``boxes``: in pixels of the first image, ``[x1, y1, x2, y2]`` each, or ``[cx, cy, w, h, angle_deg]`` (clockwise);
       or the path of a json file that holds that list. ``labels``: a name for each.
     - ``kind``: a finer type that numbers are given for. A change caption is "changed" unless it says "unchanged".
-    - ``id`` (unique; default: file and line), ``split``; every further column goes to ``Sample.meta``.
+    - ``id`` (unique; default: file and line; 7 and "7" are one), ``split``; every further column goes to
+      ``Sample.meta``.
+
+    Texts may be numbers (3.0 is "3"); true, lists and objects are none. null, NaN (which pandas writes) and empty cells
+    count as left out; "nan" in quotes, or in a cell, is a word.
 
     Args:
         root: the folder that everything is in; None means ``$RSMOE_DATA/<name>``.
@@ -98,7 +103,7 @@ class OwnTable(Reader):
         super().__init__(name=name, split=split, official=official)
         rows = read_table(folder / table.replace("{split}", split))
         if "{split}" not in table:
-            splits = [str(value_of(row, "split", where, required=True)) for where, row in rows]
+            splits = [value_of(row, "split", where) for where, row in rows]
             require_split(name, split, sorted(set(splits)))
             rows = [row for row, own in zip(rows, splits, strict=True) if own == split]
         if not rows:
@@ -125,12 +130,12 @@ class OwnTable(Reader):
     def _sample(
         self, folder: Path, where: str, row: dict[str, Any], images: tuple[Path, ...], defaults: dict[str, str | None]
     ) -> Sample:
-        task = str(value_of(row, "task", where, default=defaults["task"], required=True))
+        task = value_of(row, "task", where, default=defaults["task"])
         _check_task(task, len(images), where)
-        instruction = str(value_of(row, "instruction", where, default=defaults["instruction"], required=True)).strip()
-        mask = value_of(row, "mask", where, required=task == "mask")
-        boxes = boxes_of(value_of(row, "boxes", where), folder, where, self.name)
-        meta = {key: value for key, value in row.items() if key not in COLUMNS and value is not None}
+        instruction = value_of(row, "instruction", where, default=defaults["instruction"])
+        mask = value_of(row, "mask", where) if task == "mask" or "mask" in row else None
+        boxes = boxes_of(row.get("boxes"), folder, where, self.name)
+        meta = {key: value for key, value in row.items() if key not in COLUMNS}
         if task == "ground" and self._convention is not None:
             meta |= {"box_convention": self._convention, "size_px": picture_size(images[0])}
         bare = row.get("answer") is None and row.get("responses") is None
@@ -144,23 +149,23 @@ class OwnTable(Reader):
             responses = texts_of(row, "answer", "responses", where)
         if task == "mask" and not all("[SEG]" in text for text in responses):
             raise UserError(f"{where}: the answer of a mask has to hold [SEG], or be left out; found {responses[0]!r}")
-        kind = str(value_of(row, "kind", where, default="changed" if task == "change_caption" else ""))
+        kind = value_of(row, "kind", where) if row.get("kind", "") != "" else ""
+        if task == "change_caption":
+            kind = kind or "changed"
         if task == "change_caption" and kind not in _CHANGE_KINDS:
             raise UserError(f"{where}: {unknown_name('kind of a change caption', kind, _CHANGE_KINDS)}")
         labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
         if labels and len(labels) != (0 if boxes is None else len(boxes)):
             raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
         return Sample(
-            id=str(value_of(row, "id", where, default=where)),
+            id=id_of(row.get("id", where), f"{where}: 'id'"),
             images=images,
             instruction=instruction,
             responses=tuple(responses),
             task=task,
             source=self.name,
             kind=kind,
-            mask=None
-            if mask is None
-            else FileMask(require_file(below(folder, str(mask), source=self.name)), image=images[0]),
+            mask=None if mask is None else FileMask(require_file(below(folder, mask, source=self.name)), image=images[0]),
             boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
             obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
             labels=labels,

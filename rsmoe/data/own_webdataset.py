@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,15 @@ import numpy as np
 from rsmoe.data.annotations import data_root, is_directional
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.conversations import holds_coordinates
+from rsmoe.data.json_text import parse_json
+from rsmoe.data.links import require_inside
 from rsmoe.data.own_rows import boxes_of, texts_of, value_of
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.data.tar_image import TarImage
 from rsmoe.data.tar_index import index_tar
+from rsmoe.data.text_files import decode, lines_of, stripped
+from rsmoe.data.values import present
 from rsmoe.errors import UserError, unknown_name
 
 _COLUMNS = ("instruction", "answer", "responses", "task", "kind", "boxes", "labels")
@@ -79,7 +82,7 @@ class OwnWebdataset(Reader):
         if text not in ("txt", "json"):
             raise unknown_name("text of a webdataset", text, ("txt", "json"))
         pattern = shards.replace("{split}", split)
-        self._paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+        self._paths = sorted(require_inside(path) for path in folder.glob(pattern) if path.is_file())
         if not self._paths:
             raise UserError(f"{name}: no file is {folder / pattern}. Give the pattern, data.shards=... with {{split}}")
         self._answer, self._defaults = answer, {"task": task, "instruction": instruction}
@@ -102,26 +105,21 @@ class OwnWebdataset(Reader):
     def __getitem__(self, index: int) -> Sample:
         path, where = self._paths[self._shard[index]], self._id(index)
         (start, size), place = self._places[index].tolist()
-        try:
-            text = read_range(str(path), *place).decode("utf-8-sig")
-            row = json.loads(text) if self._json else {"responses": text.strip().splitlines()}
-        except ValueError as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(
-                f"{where}: its text is not {'json' if self._json else 'text'} in UTF-8 ({error})"
-            ) from error
+        text = stripped(decode(read_range(str(path), *place), f"{where}: its text"))
+        row = (
+            parse_json(text, f"{where}: its text") if self._json else {"responses": list(filter(None, lines_of(text)))}
+        )
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected an object, found {type(row).__name__}")
-        return self._sample(row, where, TarImage(path, start, size, where))
+        return self._sample(present(row), where, TarImage(path, start, size, where))
 
     def _sample(self, row: dict[str, Any], where: str, image: TarImage) -> Sample:
         if self._answer != "answer":
             row = {"answer" if key == self._answer else key: value for key, value in row.items() if key != "answer"}
-        task = str(value_of(row, "task", where, default=self._defaults["task"], required=True))
+        task = value_of(row, "task", where, default=self._defaults["task"])
         if task not in _TASKS:
             raise UserError(f"{where}: {unknown_name('task on one picture', task, _TASKS)}")
-        instruction = str(value_of(row, "instruction", where, default=self._defaults["instruction"], required=True))
+        instruction = value_of(row, "instruction", where, default=self._defaults["instruction"])
         responses = texts_of(row, "answer", "responses", where)
         boxes = row.get("boxes")
         if boxes is not None and not isinstance(boxes, list):
@@ -133,18 +131,18 @@ class OwnWebdataset(Reader):
         return Sample(
             id=where,
             images=(image,),
-            instruction=instruction.strip(),
+            instruction=instruction,
             responses=tuple(responses),
             task=task,
             source=self.name,
-            kind=str(row.get("kind") or ""),
+            kind=value_of(row, "kind", where) if row.get("kind", "") != "" else "",
             boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
             obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
             labels=labels,
             directional=task == "ground"
             or is_directional(instruction, *responses)
             or holds_coordinates(instruction, *responses),
-            meta={key: value for key, value in row.items() if key not in _COLUMNS and value is not None},
+            meta={key: value for key, value in row.items() if key not in _COLUMNS},
         )
 
     def _id(self, index: int) -> str:

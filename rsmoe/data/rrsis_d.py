@@ -12,6 +12,7 @@ from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import PolygonMask, RLEMask, UnionMask
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
+from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError
 
 
@@ -87,7 +88,7 @@ class RRSISD(Reader):
             mask = _mask(annotation, picture, paths[file], where)
             for i, sentence in enumerate(field(row, "sentences", list, place)):
                 key = f"{field(row, 'ref_id', int, place)}:{i}"
-                text = field(sentence, "raw", str, f"{place}.sentences[{i}]").strip().rstrip(".").strip()
+                text = stripped(field(sentence, "raw", str, f"{place}.sentences[{i}]")).rstrip(".").strip()
                 if not text:
                     self.unused.setdefault("empty sentence", []).append(key)
                     continue

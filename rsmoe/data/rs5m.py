@@ -9,10 +9,12 @@ from typing import BinaryIO
 import numpy as np
 
 from rsmoe.data.annotations import data_root, is_directional, require_split
+from rsmoe.data.links import require_inside
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.tar_image import TarImage
 from rsmoe.data.tar_index import index_tar
+from rsmoe.data.text_files import decode, stripped
 from rsmoe.errors import UserError
 
 _FIELDS = ("img_name", "caption", "img_content")
@@ -69,7 +71,7 @@ class RS5M(Reader):
         require_split(name, split, sorted(shards))
         self._paths: list[Path] = []
         for pattern in shards[split]:
-            found = sorted(path for path in folder.glob(pattern) if path.is_file())
+            found = sorted(require_inside(path) for path in folder.glob(pattern) if path.is_file())
             if not found:
                 raise UserError(f"{name}: no shard is {folder / pattern}. Download some, or give data.shards.{split}")
             self._paths += [path for path in found if path not in self._paths]
@@ -95,11 +97,12 @@ class RS5M(Reader):
         places = [(int(offset), int(size)) for offset, size in self._places[index]]
         try:
             with path.open("rb") as file:
-                file_name, caption = (_text(file, *place) for place in places[:2])
+                file_name, caption = (
+                    _text(file, *place, where=f"{path}: {what} of {identity}")
+                    for place, what in zip(places[:2], ("name", "caption"), strict=True)
+                )
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}). Put the shard back") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: name or caption of {identity} is not UTF-8 ({error.reason})") from error
         return Sample(
             id=identity,
             images=(TarImage(path, *places[2], name=file_name),),
@@ -115,6 +118,6 @@ class RS5M(Reader):
         return f"{self._paths[shard].stem}:{row}"
 
 
-def _text(file: BinaryIO, offset: int, size: int) -> str:
+def _text(file: BinaryIO, offset: int, size: int, *, where: str) -> str:
     file.seek(offset)
-    return file.read(size).decode("utf-8").strip()
+    return stripped(decode(file.read(size), where))

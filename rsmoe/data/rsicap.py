@@ -14,6 +14,8 @@ from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.text_files import stripped
+from rsmoe.data.values import text_of
 from rsmoe.errors import UserError
 from rsmoe.ranges import Fraction
 
@@ -97,10 +99,10 @@ def _picture(file: str) -> str:
 
 
 def _sample(row: dict[str, Any], path: Path, name: str, where: str, *, identity: str) -> Sample:
-    request = field(row, "text_input", str, where).strip()
+    request = stripped(field(row, "text_input", str, where))
     output = row.get("text_output")
     texts = output if isinstance(output, list) else [field(row, "text_output", str, where)]
-    responses = tuple(str(text).strip() for text in texts if str(text).strip())
+    responses = tuple(filter(None, (text_of(text, f"{where}: 'text_output'") for text in texts)))
     if not request or not responses:
         raise UserError(f"{where}: 'text_input' or 'text_output' is empty")
     known = ("filename", "text_input", "text_output")

@@ -10,6 +10,7 @@ from rsmoe.data.class_maps import maps_beside
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError, unknown_name
 
 _PLACE_KINDS = ("ab_position", "re_position", "road_ori")
@@ -85,7 +86,7 @@ class RSIEval(Reader):
             meta = {key: value for key, value in row.items() if key not in ("filename", "caption", "qa_pairs")}
             shared: dict[str, Any] = {"images": (paths[file],), "source": name, "meta": meta, **maps[file]}
             if "caption" in tasks:
-                caption = field(row, "caption", str, place).strip()
+                caption = stripped(field(row, "caption", str, place))
                 if not caption:
                     raise UserError(f"{place}: the caption is empty")
                 self.counts["captions"] += 1
@@ -93,7 +94,7 @@ class RSIEval(Reader):
             if "vqa" in tasks:
                 for j, pair in enumerate(field(row, "qa_pairs", list, place)):
                     question, answer, kind = (
-                        field(pair, key, str, f"{place}.qa_pairs[{j}]").strip()
+                        stripped(field(pair, key, str, f"{place}.qa_pairs[{j}]"))
                         for key in ("question", "answer", "type")
                     )
                     if not question or not answer:

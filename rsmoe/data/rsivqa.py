@@ -12,6 +12,7 @@ from rsmoe.data.images import find_images
 from rsmoe.data.karpathy import karpathy_rows
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError
 
 _LINE = re.compile(r"(?P<file>[^:?]+):(?P<question>[^?]+\?)(?P<answer>[^?]*\S[^?]*)")
@@ -128,7 +129,7 @@ def _read(path: Path) -> list[tuple[str, str, str, str]]:
     for number, line in enumerate(read_lines(path), start=1):
         match = _LINE.fullmatch(line)
         if match:
-            file, question, answer = (match[key].strip() for key in ("file", "question", "answer"))
+            file, question, answer = (stripped(match[key]) for key in ("file", "question", "answer"))
             rows.append((f"{path.stem}:{number}", file, question, " ".join(answer.split())))
         elif line:
             wrong.append(f"line {number} {line[:60]!r}")

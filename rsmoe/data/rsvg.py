@@ -13,6 +13,7 @@ from rsmoe.data.annotations import data_root, require_file
 from rsmoe.data.ground_sample import box_on_picture, ground_sample
 from rsmoe.data.images import find_images, picture_size
 from rsmoe.data.reader import Reader
+from rsmoe.data.values import is_number
 from rsmoe.errors import UserError, unknown_name
 
 
@@ -115,10 +116,6 @@ def _row(row: Any, where: str) -> tuple[str, tuple[float, ...], str]:
     """(file, four numbers, expression) of a row, which may have more behind."""
     form = isinstance(row, list | tuple) and len(row) >= 3 and isinstance(row[0], str) and isinstance(row[2], str)
     numbers = row[1].tolist() if form and isinstance(row[1], torch.Tensor) else row[1] if form else None
-    if (
-        not isinstance(numbers, list | tuple)
-        or len(numbers) != 4
-        or not all(isinstance(n, int | float) for n in numbers)
-    ):
+    if not isinstance(numbers, list | tuple) or len(numbers) != 4 or not all(map(is_number, numbers)):
         raise UserError(f"{where}: expected (image file, four numbers, expression), found {str(row)[:80]}")
     return row[0], tuple(map(float, numbers)), " ".join(row[2].split())

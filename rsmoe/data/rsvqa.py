@@ -13,6 +13,8 @@ from rsmoe.data.images import find_images
 from rsmoe.data.raster_images import RasterImages
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import stripped
+from rsmoe.data.values import shown
 from rsmoe.errors import UserError
 
 _METRES = re.compile(r"\s*([\d.]+)\s*m\s*")
@@ -119,6 +121,8 @@ class RSVQA(Reader):
             where = f"{part}_questions.json, question {key}"
             image, kind = field(row, "img_id", int, where), field(row, "type", str, where)
             wanted = field(row, "answers_ids", list, where)
+            if not all(type(i) is int for i in wanted):
+                raise UserError(f"{where}: 'answers_ids' should be whole numbers, found {shown(wanted)}")
             if image not in images and image not in no_images:
                 lost.append(f"question {key} -> image {image}")
                 continue
@@ -129,7 +133,7 @@ class RSVQA(Reader):
                 self.unused.setdefault("questions of inactive images", []).append(f"{part}:{key}")
                 continue
             texts = [
-                field(answers[i], "answer", str, f"{part}_answers.json, answer {i}").strip()
+                stripped(field(answers[i], "answer", str, f"{part}_answers.json, answer {i}"))
                 for i in wanted
                 if i in answers
             ]
@@ -137,7 +141,7 @@ class RSVQA(Reader):
             if not replies:
                 self.unused.setdefault("questions without an active answer", []).append(f"{part}:{key}")
             elif kinds is None or kind in kinds:
-                text = field(row, "question", str, where).strip()
+                text = stripped(field(row, "question", str, where))
                 self._rows.append((part, key, image, text, replies, said.setdefault(kind, kind)))
                 self._meta[part, image] = _facts(images[image])
         if lost:

@@ -13,6 +13,7 @@ from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError, unknown_name
 
 KINDS = ("caption", "classification", "vqa_wk", "vqa_rsk", "vqa_c", "vqa")
@@ -133,7 +134,7 @@ class RSWK(Reader):
             old = "gpt_output" in row
             landmark = field(row, "image_name" if old else "ID", str, where)
             for pair in field(row, "gpt_output" if old else "qa_pairs", list, where):
-                question, answer = (field(pair, key, str, where).strip() for key in ("question", "answer"))
+                question, answer = (stripped(field(pair, key, str, where)) for key in ("question", "answer"))
                 if question and answer:
                     triples.append((f"{landmark}.png", question, answer))
                 else:

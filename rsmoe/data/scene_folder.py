@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
 from rsmoe.data.images import SUFFIXES
+from rsmoe.data.links import require_inside
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
@@ -142,7 +143,7 @@ def _pictures(folders: Mapping[str, Path], name: str) -> dict[str, tuple[str, Pa
     pictures: dict[str, tuple[str, Path]] = {}
     twice, empty = [], []
     for scene, folder in folders.items():
-        files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+        files = [require_inside(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
         if not files:
             raise UserError(f"{name}: the class folder {folder} holds no picture ({', '.join(SUFFIXES)})")
         empty += [path.name for path in files if path.stat().st_size == 0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from rsmoe.data.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.images import SUFFIXES, refuse
+from rsmoe.data.links import require_inside
 from rsmoe.data.mask_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -173,7 +174,9 @@ class SemanticMasks(Reader):
         listed: Sequence[str] | str | None,
         incomplete: bool,
     ) -> list[_Pair]:
-        found = [p for p in sorted(folder.glob(pattern)) if p.suffix.lower() in SUFFIXES and p.is_file()]
+        found = [
+            require_inside(p) for p in sorted(folder.glob(pattern)) if p.suffix.lower() in SUFFIXES and p.is_file()
+        ]
         if listed is not None:
             if isinstance(listed, str):
                 listed = list(filter(None, read_lines(folder / listed)))

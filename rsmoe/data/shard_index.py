@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ import numpy as np
 
 from rsmoe.data.annotations import field as value_of
 from rsmoe.data.byte_ranges import is_url, read_range
+from rsmoe.data.json_text import parse_json
+from rsmoe.data.text_files import decode
 from rsmoe.errors import UserError
 
 SCHEMA = 1
@@ -86,7 +87,10 @@ class Shards:
         shard = self.shards[number]
         where = join(self.location, f"{shard.name.removesuffix('.tar')}.json")
         content = read_json_at(where)
-        table = np.asarray(value_of(content, "table", list, where))
+        try:
+            table = np.asarray(value_of(content, "table", list, where))
+        except ValueError as error:  # rows of several lengths, which is no table at all
+            raise UserError(f"{where} holds no table: {error}. Write or download it again") from error
         whole = (
             table.shape == (shard.views, len(COLUMNS))
             and table.dtype == np.int64
@@ -180,13 +184,12 @@ def read_json_at(location: str) -> Any:
     Raises:
         UserError: when it cannot be read, or is not json.
     """
-    for last in (not is_url(location), True):  # an answer that was cut off may be whole the second time
+    again = is_url(location)  # an answer that was cut off may be whole the second time
+    while True:
         try:
-            return json.loads(read_range(location, 0, _LONGEST))
-        except ValueError as error:
-            if isinstance(error, UserError):
+            content = decode(read_range(location, 0, _LONGEST), location)
+            return parse_json(content, location, advice="Write or download it again")
+        except UserError as error:
+            if not again or not isinstance(error.__cause__, ValueError):
                 raise
-            if not last:
-                continue
-            raise UserError(f"{location} is not json ({error}). Write or download it again") from error
-    raise AssertionError
+            again = False

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import data_root, field, is_directional, require_file, require_split
+from rsmoe.data.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.csv_files import read_csv
 from rsmoe.data.image_tree import below
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.reader import Reader
@@ -122,22 +122,10 @@ class SkyScript(Reader):
 
 def _rows(path: Path, columns: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     """(file, titles) of every row; a title that is there twice once."""
-    rows = []
-    try:
-        with require_file(path).open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            missing = {"filepath", *columns} - set(table.fieldnames or ())
-            if missing:
-                found = ", ".join(table.fieldnames or ()) or "(none)"
-                raise UserError(f"{path.name} has no column {', '.join(sorted(missing))}; found {found}")
-            for row in table:
-                if row["filepath"] is None or any(row[column] is None for column in columns):
-                    raise UserError(f"{path.name}, line {table.line_num}: fewer values than columns. Download it again")
-                titles = dict.fromkeys(row[column].strip() for column in columns)
-                rows.append((row["filepath"].strip(), tuple(title for title in titles if title)))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a UTF-8 CSV ({error}). Download it again") from error
-    return rows
+    return [
+        (row["filepath"], tuple(dict.fromkeys(filter(None, (row[column] for column in columns)))))
+        for _, row in read_csv(path, columns=("filepath", *columns))
+    ]
 
 
 def _require_images(root: Path, files: Sequence[str], name: str) -> None:

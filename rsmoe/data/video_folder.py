@@ -9,9 +9,11 @@ from typing import Any
 
 from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
 from rsmoe.data.images import SUFFIXES
+from rsmoe.data.links import require_inside
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.values import text_of
 from rsmoe.errors import UserError
 from rsmoe.ranges import Fraction, Positive
 
@@ -127,7 +129,7 @@ def _captions(path: Path) -> dict[str, list[str]]:
         written = [texts] if isinstance(texts, str) else texts
         if not isinstance(written, list) or not all(isinstance(text, str) for text in written):
             raise UserError(f"{path.name}: the captions of {video!r} should be texts, found {str(texts)[:40]!r}")
-        captions[video] = [text.strip() for text in written]
+        captions[video] = [text_of(text, f"{path.name}: a caption of {video!r}") for text in written]
     return captions
 
 
@@ -140,7 +142,7 @@ def _frames(folder: Path, videos: list[str], count: int, name: str) -> dict[str,
     few: list[str] = []
     for video in videos:
         pictures = sorted(folders[video].iterdir(), key=_order) if video in folders else []
-        pictures = [path for path in pictures if path.suffix.lower() in SUFFIXES]
+        pictures = [require_inside(path) for path in pictures if path.suffix.lower() in SUFFIXES]
         if len(pictures) < count:
             few.append(f"{video} ({len(pictures)})")
         else:

@@ -8,6 +8,8 @@ from typing import Any
 
 from rsmoe.data import annotations as checks
 from rsmoe.data.jsonl import read_rows
+from rsmoe.data.text_files import stripped
+from rsmoe.data.values import is_missing, present, text_of
 from rsmoe.errors import UserError
 
 
@@ -53,7 +55,7 @@ def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]])
     for i, thing in enumerate(checks.field(content, "objects", list, where) if "ground" in tasks else ()):
         here, key = f"{where}, objects[{i}]", f"{path.stem}:object:{i}"
         checks.field(thing, "obj_cls", str, here)
-        phrase = str(thing.get("referring_sentence") or "").strip()
+        phrase = text_of(present(thing).get("referring_sentence", ""), f"{here}: 'referring_sentence'")
         if not phrase:
             unused.setdefault("object without a sentence", []).append(key)
             continue
@@ -97,16 +99,16 @@ def evaluation_rows(path: Path, task: str, unused: dict[str, list[str]]) -> list
 
 
 def _caption(key: str, text: str, where: str, shared: dict[str, Any]) -> VRSBenchRow:
-    if not text.strip():
+    if not (text := stripped(text)):
         raise UserError(f"{where}: the caption is empty")
-    return VRSBenchRow(id=key, task="caption", answer=text.strip(), **shared)
+    return VRSBenchRow(id=key, task="caption", answer=text, **shared)
 
 
 def _expression(key: str, phrase: str, thing: Any, where: str, shared: dict[str, Any]) -> VRSBenchRow:
     return VRSBenchRow(
         id=key,
         task="ground",
-        question=phrase.strip().rstrip("."),
+        question=stripped(phrase).rstrip("."),
         kind=checks.field(thing, "obj_cls", str, where),
         corners=checks.numbers(thing, "obj_corner", 8, where),
         **shared,
@@ -116,9 +118,9 @@ def _expression(key: str, phrase: str, thing: Any, where: str, shared: dict[str,
 def _question(
     key: str, pair: Any, answer_key: str, where: str, unused: dict[str, list[str]], shared: dict[str, Any]
 ) -> list[VRSBenchRow]:
-    question, kind = (checks.field(pair, k, str, where).strip() for k in ("question", "type"))
+    question, kind = (stripped(checks.field(pair, k, str, where)) for k in ("question", "type"))
     value: object = checks.field(pair, answer_key, object, where)
-    answer = "" if value is None else str(value).strip()  # some are numbers
+    answer = "" if is_missing(value) else text_of(value, f"{where}: {answer_key!r}", number=True)  # some are numbers
     if not question or not answer:
         unused.setdefault(f"empty {'answer' if question else 'question'}", []).append(key)
         return []

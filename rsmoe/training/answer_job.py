@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rsmoe.data.json_text import parse_json, read_json
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_files import decode
 from rsmoe.errors import UserError
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.training.prediction_lines import asked, from_row, to_line
@@ -83,7 +85,7 @@ class AnswerJob:
         known = {s.id: s for s in samples}
         for path in sorted((self.folder / "answers").glob("*.jsonl")):
             for line in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline was not finished
-                row = json.loads(line)
+                row = parse_json(decode(line, str(path)), str(path), advice="Remove it, and start again")
                 if row["id"] not in known:
                     continue
                 if row["asked"] != asked(known[row["id"]]):
@@ -111,7 +113,7 @@ class AnswerJob:
                 pass
             finally:
                 part.unlink()
-        kept = json.loads(path.read_text())
+        kept = read_json(path)
         changed = [
             f"{key} was {kept.get(key)!r} and is {facts.get(key)!r}"
             for key in sorted({*kept, *facts})

@@ -21,6 +21,7 @@ from typing import Any
 
 from PIL import Image
 
+from rsmoe.data.json_text import read_json
 from rsmoe.data.scenes.class_map import MAP_CLASSES
 from rsmoe.data.scenes.description import describe
 from rsmoe.data.scenes.drawing import on_every_core
@@ -171,7 +172,7 @@ def _check_stamp(root: Path, stamp: dict[str, Any]) -> None:
             f"{root} exists and is not a generated release (it has no stamp.json), so it is left alone. "
             "Name another folder, or give it as data.root if it holds real data."
         )
-    found = json.loads(path.read_text())
+    found = read_json(path)
     differ = [f"{k}={found.get(k)!r} instead of {v!r}" for k, v in stamp.items() if found.get(k) != v]
     if differ:
         raise UserError(f"{root} holds other generated scenes ({', '.join(differ)}). Delete it or name another folder.")
