@@ -175,8 +175,14 @@ class CaptionedPairs(Reader):
 
     def _find(self, folders: Mapping[str, Path], names: list[str], *, skip: bool) -> dict[str, dict[str, Path]]:
         if skip:
-            here = {role: {path.stem for path in f.iterdir()} if f.is_dir() else set() for role, f in folders.items()}
-            kept = [name for name in names if all(Path(name).stem in stems for stems in here.values())]
+            lacking: list[str] = []
+            for role_folder in folders.values():
+                if role_folder.is_dir():
+                    find_images(role_folder, names, source=self.name, absent=lacking)
+                else:
+                    lacking += names
+            gone = set(lacking)
+            kept = [name for name in names if name not in gone]
             if len(kept) < len(names):
                 self.unused["not all files are there"] = sorted(set(names) - set(kept))
             if not kept:

@@ -12,7 +12,8 @@ import numpy as np
 
 from rsmoe.data.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.change_instructions import SEGMENT, SEGMENTED
-from rsmoe.data.images import SUFFIXES, find_images
+from rsmoe.data.file_names import SUFFIXES, listed
+from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, ColourMap, IndexMap
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
@@ -164,8 +165,7 @@ class ChangeFolder(Reader):
         if layout.names is not None:
             names = list(dict.fromkeys(filter(None, read_lines(folder / _of(layout.names, self.split)))))
         else:
-            paths = (folder / _of(layout.before, self.split)).iterdir()
-            names = sorted(path.name for path in paths if path.suffix.lower() in SUFFIXES)
+            names = [path.name for path in listed(folder / _of(layout.before, self.split), *SUFFIXES)]
         pattern = _of(layout.pattern, self.split)
         kept = [name for name in names if fnmatchcase(name, pattern)]
         if not kept:

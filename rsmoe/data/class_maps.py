@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.annotations import read_lines
+from rsmoe.data.file_names import stem
+from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import UNKNOWN, IndexMap
 from rsmoe.errors import UserError
 
@@ -35,12 +37,22 @@ def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str)
     classes = tuple(line.strip() for line in read_lines(folder / NAMES) if line.strip())
     if not 1 <= len(classes) <= UNKNOWN:
         raise UserError(f"{source}: {folder / NAMES} names {len(classes)} classes; expected 1 to {UNKNOWN}")
-    maps = {name: folder / f"{path.stem}.png" for name, path in images.items()}
-    there = {path.name for path in folder.iterdir()}
-    missing = [m.name for m in maps.values() if m.name not in there]
+    wanted = {name: f"{stem(path.name)}.png" for name, path in images.items()}
+    shared = {wanted[name]: path for name, path in images.items()}
+    for name, path in images.items():
+        if shared[wanted[name]] != path:
+            raise UserError(
+                f"{source}: {wanted[name]} in {folder} would be the class map of {path} and of {shared[wanted[name]]}. "
+                "Give the pictures different names, or leave class_maps out"
+            )
+    missing: list[str] = []
+    maps = find_images(folder, wanted.values(), source=source, absent=missing)
     if missing:
         raise UserError(
-            f"{source}: {len(missing)} of {len(maps)} have no class map: {', '.join(missing[:5])}. Put them into "
+            f"{source}: {len(missing)} of {len(wanted)} have no class map: {', '.join(missing[:5])}. Put them into "
             f"{folder}, or leave class_maps out"
         )
-    return {name: {"class_map": IndexMap(maps[name], image=path), "classes": classes} for name, path in images.items()}
+    return {
+        name: {"class_map": IndexMap(maps[wanted[name]], image=path), "classes": classes}
+        for name, path in images.items()
+    }

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from rsmoe.data.annotations import data_root, require_file
+from rsmoe.data.file_names import listed
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
@@ -128,7 +129,7 @@ def _numbers(path: Path) -> list[int]:
 
 def _objects(folder: Path) -> list[_Object]:
     """Every object of every file, in the order that the split files count."""
-    files = sorted(folder.glob("*.xml")) if folder.is_dir() else []
+    files = listed(folder, ".xml") if folder.is_dir() else []
     if not files:
         raise UserError(f"{folder} holds no xml file. Unpack the annotations there")
     return [one for path in files for one in _read(path)]

@@ -11,6 +11,7 @@ import numpy as np
 
 from rsmoe.data.annotations import data_root
 from rsmoe.data.boxes import convention as named
+from rsmoe.data.file_names import listed
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images, picture_size
 from rsmoe.data.reader import Reader
@@ -80,7 +81,7 @@ class DOTA(Reader):
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         place = folder / labels.format(split=split)
-        files = sorted(place.glob("*.txt")) if place.is_dir() else []
+        files = listed(place, ".txt") if place.is_dir() else []
         if not files:
             raise UserError(
                 f"{name}: {place} holds no text file. Known splits are train and val (test has no labels); unpack the "

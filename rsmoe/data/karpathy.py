@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_file, require_split
+from rsmoe.data.file_names import stem
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -101,7 +102,7 @@ class KarpathyCaptions(Reader):
                     task="caption",
                     source=name,
                     directional=is_directional(*captions),
-                    meta={"scene_class": scenes[Path(file).stem]} if Path(file).stem in scenes else {},
+                    meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
                 )
             )
         self.counts["empty_captions"] = len(self.unused.get("empty caption", ()))
@@ -140,11 +141,11 @@ def _scene_classes(path: Path) -> dict[str, str]:
         content = read_json(path)
         if not isinstance(content, dict):
             raise UserError(f"{path} should be an object of file names and classes, found {type(content).__name__}")
-        return {Path(file).stem: str(scene) for file, scene in content.items()}
+        return {stem(file): str(scene) for file, scene in content.items()}
     with require_file(path).open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         if not {"filename", "class"} <= set(rows.fieldnames or ()):
             raise UserError(
                 f"{path} needs the columns 'filename' and 'class'; found {', '.join(rows.fieldnames or ())}"
             )
-        return {Path(row["filename"]).stem: row["class"] for row in rows}
+        return {stem(row["filename"]): row["class"] for row in rows}

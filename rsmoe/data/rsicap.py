@@ -10,6 +10,7 @@ from typing import Any
 
 from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
 from rsmoe.data.class_maps import maps_beside
+from rsmoe.data.file_names import stem
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -91,7 +92,7 @@ class RSICap(Reader):
 
 def _picture(file: str) -> str:
     """The DOTA picture that a crop was cut from; any other file is its own."""
-    crop = _DOTA_CROP.fullmatch(Path(file).stem)
+    crop = _DOTA_CROP.fullmatch(stem(file))
     return crop[1] if crop else file
 
 

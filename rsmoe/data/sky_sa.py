@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rsmoe.data.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.file_names import stem
 from rsmoe.data.images import find_images
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, IndexMap
@@ -82,7 +83,7 @@ class SkySA(Reader):
             classes = tuple(dict.fromkeys(listed))
             remap = {value: classes.index(each) for value, each in enumerate(listed)}
             source = IndexMap(targets[mask], remap, (UNKNOWN,), image=paths[image])
-            self._rows += [(Path(image).stem, source, classes, k) for k in range(len(classes))]
+            self._rows += [(stem(image), source, classes, k) for k in range(len(classes))]
         if not self._rows:
             raise UserError(f"{folder / annotations} names no class. Download it again")
         self.counts = {

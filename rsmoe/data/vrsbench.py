@@ -10,6 +10,7 @@ import numpy as np
 from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import parse
+from rsmoe.data.file_names import listed
 from rsmoe.data.ground_sample import ground_sample
 from rsmoe.data.images import find_images, picture_size
 from rsmoe.data.reader import Reader
@@ -110,10 +111,10 @@ class VRSBench(Reader):
         else:
             if not (folder / annotations).is_dir():
                 raise UserError(f"{name}: no folder {folder / annotations}. Unpack Annotations_train.zip there")
-            files = {path.stem: path for path in sorted((folder / annotations).glob("*.json"))}
-            held = held_out(files, val_fraction, group=lambda stem: stem.split("_")[0])
-            for stem, path in files.items():
-                if (stem in held) == (split == "val"):
+            files = {path.stem: path for path in listed(folder / annotations, ".json")}
+            held = held_out(files, val_fraction, group=lambda key: key.split("_")[0])
+            for key, path in files.items():
+                if (key in held) == (split == "val"):
                     self._rows += image_rows(path, wanted, self.unused)
         if not self._rows:
             raise UserError(f"{name}: split {split!r} holds nothing for the tasks: {', '.join(tasks) or '(none)'}")
