@@ -165,10 +165,30 @@ def captions_of(written: Iterable[Any], where: str) -> tuple[str, ...]:
     return captions
 
 
-def rows_by_id(content: Any, key: str, file: str) -> dict[int, dict[str, Any]]:
-    """The objects of the list ``content[key]`` by their "id", as COCO's json has them."""
-    rows = field(content, key, list, file)
-    return {field(row, "id", int, f"{file}, {key}[{i}]"): row for i, row in enumerate(rows)}
+def rows_by_id(content: Any, key: str, file: str) -> dict[str, dict[str, Any]]:
+    """The objects of the list ``content[key]`` by their "id", as COCO's json has them; see `identity`.
+
+    Raises:
+        UserError: for an id that two different objects have.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for i, row in enumerate(field(content, key, list, file)):
+        where = f"{file}, {key}[{i}]"
+        number = identity(row, "id", where)
+        if rows.setdefault(number, row) != row:
+            raise UserError(
+                f"{where}: the id {number} is there twice, for {str(rows[number])[:80]} and {str(row)[:80]}. "
+                "Nothing says which is meant: give each an id of its own"
+            )
+    return rows
+
+
+def identity(row: Any, key: str, where: str) -> str:
+    """``row[key]``, an id or a name, which is a whole number in one file and a text in the next: 101 is "101"."""
+    value: object = field(row, key, object, where)  # type: ignore[type-abstract]
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise UserError(f"{where}: {key!r} should be a text or a whole number, found {str(value)[:40]!r}")
+    return str(value)
 
 
 def require_split(name: str, split: str, known: list[str]) -> None:

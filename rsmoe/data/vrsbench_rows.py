@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rsmoe.data import annotations as checks
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.jsonl import read_rows
 from rsmoe.errors import UserError
+
+
+SIDE = 512
+"""Width and height of every picture of the release, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +40,13 @@ class VRSBenchRow:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]]) -> list[VRSBenchRow]:
+def image_rows(path: Path, tasks: tuple[str, ...], check: PictureCheck) -> list[VRSBenchRow]:
     """The rows of one image of the training part, ``Annotations_train/<image>.json``.
 
     Args:
         path: the file; its stem is the picture's.
         tasks: of "caption", "ground" and "vqa".
-        unused: reason -> ids, added to.
+        check: gets what cannot be used.
 
     Raises:
         UserError: for another format, naming the key, and for an empty caption.
@@ -55,27 +62,28 @@ def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]])
         checks.field(thing, "obj_cls", str, here)
         phrase = str(thing.get("referring_sentence") or "").strip()
         if not phrase:
-            unused.setdefault("object without a sentence", []).append(key)
+            check.leave_out("object without a sentence", key)
             continue
-        coord = tuple(min(max(value, 0.0), 1.0) for value in checks.numbers(thing, "obj_coord", 4, here))
-        if coord[2] <= coord[0] or coord[3] <= coord[1]:
-            unused.setdefault("box without an area", []).append(key)
+        coord = checks.numbers(thing, "obj_coord", 4, here)
+        held = check.boxes(SIDE * np.array([coord]), (SIDE, SIDE), [f"{where}, {shared['file']}, objects[{i}]"])
+        if not len(held.kept):
             continue
+        coord = tuple((held.boxes[0].astype(np.float64) / SIDE).tolist())
         meta = {"unique": thing["is_unique"]} if "is_unique" in thing else {}
         rows.append(_expression(key, phrase, thing, here, shared | {"coord": coord, "meta": meta}))
     for i, pair in enumerate(checks.field(content, "qa_pairs", list, where) if "vqa" in tasks else ()):
         here, key = f"{where}, qa_pairs[{i}]", f"{path.stem}:question:{i}"
-        rows += _question(key, pair, "answer", here, unused, shared)
+        rows += _question(key, pair, "answer", here, check, shared)
     return rows
 
 
-def evaluation_rows(path: Path, task: str, unused: dict[str, list[str]]) -> list[VRSBenchRow]:
+def evaluation_rows(path: Path, task: str, check: PictureCheck) -> list[VRSBenchRow]:
     """The rows of one task of the official test part, ``VRSBench_EVAL_<...>.json``.
 
     Args:
         path: the file.
         task: what it is for.
-        unused: reason -> ids, added to.
+        check: gets what cannot be used.
 
     Raises:
         UserError: for another format, naming the key, and for an empty caption.
@@ -89,9 +97,15 @@ def evaluation_rows(path: Path, task: str, unused: dict[str, list[str]]) -> list
         if task == "caption":
             rows.append(_caption(key, checks.field(row, "ground_truth", str, where), where, shared))
         elif task == "vqa":
-            rows += _question(key, row, "ground_truth", where, unused, shared)
+            rows += _question(key, row, "ground_truth", where, check, shared)
         else:
             shared["answer"] = checks.field(row, "ground_truth", str, where)
+            place = f"{where}, {shared['file']}"
+            found = check.words(shared["answer"], convention="vrsbench", size_px=(SIDE, SIDE), place=place)
+            if found is not None and len(found) != 1:
+                check.leave_out("more than one box", place)
+            if found is None or len(found) != 1:
+                continue
             rows.append(_expression(key, checks.field(row, "question", str, where), row, where, shared))
     return rows
 
@@ -114,12 +128,12 @@ def _expression(key: str, phrase: str, thing: Any, where: str, shared: dict[str,
 
 
 def _question(
-    key: str, pair: Any, answer_key: str, where: str, unused: dict[str, list[str]], shared: dict[str, Any]
+    key: str, pair: Any, answer_key: str, where: str, check: PictureCheck, shared: dict[str, Any]
 ) -> list[VRSBenchRow]:
     question, kind = (checks.field(pair, k, str, where).strip() for k in ("question", "type"))
     value: object = checks.field(pair, answer_key, object, where)
     answer = "" if value is None else str(value).strip()  # some are numbers
     if not question or not answer:
-        unused.setdefault(f"empty {'answer' if question else 'question'}", []).append(key)
+        check.leave_out(f"empty {'answer' if question else 'question'}", key)
         return []
     return [VRSBenchRow(id=key, task="vqa", question=question, answer=answer, kind=kind.lower(), **shared)]
