@@ -185,7 +185,7 @@ def rows_by_id(content: Any, key: str, file: str) -> dict[str, dict[str, Any]]:
 
 def identity(row: Any, key: str, where: str) -> str:
     """``row[key]``, an id or a name, which is a whole number in one file and a text in the next: 101 is "101"."""
-    value: object = field(row, key, object, where)  # type: ignore[type-abstract]
+    value: object = field(row, key, object, where)
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         raise UserError(f"{where}: {key!r} should be a text or a whole number, found {str(value)[:40]!r}")
     return str(value)

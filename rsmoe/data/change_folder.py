@@ -13,6 +13,7 @@ import numpy as np
 from rsmoe.data.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.change_instructions import SEGMENT, SEGMENTED
 from rsmoe.data.file_names import SUFFIXES, listed
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, ColourMap, IndexMap
 from rsmoe.data.reader import Reader
@@ -78,7 +79,7 @@ class ChangeFolder(Reader):
     Attributes:
         counts: "pairs".
         layout: the `ChangeLayout` that was read.
-        unused: nothing.
+        unused: pairs whose pictures and label are not of one size, or one of which cannot be read, with the reason.
 
     Raises:
         UserError: for a missing folder, no layout that fits (naming those that were tried), a split that the copy does
@@ -113,8 +114,11 @@ class ChangeFolder(Reader):
             find_images(folder / _of(path, split), names, source=name)
             for path in (self.layout.before, self.layout.after, self.layout.label)
         ]
-        self._pairs = [(name, files[0][name], files[1][name], files[2][name]) for name in names]
-        self.counts = {"pairs": len(names)}
+        check = PictureCheck(name=self.name, unused=self.unused)
+        pairs = [(key, files[0][key], files[1][key], files[2][key]) for key in names]
+        self._pairs = [pair for pair in pairs if check.same_size(pair[1:], pair[0])]
+        check.finish()
+        self.counts = {"pairs": len(self._pairs)}
 
     def __len__(self) -> int:
         return len(self._pairs)

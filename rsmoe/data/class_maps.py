@@ -8,6 +8,7 @@ from typing import Any
 
 from rsmoe.data.annotations import read_lines
 from rsmoe.data.file_names import stem
+from rsmoe.data.held_against import seen_size
 from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import UNKNOWN, IndexMap
 from rsmoe.errors import UserError
@@ -25,7 +26,8 @@ def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str)
         source: name of the data set, for messages.
 
     Raises:
-        UserError: a missing folder, no names, more than 255 of them, pictures without a map (counted, five named).
+        UserError: a missing folder, no names, more than 255 of them, pictures without a map or with one
+            of another size (counted, five named), one map for two pictures.
     """
     if folder is None:
         return {name: {} for name in images}
@@ -51,6 +53,16 @@ def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str)
         raise UserError(
             f"{source}: {len(missing)} of {len(wanted)} have no class map: {', '.join(missing[:5])}. Put them into "
             f"{folder}, or leave class_maps out"
+        )
+    unlike = [
+        f"{maps[wanted[name]].name} {seen_size(maps[wanted[name]])} on {path.name} {seen_size(path)}"
+        for name, path in images.items()
+        if seen_size(maps[wanted[name]]) != seen_size(path)
+    ]
+    if unlike:
+        raise UserError(
+            f"{source}: {len(unlike)} of {len(wanted)} class maps are of another (width, height) than their picture: "
+            f"{', '.join(unlike[:5])}. Make them anew, or leave class_maps out"
         )
     return {
         name: {"class_map": IndexMap(maps[wanted[name]], image=path), "classes": classes}

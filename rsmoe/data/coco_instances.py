@@ -177,7 +177,7 @@ class COCOInstances(Reader):
         word = category.replace("_", " ")
         places = [self._place(row, path.name) for row in rows]
         written = np.array([_bbox(row, place) for row, place in zip(rows, places, strict=True)])
-        held = self._check.boxes(named("pixel_xywh").to_px(written, size), size, places, written=written)
+        held = self._check.boxes(named("pixel_xywh").to_px(written, size), size, places, written=written.tolist())
         lost = any(reason in UNKNOWN_PLACE for reason in held.reasons)  # it is in the picture, nobody knows where
         rows, places = [rows[i] for i in held.kept], [places[i] for i in held.kept]
         if not rows:

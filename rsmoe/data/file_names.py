@@ -96,8 +96,12 @@ class FolderFiles:
                 (self._files if entry.is_file() else self._folders).add(entry.name)
         self._tables: dict[tuple[bool, int], dict[str, list[str]]] = {}
 
-    def find(self, name: str) -> Path | None:
+    def find(self, name: str, *, any_suffix: bool = True) -> Path | None:
         """The file of a name without a path; None where there is none.
+
+        Args:
+            name: the name.
+            any_suffix: whether a picture may have become one of another suffix.
 
         Raises:
             UserError: two files fit equally well.
@@ -107,6 +111,7 @@ class FolderFiles:
         wanted, suffix = stem(name), _suffix(name)
         for number, form in enumerate(_FORMS):
             fits = self._table(True, number).get(form(wanted), [])
+            fits = [file for file in fits if any_suffix or _suffix(file) == suffix]
             if not fits:
                 continue
             if len({stem(file) for file in fits}) == 1:
@@ -156,10 +161,11 @@ class FileTree:
         source: name of the data set, for messages.
         flat: whether the path in a name means nothing where that folder is not there: "/home/author/x/a.png" is then
             looked for as ``root/a.png``. Otherwise it has to lie where the name says.
+        any_suffix: whether a picture may have become one of another suffix; a mask beside its picture may not.
     """
 
-    def __init__(self, root: Path, *, source: str, flat: bool = False) -> None:
-        self.root, self._source, self._flat = root, source, flat
+    def __init__(self, root: Path, *, source: str, flat: bool = False, any_suffix: bool = True) -> None:
+        self.root, self.source, self._flat, self._any_suffix = root, source, flat, any_suffix
         self._root = FolderFiles(root, source=source)
         self._folders: dict[str, FolderFiles | None] = {"": self._root}
         self._claims: dict[Path, tuple[str, str]] = {}
@@ -174,19 +180,19 @@ class FileTree:
         if "\\" in name and self._root.has(name):  # unpacked from a zip of Windows by a tool that kept its separators
             return self.root / name
         if not self._flat:
-            below(self.root, name, source=self._source)
+            below(self.root, name, source=self.source)
         parent, _, last = slashes(name).rpartition("/")
         if parent not in self._folders:
             self._folders[parent] = self._open(parent)
         files = self._folders[parent]
-        path = None if files is None else files.find(last)
+        path = None if files is None else files.find(last, any_suffix=self._any_suffix)
         if path is not None:
             lost = "/".join(part for part in parent.split("/") if part != ".") if files is self._root else ""
             claim = (f"{lost}/{_plain(stem(last))}", name)
             first, other = self._claims.setdefault(path, claim)
             if first != claim[0]:
                 raise UserError(
-                    f"{self._source}: {other!r} and {name!r} both lead to {path}. "
+                    f"{self.source}: {other!r} and {name!r} both lead to {path}. "
                     "Put each picture where its name says, or remove one of the two from the annotations"
                 )
         return path
@@ -209,7 +215,7 @@ class FileTree:
             folder = files.find_folder(part)
             if folder is None:
                 return self._root if self._flat else None
-            files = FolderFiles(folder, source=self._source)
+            files = FolderFiles(folder, source=self.source)
         return files
 
 

@@ -173,7 +173,7 @@ class GeoPixInstruct(Reader):
                 continue
             code = field(one, "mask", dict, place)
             for half in ("counts", "size"):
-                field(code, half, object, f"{place}.mask")  # type: ignore[type-abstract]
+                field(code, half, object, f"{place}.mask")
             size = seen_size(image)
             source = self._check.mask(code, size, image, f"{place}, {image.name}")
             if source is None:

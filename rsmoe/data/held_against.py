@@ -18,7 +18,7 @@ from rsmoe.data.boxes import HeldBoxes, hold_boxes, parse
 from rsmoe.data.boxes.held import NO_AREA
 from rsmoe.data.images import open_picture, picture_size
 from rsmoe.data.mask_sources import PolygonMask, RLEMask, UnionMask
-from rsmoe.data.polygons import area_left
+from rsmoe.data.polygons import area_left, corners
 from rsmoe.data.rle import runs_of
 from rsmoe.data.sample import Lazy
 from rsmoe.errors import UserError
@@ -114,25 +114,33 @@ class PictureCheck:
         self._least_side = min(self._least_side or float("inf"), *size_px)
         return held
 
-    def words(self, text: str, *, convention: str, size_px: tuple[int, int], place: str) -> np.ndarray | None:
-        """The boxes of an answer in words, (n, 4) or (n, 5) pixels; None, and named, where they cannot all be read.
+    def words(
+        self, text: str, *, convention: str, size_px: tuple[int, int] | None, place: str, boxes: int | None = None
+    ) -> bool:
+        """Whether the boxes of an answer in words are boxes of its picture; it is named where they are not.
 
         Words are not mended: an answer with a box outside of the picture is no truth.
 
         Args:
             text: the answer.
             convention: that it is written in.
-            size_px: (width, height) of the picture; with a convention of parts of the sides any size will do.
+            size_px: (width, height) of the picture; None where the convention does not depend on it.
             place: the file, the picture and the annotation.
+            boxes: how many boxes it has to hold, flat ones too, which published numbers count; None is any number with
+                an area, or words without a box.
         """
-        parsed = parse(text, convention=convention, size_px=size_px)
-        self._boxes += max(1, len(parsed.boxes) + parsed.failures)
-        if not parsed.failed:
-            return parsed.boxes
-        self._bad += parsed.failures
-        self._first_box = self._first_box or f"{place}: {parsed.failed[0]}"
-        self.leave_out("an answer that is no box of its picture", place)
-        return None
+        parsed = parse(text, convention=convention, size_px=size_px or (1000, 1000))
+        wrong = parsed.astray if boxes is None else parsed.failures + (len(parsed.boxes) != boxes)
+        self._boxes += len(parsed.boxes) + parsed.failures
+        if wrong:
+            self._bad += parsed.failures or 1
+            said = parsed.failed[0] if parsed.failed else f"{text[:80]!r}: holds {len(parsed.boxes)} boxes, not {boxes}"
+            self._first_box = self._first_box or f"{place}: {said}"
+            self.leave_out("an answer that is no box of its picture", place)
+        elif boxes is None and any(hold_boxes(parsed.boxes, size_px or (1000, 1000)).reasons):
+            self.leave_out(NO_AREA, place)
+            return False
+        return not wrong
 
     def picture(self, path: Path, stated: tuple[int, int], place: str) -> bool:
         """Whether a picture has the (width, height) that its release states; it is named where it has not."""
@@ -206,9 +214,7 @@ class PictureCheck:
                 f"{self._name}: {self._other} of {self._pictures} pictures are not of the size of what lies on them, "
                 f"the first: {self._first_picture}"
             )
-        if self._broken and 2 * self._broken > self._masks and (
-            self._broken == self._masks or self._masks >= _FEW
-        ):
+        if self._broken and 2 * self._broken > self._masks and (self._broken == self._masks or self._masks >= _FEW):
             raise UserError(
                 f"{self._name}: {self._broken} of {self._masks} masks are none of their pictures, the first: "
                 f"{self._first_mask}. Download the annotations again, and give the pictures they were made on"
@@ -248,7 +254,7 @@ def _segmentation(shape: Any, size_px: tuple[int, int], image: Path) -> tuple[La
         if isinstance(part, list | tuple) and len(part) in (0, 2, 4) and all(isinstance(n, int | float) for n in part):
             continue  # a point or a line, which tools leave behind: no pixel is lost
         try:
-            (polygon,) = PolygonMask((part,), (height, width)).polygons
+            polygon = corners(part)
         except UserError:
             return None, "broken polygon"
         if area_left(polygon, (height, width)):

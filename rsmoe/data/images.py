@@ -144,9 +144,7 @@ def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
         return info.width, info.height
 
 
-def find_images(
-    folder: Path, names: Iterable[str], *, source: str, absent: list[str] | None = None
-) -> dict[str, Path]:
+def find_images(folder: Path, names: Iterable[str], *, source: str, absent: list[str] | None = None) -> dict[str, Path]:
     """The file of every name, as `rsmoe.data.file_names` finds it: "101.tif" finds ``101.jpg``.
 
     A name with a path in it lies in that folder below ``folder``, or, where there is none, in ``folder`` itself:

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import data_root, field, identity, is_directional, read_json, require_file, require_split, rows_by_id
+from rsmoe.data.annotations import (
+    data_root,
+    field,
+    identity,
+    is_directional,
+    read_json,
+    require_file,
+    require_split,
+    rows_by_id,
+)
 from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
@@ -87,7 +96,8 @@ class RRSISD(Reader):
         for (row, place), (annotation, picture, file) in zip(chosen, targets, strict=True):
             where = f"{Path(instances).name}, annotation {annotation['id']}"
             category = field(_look_up(categories, annotation, "category_id", where), "name", str, where)
-            size = tuple(field(picture, side, int, f"{where}, its image") for side in ("width", "height"))
+            width, height = (field(picture, side, int, f"{where}, its image") for side in ("width", "height"))
+            size = width, height
             if file not in fits:
                 fits[file] = check.picture(paths[file], size, f"{Path(instances).name}, {file}")
             if not fits[file]:
@@ -154,4 +164,3 @@ def _look_up(table: Mapping[str, dict[str, Any]], row: Any, key: str, where: str
     if number not in table:
         raise UserError(f"{where}: {key} {number} is not in instances.json. The two files are not of one release")
     return table[number]
-

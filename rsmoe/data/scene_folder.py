@@ -159,8 +159,8 @@ def _pictures(folders: Mapping[str, Path], name: str) -> dict[str, tuple[str, Pa
 def _by_hash(pictures: Mapping[str, tuple[str, Path]], test: float, val: float) -> dict[str, str]:
     """Split of every stem, each class by itself."""
     members: dict[str, list[str]] = {}
-    for stem, (scene, _) in pictures.items():
-        members.setdefault(scene, []).append(stem)
+    for key, (scene, _) in pictures.items():
+        members.setdefault(scene, []).append(key)
     parts = dict.fromkeys(pictures, "train")
     for stems in members.values():
         parts |= dict.fromkeys(held_out(stems, test + val), "val")

@@ -10,6 +10,7 @@ import numpy as np
 
 from rsmoe.data.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.file_names import globbed, stem
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.images import refuse
 from rsmoe.data.mask_sources import ClassMask, ColourMap, IndexMap
@@ -74,7 +75,8 @@ class SemanticMasks(Reader):
 
     Attributes:
         counts: "images" and "requests" of this split.
-        unused: listed images that are not there, with ``incomplete``; images in which no class is present.
+        unused: listed images that are not there, with ``incomplete``; images in which no class is present; those whose
+            map is of another size or cannot be read, with the reason.
 
     Raises:
         UserError: for a missing folder, a split without images, images without a map (counted, five named), classes
@@ -210,7 +212,14 @@ class SemanticMasks(Reader):
         without = [relative for relative, _, target in pairs if target not in maps]
         expected = folder / pairs[0][2]
         refuse(without, len(pairs), f"images have no map (expected {expected} ...)", source=self.name)
-        return [_Pair(relative, path, maps[target]) for relative, path, target in pairs]
+        check = PictureCheck(name=self.name, unused=self.unused)
+        fitting = [
+            _Pair(relative, path, maps[target])
+            for relative, path, target in pairs
+            if check.same_size((path, maps[target]), relative)
+        ]
+        check.finish()
+        return fitting
 
 
 def _colour(value: str | int, name: str) -> tuple[int, int, int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from rsmoe.data.annotations import data_root, field, is_directional, require_split
 from rsmoe.data.file_names import stem
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, IndexMap
@@ -42,7 +42,7 @@ class SkySA(Reader):
 
     Attributes:
         counts: "images", "regions" (entries of ``ann_list``), "classes" (different names) and "requests".
-        unused: images without classes.
+        unused: images without classes; those whose mask is of another size or cannot be read, with the reason.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the line and the key), more than 255 classes in
@@ -78,6 +78,9 @@ class SkySA(Reader):
                 self.unused.setdefault("no class", []).append(image)
         paths = find_images(folder / images, [image for image, _, _ in rows], source=name)
         targets = find_images(folder / masks, [mask for _, mask, _ in rows], source=f"{name} (masks)")
+        check = PictureCheck(name=name, unused=self.unused)
+        rows = [row for row in rows if check.same_size((paths[row[0]], targets[row[1]]), row[0])]
+        check.finish()
         self._rows: list[tuple[str, IndexMap, tuple[str, ...], int]] = []
         for image, mask, listed in rows:
             classes = tuple(dict.fromkeys(listed))

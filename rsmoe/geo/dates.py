@@ -74,7 +74,7 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
     else:
         images = tuple(load_image(path) for path in paths)
         _same_size(paths, images)
-        _check_order(paths, [found and found.day for found in dates_in_names([path.name for path in paths])])
+        _check_order(paths, [found.day if found else None for found in dates_in_names([path.name for path in paths])])
         found = Dates(images=images, valid=np.ones(images[0].shape[:2], bool), georeference=None, notes=())
     for (before, a), (after, b) in pairwise(zip(paths, found.images, strict=True)):
         if np.array_equal(a, b):
