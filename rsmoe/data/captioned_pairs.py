@@ -77,7 +77,7 @@ class CaptionedPairs(Reader):
     Attributes:
         counts: "pairs", "changed", "unchanged", "captions", "empty_captions" (left out).
         unused: "empty caption" -> file and position; "not all files are there" -> files, with "skip"; pairs whose files
-            are not of one size, or one of which cannot be read, with the reason.
+            are not of one size, with their sizes.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), a split that does not exist, files

@@ -79,7 +79,7 @@ class ChangeFolder(Reader):
     Attributes:
         counts: "pairs".
         layout: the `ChangeLayout` that was read.
-        unused: pairs whose pictures and label are not of one size, or one of which cannot be read, with the reason.
+        unused: pairs whose pictures and label are not of one size, with their sizes.
 
     Raises:
         UserError: for a missing folder, no layout that fits (naming those that were tried), a split that the copy does

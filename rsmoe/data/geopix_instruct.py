@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.annotations import data_root, field, is_directional, numbers, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, numbers, require_split
 from rsmoe.data.boxes import convention
 from rsmoe.data.held_against import PictureCheck, seen_size
 from rsmoe.data.images import find_images
@@ -122,7 +122,7 @@ class GeoPixInstruct(Reader):
                 raise unknown_name(f"part of {name}", part, ("SIOR", "FAST", "SOTA"))
             place = {"split": _SPLITS[split], "part": part}
             rows = read_jsonl(folder / annotations.format(**place))
-            files = [field(row, "image_path", str, where) for where, row in rows]
+            files = [identity(row, "image_path", where) for where, row in rows]
             paths = find_images(folder / images.format(**place), files, source=name)
             for (where, row), file in zip(rows, files, strict=True):
                 self._read(row, where, part, paths[file], boxes)
@@ -161,11 +161,11 @@ class GeoPixInstruct(Reader):
         )
 
     def _read(self, row: Any, where: str, part: str, image: Path, boxes: str | None) -> None:
-        image_id = field(row, "image_id", str, where)
+        image_id = identity(row, "image_id", where)
         kept = []
         for i, one in enumerate(field(row, "instances", list, where)):
             place = f"{where}, instances[{i}]"
-            key = f"{part}/{image_id}:{field(one, 'instance_id', str, place)}"
+            key = f"{part}/{image_id}:{identity(one, 'instance_id', place)}"
             description = field(one, "description", str, place).strip()
             self.counts["instances"] += 1
             if not description:

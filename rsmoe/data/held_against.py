@@ -165,20 +165,18 @@ class PictureCheck:
 
     def same_size(self, paths: Sequence[Path], place: str) -> bool:
         """Whether pictures and maps that lie on each other have one size; they are named where they have not."""
-        self._pictures += 1
         try:
             sizes = [seen_size(path) for path in paths]
-        except UserError as error:
-            reason, said = "cannot be read", f"{place}: {error}"
-        else:
-            if len(set(sizes)) == 1:
-                return True
-            reason = "of different sizes"
-            said = f"{place}: " + ", ".join(
-                f"{path.name} has {width} x {height}" for path, (width, height) in zip(paths, sizes, strict=True)
-            )
+        except UserError:
+            return True  # what cannot be read says so when it is read
+        self._pictures += 1
+        if len(set(sizes)) == 1:
+            return True
+        said = f"{place}: " + ", ".join(
+            f"{path.name} has {width} x {height}" for path, (width, height) in zip(paths, sizes, strict=True)
+        )
         self._other += 1
-        self.leave_out(reason, said)
+        self.leave_out("of different sizes", said)
         self._first_picture = (
             self._first_picture
             or f"{said} pixels. They are not of one release, or one of them was resized: download them again"

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_file, require_split
+from rsmoe.data.annotations import (
+    captions_of,
+    data_root,
+    field,
+    identity,
+    is_directional,
+    read_json,
+    require_file,
+    require_split,
+)
 from rsmoe.data.file_names import stem
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
@@ -116,9 +125,8 @@ def karpathy_rows(path: Path) -> list[dict[str, Any]]:
     """
     rows = field(read_json(path), "images", list, path.name)
     for i, row in enumerate(rows):
-        for key in ("filename", "split"):
-            field(row, key, str, f"{path.name}, images[{i}]")
-    return rows
+        field(row, "split", str, f"{path.name}, images[{i}]")
+    return [row | {"filename": identity(row, "filename", f"{path.name}, images[{i}]")} for i, row in enumerate(rows)]
 
 
 def karpathy_captions(row: dict[str, Any], where: str, unused: dict[str, list[str]]) -> tuple[str, ...]:

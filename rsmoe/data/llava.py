@@ -236,14 +236,14 @@ class LlavaConversations(Reader):
 
     def _images(self, row: dict[str, Any], where: str) -> list[str]:
         """Image paths of one row as written, less the prefix; none for a row of text alone."""
-        given = [row[key] for key in self._keys if row.get(key)]
+        given = [row[key] for key in self._keys if row.get(key) not in (None, "", [])]
         if len(given) > 1:
             raise UserError(
                 f"{where}: images under more than one of the keys {', '.join(self._keys)}; declare image_keys"
             )
         names = given[0] if given else []
-        names = [names] if isinstance(names, str) else names
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        names = [str(n) if type(n) is int else n for n in (names if isinstance(names, list) else [names])]
+        if not all(isinstance(name, str) for name in names):
             raise UserError(f"{where}: expected a path or a list of paths as images, found {str(names)[:60]!r}")
         return [name.removeprefix(self._prefix) for name in names]
 

@@ -38,7 +38,7 @@ class RefSegRS(Reader):
 
     Attributes:
         counts: "images" and "phrases" of this split.
-        unused: images whose mask is of another size or cannot be read, with both sizes or the reason.
+        unused: images whose mask is of another size, with both sizes.
 
     Raises:
         UserError: for a missing folder or file, lines without a phrase (counted, five named), images or masks that are

@@ -76,7 +76,7 @@ class SemanticMasks(Reader):
     Attributes:
         counts: "images" and "requests" of this split.
         unused: listed images that are not there, with ``incomplete``; images in which no class is present; those whose
-            map is of another size or cannot be read, with the reason.
+            map is of another size, with both.
 
     Raises:
         UserError: for a missing folder, a split without images, images without a map (counted, five named), classes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rsmoe.data.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, require_split
 from rsmoe.data.file_names import stem
 from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
@@ -42,7 +42,7 @@ class SkySA(Reader):
 
     Attributes:
         counts: "images", "regions" (entries of ``ann_list``), "classes" (different names) and "requests".
-        unused: images without classes; those whose mask is of another size or cannot be read, with the reason.
+        unused: images without classes; those whose mask is of another size, with both.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the line and the key), more than 255 classes in
@@ -65,7 +65,7 @@ class SkySA(Reader):
         super().__init__(name=name, split=split, official=official)
         rows = []
         for where, row in read_jsonl(folder / annotations):
-            image, mask = (field(row, key, str, where) for key in ("flickr_url", "segmentation"))
+            image, mask = (identity(row, key, where) for key in ("flickr_url", "segmentation"))
             entries = field(row, "ann_list", list, where)
             listed = [field(e, "category_name", str, f"{where}, ann_list[{i}]").strip() for i, e in enumerate(entries)]
             if not all(listed):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, identity, is_directional, read_json, require_split
 from rsmoe.data.file_names import SUFFIXES, FolderFiles, listed
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -115,7 +115,7 @@ def _captions(path: Path) -> dict[str, list[str]]:
         for i, row in enumerate(content):
             where = f"{path.name}[{i}]"
             texts = field(field(row, "annotation", dict, where), "English_caption", object, f"{where}.annotation")
-            pairs.append((field(row, "video_id", str, where), texts))
+            pairs.append((identity(row, "video_id", where), texts))
     else:
         raise UserError(f"{path} should be a list or an object of videos, found {type(content).__name__}")
     captions: dict[str, list[str]] = {}

@@ -90,7 +90,7 @@ def evaluation_rows(path: Path, task: str, check: PictureCheck) -> list[VRSBench
     rows = []
     for i, (where, row) in enumerate(read_rows(path)):
         key = f"{task}:{i}"
-        shared: dict[str, Any] = {"file": checks.field(row, "image_id", str, where)}
+        shared: dict[str, Any] = {"file": checks.identity(row, "image_id", where)}
         kept = ("question_id", "dataset", "unique", "size_group", "obj_ids") if task == "ground" else ("question_id",)
         shared["meta"] = {k: row[k] for k in kept if k in row}
         if task == "caption":
