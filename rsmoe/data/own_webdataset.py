@@ -81,7 +81,7 @@ class OwnWebdataset(Reader):
         if text not in ("txt", "json"):
             raise unknown_name("text of a webdataset", text, ("txt", "json"))
         pattern = shards.replace("{split}", split)
-        self._paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+        self._paths = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.name.startswith("."))
         if not self._paths:
             raise UserError(f"{name}: no file is {folder / pattern}. Give the pattern, data.shards=... with {{split}}")
         self._answer, self._defaults = answer, {"task": task, "instruction": instruction}

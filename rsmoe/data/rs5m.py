@@ -69,7 +69,7 @@ class RS5M(Reader):
         require_split(name, split, sorted(shards))
         self._paths: list[Path] = []
         for pattern in shards[split]:
-            found = sorted(path for path in folder.glob(pattern) if path.is_file())
+            found = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.name.startswith("."))
             if not found:
                 raise UserError(f"{name}: no shard is {folder / pattern}. Download some, or give data.shards.{split}")
             self._paths += [path for path in found if path not in self._paths]
