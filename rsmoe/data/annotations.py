@@ -175,7 +175,7 @@ def rows_by_id(content: Any, key: str, file: str) -> dict[str, dict[str, Any]]:
     for i, row in enumerate(field(content, key, list, file)):
         where = f"{file}, {key}[{i}]"
         number = identity(row, "id", where)
-        if rows.setdefault(number, row) != row:
+        if rows.setdefault(number, row) | {"id": number} != row | {"id": number}:
             raise UserError(
                 f"{where}: the id {number} is there twice, for {str(rows[number])[:80]} and {str(row)[:80]}. "
                 "Nothing says which is meant: give each an id of its own"
