@@ -52,7 +52,7 @@ def test_dior_rsvg(dior: Path) -> None:
     np.testing.assert_array_equal(said(ship), ship.boxes_px)
     assert data.counts == {"images": 2, "expressions": 2} and data.unused == {"no expression": ["1"]}
     val = reader("dior_rsvg", dior, "val", convention="vhm", prompt="[grounding] {expression}")
-    assert [s.id for s in val] == ["4"] and val.unused == {"no area": ["3"]}
+    assert [s.id for s in val] == ["4"] and val.unused == {"no area": ["00012.xml, 00012.jpg, object 3"]}
     assert val[0].instruction == "[grounding] An airport" and val[0].responses == ("[012, 033, 038, 067]",)
 
 

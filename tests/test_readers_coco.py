@@ -102,7 +102,7 @@ def test_coco(tmp_path: Path) -> None:
     expected[20:50, 10:30] = expected[8:12, 60:70] = True
     assert (mask == expected).all()
     assert data.counts == {"images": 2, "boxes": 2, "ground": 1, "mask": 2, "vqa": 1}
-    assert data.unused == {"no area": ["4"], "crowd": ["3"], "no instance": ["9.jpg"]}
+    assert data.unused == {"no area": ["a.json, 7.jpg, annotation 4"], "crowd": ["3"], "no instance": ["9.jpg"]}
 
 
 def test_coco_settings(tmp_path: Path) -> None:

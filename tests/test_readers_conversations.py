@@ -174,7 +174,7 @@ def test_teochatlas_eval_files(tmp_path: Path) -> None:
         ({"metadata": [{"timestamp": "2019-05-03"}, {}, {}]}, "expected a timestamp"),
         ({"image": "f/mid.png"}, "more than one of the keys video, image"),
         ({"video": "../../secret.png", "image": None}, "does not lie in"),
-        ({"video": [1, 2], "image": None}, "expected a path or a list of paths"),
+        ({"video": [1.5, 2], "image": None}, "expected a path or a list of paths"),
         ({"conversations": talk("<image><image> What?", "a"), "image": None}, "2 times <image> for 3 images"),
     ],
 )

@@ -175,7 +175,7 @@ GOOD = {"image": "a.png", "instruction": "What?", "answer": "x", "task": "vqa"}
         ({"boxes": [[1, 2, 3, 4], [1, 2, 3, 4, 5]]}, "expected boxes as"),
         ({"boxes": [1, 2, 3, 4]}, "expected boxes as"),
         ({"boxes": []}, "expected boxes as"),
-        ({"boxes": [[9, 9, 4, 4]]}, r"a box has no area: \[9, 9, 4, 4\]; is it x y width height"),
+        ({"boxes": [[9, 9, 4, 4]]}, r"\[9.0, 9.0, 4.0, 4.0\] is no box on .*is it x y width height"),
         ({"boxes": "[[1, 2"}, "is not json"),
         ({"boxes": "none.json"}, "none.json does not exist"),
         ({"labels": ["ship"]}, "1 labels for 0 boxes"),

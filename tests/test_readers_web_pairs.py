@@ -68,7 +68,7 @@ def test_skyscript_metadata_is_json_and_never_pickle(tmp_path: Path) -> None:
         ("filepath,title_multi_objects\n../secret.jpg,x\n", "does not lie in"),
         ("filepath,title_multi_objects\nimages2/../../secret.jpg,x\n", "does not lie in"),
         ("filepath,title_multi_objects\n/etc/passwd,x\n", "does not lie in"),
-        ("filepath,title_multi_objects\nimages2/..,x\n", "1 of 1 images are not in"),
+        ("filepath,title_multi_objects\nimages2/..,x\n", "1 of 1 images are not in|does not lie in"),
     ],
 )
 def test_skyscript_refuses(tmp_path: Path, table: str, message: str) -> None:

@@ -13,8 +13,8 @@ from rsmoe.data.links import remember_root
 from rsmoe.data.text_files import contents as contents
 from rsmoe.data.text_files import read_lines as read_lines
 from rsmoe.data.text_files import require_file as require_file
+from rsmoe.data.values import id_of, text_of
 from rsmoe.data.values import is_number as is_number
-from rsmoe.data.values import text_of
 from rsmoe.errors import UserError, unknown_name
 
 Value = TypeVar("Value")
@@ -125,10 +125,28 @@ def captions_of(written: Iterable[Any], where: str) -> tuple[str, ...]:
     return captions
 
 
-def rows_by_id(content: Any, key: str, file: str) -> dict[int, dict[str, Any]]:
-    """The objects of the list ``content[key]`` by their "id", as COCO's json has them."""
-    rows = field(content, key, list, file)
-    return {field(row, "id", int, f"{file}, {key}[{i}]"): row for i, row in enumerate(rows)}
+def rows_by_id(content: Any, key: str, file: str) -> dict[str, dict[str, Any]]:
+    """The objects of the list ``content[key]`` by their "id", as COCO's json has them; see `identity`.
+
+    Raises:
+        UserError: for an id that two different objects have.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for i, row in enumerate(field(content, key, list, file)):
+        where = f"{file}, {key}[{i}]"
+        number = identity(row, "id", where)
+        if rows.setdefault(number, row) | {"id": number} != row | {"id": number}:
+            raise UserError(
+                f"{where}: the id {number} is there twice, for {str(rows[number])[:80]} and {str(row)[:80]}. "
+                "Nothing says which is meant: give each an id of its own"
+            )
+    return rows
+
+
+def identity(row: Any, key: str, where: str) -> str:
+    """``row[key]``, an id or a name, which is a whole number in one file and a text in the next: 101 is "101"."""
+    value: object = field(row, key, object, where)
+    return id_of(value, f"{where}: {key!r}")
 
 
 def require_split(name: str, split: str, known: list[str]) -> None:

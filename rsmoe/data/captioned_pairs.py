@@ -11,6 +11,7 @@ from typing import Any
 
 from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.change_instructions import CAPTION, SEGMENT, SEGMENTED
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
 from rsmoe.data.karpathy import karpathy_captions, karpathy_rows
 from rsmoe.data.mask_sources import ClassMask
@@ -75,7 +76,8 @@ class CaptionedPairs(Reader):
 
     Attributes:
         counts: "pairs", "changed", "unchanged", "captions", "empty_captions" (left out).
-        unused: "empty caption" -> file and position; "not all files are there" -> files, with "skip".
+        unused: "empty caption" -> file and position; "not all files are there" -> files, with "skip"; pairs whose files
+            are not of one size, with their sizes.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), a split that does not exist, files
@@ -126,11 +128,14 @@ class CaptionedPairs(Reader):
         roles = {"before": before, "after": after, **(maps or {})}
         folders = {role: folder / path.replace("{split}", split) for role, path in roles.items()}
         files = self._find(folders, names, skip=missing_images == "skip")
+        check = PictureCheck(name=name, unused=self.unused)
         self._pairs = [
             self._read(row, {role: found[row["filename"]] for role, found in files.items()}, annotations)
             for row in rows
             if row["filename"] in files["before"]
+            and check.same_size([found[row["filename"]] for found in files.values()], row["filename"])
         ]
+        check.finish()
         self.counts = {
             "pairs": len(self._pairs),
             "changed": sum(pair.changed for pair in self._pairs),
@@ -175,8 +180,14 @@ class CaptionedPairs(Reader):
 
     def _find(self, folders: Mapping[str, Path], names: list[str], *, skip: bool) -> dict[str, dict[str, Path]]:
         if skip:
-            here = {role: {path.stem for path in f.iterdir()} if f.is_dir() else set() for role, f in folders.items()}
-            kept = [name for name in names if all(Path(name).stem in stems for stems in here.values())]
+            lacking: list[str] = []
+            for role_folder in folders.values():
+                if role_folder.is_dir():
+                    find_images(role_folder, names, source=self.name, absent=lacking)
+                else:
+                    lacking += names
+            gone = set(lacking)
+            kept = [name for name in names if name not in gone]
             if len(kept) < len(names):
                 self.unused["not all files are there"] = sorted(set(names) - set(kept))
             if not kept:

@@ -12,7 +12,9 @@ import numpy as np
 
 from rsmoe.data.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.change_instructions import SEGMENT, SEGMENTED
-from rsmoe.data.images import SUFFIXES, find_images
+from rsmoe.data.file_names import SUFFIXES, listed
+from rsmoe.data.held_against import PictureCheck
+from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, ColourMap, IndexMap
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
@@ -77,7 +79,7 @@ class ChangeFolder(Reader):
     Attributes:
         counts: "pairs".
         layout: the `ChangeLayout` that was read.
-        unused: nothing.
+        unused: pairs whose pictures and label are not of one size, with their sizes.
 
     Raises:
         UserError: for a missing folder, no layout that fits (naming those that were tried), a split that the copy does
@@ -112,8 +114,11 @@ class ChangeFolder(Reader):
             find_images(folder / _of(path, split), names, source=name)
             for path in (self.layout.before, self.layout.after, self.layout.label)
         ]
-        self._pairs = [(name, files[0][name], files[1][name], files[2][name]) for name in names]
-        self.counts = {"pairs": len(names)}
+        check = PictureCheck(name=self.name, unused=self.unused)
+        pairs = [(key, files[0][key], files[1][key], files[2][key]) for key in names]
+        self._pairs = [pair for pair in pairs if check.same_size(pair[1:], pair[0])]
+        check.finish()
+        self.counts = {"pairs": len(self._pairs)}
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -164,8 +169,7 @@ class ChangeFolder(Reader):
         if layout.names is not None:
             names = list(dict.fromkeys(filter(None, read_lines(folder / _of(layout.names, self.split)))))
         else:
-            paths = (folder / _of(layout.before, self.split)).iterdir()
-            names = sorted(path.name for path in paths if path.suffix.lower() in SUFFIXES)
+            names = [path.name for path in listed(folder / _of(layout.before, self.split), *SUFFIXES)]
         pattern = _of(layout.pattern, self.split)
         kept = [name for name in names if fnmatchcase(name, pattern)]
         if not kept:

@@ -14,7 +14,7 @@ from rsmoe.data.captioned_pairs import MISSING
 from rsmoe.data.change_answers import read_target
 from rsmoe.data.change_instructions import CAPTION, KINDS, question_kind
 from rsmoe.data.conversations import DialogueForm, read_dialogue
-from rsmoe.data.image_tree import below, find_in_tree
+from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -204,17 +204,12 @@ class ChangeChat(Reader):
 
     def _with_images(self, rows: list[_Row], folder: Path) -> list[_Row]:
         names = dict.fromkeys(image for row in rows for image in row.images)
-        inside: dict[Path, set[str]] = {}
-        here = set()
-        for name in names:
-            path = below(folder, name, source=self.name)
-            if path.parent not in inside:
-                inside[path.parent] = {p.stem for p in path.parent.iterdir()} if path.parent.is_dir() else set()
-            if path.stem in inside[path.parent]:
-                here.add(name)
-        kept = [row for row in rows if here.issuperset(row.images)]
+        absent: list[str] = []
+        find_in_tree(folder, names, source=self.name, absent=absent)
+        lacking = set(absent)
+        kept = [row for row in rows if lacking.isdisjoint(row.images)]
         if len(kept) < len(rows):
-            self.unused["no image files"] = [row.id for row in rows if not here.issuperset(row.images)]
+            self.unused["no image files"] = [row.id for row in rows if not lacking.isdisjoint(row.images)]
         if not kept:
             raise UserError(f"{self.name}: none of the {len(names)} images of split {self.split!r} is in {folder}")
         return kept

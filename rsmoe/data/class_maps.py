@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.annotations import read_lines
+from rsmoe.data.file_names import stem
+from rsmoe.data.held_against import seen_size
+from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import UNKNOWN, IndexMap
 from rsmoe.errors import UserError
 
@@ -23,7 +26,8 @@ def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str)
         source: name of the data set, for messages.
 
     Raises:
-        UserError: a missing folder, no names, more than 255 of them, pictures without a map (counted, five named).
+        UserError: a missing folder, no names, more than 255 of them, pictures without a map or with one
+            of another size (counted, five named), one map for two pictures.
     """
     if folder is None:
         return {name: {} for name in images}
@@ -35,12 +39,32 @@ def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str)
     classes = tuple(line.strip() for line in read_lines(folder / NAMES) if line.strip())
     if not 1 <= len(classes) <= UNKNOWN:
         raise UserError(f"{source}: {folder / NAMES} names {len(classes)} classes; expected 1 to {UNKNOWN}")
-    maps = {name: folder / f"{path.stem}.png" for name, path in images.items()}
-    there = {path.name for path in folder.iterdir()}
-    missing = [m.name for m in maps.values() if m.name not in there]
+    wanted = {name: f"{stem(path.name)}.png" for name, path in images.items()}
+    shared = {wanted[name]: path for name, path in images.items()}
+    for name, path in images.items():
+        if shared[wanted[name]] != path:
+            raise UserError(
+                f"{source}: {wanted[name]} in {folder} would be the class map of {path} and of {shared[wanted[name]]}. "
+                "Give the pictures different names, or leave class_maps out"
+            )
+    missing: list[str] = []
+    maps = find_images(folder, wanted.values(), source=source, absent=missing)
     if missing:
         raise UserError(
-            f"{source}: {len(missing)} of {len(maps)} have no class map: {', '.join(missing[:5])}. Put them into "
+            f"{source}: {len(missing)} of {len(wanted)} have no class map: {', '.join(missing[:5])}. Put them into "
             f"{folder}, or leave class_maps out"
         )
-    return {name: {"class_map": IndexMap(maps[name], image=path), "classes": classes} for name, path in images.items()}
+    unlike = [
+        f"{maps[wanted[name]].name} {seen_size(maps[wanted[name]])} on {path.name} {seen_size(path)}"
+        for name, path in images.items()
+        if seen_size(maps[wanted[name]]) != seen_size(path)
+    ]
+    if unlike:
+        raise UserError(
+            f"{source}: {len(unlike)} of {len(wanted)} class maps are of another (width, height) than their picture: "
+            f"{', '.join(unlike[:5])}. Make them anew, or leave class_maps out"
+        )
+    return {
+        name: {"class_map": IndexMap(maps[wanted[name]], image=path), "classes": classes}
+        for name, path in images.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,16 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.annotations import data_root, field, numbers, read_json, rows_by_id
+from rsmoe.data.annotations import data_root, field, identity, numbers, read_json, rows_by_id
 from rsmoe.data.boxes import convention as named
+from rsmoe.data.boxes.held import UNKNOWN_PLACE
+from rsmoe.data.file_names import stem
 from rsmoe.data.ground_sample import ground_sample
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
-from rsmoe.data.mask_sources import PolygonMask, RLEMask, UnionMask
+from rsmoe.data.mask_sources import UnionMask
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.splits import held_out, require_fractions
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.ranges import Fraction, Positive
+
+_HUGE = 1e9
+"""No coordinate is so large, and beyond it a whole number may be too large for a float."""
 
 PROMPTS = {
     "ground": "Locate every {name}.",
@@ -35,7 +42,10 @@ class COCOInstances(Reader):
     "image_id", "category_id", "bbox": [x, y, w, h] in pixels, "segmentation", "iscrowd"}]}``. A segmentation is a list
     of polygons or a run-length code; the mask of a sample is the union over the instances. Only classes that are in a
     picture are asked for, in the order of the annotations. Crowds ("iscrowd": 1) are one region
-    of many objects: a class with a crowd is not counted and not located in that picture, its mask holds the crowd.
+    of many objects: a class with a crowd is not counted and not located in that picture, its mask holds the crowd. Nor
+    is one with a box that nobody can read; one with a broken segmentation has no mask. Boxes are clipped to the picture
+    and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than stated is not
+    used.
 
     ``nwpu_vhr10``: NWPU VHR-10, 0.08 to 2 m, 533 to 1728 px, 10 classes; 650 pictures with objects and 150 without in
     the original (Cheng et al., "Multi-class geospatial object detection and geographic image classification based on
@@ -58,11 +68,12 @@ class COCOInstances(Reader):
 
     Attributes:
         counts: of this split: "images", "boxes", and samples of each task.
-        unused: "crowd", "no area", "more than <max_boxes> boxes", "no polygon", "no instance" -> ids.
+        unused: "crowd", "more than <max_boxes> boxes" -> ids; "no instance" -> files; what `PictureCheck` leaves out,
+            annotations of an unknown image or category, and those that are there twice -> file, picture, annotation.
 
     Raises:
-        UserError: for a missing file, another format (naming the key), ids that point nowhere, images that are missing
-            or empty, an unknown split or task.
+        UserError: for a missing file, another format (naming the key), one id for two pictures or classes, images that
+            are missing or empty, an unknown split or task, and where most annotations do not fit their pictures.
     """
 
     def __init__(
@@ -96,43 +107,80 @@ class COCOInstances(Reader):
         content = read_json(folder / file)
         pictures, categories = (rows_by_id(content, key, file) for key in ("images", "categories"))
         names = {key: field(row, "name", str, f"{file}, category {key}") for key, row in categories.items()}
-        chosen = {field(row, "file_name", str, f"{file}, image {key}") for key, row in pictures.items()}
+        files = {key: identity(row, "file_name", f"{file}, image {key}") for key, row in pictures.items()}
+        chosen = set(files.values())
         if file == annotations.get("train"):
             test, both = held_out(chosen, test_fraction), held_out(chosen, val_fraction + test_fraction)
             chosen = {"train": chosen - both, "val": both - test, "test": test}[split]
-        grouped: dict[int, dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-        for i, row in enumerate(field(content, "annotations", list, file)):
-            where = f"{file}, annotations[{i}]"
-            image, category = field(row, "image_id", int, where), field(row, "category_id", int, where)
-            if image not in pictures or category not in names:
-                raise UserError(f"{where}: there is no image {image}, or no category {category}")
-            if pictures[image]["file_name"] in chosen:
-                grouped[image][category].append(row)
+        self._file = Path(file).name
+        self._check = PictureCheck(name=name, unused=self.unused, remedy="Boxes of COCO are x y width height in pixels")
+        grouped = self._group(field(content, "annotations", list, file), files, names, chosen)
         paths = find_images(folder / images, chosen, source=name)
         self.counts: dict[str, int] = {"images": len(paths), "boxes": 0}
+        stems = Counter(stem(picture) for picture in chosen)
+        done = set[str]()
         for key, picture in pictures.items():
-            if picture["file_name"] not in chosen:
+            of = files[key]
+            if of not in chosen or of in done:
                 continue
-            if not grouped[key]:
-                self.unused.setdefault("no instance", []).append(picture["file_name"])
-            size = tuple(field(picture, side, int, f"{file}, image {key}") for side in ("width", "height"))
-            for category in sorted(grouped[key]):
-                self._add(paths[picture["file_name"]], size, names[category], grouped[key][category], tasks)
+            done.add(of)
+            if not grouped[of]:
+                self.unused.setdefault("no instance", []).append(of)
+            width, height = (field(picture, side, int, f"{file}, image {key}") for side in ("width", "height"))
+            if not self._check.picture(paths[of], (width, height), f"{self._file}, {of}"):
+                continue
+            label = stem(of) if stems[stem(of)] == 1 else of
+            for category in sorted(grouped[of]):
+                self._add(paths[of], label, (width, height), category, grouped[of][category], tasks)
+        self._check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no instance for the tasks {', '.join(tasks)}")
         self.counts |= Counter(sample.task for sample in self._samples)
 
+    def _group(
+        self, rows: list[Any], files: dict[str, str], names: dict[str, str], chosen: set[str]
+    ) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Annotations of each picture and class; a file that has two ids, or a class, is one all the same."""
+        grouped: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+        seen: dict[str, Any] = {}
+        astray: list[str] = []
+        for i, row in enumerate(rows):
+            where = f"{self._file}, annotations[{i}]"
+            image, category = identity(row, "image_id", where), identity(row, "category_id", where)
+            if image not in files or category not in names:
+                astray.append(where)
+                self._check.leave_out("image or category that is not in the file", where)
+                if 2 * len(astray) > len(rows):
+                    raise UserError(
+                        f"{astray[0]}: there is no image {image}, or no category {category}; so it is with "
+                        f"{len(astray)} of {len(rows)} annotations. The file is not whole, or of several releases"
+                    )
+            elif files[image] in chosen:
+                if "id" in row and seen.setdefault(str(row["id"]), row) is not row and seen[str(row["id"])] == row:
+                    self._check.leave_out("there twice", self._place(row, files[image]))
+                    continue
+                grouped[files[image]][names[category]].append(row)
+        return grouped
+
+    def _place(self, row: dict[str, Any], picture: str) -> str:
+        return f"{self._file}, {picture}, annotation {row.get('id', '?')}"
+
     def _add(
-        self, path: Path, size: tuple[int, ...], category: str, rows: list[dict[str, Any]], tasks: Sequence[str]
+        self,
+        path: Path,
+        label: str,
+        size: tuple[int, int],
+        category: str,
+        rows: list[dict[str, Any]],
+        tasks: Sequence[str],
     ) -> None:
         """The samples of one class of one picture."""
-        width, height = size
         word = category.replace("_", " ")
-        where = f"{path.name}, {category}"
-        boxes = np.array([numbers(row, "bbox", 4, f"{where}, annotation {row.get('id')}") for row in rows])
-        solid = boxes[:, 2:].min(axis=1) > 0
-        self._leave_out("no area", [rows[i] for i in np.flatnonzero(~solid)])
-        rows, boxes = [rows[i] for i in np.flatnonzero(solid)], boxes[solid]
+        places = [self._place(row, path.name) for row in rows]
+        written = np.array([_bbox(row, place) for row, place in zip(rows, places, strict=True)])
+        held = self._check.boxes(named("pixel_xywh").to_px(written, size), size, places, written=written.tolist())
+        lost = any(reason in UNKNOWN_PLACE for reason in held.reasons)  # it is in the picture, nobody knows where
+        rows, places = [rows[i] for i in held.kept], [places[i] for i in held.kept]
         if not rows:
             return
         crowd = [row for row in rows if row.get("iscrowd", 0)]
@@ -141,33 +189,37 @@ class COCOInstances(Reader):
         many = self._max_boxes is not None and len(rows) > self._max_boxes
         if many and not crowd:
             self._leave_out(f"more than {self._max_boxes} boxes", rows)
-        if "ground" in tasks and not crowd and not many:
+        if "ground" in tasks and not crowd and not many and not lost:
             self._samples.append(
                 ground_sample(
-                    id=f"{path.stem}:{category}:ground",
+                    id=f"{label}:{category}:ground",
                     image=path,
-                    size_px=(width, height),
+                    size_px=size,
                     instruction=self._prompts["ground"].format(name=word),
-                    boxes=named("pixel_xywh").to_px(boxes, (width, height)),
+                    boxes=held.boxes,
                     labels=(category,) * len(rows),
                     convention=self._convention,
                     source=self.name,
                     kind=category,
                 )
             )
-        masks = _masks(rows, (height, width), path, where) if "mask" in tasks else []
-        if "mask" in tasks and len(masks) < len(rows):
-            self._leave_out("no polygon", rows)
-        elif masks:
-            self._samples.append(
-                self._sample(path, category, "mask", f"the {word} is here [SEG]", mask=UnionMask(tuple(masks)))
-            )
-        if "vqa" in tasks and not crowd:
-            self._samples.append(self._sample(path, category, "vqa", str(len(rows))))
+        if "mask" in tasks:
+            shapes = [row.get("segmentation") for row in rows]
+            found = [self._check.mask(shape, size, path, place) for shape, place in zip(shapes, places, strict=True)]
+            masks = [mask for mask in found if mask is not None]
+            if len(masks) == len(rows):
+                mask = UnionMask(tuple(masks))
+                self._samples.append(
+                    self._sample(path, label, category, "mask", f"the {word} is here [SEG]", mask=mask)
+                )
+        if "vqa" in tasks and not crowd and not lost:
+            self._samples.append(self._sample(path, label, category, "vqa", str(len(rows))))
 
-    def _sample(self, path: Path, category: str, task: str, response: str, mask: Lazy | None = None) -> Sample:
+    def _sample(
+        self, path: Path, label: str, category: str, task: str, response: str, mask: Lazy | None = None
+    ) -> Sample:
         return Sample(
-            id=f"{path.stem}:{category}:{task}",
+            id=f"{label}:{category}:{task}",
             images=(path,),
             instruction=self._prompts[task].format(name=category.replace("_", " ")),
             responses=(response,),
@@ -182,16 +234,9 @@ class COCOInstances(Reader):
             self.unused.setdefault(reason, []).extend(str(row.get("id", "?")) for row in rows)
 
 
-def _masks(rows: list[dict[str, Any]], size: tuple[int, int], path: Path, where: str) -> list[Lazy]:
-    """The mask of every instance that has one; ``size`` is (H, W)."""
-    masks: list[Lazy] = []
-    for row in rows:
-        shape = row.get("segmentation")
-        if isinstance(shape, dict):
-            place = f"{where}, annotation {row.get('id')}"
-            code = shape["counts"] if isinstance(shape.get("counts"), list) else field(shape, "counts", str, place)
-            extent = field(shape, "size", list, place)
-            masks.append(RLEMask(counts=code, size=(extent[0], extent[1]), image=path))
-        elif shape:
-            masks.append(PolygonMask(polygons=tuple(map(tuple, shape)), size=size, image=path))
-    return masks
+def _bbox(row: dict[str, Any], place: str) -> tuple[float, ...]:
+    """Four numbers, which may be no finite ones: such a box is left out, not the release."""
+    box = field(row, "bbox", list, place)
+    if len(box) == 4 and all(type(n) in (int, float) for n in box):
+        return tuple(float(n) if abs(n) < _HUGE else math.nan for n in box)
+    return numbers(row, "bbox", 4, place)

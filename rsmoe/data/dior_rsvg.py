@@ -11,7 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from rsmoe.data.annotations import data_root
+from rsmoe.data.file_names import listed
 from rsmoe.data.ground_sample import ground_sample
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.text_files import read_text, require_file
@@ -22,6 +24,7 @@ from rsmoe.errors import UserError, unknown_name
 class _Object:
     """One <object>, with what its file says of the picture."""
 
+    xml: str
     file: str
     size_px: tuple[int, int]
     name: str
@@ -59,7 +62,8 @@ class DIORRSVG(Reader):
 
     Attributes:
         counts: "images" and "expressions" of this split.
-        unused: "no expression" -> objects of this split whose description is empty; "no area" -> whose box is empty.
+        unused: "no expression" -> objects of this split whose description is empty; what `PictureCheck` leaves out:
+            pictures of another size than stated, boxes without an area or outside -> file, picture, object.
 
     Raises:
         UserError: for a missing file, xml of another form (naming file and element), numbers that count no object,
@@ -93,11 +97,20 @@ class DIORRSVG(Reader):
                 "the split: download both again"
             )
         paths = find_images(folder / images, [objects[number].file for number in wanted], source=name)
+        check = PictureCheck(name=name, unused=self.unused, remedy="Boxes are xmin ymin xmax ymax in pixels")
+        fits: dict[str, bool] = {}
         for number in wanted:
             one = objects[number]
-            x1, y1, x2, y2 = one.box
-            if not one.expression or x2 <= x1 or y2 <= y1:
-                self.unused.setdefault("no area" if one.expression else "no expression", []).append(str(number))
+            place = f"{one.xml}, {one.file}, object {number}"
+            if not one.expression:
+                self.unused.setdefault("no expression", []).append(str(number))
+                continue
+            if one.file not in fits:
+                fits[one.file] = check.picture(paths[one.file], one.size_px, f"{one.xml}, {one.file}")
+            if not fits[one.file]:
+                continue
+            held = check.boxes(np.array([one.box]), one.size_px, [place])
+            if not len(held.kept):
                 continue
             self._samples.append(
                 ground_sample(
@@ -105,13 +118,14 @@ class DIORRSVG(Reader):
                     image=paths[one.file],
                     size_px=one.size_px,
                     instruction=prompt.format(expression=one.expression.rstrip(". ")),
-                    boxes=np.array([one.box], dtype=np.float32),
+                    boxes=held.boxes,
                     labels=(one.name,),
                     convention=convention,
                     source=name,
                     kind=one.name,
                 )
             )
+        check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no expression")
         self.counts = {"images": len({s.images[0] for s in self._samples}), "expressions": len(self._samples)}
@@ -130,7 +144,7 @@ def _numbers(path: Path) -> list[int]:
 
 def _objects(folder: Path) -> list[_Object]:
     """Every object of every file, in the order that the split files count."""
-    files = sorted(folder.glob("*.xml")) if folder.is_dir() else []
+    files = listed(folder, ".xml") if folder.is_dir() else []
     if not files:
         raise UserError(f"{folder} holds no xml file. Unpack the annotations there")
     return [one for path in files for one in _read(path)]
@@ -159,6 +173,7 @@ def _read(path: Path) -> list[_Object]:
     size = int(number(page, "size/width")), int(number(page, "size/height"))
     return [
         _Object(
+            xml=path.name,
             file=text(page, "filename"),
             size_px=size,
             name=text(node, "name"),

@@ -11,8 +11,10 @@ import numpy as np
 
 from rsmoe.data.annotations import data_root, read_lines
 from rsmoe.data.boxes import convention as named
+from rsmoe.data.file_names import listed
 from rsmoe.data.ground_sample import ground_sample
-from rsmoe.data.images import find_images, picture_size
+from rsmoe.data.held_against import PictureCheck, seen_size
+from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.errors import UserError
 from rsmoe.ranges import Positive
@@ -23,6 +25,7 @@ class _Labels:
     """One file: boxes of each class, and what it says of the picture."""
 
     corners: dict[str, list[list[float]]]
+    lines: dict[str, list[int]]
     difficult: int
     meta: dict[str, float | str]
 
@@ -32,7 +35,8 @@ class DOTA(Reader):
 
     ``<split>/labelTxt/P0001.txt`` beside ``<split>/images/P0001.png``: first ``imagesource:GoogleEarth`` and
     ``gsd:0.146`` (may be "null", or missing), then one object a line, ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult``, the
-    corners clockwise in pixels. Four clicked points are seldom a rectangle: the box is the smallest one around them.
+    corners clockwise in pixels. Four clicked points are seldom a rectangle: the box is the smallest one around them,
+    and at the edge around what the picture shows of it (`rsmoe.data.boxes.hold_boxes`).
     "difficult" is 0, or 1 and above. Layout and counts are as we remember it.
 
     RGB and grey, 0.1 to 4.5 m, 800 to 20,000 px: pictures larger than `rsmoe.data.images.MAX_PIXELS` cannot be decoded
@@ -57,11 +61,12 @@ class DOTA(Reader):
 
     Attributes:
         counts: of this split: "images", "boxes" (used), "difficult" (left out), "requests".
-        unused: "no object" -> files without a usable one; "more than <max_boxes> boxes" -> file and class.
+        unused: "no object" -> files without a usable one; "more than <max_boxes> boxes" -> file and class; boxes with
+            less than a pixel in their picture -> file, picture, line.
 
     Raises:
         UserError: for a missing folder, a line of another form (naming file and line), images that are missing or
-            empty, a split without any object.
+            empty, a split without any object, or most of whose boxes do not fit their pictures.
     """
 
     def __init__(
@@ -81,7 +86,7 @@ class DOTA(Reader):
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         place = folder / labels.format(split=split)
-        files = sorted(place.glob("*.txt")) if place.is_dir() else []
+        files = listed(place, ".txt") if place.is_dir() else []
         if not files:
             raise UserError(
                 f"{name}: {place} holds no text file. Known splits are train and val (test has no labels); unpack the "
@@ -91,30 +96,41 @@ class DOTA(Reader):
         paths = find_images(folder / images.format(split=split), read, source=name)
         left_out = sum(one.difficult for one in read.values())
         self.counts = {"images": len(paths), "boxes": 0, "difficult": left_out, "requests": 0}
+        check = PictureCheck(
+            name=name,
+            unused=self.unused,
+            remedy="Labels of DOTA are corners in pixels of the very picture: cut both into tiles, or neither",
+        )
         for stem, one in read.items():
             if not one.corners:
                 self.unused.setdefault("no object", []).append(stem)
                 continue
-            size = picture_size(paths[stem])
+            size = seen_size(paths[stem])
             for category, corners in sorted(one.corners.items()):
                 if max_boxes is not None and len(corners) > max_boxes:
                     self.unused.setdefault(f"more than {max_boxes} boxes", []).append(f"{stem}:{category}")
                     continue
-                self.counts["boxes"] += len(corners)
+                places = [f"{stem}.txt, {paths[stem].name}, line {number}" for number in one.lines[category]]
+                boxes = named("pixel_corners").to_px(np.array(corners), size)
+                held = check.boxes(boxes, size, places, written=corners)
+                if not len(held.kept):
+                    continue
+                self.counts["boxes"] += len(held.kept)
                 self._samples.append(
                     ground_sample(
                         id=f"{stem}:{category}",
                         image=paths[stem],
                         size_px=size,
                         instruction=prompt.format(name=category.replace("-", " ")),
-                        boxes=named("pixel_corners").to_px(np.array(corners), size),
-                        labels=(category,) * len(corners),
+                        boxes=held.boxes,
+                        labels=(category,) * len(held.kept),
                         convention=convention,
                         source=name,
                         kind=category,
                         meta=dict(one.meta),
                     )
                 )
+        check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no object; difficult={difficult}, max_boxes={max_boxes}")
         self.counts["requests"] = len(self._samples)
@@ -122,6 +138,7 @@ class DOTA(Reader):
 
 def _read(path: Path, keep_difficult: bool) -> _Labels:
     corners: dict[str, list[list[float]]] = defaultdict(list)
+    lines: dict[str, list[int]] = defaultdict(list)
     meta: dict[str, float | str] = {}
     difficult = 0
     for number, line in enumerate(read_lines(path), start=1):
@@ -137,11 +154,12 @@ def _read(path: Path, keep_difficult: bool) -> _Labels:
                 difficult += 1
             else:
                 corners[words[8]].append([float(word) for word in words[:8]])
+                lines[words[8]].append(number)
         elif words:
             raise UserError(
                 f"{path}, line {number}: expected x1 y1 x2 y2 x3 y3 x4 y4 class difficult, found {line[:80]!r}"
             )
-    return _Labels(corners=dict(corners), difficult=difficult, meta=meta)
+    return _Labels(corners=dict(corners), lines=dict(lines), difficult=difficult, meta=meta)
 
 
 def _is_number(word: str) -> bool:

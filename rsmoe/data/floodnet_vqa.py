@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, read_json, require_split
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -72,7 +72,8 @@ class FloodNetVQA(Reader):
         rows: list[tuple[str, str, str, str, str]] = []
         for key, row in content.items():
             where = f"{questions}, question {key!r}"
-            file, text, kind = (stripped(field(row, k, str, where)) for k in ("Image_ID", "Question", "Question_Type"))
+            file = identity(row, "Image_ID", where)
+            text, kind = (stripped(field(row, k, str, where)) for k in ("Question", "Question_Type"))
             answer = text_of(present(row).get("Ground_Truth", ""), f"{where}: 'Ground_Truth'", number=True)
             if answer:
                 rows.append((key, file, text, kind, answer))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.annotations import captions_of, data_root, field, is_directional, require_split
-from rsmoe.data.images import SUFFIXES, find_images
+from rsmoe.data.images import find_images
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -83,9 +83,11 @@ class GAIA(Reader):
         file = annotations[split]
         rows = _rows(folder / file)
         if incomplete and (folder / images).is_dir():
-            here = {path.stem for path in (folder / images).iterdir() if path.suffix.lower() in SUFFIXES}
-            self.unused = {"image not downloaded": [key for key in rows if key not in here]}
-            rows = {key: row for key, row in rows.items() if key in here}
+            absent: list[str] = []
+            find_images(folder / images, [f"{key}.png" for key in rows], source=name, absent=absent)
+            self.unused = {"image not downloaded": [file.removesuffix(".png") for file in absent]}
+            lacking = set(absent)
+            rows = {key: row for key, row in rows.items() if f"{key}.png" not in lacking}
         if not rows:
             raise UserError(f"{name}: none of the images of {file} is in {folder / images}. Download them first")
         paths = find_images(folder / images, [f"{key}.png" for key in rows], source=name)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.annotations import data_root, field, is_directional, numbers, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, numbers, require_split
 from rsmoe.data.boxes import convention
-from rsmoe.data.ground_sample import box_on_picture
+from rsmoe.data.held_against import PictureCheck, seen_size
 from rsmoe.data.images import find_images
 from rsmoe.data.jsonl import read_jsonl
-from rsmoe.data.mask_sources import RLEMask, UnionMask
+from rsmoe.data.mask_sources import UnionMask
 from rsmoe.data.reader import Reader
-from rsmoe.data.sample import Sample
+from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError, unknown_name
 
@@ -33,7 +33,7 @@ class _Instance:
     id: str
     category: str
     description: str
-    mask: RLEMask
+    mask: Lazy
     box_px: np.ndarray | None
 
 
@@ -81,7 +81,8 @@ class GeoPixInstruct(Reader):
 
     Attributes:
         counts: "images", "instances" and "requests" of this split.
-        unused: instances without a description, which cannot be asked for.
+        unused: instances without a description, which cannot be asked for; masks and boxes that are none of their
+            pictures (`PictureCheck`) -> file, instance, picture. An instance without a mask is not asked for.
 
     Raises:
         UserError: for a missing file, another format (naming the line and the key), images that are missing or empty,
@@ -110,15 +111,23 @@ class GeoPixInstruct(Reader):
         self._rows: list[tuple[Path, list[_Instance]]] = []
         if boxes is not None and convention(boxes).oriented:
             raise UserError(f"{name}: its boxes are four numbers, and {boxes!r} is of oriented ones")
+        self._check = PictureCheck(
+            name=name,
+            unused=self.unused,
+            space=repr(boxes),
+            remedy="Set data.boxes to how this release writes boxes: pixel_xyxy or pixel_xywh",
+            declared=True,
+        )
         for part in parts:
             if part not in ("SIOR", "FAST", "SOTA"):
                 raise unknown_name(f"part of {name}", part, ("SIOR", "FAST", "SOTA"))
             place = {"split": _SPLITS[split], "part": part}
             rows = read_jsonl(folder / annotations.format(**place))
-            files = [field(row, "image_path", str, where) for where, row in rows]
+            files = [identity(row, "image_path", where) for where, row in rows]
             paths = find_images(folder / images.format(**place), files, source=name)
             for (where, row), file in zip(rows, files, strict=True):
                 self._read(row, where, part, paths[file], boxes)
+        self._check.finish()
         if targets == "instance":
             self._rows = [(image, [one]) for image, instances in self._rows for one in instances]
         if not self._rows:
@@ -148,33 +157,38 @@ class GeoPixInstruct(Reader):
             kind=first.category if len(instances) == 1 else "several",
             mask=first.mask if len(instances) == 1 else UnionMask(tuple(one.mask for one in instances)),
             boxes_px=np.stack(boxes) if boxes else None,
-            labels=tuple(one.category for one in instances) if boxes else (),
+            labels=tuple(one.category for one in instances if one.box_px is not None),
             directional=is_directional(request),
         )
 
     def _read(self, row: Any, where: str, part: str, image: Path, boxes: str | None) -> None:
-        image_id = field(row, "image_id", str, where)
+        image_id = identity(row, "image_id", where)
         kept = []
         for i, one in enumerate(field(row, "instances", list, where)):
             place = f"{where}, instances[{i}]"
-            key = f"{part}/{image_id}:{field(one, 'instance_id', str, place)}"
+            key = f"{part}/{image_id}:{identity(one, 'instance_id', place)}"
             description = stripped(field(one, "description", str, place))
             self.counts["instances"] += 1
             if not description:
                 self.unused.setdefault("no description", []).append(key)
                 continue
-            mask = field(one, "mask", dict, place)
-            size = field(mask, "size", list, f"{place}.mask")
-            try:
-                source = RLEMask(field(mask, "counts", str, f"{place}.mask"), size, image=image)
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from error
+            code = field(one, "mask", dict, place)
+            for half in ("counts", "size"):
+                field(code, half, object, f"{place}.mask")
+            size = seen_size(image)
+            source = self._check.mask(code, size, image, f"{place}, {image.name}")
+            if source is None:
+                continue
             box = None
             if boxes is not None:
                 corners = numbers(one, "bbox", 4, place)
-                box = box_on_picture(
-                    corners, convention=boxes, size_px=(size[1], size[0]), where=place, setting="data.boxes"
+                held = self._check.boxes(
+                    convention(boxes).to_px(np.array([corners]), size),
+                    size,
+                    [f"{image.name}, {place}"],
+                    written=[corners],
                 )
+                box = held.boxes[0] if len(held.kept) else None
             kept.append(_Instance(key, field(one, "category", str, place), description, source, box))
         self.counts["images"] += 1
         if kept:

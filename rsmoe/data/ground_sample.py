@@ -1,8 +1,7 @@
-"""Samples whose answer is boxes in words, and boxes of a declared convention."""
+"""Samples whose answer is boxes in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import hbb_of_obb, write
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError
 
 
 def ground_sample(
@@ -65,28 +63,3 @@ def ground_sample(
         directional=True,
         meta={"box_convention": convention, "size_px": tuple(size_px), **(meta or {})},
     )
-
-
-def box_on_picture(
-    numbers: Sequence[float], *, convention: str, size_px: tuple[int, int], where: str, setting: str
-) -> np.ndarray:
-    """(4,) float32 ``x1 y1 x2 y2`` of a box whose convention a release does not say, so that it was declared.
-
-    Args:
-        numbers: four, as written.
-        convention: the name that was declared.
-        size_px: (width, height) of the picture.
-        where: the place, for the message.
-        setting: the key that declares the convention, for the message.
-
-    Raises:
-        UserError: when the box is empty or leaves its picture, as it does somewhere under a wrong convention.
-    """
-    box = named(convention).to_px(np.array([numbers]), size_px)[0]
-    # a tolerance of one pixel for boxes that were rounded up; a wrong convention errs by far more
-    if (box[2:] <= box[:2]).any() or (box < -1).any() or (box[2:] > np.array(size_px) + 1).any():
-        raise UserError(
-            f"{where}: {list(numbers)} is no box on a picture of {size_px[0]} x {size_px[1]} pixels when read as "
-            f"{convention!r}. Set {setting} to how this release writes boxes: pixel_xyxy or pixel_xywh"
-        )
-    return box

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from rsmoe.data.file_format import grey_levels, raster_drivers
-from rsmoe.data.links import require_inside
+from rsmoe.data.file_names import SUFFIXES as SUFFIXES
+from rsmoe.data.file_names import FileTree
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".jp2", ".bmp", ".webp", ".gif")
-"""What counts as an image; of two files with one stem the earlier suffix wins, unless the exact name is there."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 """What Pillow may decode: others start programs (EPS runs Ghostscript). TIFF and JPEG 2000 are GDAL's, see
@@ -172,48 +169,53 @@ def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
         return (image.height, image.width) if lies else image.size
 
 
-def find_images(folder: Path, names: Iterable[str], *, source: str) -> dict[str, Path]:
-    """The file of every name, matched by stem whatever the extension, so that "101.tif" finds ``101.jpg``.
+def find_images(folder: Path, names: Iterable[str], *, source: str, absent: list[str] | None = None) -> dict[str, Path]:
+    """The file of every name, as `rsmoe.data.file_names` finds it: "101.tif" finds ``101.jpg``.
 
-    Only files that lie directly in ``folder`` are found: a name with a path in it is reduced to its stem.
+    A name with a path in it lies in that folder below ``folder``, or, where there is none, in ``folder`` itself:
+    annotations often have the paths of another machine. No name leads out of ``folder``.
 
     Args:
         folder: where the pictures are.
         names: file names as the annotations have them.
         source: name of the release, for messages.
+        absent: gets the names that have no file, which are an error without it.
 
     Raises:
-        UserError: when the folder is missing, when names have no file or an empty one (counted, five named), and for a
-            file that is a link out of the data root, see `rsmoe.data.links`.
+        UserError: when the folder is missing, when names have no file or an empty one (counted, five named), when two
+            files fit a name equally well, or one file two names.
     """
     if not folder.is_dir():
         raise UserError(f"{source}: the images folder {folder} does not exist. Unpack the images there")
-    entries = [e for e in os.scandir(folder) if e.is_file()]
-    sizes = {Path(e.path): e.stat().st_size for e in entries}
-    pictures = [path for path in sizes if path.suffix.lower() in SUFFIXES]
-    pictures.sort(key=lambda p: (SUFFIXES.index(p.suffix.lower()), p.name), reverse=True)
-    by_stem = {path.stem: path for path in pictures}  # the last one in wins: the first of SUFFIXES
+    return find_all(FileTree(folder, source=source, flat=True), names, source=source, absent=absent)
+
+
+def find_all(tree: FileTree, names: Iterable[str], *, source: str, absent: list[str] | None) -> dict[str, Path]:
+    """`find_images`, in a tree whose rule is given."""
     wanted = dict.fromkeys(names)
-    found: dict[str, Path] = {}
-    for name in wanted:
-        exact = folder / Path(name).name
-        path = exact if exact in sizes else by_stem.get(Path(name).stem)
-        if path is not None:
-            found[name] = path
-    for link in {Path(e.path) for e in entries if e.is_symlink()} & set(found.values()):
-        require_inside(link)
-    missing = [n for n in wanted if n not in found]
-    refuse(missing, len(wanted), f"annotated names have no image in {folder}", source=source)
-    empty = [n for n, path in found.items() if sizes[path] == 0]
-    refuse(empty, len(wanted), f"annotated names are empty files in {folder}", source=source)
+    looked_up = {name: tree.find(name) for name in wanted}
+    found = {name: path for name, path in looked_up.items() if path is not None}
+    missing = [name for name in wanted if name not in found]
+    if absent is not None:
+        absent += missing
+    elif missing:
+        place = tree.place(missing[0])
+        if not place.is_dir():
+            raise UserError(f"{source}: the images folder {place} does not exist. Unpack the images there")
+        beside = [name for name in wanted if tree.place(name) == place]
+        missing = [name for name in beside if name not in found]
+        refuse(missing, len(beside), f"annotated names have no image in {place}", source=source)
+    empty = [name for name, path in found.items() if path.stat().st_size == 0]
+    refuse(empty, len(wanted), f"annotated names are empty files in {tree.root}", source=source)
     return found
 
 
 def refuse(names: Sequence[str], total: int, fault: str, *, source: str) -> None:
     """Raises a `UserError` that counts the names and gives five of them; nothing when there are none."""
     if names:
-        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-        raise UserError(f"{source}: {len(names)} of {total} {fault}: {shown}. Download them again")
+        shown = ", ".join(name if name.strip() else repr(name) for name in names[:5])
+        more = " ..." if len(names) > 5 else ""
+        raise UserError(f"{source}: {len(names)} of {total} {fault}: {shown}{more}. Download them again")
 
 
 def _opaque(image: Image.Image, file: Path | bytes) -> np.ndarray | None:

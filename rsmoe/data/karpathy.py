@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, identity, is_directional, read_json, require_split
 from rsmoe.data.csv_files import read_csv
+from rsmoe.data.file_names import stem
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -104,7 +105,7 @@ class KarpathyCaptions(Reader):
                     task="caption",
                     source=name,
                     directional=is_directional(*captions),
-                    meta={"scene_class": scenes[Path(file).stem]} if Path(file).stem in scenes else {},
+                    meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
                 )
             )
         self.counts["empty_captions"] = len(self.unused.get("empty caption", ()))
@@ -118,9 +119,8 @@ def karpathy_rows(path: Path) -> list[dict[str, Any]]:
     """
     rows = field(read_json(path), "images", list, path.name)
     for i, row in enumerate(rows):
-        for key in ("filename", "split"):
-            field(row, key, str, f"{path.name}, images[{i}]")
-    return rows
+        field(row, "split", str, f"{path.name}, images[{i}]")
+    return [row | {"filename": identity(row, "filename", f"{path.name}, images[{i}]")} for i, row in enumerate(rows)]
 
 
 def karpathy_captions(row: dict[str, Any], where: str, unused: dict[str, list[str]]) -> tuple[str, ...]:
@@ -143,7 +143,5 @@ def _scene_classes(path: Path) -> dict[str, str]:
         content = read_json(path)
         if not isinstance(content, dict):
             raise UserError(f"{path} should be an object of file names and classes, found {type(content).__name__}")
-        return {
-            Path(file).stem: text_of(scene, f"{path.name}, {file!r}", number=True) for file, scene in content.items()
-        }
-    return {Path(row["filename"]).stem: row["class"] for _, row in read_csv(path, columns=("filename", "class"))}
+        return {stem(file): text_of(scene, f"{path.name}, {file!r}", number=True) for file, scene in content.items()}
+    return {stem(row["filename"]): row["class"] for _, row in read_csv(path, columns=("filename", "class"))}

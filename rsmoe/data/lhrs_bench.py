@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, read_json, require_split
 from rsmoe.data.choices import fill, lettered
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
@@ -64,7 +64,7 @@ class LHRSBench(Reader):
         content = read_json(folder / annotations)
         names = dict(key.split(" ", 1) for key in field(content, "qtype", dict, annotations) if " " in key)
         rows = field(content, "data", list, annotations)
-        files = [field(row, "filename", str, f"{annotations}, data[{i}]") for i, row in enumerate(rows)]
+        files = [identity(row, "filename", f"{annotations}, data[{i}]") for i, row in enumerate(rows)]
         paths = find_images(folder / images, files, source=name)
         for i, (row, file) in enumerate(zip(rows, files, strict=True)):
             for j, pair in enumerate(field(row, "qa_pairs", list, f"{annotations}, data[{i}]")):

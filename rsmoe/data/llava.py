@@ -15,8 +15,8 @@ from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.boxes import convention, hbb_of_obb, parse
 from rsmoe.data.conversations import Dialogue, DialogueForm, holds_coordinates, read_dialogue
 from rsmoe.data.declared_tasks import DeclaredTasks, TaskName, check_task
+from rsmoe.data.held_against import PictureCheck, seen_size
 from rsmoe.data.image_tree import find_in_tree
-from rsmoe.data.images import picture_size
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -43,6 +43,7 @@ class _Row:
     paths: tuple[Path, ...]
     turns: tuple[tuple[str, str], ...]
     tasks: tuple[tuple[str, str], ...]  # (task, kind) of each turn
+    asked: tuple[int, ...]  # turns that are samples; the others have a box outside of their picture
     meta: dict[str, Any]
 
 
@@ -89,7 +90,8 @@ class LlavaConversations(Reader):
 
     Attributes:
         counts: "images", "conversations", "questions", and the questions of each task.
-        unused: rows without an image, and turns that cannot be used, by reason.
+        unused: rows without an image, and turns that cannot be used, by reason; answers with boxes that are none of
+            their picture (`PictureCheck`) -> file and row, picture, turn.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), a row whose task is not told, images
@@ -97,7 +99,8 @@ class LlavaConversations(Reader):
 
     With ``boxes``, ``Sample.meta`` has "box_convention" and "size_px", by which an answer is to be read, and
     "box_failures": boxes that cannot be read, and an answer of the task "ground" that has none. Of oriented boxes,
-    ``boxes_px`` has the horizontal ones around them.
+    ``boxes_px`` has the horizontal ones around them. A turn whose boxes can be read, but lie outside of the picture, is
+    left out: it would teach what every answer is scored down for.
     """
 
     def __init__(
@@ -122,18 +125,25 @@ class LlavaConversations(Reader):
             convention(boxes)
         super().__init__(name=name, split=split, official=official)
         self._boxes, self._keys, self._prefix = boxes, tuple(image_keys), path_prefix
+        self._check = PictureCheck(
+            name=name,
+            unused=self.unused,
+            space=repr(boxes),
+            remedy="Set data.boxes to the convention that this release writes boxes in, or null to read none",
+        )
         self._tasks = DeclaredTasks(tags=tags or {}, key=task_key, values=tasks or {})
         self._form = DialogueForm(by_place=by_place)
         parts = [_part(part, name) for part in files[split]]
         self._rows = [row for part in parts for row in self._read(folder, part)]
-        self._index = [(i, turn) for i, row in enumerate(self._rows) for turn in range(len(row.turns))]
+        self._index = [(i, turn) for i, row in enumerate(self._rows) for turn in row.asked]
+        self._check.finish()
         if not self._index:
             raise UserError(f"{name}: no answered question in split {split!r}; left out: {_summary(self.unused)}")
         self.counts = {
             "images": len({path for row in self._rows for path in row.paths}),
             "conversations": len(self._rows),
             "questions": len(self._index),
-            **Counter(task for row in self._rows for task, _ in row.tasks),
+            **Counter(self._rows[i].tasks[turn][0] for i, turn in self._index),
         }
 
     def __len__(self) -> int:
@@ -148,7 +158,7 @@ class LlavaConversations(Reader):
         meta = dict(row.meta)
         regions: dict[str, Any] = {}
         if self._boxes is not None and (task == "ground" or holds_coordinates(answer)):
-            size = picture_size(row.paths[0])
+            size = seen_size(row.paths[0])
             parsed = parse(answer, convention=self._boxes, size_px=size)
             meta |= {"box_convention": self._boxes, "size_px": size}
             if len(parsed.boxes) and convention(self._boxes).oriented:
@@ -201,30 +211,39 @@ class LlavaConversations(Reader):
             if order is not None:
                 names = [names[i] for i in order]
                 meta["metadata"] = [row["metadata"][i] for i in order]
+            pictures = tuple(paths[name] for name in names)
+            tasks = tuple(
+                self._tasks.of(question, row, images=len(names), file_task=part.task, where=where)
+                for question, _ in dialogue.turns
+            )
+            asked = tuple(
+                turn
+                for turn, ((_, answer), (task, _)) in enumerate(zip(dialogue.turns, tasks, strict=True))
+                if self._fits(answer, task, pictures[0], f"{where}, {names[0]}, turn {turn}")
+            )
             rows.append(
-                _Row(
-                    id=f"{stem}:{number}",
-                    paths=tuple(paths[name] for name in names),
-                    turns=dialogue.turns,
-                    tasks=tuple(
-                        self._tasks.of(question, row, images=len(names), file_task=part.task, where=where)
-                        for question, _ in dialogue.turns
-                    ),
-                    meta=meta,
-                )
+                _Row(id=f"{stem}:{number}", paths=pictures, turns=dialogue.turns, tasks=tasks, asked=asked, meta=meta)
             )
         return rows
 
+    def _fits(self, answer: str, task: str, picture: Path, place: str) -> bool:
+        """Whether the boxes of an answer, if there are any, are boxes of the picture."""
+        if self._boxes is None or not (task == "ground" or holds_coordinates(answer)):
+            return True
+        form = convention(self._boxes)
+        size = None if form.scale and not form.padded else seen_size(picture)
+        return self._check.words(answer, convention=self._boxes, size_px=size, place=place)
+
     def _images(self, row: dict[str, Any], where: str) -> list[str]:
         """Image paths of one row as written, less the prefix; none for a row of text alone."""
-        given = [row[key] for key in self._keys if row.get(key)]
+        given = [row[key] for key in self._keys if row.get(key) not in (None, "", [])]
         if len(given) > 1:
             raise UserError(
                 f"{where}: images under more than one of the keys {', '.join(self._keys)}; declare image_keys"
             )
         names = given[0] if given else []
-        names = [names] if isinstance(names, str) else names
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        names = [str(n) if type(n) is int else n for n in (names if isinstance(names, list) else [names])]
+        if not all(isinstance(name, str) for name in names):
             raise UserError(f"{where}: expected a path or a list of paths as images, found {str(names)[:60]!r}")
         return [name.removeprefix(self._prefix) for name in names]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import captions_of, data_root, field, identity, is_directional, read_json, require_split
 from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -64,7 +64,7 @@ class NWPUCaptions(Reader):
         for scene in content:
             for i, row in enumerate(field(content, scene, list, annotations)):
                 where = f"{annotations}, {scene!r}[{i}]"
-                file, part = field(row, "filename", str, where), field(row, "split", str, where)
+                file, part = identity(row, "filename", where), field(row, "split", str, where)
                 rows.append((scene, file, part, row, where))
         require_split(name, split, sorted({part for _, _, part, _, _ in rows}))
         rows = [row for row in rows if row[2] == split]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
-from rsmoe.data.images import SUFFIXES
+from rsmoe.data.file_names import SUFFIXES
 from rsmoe.data.links import require_inside
 from rsmoe.data.raster_images import RasterImages
 from rsmoe.data.reader import Reader
@@ -23,7 +24,7 @@ class OwnFolder(Reader):
 
     and type ``data=own_folder data.root=/path/to/my_data``. Every line of a text file is a caption of the picture, all
     of them right. ``Sample.meta["folder"]`` is the sub-folder ("ice"). Of two pictures with one stem the earlier
-    suffix of `rsmoe.data.images.SUFFIXES` is taken.
+    suffix of `rsmoe.data.file_names.SUFFIXES` is taken.
 
     Args:
         root: the folder that holds the splits; None means ``$RSMOE_DATA/<name>``.
@@ -65,13 +66,13 @@ class OwnFolder(Reader):
         super().__init__(name=name, split=split, official=official)
         self._rasters = RasterImages(raster)
         files = sorted(require_inside(p) for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-        texts = {p.with_suffix(""): p for p in files if p.suffix.lower() == ".txt"}
+        texts = {_key(p): p for p in files if p.suffix.lower() == ".txt"}
         pictures: dict[Path, Path] = {}
         for suffix in SUFFIXES:
             for path in files:
                 if path.suffix.lower() != suffix:
                     continue
-                if pictures.setdefault(path.with_suffix(""), path) is not path:
+                if pictures.setdefault(_key(path), path) is not path:
                     self._leave("pictures whose stem another one has", path, folder)
         for stem, path in sorted(pictures.items()):
             captions = tuple(filter(None, read_lines(texts[stem]))) if stem in texts else ()
@@ -110,3 +111,8 @@ class OwnFolder(Reader):
 
     def _leave(self, reason: str, path: Path, folder: Path) -> None:
         self.unused.setdefault(reason, []).append(path.relative_to(folder).as_posix())
+
+
+def _key(path: Path) -> Path:
+    """What a picture and its text share; an accent is one letter or two, by the system that wrote the name."""
+    return path.with_name(normalize("NFC", path.stem))

@@ -9,9 +9,10 @@ import numpy as np
 
 from rsmoe.data.annotations import is_number, read_json
 from rsmoe.data.csv_files import read_csv
-from rsmoe.data.image_tree import below
+from rsmoe.data.file_names import FileTree, below
 from rsmoe.data.json_text import parse_json
 from rsmoe.data.jsonl import read_rows
+from rsmoe.data.text_files import require_file
 from rsmoe.data.values import present, shown, text_of
 from rsmoe.errors import UserError
 
@@ -55,12 +56,13 @@ def texts_of(row: dict[str, Any], one: str, several: str, where: str) -> list[st
     return texts
 
 
-def boxes_of(value: Any, folder: Path, where: str, source: str) -> np.ndarray | None:
-    """(n, 4) or (n, 5) float32 pixels out of a list, its json text, or the path of a json file."""
+def boxes_of(value: Any, where: str, files: FileTree | None = None) -> np.ndarray | None:
+    """(n, 4) or (n, 5) float64 pixels out of a list, its json text, or the path of a json file; not yet held against
+    the picture."""
     if value is None:
         return None
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        value = read_json(below(folder, value, source=source))
+    if isinstance(value, str) and files is not None and not value.lstrip().startswith("["):
+        value = read_json(file_of(value, files))
     elif isinstance(value, str):
         value = parse_json(value, f"{where}: boxes {value[:60]!r}", advice="Write [[x1, y1, x2, y2], ...]")
     rows = value if isinstance(value, list) else [value]
@@ -70,10 +72,9 @@ def boxes_of(value: Any, folder: Path, where: str, source: str) -> np.ndarray | 
             f"{where}: expected boxes as [[x1, y1, x2, y2], ...] or [[cx, cy, w, h, angle_deg], ...] in pixels, "
             f"found {shown(value)}"
         )
-    boxes = np.asarray(rows, dtype=np.float32)
-    extent = boxes[:, 2:4] - boxes[:, :2] if boxes.shape[1] == 4 else boxes[:, 2:4]
-    if (extent <= 0).any():
-        raise UserError(
-            f"{where}: a box has no area: {rows[int(np.argmin(extent.min(axis=1)))]}; is it x y width height?"
-        )
-    return boxes
+    return np.asarray(rows, dtype=np.float64)
+
+
+def file_of(name: str, files: FileTree) -> Path:
+    """The file that a table names; raises a `UserError` that lists what is there instead."""
+    return files.find(name) or require_file(below(files.root, name, source=files.source))

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import data_root, is_directional, require_file, require_split
+from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import hbb_of_obb, write
 from rsmoe.data.conversations import holds_coordinates
-from rsmoe.data.image_tree import below, find_in_tree
-from rsmoe.data.images import picture_size
+from rsmoe.data.file_names import FileTree
+from rsmoe.data.held_against import PictureCheck, seen_size
+from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.mask_sources import FileMask
-from rsmoe.data.own_rows import boxes_of, read_table, texts_of, value_of
+from rsmoe.data.own_rows import boxes_of, file_of, read_table, texts_of, value_of
 from rsmoe.data.raster_images import RasterImages
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import TASKS, Sample
@@ -76,7 +77,8 @@ class OwnTable(Reader):
 
     Attributes:
         counts: "images", "samples", and the samples of each task.
-        unused: empty; a row that cannot be used is an error.
+        unused: boxes, masks and answers that are none of their pictures (`PictureCheck`) -> row, picture, box. A row
+            that asks for boxes, or for a mask, and is left without is not used; any other fault of a row is an error.
 
     Raises:
         UserError: naming the line, for a row that is not of this form; for missing files, paths outside of the root, a
@@ -111,10 +113,22 @@ class OwnTable(Reader):
         wanted = [texts_of(row, "image", "images", where) for where, row in rows]
         paths = find_in_tree(folder, [image for images in wanted for image in images], source=name)
         defaults = {"task": task, "instruction": instruction}
-        self._samples = [
-            self._sample(folder, where, row, tuple(paths[image] for image in images), defaults)
+        self._check = PictureCheck(
+            name=name,
+            unused=self.unused,
+            remedy="Write boxes as x1 y1 x2 y2, or cx cy w h angle_deg, in pixels of the picture as a viewer shows it; "
+            "is it x y width height, or parts of the sides?",
+        )
+        files = FileTree(folder, source=name, any_suffix=False)  # a mask may lie beside a picture of its stem
+        found = (
+            self._sample(files, where, row, tuple(paths[image] for image in images), defaults)
             for (where, row), images in zip(rows, wanted, strict=True)
-        ]
+        )
+        self._samples = [sample for sample in found if sample is not None]
+        self._check.finish()
+        if not self._samples:
+            left = "; ".join(f"{reason}: {', '.join(places[:3])}" for reason, places in self.unused.items())
+            raise UserError(f"{name}: no row of split {split!r} can be used. {left}")
         repeated = [key for key, n in Counter(sample.id for sample in self._samples).items() if n > 1]
         if repeated:
             raise UserError(f"{name}: {len(repeated)} ids occur more than once: {', '.join(repeated[:5])}")
@@ -128,16 +142,36 @@ class OwnTable(Reader):
         return self._rasters(self._samples[index])
 
     def _sample(
-        self, folder: Path, where: str, row: dict[str, Any], images: tuple[Path, ...], defaults: dict[str, str | None]
-    ) -> Sample:
+        self,
+        files: FileTree,
+        where: str,
+        row: dict[str, Any],
+        images: tuple[Path, ...],
+        defaults: Mapping[str, Any],
+    ) -> Sample | None:
+        """The sample of a row; None where nothing true is left of it."""
         task = value_of(row, "task", where, default=defaults["task"])
         _check_task(task, len(images), where)
         instruction = value_of(row, "instruction", where, default=defaults["instruction"])
         mask = value_of(row, "mask", where) if task == "mask" or "mask" in row else None
-        boxes = boxes_of(row.get("boxes"), folder, where, self.name)
+        boxes = boxes_of(row.get("boxes"), where, files)
         meta = {key: value for key, value in row.items() if key not in COLUMNS}
+        labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
+        if labels and len(labels) != (0 if boxes is None else len(boxes)):
+            raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
+        target = None if mask is None else file_of(mask, files)
+        if target is not None and not self._check.same_size((images[0], target), where):
+            return None
+        if boxes is not None:
+            held = self._check.boxes(
+                boxes, seen_size(images[0]), [f"{where}, {images[0].name}, box {i + 1}" for i in range(len(boxes))]
+            )
+            if task == "ground" and not len(held.kept):
+                return None
+            labels = tuple(labels[i] for i in held.kept) if labels else ()
+            boxes = held.boxes if len(held.kept) else None
         if task == "ground" and self._convention is not None:
-            meta |= {"box_convention": self._convention, "size_px": picture_size(images[0])}
+            meta |= {"box_convention": self._convention, "size_px": seen_size(images[0])}
         bare = row.get("answer") is None and row.get("responses") is None
         if bare and task == "mask":
             responses = ["[SEG]"]
@@ -149,14 +183,20 @@ class OwnTable(Reader):
             responses = texts_of(row, "answer", "responses", where)
         if task == "mask" and not all("[SEG]" in text for text in responses):
             raise UserError(f"{where}: the answer of a mask has to hold [SEG], or be left out; found {responses[0]!r}")
+        if boxes is not None and "box_convention" in meta and not bare:
+            said = [
+                self._check.words(
+                    text, convention=self._convention or "", size_px=meta["size_px"], place=f"{where}, {images[0].name}"
+                )
+                for text in responses
+            ]
+            if not all(said):
+                return None
         kind = value_of(row, "kind", where) if row.get("kind", "") != "" else ""
         if task == "change_caption":
             kind = kind or "changed"
         if task == "change_caption" and kind not in _CHANGE_KINDS:
             raise UserError(f"{where}: {unknown_name('kind of a change caption', kind, _CHANGE_KINDS)}")
-        labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
-        if labels and len(labels) != (0 if boxes is None else len(boxes)):
-            raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
         return Sample(
             id=id_of(row.get("id", where), f"{where}: 'id'"),
             images=images,
@@ -165,7 +205,7 @@ class OwnTable(Reader):
             task=task,
             source=self.name,
             kind=kind,
-            mask=None if mask is None else FileMask(require_file(below(folder, mask, source=self.name)), image=images[0]),
+            mask=None if target is None else FileMask(target, image=images[0]),
             boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
             obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
             labels=labels,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rsmoe.data.annotations import data_root, is_directional
+from rsmoe.data.boxes import hold_boxes
 from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.conversations import holds_coordinates
+from rsmoe.data.images import picture_size
 from rsmoe.data.json_text import parse_json
 from rsmoe.data.links import require_inside
 from rsmoe.data.own_rows import boxes_of, texts_of, value_of
@@ -59,7 +60,8 @@ class OwnWebdataset(Reader):
 
     Raises:
         UserError: for a pattern without a file, a damaged tar file, or a sample without one of its members;
-            `__getitem__` raises it for a text that is not of this form, the image when it is decoded.
+            `__getitem__` raises it for a text that is not of this form or none of whose boxes lies on its picture, the
+            image when it is decoded.
     """
 
     def __init__(
@@ -82,7 +84,8 @@ class OwnWebdataset(Reader):
         if text not in ("txt", "json"):
             raise unknown_name("text of a webdataset", text, ("txt", "json"))
         pattern = shards.replace("{split}", split)
-        self._paths = sorted(require_inside(path) for path in folder.glob(pattern) if path.is_file())
+        found = (path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+        self._paths = sorted(map(require_inside, found))
         if not self._paths:
             raise UserError(f"{name}: no file is {folder / pattern}. Give the pattern, data.shards=... with {{split}}")
         self._answer, self._defaults = answer, {"task": task, "instruction": instruction}
@@ -124,10 +127,19 @@ class OwnWebdataset(Reader):
         boxes = row.get("boxes")
         if boxes is not None and not isinstance(boxes, list):
             raise UserError(f"{where}: expected boxes as a list, found {str(boxes)[:40]!r}")
-        boxes = boxes_of(boxes, Path(), where, self.name)
+        boxes = boxes_of(boxes, where)
         labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
         if labels and len(labels) != (0 if boxes is None else len(boxes)):
             raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
+        if boxes is not None:
+            size = picture_size(image)
+            held = hold_boxes(boxes, size)
+            if not len(held.kept):
+                raise UserError(
+                    f"{where}: none of its boxes is a box on a picture of {size[0]} x {size[1]} pixels, the first: "
+                    f"{boxes[0].tolist()} ({held.reasons[0]}). Write x1 y1 x2 y2, or cx cy w h angle_deg, in pixels"
+                )
+            boxes, labels = held.boxes, tuple(labels[i] for i in held.kept) if labels else ()
         return Sample(
             id=where,
             images=(image,),

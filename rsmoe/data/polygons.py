@@ -24,6 +24,15 @@ def corners(polygon: Sequence[float] | Sequence[Sequence[float]]) -> tuple[float
     return tuple(flat.tolist())
 
 
+def area_left(polygon: Sequence[float], size: tuple[int, int]) -> bool:
+    """Whether a polygon is more than a line, and reaches into a picture of (H, W) pixels."""
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (high <= 0).any() or (low >= (size[1], size[0])).any():
+        return False
+    return int(np.linalg.matrix_rank(points - points[0])) == 2
+
+
 def fill_polygon(mask: np.ndarray, polygon: np.ndarray) -> None:
     """Sets the pixels of ``mask`` whose centre is inside ``polygon``: those with an odd number of edges left of them.
 

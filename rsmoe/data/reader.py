@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch.utils.data import Dataset
 
@@ -40,3 +41,10 @@ class Reader(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return self._samples[index]
+
+
+def left_out(data: Any) -> str:
+    """One line of what a data set did not use, and why: numbers, and the first of each reason; "" for nothing."""
+    unused = {reason: names for reason, names in getattr(data, "unused", {}).items() if names}
+    line = ", ".join(f"{len(names):,} {reason} ({str(names[0])[:120]})" for reason, names in unused.items())
+    return "".join(char if char.isprintable() else "?" for char in line)  # names of files may hold anything

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import FileMask
 from rsmoe.data.reader import Reader
@@ -38,7 +39,7 @@ class RefSegRS(Reader):
 
     Attributes:
         counts: "images" and "phrases" of this split.
-        unused: nothing; every line has to be usable.
+        unused: images whose mask is of another size, with both sizes.
 
     Raises:
         UserError: for a missing folder or file, lines without a phrase (counted, five named), images or masks that are
@@ -74,7 +75,11 @@ class RefSegRS(Reader):
         stems = [stem for _, stem, _ in rows]
         pictures = find_images(folder / images, stems, source=name)
         targets = find_images(folder / masks, stems, source=f"{name} (masks)")
-        repeated = Counter(stems)
+        check = PictureCheck(name=name, unused=self.unused)
+        fits = {key: check.same_size((pictures[key], targets[key]), key) for key in pictures}
+        check.finish()
+        rows = [row for row in rows if fits[row[1]]]
+        repeated = Counter(key for _, key, _ in rows)
         self.counts = {"images": len(repeated), "phrases": len(rows)}
         self._samples = [
             Sample(

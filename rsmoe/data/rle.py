@@ -22,6 +22,14 @@ def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray
         UserError: for characters outside of the code, a string that stops within a number, runs that are negative or
             do not add up to H * W.
     """
+    height, width = size
+    runs = runs_of(counts, size)
+    values = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def runs_of(counts: str | Sequence[int], size: tuple[int, int]) -> list[int]:
+    """The runs of a code, checked but not decoded; arguments and errors as `decode_rle`."""
     runs = _numbers(counts) if isinstance(counts, str) else list(counts)
     if any(run < 0 for run in runs):
         raise UserError("a run-length code holds a negative run. It is damaged, or not COCO's: download it again")
@@ -31,8 +39,7 @@ def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray
             f"a run-length code covers {sum(runs)} pixels, its size [{height}, {width}] has {height * width}. "
             "It is truncated, or its size is not [height, width]"
         )
-    values = np.arange(len(runs)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+    return runs
 
 
 def encode_rle(mask: np.ndarray) -> str:

@@ -7,11 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_file, require_split, rows_by_id
+from rsmoe.data.annotations import (
+    data_root,
+    field,
+    identity,
+    is_directional,
+    read_json,
+    require_file,
+    require_split,
+    rows_by_id,
+)
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
-from rsmoe.data.mask_sources import PolygonMask, RLEMask, UnionMask
 from rsmoe.data.reader import Reader
-from rsmoe.data.sample import Lazy, Sample
+from rsmoe.data.sample import Sample
 from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError
 
@@ -46,7 +55,8 @@ class RRSISD(Reader):
 
     Attributes:
         counts: "images", "references" and "sentences" of this split.
-        unused: sentences that are empty.
+        unused: sentences that are empty; masks that are none of their pictures, and pictures of another size than
+            stated (`PictureCheck`) -> file, annotation, picture.
 
     Raises:
         UserError: for a missing file, another format (naming the key), a pickle that holds anything but plain values,
@@ -79,15 +89,31 @@ class RRSISD(Reader):
         for row, place in chosen:
             annotation = _look_up(annotations, row, "ann_id", place)
             picture = _look_up(pictures, row, "image_id", place)
-            targets.append((annotation, picture, field(picture, "file_name", str, f"{instances}, image of {place}")))
+            targets.append((annotation, picture, identity(picture, "file_name", f"{instances}, image of {place}")))
         paths = find_images(folder / images, [file for _, _, file in targets], source=name)
         self.counts = {"images": len(paths), "references": len(chosen), "sentences": 0}
+        check, fits = PictureCheck(name=name, unused=self.unused), dict[str, bool]()
+        seen: dict[str, Any] = {}
         for (row, place), (annotation, picture, file) in zip(chosen, targets, strict=True):
             where = f"{Path(instances).name}, annotation {annotation['id']}"
             category = field(_look_up(categories, annotation, "category_id", where), "name", str, where)
-            mask = _mask(annotation, picture, paths[file], where)
+            width, height = (field(picture, side, int, f"{where}, its image") for side in ("width", "height"))
+            size = width, height
+            if file not in fits:
+                fits[file] = check.picture(paths[file], size, f"{Path(instances).name}, {file}")
+            if not fits[file]:
+                continue
+            mask = check.mask(annotation.get("segmentation"), size, paths[file], f"{where}, {file}")
+            if mask is None:
+                continue
+            number = identity(row, "ref_id", place)
+            if seen.setdefault(number, row) is not row:
+                if seen[number] == row:
+                    check.leave_out("there twice", f"{place}, ref_id {number}")
+                    continue
+                number = f"{number}/{place}"  # another reference: the id is only what its answer is known by
             for i, sentence in enumerate(field(row, "sentences", list, place)):
-                key = f"{field(row, 'ref_id', int, place)}:{i}"
+                key = f"{number}:{i}"
                 text = stripped(field(sentence, "raw", str, f"{place}.sentences[{i}]")).rstrip(".").strip()
                 if not text:
                     self.unused.setdefault("empty sentence", []).append(key)
@@ -106,6 +132,7 @@ class RRSISD(Reader):
                         directional=is_directional(text),
                     )
                 )
+        check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no sentence")
 
@@ -133,26 +160,8 @@ def _read_refs(path: Path) -> list[Any]:
     return rows
 
 
-def _look_up(table: Mapping[int, dict[str, Any]], row: Any, key: str, where: str) -> dict[str, Any]:
-    number = field(row, key, int, where)
+def _look_up(table: Mapping[str, dict[str, Any]], row: Any, key: str, where: str) -> dict[str, Any]:
+    number = identity(row, key, where)
     if number not in table:
         raise UserError(f"{where}: {key} {number} is not in instances.json. The two files are not of one release")
     return table[number]
-
-
-def _mask(annotation: dict[str, Any], picture: dict[str, Any], image: Path, where: str) -> Lazy:
-    shapes = field(annotation, "segmentation", object, where)
-    shapes = [shapes] if isinstance(shapes, dict) else shapes
-    if not isinstance(shapes, list) or not shapes:
-        raise UserError(f"{where}: no segmentation, so that there is nothing to learn or to measure. Remove it")
-    try:
-        if not isinstance(shapes[0], dict):
-            height, width = (field(picture, key, int, f"{where}, its image") for key in ("height", "width"))
-            return PolygonMask(tuple(shapes), (height, width), image=image)
-        codes = []
-        for shape in shapes:
-            counts: Any = field(shape, "counts", object, where)
-            codes.append(RLEMask(counts, field(shape, "size", list, where), image=image))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    return codes[0] if len(codes) == 1 else UnionMask(tuple(codes))

@@ -71,7 +71,8 @@ class RS5M(Reader):
         require_split(name, split, sorted(shards))
         self._paths: list[Path] = []
         for pattern in shards[split]:
-            found = sorted(require_inside(path) for path in folder.glob(pattern) if path.is_file())
+            shards_here = (p for p in folder.glob(pattern) if p.is_file() and not p.name.startswith("."))
+            found = sorted(map(require_inside, shards_here))
             if not found:
                 raise UserError(f"{name}: no shard is {folder / pattern}. Download some, or give data.shards.{split}")
             self._paths += [path for path in found if path not in self._paths]

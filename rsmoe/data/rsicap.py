@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, read_json, require_split
 from rsmoe.data.class_maps import maps_beside
+from rsmoe.data.file_names import stem
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -75,7 +76,7 @@ class RSICap(Reader):
         super().__init__(name=name, split=split, official=official)
         self.protocol = protocol
         rows = field(read_json(folder / annotations), "annotations", list, annotations)
-        files = [field(row, "filename", str, f"{annotations}, annotations[{i}]") for i, row in enumerate(rows)]
+        files = [identity(row, "filename", f"{annotations}, annotations[{i}]") for i, row in enumerate(rows)]
         held = held_out(files, val_fraction, group=_picture)
         known = ([] if held >= set(files) else ["train"]) + (["val"] if held else [])
         require_split(name, split, known)
@@ -94,7 +95,7 @@ class RSICap(Reader):
 
 def _picture(file: str) -> str:
     """The DOTA picture that a crop was cut from; any other file is its own."""
-    crop = _DOTA_CROP.fullmatch(Path(file).stem)
+    crop = _DOTA_CROP.fullmatch(stem(file))
     return crop[1] if crop else file
 
 

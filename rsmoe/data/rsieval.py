@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rsmoe.data.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, read_json, require_split
 from rsmoe.data.class_maps import maps_beside
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
@@ -78,7 +78,7 @@ class RSIEval(Reader):
         require_split(name, split, [holds])
         rows = field(read_json(folder / annotations), "annotations", list, annotations)
         places = [f"{annotations}, annotations[{i}]" for i in range(len(rows))]
-        files = [field(row, "filename", str, place) for row, place in zip(rows, places, strict=True)]
+        files = [identity(row, "filename", place) for row, place in zip(rows, places, strict=True)]
         paths = find_images(folder / images, files, source=name)
         maps = maps_beside(folder / class_maps if class_maps else None, paths, source=name)
         self.counts = {"images": len(paths), "captions": 0, "questions": 0, "empty_questions": 0, "empty_answers": 0}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rsmoe.data.annotations import data_root, is_directional, other_root, read_lines, require_split
+from rsmoe.data.file_names import stem
 from rsmoe.data.images import find_images
 from rsmoe.data.karpathy import karpathy_rows
 from rsmoe.data.reader import Reader
@@ -87,13 +88,13 @@ class RSIVQA(Reader):
         folder = data_root(root, "rsivqa")
         super().__init__(name=name, split=split, official=official)
         pictures = other_root(images_root, images_name, folder=folder, root=root)
-        split_of = {Path(row["filename"]).stem: row["split"] for row in karpathy_rows(pictures / splits)}
+        split_of = {stem(row["filename"]): row["split"] for row in karpathy_rows(pictures / splits)}
         require_split(name, split, sorted(set(split_of.values())))
         rows = [row for file in files for row in _read(folder / file)]
-        stray = sorted({file for _, file, _, _ in rows if Path(file).stem not in split_of})
+        stray = sorted({file for _, file, _, _ in rows if stem(file) not in split_of})
         if stray:
             raise UserError(f"{name}: {len(stray)} images are not in {pictures / splits}: {', '.join(stray[:5])}")
-        rows = [row for row in rows if split_of[Path(row[1]).stem] == split]
+        rows = [row for row in rows if split_of[stem(row[1])] == split]
         rows = [row for row in rows if kinds is None or question_kind(row[2]) in kinds]
         if not rows:
             wanted = f" of kind {', '.join(kinds)}" if kinds is not None else ""

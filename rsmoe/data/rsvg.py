@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rsmoe.data.annotations import data_root, require_file
-from rsmoe.data.ground_sample import box_on_picture, ground_sample
-from rsmoe.data.images import find_images, picture_size
+from rsmoe.data.boxes import convention as named
+from rsmoe.data.ground_sample import ground_sample
+from rsmoe.data.held_against import PictureCheck, seen_size
+from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.values import is_number
 from rsmoe.errors import UserError, unknown_name
@@ -23,7 +26,7 @@ class RSVG(Reader):
     ``rsvg_train.pth``, ``rsvg_val.pth``, ``rsvg_test.pth``: lists of (image file, box, expression, ...), written with
     ``torch.save``; read without running any code in them. ``images/``: the pictures. The layout is that of a public
     converter for this release, and it takes the box as corners in pixels: not checked against the release, therefore
-    ``box_convention`` is a setting, and a box that leaves its picture under it is an error.
+    ``box_convention`` is a setting, and refused when most boxes leave their pictures under it.
 
     RGB, 1024 px, 0.24 to 4.88 m, from Google Earth; 4,239 images, 7,933 expressions, train / val / test
     5,505 / 1,201 / 1,227 (as we remember it; SkyEye-968k counts 5.5k for training).
@@ -44,11 +47,12 @@ class RSVG(Reader):
 
     Attributes:
         counts: "images" and "expressions" of this split.
-        unused: "no expression" -> positions of rows whose expression is empty.
+        unused: "no expression" -> positions of rows whose expression is empty; boxes that are none -> file, picture,
+            position.
 
     Raises:
         UserError: for a missing file, a file that is none of ``torch.save`` or asks for code, rows of another form,
-            boxes that are empty or leave their picture, images that are missing or empty, an unknown split.
+            boxes most of which do not fit their pictures, images that are missing or empty, an unknown split.
     """
 
     def __init__(
@@ -71,29 +75,34 @@ class RSVG(Reader):
         path = folder / splits[split]
         rows = [_row(row, f"{path.name}, [{i}]") for i, row in enumerate(_load(path))]
         paths = find_images(folder / images, [file for file, _, _ in rows], source=name)
-        sizes = {file: picture_size(paths[file]) for file in paths}
+        sizes = {file: seen_size(paths[file]) for file in paths}
+        check = PictureCheck(
+            name=name,
+            unused=self.unused,
+            space=repr(box_convention),
+            remedy="Set data.box_convention to how this release writes boxes: pixel_xyxy or pixel_xywh",
+            declared=True,
+        )
         for i, (file, numbers, expression) in enumerate(rows):
             if not expression:
                 self.unused.setdefault("no expression", []).append(str(i))
                 continue
-            box = box_on_picture(
-                numbers,
-                convention=box_convention,
-                size_px=sizes[file],
-                where=f"{path.name}, [{i}]",
-                setting="data.box_convention",
-            )
+            box = named(box_convention).to_px(np.array([numbers]), sizes[file])
+            held = check.boxes(box, sizes[file], [f"{path.name}, {file}, [{i}]"], written=[numbers])
+            if not len(held.kept):
+                continue
             self._samples.append(
                 ground_sample(
                     id=str(i),
                     image=paths[file],
                     size_px=sizes[file],
                     instruction=prompt.format(expression=expression.rstrip(". ")),
-                    boxes=box[None],
+                    boxes=held.boxes,
                     convention=convention,
                     source=name,
                 )
             )
+        check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no expression")
         self.counts = {"images": len({s.images[0] for s in self._samples}), "expressions": len(self._samples)}

@@ -9,6 +9,7 @@ from typing import Any
 
 from rsmoe.data.annotations import data_root, field, is_directional, require_split
 from rsmoe.data.conversations import DialogueForm, read_dialogue
+from rsmoe.data.file_names import stem
 from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.reader import Reader
@@ -144,7 +145,7 @@ class RSWK(Reader):
 
 def _landmark(image: str) -> str:
     """What a landmark is called in an image's name: its ID or, in the earlier revision, its own name."""
-    return Path(image).stem
+    return stem(image)
 
 
 def _records(path: Path) -> dict[str, dict[str, Any]]:

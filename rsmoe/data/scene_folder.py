@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
-from rsmoe.data.images import SUFFIXES
-from rsmoe.data.links import require_inside
+from rsmoe.data.file_names import SUFFIXES, listed, stem
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
@@ -143,14 +142,15 @@ def _pictures(folders: Mapping[str, Path], name: str) -> dict[str, tuple[str, Pa
     pictures: dict[str, tuple[str, Path]] = {}
     twice, empty = [], []
     for scene, folder in folders.items():
-        files = [require_inside(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+        files = listed(folder, *SUFFIXES)
         if not files:
             raise UserError(f"{name}: the class folder {folder} holds no picture ({', '.join(SUFFIXES)})")
         empty += [path.name for path in files if path.stat().st_size == 0]
         for path in files:
-            if path.stem in pictures:
-                twice.append(path.stem)
-            pictures[path.stem] = (scene, path)
+            key = stem(path.name)
+            if key in pictures:
+                twice.append(f"{key} ({pictures[key][1]} and {path})")
+            pictures[key] = (scene, path)
     for fault, names in (("are there twice", twice), ("are empty files", empty)):
         if names:
             raise UserError(f"{name}: {len(names)} images {fault}: {', '.join(names[:5])}. Mend or remove them")
@@ -160,8 +160,8 @@ def _pictures(folders: Mapping[str, Path], name: str) -> dict[str, tuple[str, Pa
 def _by_hash(pictures: Mapping[str, tuple[str, Path]], test: float, val: float) -> dict[str, str]:
     """Split of every stem, each class by itself."""
     members: dict[str, list[str]] = {}
-    for stem, (scene, _) in pictures.items():
-        members.setdefault(scene, []).append(stem)
+    for key, (scene, _) in pictures.items():
+        members.setdefault(scene, []).append(key)
     parts = dict.fromkeys(pictures, "train")
     for stems in members.values():
         parts |= dict.fromkeys(held_out(stems, test + val), "val")
@@ -176,14 +176,14 @@ def _by_lists(files: Mapping[str, Path], known: set[str], name: str) -> dict[str
     strange: list[str] = []
     for part, file in files.items():
         for line in read_lines(file):
-            stem = Path(line).stem
-            if not stem:
+            key = stem(line)
+            if not key:
                 continue
-            if stem in parts:
-                twice.append(stem)
-            if stem not in known:
-                strange.append(stem)
-            parts[stem] = part
+            if key in parts:
+                twice.append(key)
+            if key not in known:
+                strange.append(key)
+            parts[key] = part
     for fault, names in (("more than once", twice), ("without a file", strange)):
         if names:
             raise UserError(f"{name}: the lists name {len(names)} images {fault}: {', '.join(names[:5])}")

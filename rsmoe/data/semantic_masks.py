@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from rsmoe.data.annotations import contents, data_root, read_lines, require_split
-from rsmoe.data.images import SUFFIXES, refuse
-from rsmoe.data.links import require_inside
+from rsmoe.data.file_names import globbed, stem
+from rsmoe.data.held_against import PictureCheck
+from rsmoe.data.image_tree import find_in_tree
+from rsmoe.data.images import refuse
 from rsmoe.data.mask_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -74,7 +76,8 @@ class SemanticMasks(Reader):
 
     Attributes:
         counts: "images" and "requests" of this split.
-        unused: listed images that are not there, with ``incomplete``; images in which no class is present.
+        unused: listed images that are not there, with ``incomplete``; images in which no class is present; those whose
+            map is of another size, with both.
 
     Raises:
         UserError: for a missing folder, a split without images, images without a map (counted, five named), classes
@@ -171,23 +174,25 @@ class SemanticMasks(Reader):
         folder: Path,
         pattern: str,
         to_map: Mapping[str, str],
-        listed: Sequence[str] | str | None,
+        chosen: Sequence[str] | str | None,
         incomplete: bool,
     ) -> list[_Pair]:
-        found = [
-            require_inside(p) for p in sorted(folder.glob(pattern)) if p.suffix.lower() in SUFFIXES and p.is_file()
-        ]
-        if listed is not None:
-            if isinstance(listed, str):
-                listed = list(filter(None, read_lines(folder / listed)))
-            by_stem = {path.stem: path for path in found}
-            stems = [Path(str(name)).stem for name in listed]
-            missing = [stem for stem in stems if stem not in by_stem]
+        found = globbed(folder, pattern)
+        if chosen is not None:
+            if isinstance(chosen, str):
+                chosen = list(filter(None, read_lines(folder / chosen)))
+            by_stem: dict[str, Path] = {}
+            stems = dict.fromkeys(stem(str(name)) for name in chosen)
+            for path in found:
+                first = by_stem.setdefault(stem(path.name), path)
+                if first is not path and stem(path.name) in stems:
+                    raise UserError(f"{self.name}: the list names {stem(path.name)!r}, which is {first} and {path}")
+            missing = [key for key in stems if key not in by_stem]
             if not incomplete:
                 refuse(missing, len(stems), f"listed images are not at {folder / pattern}", source=self.name)
             if missing:
                 self.unused["listed, but the image is not there"] = missing
-            found = [by_stem[stem] for stem in stems if stem in by_stem]
+            found = [by_stem[key] for key in stems if key in by_stem]
         if not found:
             raise UserError(
                 f"{self.name}: no image of split {self.split!r} at {folder / pattern}. {folder} holds: "
@@ -197,15 +202,25 @@ class SemanticMasks(Reader):
         pairs = []
         for path in found:
             relative = path.relative_to(folder).as_posix()
-            target = relative
+            target = said = f"{relative.removesuffix(path.suffix)}{path.suffix.lower()}"
             for old, new in to_map.items():
-                if old not in relative:
+                if old not in said:
                     raise UserError(f"{self.name}: to_map replaces {old!r}, which is not in {relative!r}")
                 target = target.replace(old, new)
-            pairs.append(_Pair(relative, path, folder / target))
-        without = [pair.id for pair in pairs if not pair.map.is_file()]
-        refuse(without, len(pairs), f"images have no map (expected {pairs[0].map} ...)", source=self.name)
-        return pairs
+            pairs.append((relative, path, target))
+        absent: list[str] = []
+        maps = find_in_tree(folder, [target for _, _, target in pairs], source=self.name, absent=absent)
+        without = [relative for relative, _, target in pairs if target not in maps]
+        expected = folder / pairs[0][2]
+        refuse(without, len(pairs), f"images have no map (expected {expected} ...)", source=self.name)
+        check = PictureCheck(name=self.name, unused=self.unused)
+        fitting = [
+            _Pair(relative, path, maps[target])
+            for relative, path, target in pairs
+            if check.same_size((path, maps[target]), relative)
+        ]
+        check.finish()
+        return fitting
 
 
 def _colour(value: str | int, name: str) -> tuple[int, int, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from rsmoe.data.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.annotations import data_root, field, identity, is_directional, require_split
+from rsmoe.data.file_names import stem
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.images import find_images
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.mask_sources import UNKNOWN, ClassMask, IndexMap
@@ -41,7 +42,7 @@ class SkySA(Reader):
 
     Attributes:
         counts: "images", "regions" (entries of ``ann_list``), "classes" (different names) and "requests".
-        unused: images without classes.
+        unused: images without classes; those whose mask is of another size, with both.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the line and the key), more than 255 classes in
@@ -64,7 +65,7 @@ class SkySA(Reader):
         super().__init__(name=name, split=split, official=official)
         rows = []
         for where, row in read_jsonl(folder / annotations):
-            image, mask = (field(row, key, str, where) for key in ("flickr_url", "segmentation"))
+            image, mask = (identity(row, key, where) for key in ("flickr_url", "segmentation"))
             entries = field(row, "ann_list", list, where)
             listed = [field(e, "category_name", str, f"{where}, ann_list[{i}]").strip() for i, e in enumerate(entries)]
             if not all(listed):
@@ -77,12 +78,15 @@ class SkySA(Reader):
                 self.unused.setdefault("no class", []).append(image)
         paths = find_images(folder / images, [image for image, _, _ in rows], source=name)
         targets = find_images(folder / masks, [mask for _, mask, _ in rows], source=f"{name} (masks)")
+        check = PictureCheck(name=name, unused=self.unused)
+        rows = [row for row in rows if check.same_size((paths[row[0]], targets[row[1]]), row[0])]
+        check.finish()
         self._rows: list[tuple[str, IndexMap, tuple[str, ...], int]] = []
         for image, mask, listed in rows:
             classes = tuple(dict.fromkeys(listed))
             remap = {value: classes.index(each) for value, each in enumerate(listed)}
             source = IndexMap(targets[mask], remap, (UNKNOWN,), image=paths[image])
-            self._rows += [(Path(image).stem, source, classes, k) for k in range(len(classes))]
+            self._rows += [(stem(image), source, classes, k) for k in range(len(classes))]
         if not self._rows:
             raise UserError(f"{folder / annotations} names no class. Download it again")
         self.counts = {

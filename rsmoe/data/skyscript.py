@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from rsmoe.data.annotations import data_root, field, is_directional, require_split
 from rsmoe.data.csv_files import read_csv
-from rsmoe.data.image_tree import below
+from rsmoe.data.file_names import FileTree, slashes, stem
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
@@ -90,7 +89,7 @@ class SkyScript(Reader):
         self._files: list[str] = []
         self._titles: list[tuple[str, ...]] = []
         for file, titles in _rows(self._root / tables[split], columns):
-            if parts is not None and file.split("/")[0] not in parts:
+            if parts is not None and slashes(file).split("/")[0] not in parts:
                 self.counts["other_parts"] += 1
             elif not titles:
                 self.unused.setdefault("no title", []).append(file)
@@ -99,7 +98,7 @@ class SkyScript(Reader):
                 self._titles.append(titles)
         if not self._files:
             raise UserError(f"{name}: {tables[split]} holds no row{f' of {list(parts)}' if parts is not None else ''}")
-        _require_images(self._root, self._files, name)
+        self._paths = _elsewhere(self._root, self._files, name)
         self.counts |= {"images": len(set(self._files)), "captions": sum(map(len, self._titles))}
         self._metadata = {} if metadata is None else _metadata(self._root / metadata, set(self._files))
 
@@ -110,7 +109,7 @@ class SkyScript(Reader):
         file, titles = self._files[index], self._titles[index]
         return Sample(
             id=f"{file}:{index}",
-            images=(self._root / file,),
+            images=(self._paths.get(file, self._root / file),),
             instruction=self.instruction,
             responses=titles,
             task="caption",
@@ -128,23 +127,26 @@ def _rows(path: Path, columns: Sequence[str]) -> list[tuple[str, tuple[str, ...]
     ]
 
 
-def _require_images(root: Path, files: Sequence[str], name: str) -> None:
-    """Looks into each folder once: asking for each of millions of files takes too long."""
-    inside: dict[str, set[str]] = {}
+def _elsewhere(root: Path, files: Sequence[str], name: str) -> dict[str, Path]:
+    """The pictures of files that are not called exactly so; all have to be there.
+
+    Looks into each folder once: asking for each of millions of files takes too long, and so does keeping their paths.
+    """
+    tree, found = FileTree(root, source=name), dict[str, Path]()
     missing = []
     for file in files:
-        folder, _, image = file.rpartition("/")
-        if folder not in inside:
-            path = below(root, f"{folder}/x" if folder else file, source=name).parent
-            inside[folder] = set(os.listdir(path)) if path.is_dir() else set()
-        if image not in inside[folder]:
+        path = tree.find(file)
+        if path is None:
             missing.append(file)
+        elif path != root / file:
+            found[file] = path
     if missing:
         shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise UserError(
             f"{name}: {len(missing)} of {len(files)} images are not in {root}: {shown}. Unpack every part there, or "
             "name those that you have: data.parts=[images2]"
         )
+    return found
 
 
 def _metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
@@ -158,7 +160,7 @@ def _metadata(path: Path, wanted: set[str]) -> dict[str, dict[str, Any]]:
 
 def _words(file: str) -> dict[str, Any]:
     """What the name of a file says; nothing for other names."""
-    match = _FILE.fullmatch(Path(file).stem)
+    match = _FILE.fullmatch(stem(file))
     if match is None:
         return {}
     source = match["source"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rsmoe.data.file_names import slashes
 from rsmoe.errors import UserError
 
 
@@ -16,8 +17,9 @@ def index_tar(path: Path, fields: Sequence[str], *, cache: Path | None = None) -
     """(n, fields, 2) int64: offset and size in bytes of each field of the n samples, in the order of the file.
 
     A sample is what shares its name up to the first dot (``000012.caption``, ``000012.img_content``), one member after
-    the other; further fields of it are passed over. Only headers are read, and nothing is ever unpacked, so that the
-    names lead nowhere.
+    the other; further fields of it are passed over. Names with dots in them are samples too, where they have all fields
+    (``tile.1.2.jpg`` and ``tile.1.2.txt``); suffixes may be in any case, separators "/" or "\\". Only headers are read,
+    and nothing is ever unpacked, so that the names lead nowhere.
 
     Args:
         path: the tar file, not compressed: compressed ones have no offsets.
@@ -32,7 +34,7 @@ def index_tar(path: Path, fields: Sequence[str], *, cache: Path | None = None) -
     status = path.stat()
     kept = None
     if cache is not None:
-        signature = f"{path.parent.name}-{path.stem}-{status.st_size}-{status.st_mtime_ns}-{'-'.join(fields)}"
+        signature = f"2-{path.parent.name}-{path.stem}-{status.st_size}-{status.st_mtime_ns}-{'-'.join(fields)}"
         kept = cache / f"{signature}.npy"
         if kept.is_file():
             return np.load(kept, allow_pickle=False)
@@ -48,6 +50,8 @@ def index_tar(path: Path, fields: Sequence[str], *, cache: Path | None = None) -
 def _scan(path: Path, fields: list[str], total: int) -> np.ndarray:
     rows: list[list[tuple[int, int]]] = []
     key, found = "", dict[str, tuple[int, int]]()
+    dotted: dict[str, dict[str, tuple[int, int]]] = {}  # names with dots before the field: samples if they are whole
+    in_any_case = {field.lower(): field for field in fields}
 
     def close() -> None:
         if not found:
@@ -62,20 +66,29 @@ def _scan(path: Path, fields: list[str], total: int) -> np.ndarray:
         with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header that it has read
-                folder, _, name = member.name.rpartition("/")
-                stem, _, field = name.partition(".")
-                if not member.isreg() or field not in fields:
+                folder, _, name = slashes(member.name).rpartition("/")
+                if member.offset_data + member.size > total:
+                    raise UserError(f"{path} is cut off within {member.name}. Download the shard again")
+                if not member.isreg() or name.startswith("."):  # "._a.jpg" is what macOS says of "a.jpg"
+                    continue
+                stem, _, ending = name.partition(".")
+                field = in_any_case.get(ending.lower(), "")
+                if not field:
+                    field = next((f for low, f in in_any_case.items() if name.lower().endswith(f".{low}")), "")
+                    if field:
+                        here = dotted.setdefault(f"{folder}/{name[: -len(field) - 1]}", {})
+                        here.setdefault(field, (member.offset_data, member.size))
                     continue
                 if f"{folder}/{stem}" != key:
                     close()
                     key = f"{folder}/{stem}"
                 if field in found:
                     raise UserError(f"{path}: sample {key!r} has {field} twice")
-                if member.offset_data + member.size > total:
-                    raise UserError(f"{path} is cut off within {member.name}. Download the shard again")
                 found[field] = (member.offset_data, member.size)
             end = tar.offset
         close()
+        rows += [[here[field] for field in fields] for here in dotted.values() if len(here) == len(fields)]
+        rows.sort(key=min)
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{path} is not a tar file, or is damaged ({error}). Download the shard again") from error
     with path.open("rb") as file:  # `tarfile` takes a damaged header for the end

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.annotations import captions_of, data_root, field, is_directional, read_json, require_split
-from rsmoe.data.images import SUFFIXES
-from rsmoe.data.links import require_inside
+from rsmoe.data.annotations import captions_of, data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.file_names import SUFFIXES, FolderFiles, listed
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
@@ -118,7 +117,7 @@ def _captions(path: Path) -> dict[str, list[str]]:
         for i, row in enumerate(content):
             where = f"{path.name}[{i}]"
             texts = field(field(row, "annotation", dict, where), "English_caption", object, f"{where}.annotation")
-            pairs.append((field(row, "video_id", str, where), texts))
+            pairs.append((identity(row, "video_id", where), texts))
     else:
         raise UserError(f"{path} should be a list or an object of videos, found {type(content).__name__}")
     captions: dict[str, list[str]] = {}
@@ -137,12 +136,12 @@ def _frames(folder: Path, videos: list[str], count: int, name: str) -> dict[str,
     """The frames of every video that are taken."""
     if not folder.is_dir():
         raise UserError(f"{name}: the folder {folder} does not exist. Make the frames there, a folder for each video")
-    folders = {path.name: path for path in folder.iterdir() if path.is_dir()}
+    folders = FolderFiles(folder, source=name)
     chosen: dict[str, list[Path]] = {}
     few: list[str] = []
     for video in videos:
-        pictures = sorted(folders[video].iterdir(), key=_order) if video in folders else []
-        pictures = [require_inside(path) for path in pictures if path.suffix.lower() in SUFFIXES]
+        place = folders.find_folder(video)
+        pictures = sorted(listed(place, *SUFFIXES), key=_order) if place is not None else []
         if len(pictures) < count:
             few.append(f"{video} ({len(pictures)})")
         else:

@@ -9,9 +9,11 @@ import numpy as np
 
 from rsmoe.data.annotations import data_root, is_directional, require_split
 from rsmoe.data.boxes import convention as named
-from rsmoe.data.boxes import parse
+from rsmoe.data.boxes import hold_boxes, parse
+from rsmoe.data.file_names import listed
 from rsmoe.data.ground_sample import ground_sample
-from rsmoe.data.images import find_images, picture_size
+from rsmoe.data.held_against import PictureCheck, seen_size
+from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.splits import held_out, require_fractions
@@ -66,12 +68,13 @@ class VRSBench(Reader):
 
     Attributes:
         counts: "images" and, of ``tasks``, "captions", "expressions", "questions".
-        unused: "object without a sentence", "box without an area", "empty question", "empty answer" -> ids.
+        unused: "object without a sentence", "empty question", "empty answer" -> ids; boxes that are none of their
+            pictures (`PictureCheck`) -> file, picture, object.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, an
-            unknown split, task or convention, or no sample at all. `__getitem__` raises it for a box that is none, and
-            for a picture whose size cannot be read.
+            unknown split, task or convention, or no sample at all. `__getitem__` raises it for a picture whose size
+            cannot be read.
     """
 
     def __init__(
@@ -103,19 +106,26 @@ class VRSBench(Reader):
         require_split(name, split, ["train", "val", "test"] if val_fraction else ["train", "test"])
         wanted = tuple(task for task in _COUNTED if task in tasks)
         self._rows: list[VRSBenchRow] = []
+        check = PictureCheck(
+            name=name,
+            unused=self.unused,
+            space="parts of the sides",
+            remedy="Boxes of VRSBench are parts of the sides (obj_coord) or whole percent: download them again",
+        )
         if split == "test":
             if missing := set(wanted) - set(test_annotations):
                 raise UserError(f"{name}: test_annotations names no file for {', '.join(sorted(missing))}")
             for task in wanted:
-                self._rows += evaluation_rows(folder / test_annotations[task], task, self.unused)
+                self._rows += evaluation_rows(folder / test_annotations[task], task, check)
         else:
             if not (folder / annotations).is_dir():
                 raise UserError(f"{name}: no folder {folder / annotations}. Unpack Annotations_train.zip there")
-            files = {path.stem: path for path in sorted((folder / annotations).glob("*.json"))}
-            held = held_out(files, val_fraction, group=lambda stem: stem.split("_")[0])
-            for stem, path in files.items():
-                if (stem in held) == (split == "val"):
-                    self._rows += image_rows(path, wanted, self.unused)
+            files = {path.stem: path for path in listed(folder / annotations, ".json")}
+            held = held_out(files, val_fraction, group=lambda key: key.split("_")[0])
+            for key, path in files.items():
+                if (key in held) == (split == "val"):
+                    self._rows += image_rows(path, wanted, check)
+        check.finish()
         if not self._rows:
             raise UserError(f"{name}: split {split!r} holds nothing for the tasks: {', '.join(tasks) or '(none)'}")
         pictures = folder / (test_images if split == "test" else images)
@@ -144,14 +154,11 @@ class VRSBench(Reader):
 
     def _ground(self, row: VRSBenchRow) -> Sample:
         path = self._paths[row.file]
-        size = picture_size(path)
+        size = seen_size(path)
         if row.coord:
             box = named("vrsbench_coord").to_px(np.asarray([row.coord]), size)
         else:
-            parsed = parse(row.answer, convention="vrsbench", size_px=size)
-            if parsed.failed or len(parsed.boxes) != 1:
-                raise UserError(f"{self.name}, {row.id}: expected one box {{<25><40><33><60>}}, found {row.answer!r}")
-            box = parsed.boxes
+            box = parse(row.answer, convention="vrsbench", size_px=size).boxes
         sample = ground_sample(
             id=row.id,
             image=path,
@@ -164,4 +171,5 @@ class VRSBench(Reader):
             labels=(row.kind,),
             meta=row.meta,
         )
-        return replace(sample, obb_px=named("vrsbench_corner").to_px(np.asarray([row.corners]), size))
+        oriented = hold_boxes(named("vrsbench_corner").to_px(np.asarray([row.corners]), size), size)
+        return replace(sample, obb_px=oriented.boxes if len(oriented.kept) else None)

@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rsmoe.data import annotations as checks
+from rsmoe.data.held_against import PictureCheck
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.text_files import stripped
 from rsmoe.data.values import is_missing, present, text_of
 from rsmoe.errors import UserError
+
+SIDE = 512
+"""Width and height of every picture of the release, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,13 +41,13 @@ class VRSBenchRow:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]]) -> list[VRSBenchRow]:
+def image_rows(path: Path, tasks: tuple[str, ...], check: PictureCheck) -> list[VRSBenchRow]:
     """The rows of one image of the training part, ``Annotations_train/<image>.json``.
 
     Args:
         path: the file; its stem is the picture's.
         tasks: of "caption", "ground" and "vqa".
-        unused: reason -> ids, added to.
+        check: gets what cannot be used.
 
     Raises:
         UserError: for another format, naming the key, and for an empty caption.
@@ -57,27 +63,28 @@ def image_rows(path: Path, tasks: tuple[str, ...], unused: dict[str, list[str]])
         checks.field(thing, "obj_cls", str, here)
         phrase = text_of(present(thing).get("referring_sentence", ""), f"{here}: 'referring_sentence'")
         if not phrase:
-            unused.setdefault("object without a sentence", []).append(key)
+            check.leave_out("object without a sentence", key)
             continue
-        coord = tuple(min(max(value, 0.0), 1.0) for value in checks.numbers(thing, "obj_coord", 4, here))
-        if coord[2] <= coord[0] or coord[3] <= coord[1]:
-            unused.setdefault("box without an area", []).append(key)
+        coord = checks.numbers(thing, "obj_coord", 4, here)
+        held = check.boxes(SIDE * np.array([coord]), (SIDE, SIDE), [f"{where}, {shared['file']}, objects[{i}]"])
+        if not len(held.kept):
             continue
+        coord = tuple((held.boxes[0].astype(np.float64) / SIDE).tolist())
         meta = {"unique": thing["is_unique"]} if "is_unique" in thing else {}
         rows.append(_expression(key, phrase, thing, here, shared | {"coord": coord, "meta": meta}))
     for i, pair in enumerate(checks.field(content, "qa_pairs", list, where) if "vqa" in tasks else ()):
         here, key = f"{where}, qa_pairs[{i}]", f"{path.stem}:question:{i}"
-        rows += _question(key, pair, "answer", here, unused, shared)
+        rows += _question(key, pair, "answer", here, check, shared)
     return rows
 
 
-def evaluation_rows(path: Path, task: str, unused: dict[str, list[str]]) -> list[VRSBenchRow]:
+def evaluation_rows(path: Path, task: str, check: PictureCheck) -> list[VRSBenchRow]:
     """The rows of one task of the official test part, ``VRSBench_EVAL_<...>.json``.
 
     Args:
         path: the file.
         task: what it is for.
-        unused: reason -> ids, added to.
+        check: gets what cannot be used.
 
     Raises:
         UserError: for another format, naming the key, and for an empty caption.
@@ -85,15 +92,18 @@ def evaluation_rows(path: Path, task: str, unused: dict[str, list[str]]) -> list
     rows = []
     for i, (where, row) in enumerate(read_rows(path)):
         key = f"{task}:{i}"
-        shared: dict[str, Any] = {"file": checks.field(row, "image_id", str, where)}
+        shared: dict[str, Any] = {"file": checks.identity(row, "image_id", where)}
         kept = ("question_id", "dataset", "unique", "size_group", "obj_ids") if task == "ground" else ("question_id",)
         shared["meta"] = {k: row[k] for k in kept if k in row}
         if task == "caption":
             rows.append(_caption(key, checks.field(row, "ground_truth", str, where), where, shared))
         elif task == "vqa":
-            rows += _question(key, row, "ground_truth", where, unused, shared)
+            rows += _question(key, row, "ground_truth", where, check, shared)
         else:
             shared["answer"] = checks.field(row, "ground_truth", str, where)
+            place = f"{where}, {shared['file']}"
+            if not check.words(shared["answer"], convention="vrsbench", size_px=None, place=place, boxes=1):
+                continue
             rows.append(_expression(key, checks.field(row, "question", str, where), row, where, shared))
     return rows
 
@@ -116,12 +126,12 @@ def _expression(key: str, phrase: str, thing: Any, where: str, shared: dict[str,
 
 
 def _question(
-    key: str, pair: Any, answer_key: str, where: str, unused: dict[str, list[str]], shared: dict[str, Any]
+    key: str, pair: Any, answer_key: str, where: str, check: PictureCheck, shared: dict[str, Any]
 ) -> list[VRSBenchRow]:
     question, kind = (stripped(checks.field(pair, k, str, where)) for k in ("question", "type"))
     value: object = checks.field(pair, answer_key, object, where)
     answer = "" if is_missing(value) else text_of(value, f"{where}: {answer_key!r}", number=True)  # some are numbers
     if not question or not answer:
-        unused.setdefault(f"empty {'answer' if question else 'question'}", []).append(key)
+        check.leave_out(f"empty {'answer' if question else 'question'}", key)
         return []
     return [VRSBenchRow(id=key, task="vqa", question=question, answer=answer, kind=kind.lower(), **shared)]

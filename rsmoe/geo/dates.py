@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from rsmoe.data.images import decode_picture
 from rsmoe.errors import UserError
 from rsmoe.geo.align import align
 from rsmoe.geo.georeference import Georeference
+from rsmoe.geo.name_dates import dates_in_names
 from rsmoe.geo.raster import RasterSource
 
 _COLOURS = ("red", "green", "blue")
-_DATED = r"(?<!\d)(?P<year>(?:19|20)\d\d)(?:[-_]?(?P<month>\d\d)[-_]?(?P<day>\d\d))?(?!\d)"
-"""A year or a whole date in a file's name: ``1985.tif``, ``site_2020-07-01.tif``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,8 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
 
     Rasters (see `rsmoe.data.file_format`) are read with ``options``, other pictures as `load_image` does. Without a
     choice of bands among them a file of more bands gives red, green and blue where it names them, else its first ones,
-    and a note says so. Timestamps are those of ``date_pattern``, of names that hold a year, or of the files.
+    and a note says so. Timestamps are those of ``date_pattern``, of the names where each of them holds a date
+    (`rsmoe.geo.name_dates`), or of the files.
 
     Args:
         paths: in temporal order.
@@ -55,7 +55,7 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
             different numbers of bands, without a common area or a common pixel with data.
 
     Warns:
-        UserWarning: dates in the wrong order, or the same picture twice.
+        UserWarning: dates in the wrong order, two of one day by ``date_pattern``, or the same picture twice.
     """
     notes: list[str] = []
     rasters = [path for path in paths if path.is_file() and raster_drivers(path)]
@@ -70,7 +70,13 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
         for _, own in pictures:
             valid &= True if own is None else own
         images = tuple(np.where(valid[..., None], pixels, 0).astype(np.uint8) for pixels, _ in pictures)
-        place = sources[0].georeference if len(sources) == len(paths) else None
+        whole = len(sources) == len(paths)
+        named = dates_in_names([path.name for path in paths])
+        _check_order(
+            paths,
+            [source.info.timestamp for source in sources] if whole else [date.day if date else None for date in named],
+        )
+        place = sources[0].georeference if whole else None
         found = Dates(images=images, valid=valid, georeference=place, notes=())
     if not found.valid.any():
         raise UserError(f"{' and '.join(path.name for path in paths)}: no pixel holds data at every date")
@@ -83,9 +89,21 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
 
 
 def _sources(paths: Sequence[Path], bands: int, options: dict[str, Any], notes: list[str]) -> list[RasterSource]:
-    if options.get("date_pattern") is None and len(paths) > 1 and all(re.search(_DATED, p.name) for p in paths):
-        options["date_pattern"] = _DATED
-    sources = [RasterSource(path=path, **options) for path in paths]
+    declared = options.pop("date_pattern", None)
+    patterns = [found.pattern if found else None for found in dates_in_names([path.name for path in paths])]
+    if declared is not None:
+        patterns = [declared] * len(paths)
+    sources = [
+        RasterSource(path=path, date_pattern=pattern, **options) for path, pattern in zip(paths, patterns, strict=True)
+    ]
+    if declared is not None:
+        for a, b in pairwise(sources):
+            if a.info.timestamp == b.info.timestamp:
+                warnings.warn(
+                    f"date_pattern={declared!r} finds the same date in {a.path.name} and {b.path.name}, "
+                    f"{a.info.timestamp}: nothing says which comes first. Check raster.date_pattern and the order",
+                    stacklevel=2,
+                )
     if options.get("bands") is not None or options.get("wavelengths_nm") is not None:
         return sources
     named = [[band.name for band in source.info.bands] for source in sources]
@@ -110,7 +128,7 @@ def _sources(paths: Sequence[Path], bands: int, options: dict[str, Any], notes: 
     notes.append(
         f"bands: {said} of {len(names)} ({', '.join(names)}) for a model of {bands}; others: raster.bands=[...]"
     )
-    return [RasterSource(path=path, **{**options, "bands": chosen}) for path in paths]
+    return [replace(source, bands=tuple(chosen)) for source in sources]
 
 
 def _aligned(sources: Sequence[RasterSource], notes: list[str]) -> Dates:
@@ -126,6 +144,17 @@ def _aligned(sources: Sequence[RasterSource], notes: list[str]) -> Dates:
             )
     valid = dates[0].valid()
     return Dates(images=tuple(date.read() for date in dates), valid=valid, georeference=grid, notes=())
+
+
+def _check_order(paths: Sequence[Path], days: Sequence[datetime | None]) -> None:
+    """Warns of dates in the wrong order, where nothing else looks at them: `align` does so for those with a grid."""
+    for (first, a), (then, b) in pairwise(zip(paths, days, strict=True)):
+        if a is not None and b is not None and a > b:
+            warnings.warn(
+                f"{first.name} ({a:%Y-%m-%d}) comes before {then.name} ({b:%Y-%m-%d}), but is younger. Swap them, or "
+                "give raster.date_pattern= where that date is not the image's",
+                stacklevel=3,
+            )
 
 
 def _same_size(paths: Sequence[Path], images: Sequence[np.ndarray]) -> None:

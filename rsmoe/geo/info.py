@@ -258,17 +258,23 @@ def _georeference(file: DatasetReader) -> Georeference | None:
 
 def _timestamp(file: DatasetReader, path: Path, pattern: str | None) -> datetime | None:
     if pattern is not None:
-        found = re.search(pattern, path.name)
-        if found is None or "year" not in found.groupdict():
-            raise UserError(f"date_pattern={pattern!r} finds no group 'year' in the name {path.name!r}")
-        parts = {name: int(text) for name, text in found.groupdict().items() if text}
+        remedy = "Give raster.date_pattern='(?P<year>\\d{4})' or another that fits, or leave it out"
         try:
+            found = re.search(pattern, path.name)
+        except re.error as error:
+            raise UserError(f"date_pattern={pattern!r} is no regular expression: {error}. {remedy}") from error
+        if found is None or not found.groupdict().get("year"):
+            raise UserError(f"date_pattern={pattern!r} finds no group 'year' in the name {path.name!r}. {remedy}")
+        try:
+            parts = {name: int(text) for name, text in found.groupdict().items() if text}
             return datetime(**({"month": 1, "day": 1} | parts))  # type: ignore[arg-type]
-        except (TypeError, ValueError) as error:
-            raise UserError(f"date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}. {remedy}"
+            ) from error
     text = file.tags(ns="IMAGERY").get("ACQUISITIONDATETIME") or file.tags().get("TIFFTAG_DATETIME", "")
     digits = re.findall(r"\d+", text)[:6]
     try:
         return datetime(*map(int, digits)) if len(digits) >= 3 else None  # type: ignore[arg-type]
-    except ValueError:
+    except (ValueError, OverflowError):
         return None  # "0000:00:00 00:00:00" is how TIFF writers leave it empty

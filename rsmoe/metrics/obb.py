@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
-from rsmoe.data.boxes import hbb_of_obb, obb_corners
-
-Point = tuple[float, float]
+from rsmoe.data.boxes.geometry import clip_polygon, hbb_of_obb, obb_corners, polygon_area
 
 
 def obb_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -23,35 +19,6 @@ def obb_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     polygons_a, polygons_b = ([[tuple(p) for p in box] for box in obb_corners(boxes).tolist()] for boxes in (a, b))
     iou = np.zeros((len(a), len(b)))
     for i, j in np.argwhere(touch.all(-1) & (area_a[:, None] > 0) & (area_b > 0)):
-        both = _area(_clip(polygons_a[i], polygons_b[j]))
+        both = polygon_area(clip_polygon(polygons_a[i], polygons_b[j]))
         iou[i, j] = both / (area_a[i] + area_b[j] - both)
     return iou
-
-
-def _clip(polygon: list[Point], window: list[Point]) -> list[Point]:
-    """The part of a polygon inside a convex window whose corners turn clockwise to the eye.
-
-    Sutherland and Hodgman, CACM 17(1), 1974: the half plane of each side of the window is cut off in turn. A corner
-    that rounding puts on the wrong side of a line moves the area by no more than that rounding.
-    """
-    for (ax, ay), (bx, by) in zip(window, window[1:] + window[:1], strict=True):
-        inside = [(bx - ax) * (y - ay) - (by - ay) * (x - ax) for x, y in polygon]
-        kept: list[Point] = []
-        for i, (point, depth) in enumerate(zip(polygon, inside, strict=True)):
-            before, depth_before = polygon[i - 1], inside[i - 1]
-            if (depth >= 0) != (depth_before >= 0):
-                t = depth_before / (depth_before - depth)
-                kept.append((before[0] + t * (point[0] - before[0]), before[1] + t * (point[1] - before[1])))
-            if depth >= 0:
-                kept.append(point)
-        polygon = kept
-    return polygon
-
-
-def _area(polygon: list[Point]) -> float:
-    """Shoelace formula, about the first corner so that large coordinates cancel before they are multiplied."""
-    if len(polygon) < 3:
-        return 0.0
-    x0, y0 = polygon[0]
-    moved = [(x - x0, y - y0) for x, y in polygon[1:]]
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairwise(moved))) / 2

@@ -179,10 +179,11 @@ def _boxes(sample: Sample, prediction: Prediction, oriented: bool) -> tuple[Pars
     target = sample.obb_px if oriented or sample.boxes_px is None else sample.boxes_px
     if target is None or (oriented and not convention(str(name)).oriented):
         raise UserError(f"sample {sample.id!r} has no oriented boxes in truth and answer. Use protocol ground/hbb@1")
-    if not oriented:
-        target = hbb_of_obb(target) if target.shape[1] == 5 else target
+    if not oriented:  # hulls are cut to the picture, as horizontal boxes are when they are read
+        edge = [*size, *size]
+        target = hbb_of_obb(target).clip(0, edge) if target.shape[1] == 5 else target
         if parsed.boxes.shape[1] == 5:
-            parsed = ParsedBoxes(boxes=hbb_of_obb(parsed.boxes), failed=parsed.failed)
+            parsed = ParsedBoxes(boxes=hbb_of_obb(parsed.boxes).clip(0, edge), failed=parsed.failed)
     return parsed, target, (int(size[0]), int(size[1]))
 
 

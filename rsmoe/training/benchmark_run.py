@@ -19,6 +19,7 @@ from rsmoe.analysis.report import baselines, run_facts
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.mixture import Mixture
+from rsmoe.data.reader import left_out
 from rsmoe.data.sample import Sample
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
@@ -109,6 +110,9 @@ class BenchmarkRun:
             collate_fn=self._collate,
             num_workers=self._workers,
         )
+        if not ranks.global_rank and (unused := left_out(benchmark.data)):
+            text = f"{_name(benchmark)}, split {benchmark.data.split}, left out: {unused}"  # type: ignore[attr-defined]
+            self.console.print(text, markup=False, highlight=False)
         title = "" if ranks.global_rank else f"{benchmark.name}, {sum(map(len, batches))} to answer"
         given = answers(self.model, self.codec, loader, **self._decoding(benchmark), title=title)
         for batch, predictions in zip(batches, given, strict=True):
@@ -243,8 +247,8 @@ def _counts(data: Any) -> str:
     parts = [", ".join(f"{n} {what}" for what, n in getattr(data, "counts", {}).items()) or "not counted"]
     if stated := getattr(data, "official", {}).get(getattr(data, "split", "")):
         parts.append("the release states " + ", ".join(f"{n} {what}" for what, n in stated.items()))
-    if unused := {reason: ids for reason, ids in getattr(data, "unused", {}).items() if ids}:
-        parts.append("left out: " + ", ".join(f"{len(ids)} {reason}" for reason, ids in unused.items()))
+    if unused := left_out(data):
+        parts.append(f"left out: {unused}")
     return "; ".join(parts)
 
 

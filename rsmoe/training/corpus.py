@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from torch.utils.data import Dataset
 
+from rsmoe.data.reader import left_out
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.parts import instantiate
@@ -92,7 +93,10 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Consol
         for split, theirs in entry["splits"].items():
             if split not in SPLITS:
                 raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
-            parts[split][name] = instantiate({**reader, **entry.get(split, {}), "split": theirs})
+            data = instantiate({**reader, **entry.get(split, {}), "split": theirs})
+            if unused := left_out(data):
+                console.print(f"{name}, split {split}, left out: {unused}", markup=False, highlight=False)
+            parts[split][name] = data
     if not parts["train"]:
         raise UserError("the corpus has no training split: give corpus.<name>.splits.train")
     if any(getattr(d, "protocol", "") for split in parts.values() for d in split.values()):

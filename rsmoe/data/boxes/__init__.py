@@ -13,14 +13,17 @@ Text becomes boxes only under a declared convention (`CONVENTIONS`); none is eve
 from rsmoe.data.boxes.convention import Convention
 from rsmoe.data.boxes.conventions import CONVENTIONS, convention
 from rsmoe.data.boxes.geometry import hbb_of_obb, obb_corners, obb_from_corners, wrap_angle
+from rsmoe.data.boxes.held import HeldBoxes, hold_boxes
 from rsmoe.data.boxes.text import ParsedBoxes, parse, write
 
 __all__ = [
     "CONVENTIONS",
     "Convention",
+    "HeldBoxes",
     "ParsedBoxes",
     "convention",
     "hbb_of_obb",
+    "hold_boxes",
     "obb_corners",
     "obb_from_corners",
     "parse",

@@ -28,6 +28,9 @@ class ParsedBoxes:
     failed: tuple[str, ...] = ()
     """What looks like a box and is none, with the reason; or the text, when it holds no box at all."""
 
+    astray: int = 0
+    """How many of ``failed`` are in their form, but no boxes of the picture: outside, or with corners out of order."""
+
     @property
     def failures(self) -> int:
         """Number of boxes that could not be read; 1 for a text without any."""
@@ -52,6 +55,7 @@ def parse(text: str, *, convention: str, size_px: tuple[int, int]) -> ParsedBoxe
     candidate, exact, stray = _patterns(form)
     rows: list[np.ndarray] = []
     failed: list[str] = []
+    astray = 0
     for match in candidate.finditer(text):
         numbers = exact.fullmatch(match[0])
         values = np.array(numbers.groups(), dtype=np.float64) if numbers else None
@@ -59,6 +63,7 @@ def parse(text: str, *, convention: str, size_px: tuple[int, int]) -> ParsedBoxe
         if values is not None and not reason:
             rows.append(values)
         else:
+            astray += values is not None
             failed.append(f"{match[0][:80]!r}: {reason}")
     if stray is not None:
         failed += [f"{m[0][:80]!r}: without braces" for m in stray.finditer(candidate.sub(" ", text))]
@@ -67,7 +72,7 @@ def parse(text: str, *, convention: str, size_px: tuple[int, int]) -> ParsedBoxe
     boxes = form.to_px(np.stack(rows), size_px) if rows else np.zeros((0, 5 if form.oriented else 4), dtype=np.float32)
     if not form.oriented:
         boxes = boxes.clip(0, [*size_px, *size_px]).astype(np.float32)
-    return ParsedBoxes(boxes=boxes, failed=tuple(failed))
+    return ParsedBoxes(boxes=boxes, failed=tuple(failed), astray=astray)
 
 
 def write(boxes: np.ndarray, *, convention: str, size_px: tuple[int, int]) -> str:
