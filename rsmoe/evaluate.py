@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.errors import UserError
 
 _ASKED = ("beams", "max_new", "batch_size", "workers", "limit", "sample_ids", "neighbours", "draws", "pictures")
@@ -66,7 +66,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@main("evaluate", literal=("checkpoint", "data.root", "out"))
+@main("evaluate")
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

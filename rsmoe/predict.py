@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rsmoe.config import main
+from rsmoe.command import main
 
 DESCRIBE = "Describe this image in detail."
 """What one image is asked, if nothing else is."""
@@ -88,7 +88,7 @@ def predict(
     }
 
 
-@main("predict", literal=("checkpoint", "image", "instruction", "out", "raster.date_pattern"))
+@main("predict")
 def cli(cfg: DictConfig) -> None:
     """Prints the answer and the router's table; writes masks and maps where ``out`` says."""
     from rsmoe.training.change_report import report_change, write_mask

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.errors import UserError
 from rsmoe.metrics.layouts import References, read_predictions, read_references, read_vocabulary
 from rsmoe.metrics.protocols import protocol as named
@@ -116,7 +116,7 @@ def from_release(node: DictConfig, *, protocol: str, split: str) -> tuple[Refere
     return References(samples=tuple(samples), names=names), str(getattr(dataset, "protocol", ""))
 
 
-@main("score", literal=("predictions", "references", "compare", "vocabulary"))
+@main("score")
 def cli(cfg: DictConfig) -> None:
     """Prints a table, or json on standard output."""
     release = cfg.get("data")

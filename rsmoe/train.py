@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.errors import UserError
 
 
@@ -119,7 +119,7 @@ def _prepare(processes: int | str) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
 
 
-@main("train", literal=("data.root", "resume", "start"))
+@main("train")
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from rsmoe.analysis.change_detection_sheet import draw_maps
 from rsmoe.analysis.classical_change import CLASSICAL
 from rsmoe.analysis.report import write_text
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.data.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -99,7 +99,7 @@ def _table(rows: Mapping[str, Sequence[Result]], title: str) -> Table:
     return table
 
 
-@main("change_detection", literal=("checkpoint", "data.root", "out"))
+@main("change_detection")
 def cli(cfg: DictConfig) -> None:
     """Scores every method on the same pairs; writes metrics.json and maps.png into ``out``."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from rsmoe.analysis.comparison import Cell, Column, Comparison, compare
 from rsmoe.analysis.report import write_text
 from rsmoe.analysis.run_results import find_results
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.errors import UserError
 
 
@@ -83,7 +83,7 @@ def _escape(text: str) -> str:
     return text
 
 
-@main("compare", literal=("out",))
+@main("compare")
 def _cli(cfg: DictConfig) -> None:
     if not cfg.runs:
         raise UserError("no runs: python -m rsmoe.analysis.compare runs/*")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsmoe.analysis.report import write_text
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.data.annotations import data_root
 from rsmoe.data.scenes.change_language import NO_CHANGE
 from rsmoe.data.scenes.pair_store import PairStore
@@ -83,7 +83,7 @@ def _grams(sentences: Sequence[Sequence[str]], n: int) -> Counter[Gram]:
     return Counter(tuple(words[i : i + n]) for words in sentences for i in range(len(words) - n + 1))
 
 
-@main("ngrams", literal=("captions", "data.root", "out"))
+@main("ngrams")
 def cli(cfg: DictConfig) -> None:
     """Prints both shares; writes them with ``out``."""
     path = Path(cfg.captions) if cfg.captions else data_root(cfg.data.root, "levir_cc") / "captions_train_val.json"

@@ -20,7 +20,7 @@ from rich.table import Table
 from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import disturbed, spread, stress_pairs
 from rsmoe.analysis.stress_plot import SHOWN, plot_stress
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.data.batch import Batch
 from rsmoe.data.change_facts import PairFacts
 from rsmoe.data.change_instructions import instructions
@@ -139,7 +139,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-@main("stress", literal=("checkpoint", "data.root", "out"))
+@main("stress")
 def cli(cfg: DictConfig) -> None:
     """Tests every checkpoint on the same disturbed pairs; writes metrics.json and curves.png into ``out``."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

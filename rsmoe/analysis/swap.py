@@ -15,7 +15,7 @@ from rich.console import Console
 
 from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import stress_pairs
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.data.change_facts import PairFacts
 from rsmoe.data.change_instructions import instructions
 from rsmoe.data.collate import Collate
@@ -112,7 +112,7 @@ def _share(hits: Sequence[bool]) -> float:
     return 100 * sum(hits) / len(hits) if hits else 0.0
 
 
-@main("swap", literal=("checkpoint", "data.root", "out"))
+@main("swap")
 def cli(cfg: DictConfig) -> None:
     """Prints the rates of one checkpoint, and writes them into ``out`` where it is given."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

@@ -20,7 +20,7 @@ from rich.text import Text
 from torch.utils.data import Dataset
 
 from rsmoe.analysis.figure import shorten
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
@@ -150,7 +150,7 @@ def inspect(data: Any, *, rows: int, sheet: int, out: Path, console: Console) ->
     return faults
 
 
-@main("inspect", literal=("data.root", "out"))
+@main("inspect")
 def cli(cfg: DictConfig) -> None:
     """Prints the tables and writes the contact sheet to ``out``."""
     for key in ("rows", "sheet"):

@@ -24,7 +24,8 @@ from torch.utils.data import Dataset
 
 from rsmoe.analysis.leakage import KINDS, Leakage, Pair, find_leakage
 from rsmoe.analysis.near_duplicates import THRESHOLD
-from rsmoe.config import conf_dir, main
+from rsmoe.command import main
+from rsmoe.config import conf_dir
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.parts import instantiate
@@ -111,7 +112,7 @@ def sheet_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return sorted(best.values(), key=lambda p: (-KINDS.index(p.kind), p.score))[:count]
 
 
-@main("overlap", literal=("data.root", "out"))
+@main("overlap")
 def cli(cfg: DictConfig) -> None:
     """Prints the tables and writes ``out``/overlap.json and ``out``/pairs.png."""
     from rsmoe.analysis.overlap_sheet import plot_pairs

@@ -10,11 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.parts import instantiate
 
 
-@main("shard", literal=("data.root", "out"))
+@main("shard")
 def cli(cfg: DictConfig) -> None:
     """Writes the shards that are missing, says what there is, and what had to be left out."""
     from rsmoe.data.shard_writer import write_shards
