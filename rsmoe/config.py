@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rsmoe.command.words import quoted
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.settings import settings_of
 from rsmoe.yaml_file import check_yaml
 
 MOST_FILES = 5000
@@ -52,7 +53,8 @@ def compose(
             OmegaConf.resolve(cfg)
         return cfg
     except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(error, overrides, search, groups, name) from error
+        own = {group: names for group, names in groups.items() if group in settings_of(name).groups}
+        raise _explain(error, overrides, search, own, name) from error
 
 
 def config_groups(extra: str | None = None) -> dict[str, list[str]]:

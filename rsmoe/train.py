@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-from rsmoe.command import main
+from rsmoe.command import Interrupted, main
 from rsmoe.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def train(config: dict[str, Any], folder: Path) -> None:
@@ -27,6 +24,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.analysis.report import baselines, write_report
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.data.datamodule import RSDataModule
+    from rsmoe.terminal import console as open_console
     from rsmoe.training.corpus import absent_from, build_corpus
     from rsmoe.training.evaluation import evaluate
     from rsmoe.training.run import load_checkpoint, run_stages
@@ -34,7 +32,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.training.start import start_from
 
     started = time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else 120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
+    console = open_console(120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
     stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages]
@@ -122,11 +120,17 @@ def _prepare(processes: int | str) -> None:
 @main("train")
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    if HydraConfig.get().mode == RunMode.MULTIRUN and config["trainer"].get("devices", 1) != 1:
+    launcher = str(HydraConfig.get().launcher.get("_target_", ""))
+    here = HydraConfig.get().mode == RunMode.MULTIRUN and launcher.endswith(".BasicLauncher")
+    if here and config["trainer"].get("devices", 1) != 1:
         raise UserError(
-            "a sweep runs its jobs one after another, each in one process: add trainer=cpu or trainer=gpu, or give "
-            "every run a command of its own"
+            "a sweep runs its jobs one after another, each in one process: add trainer=cpu or trainer=gpu, give every "
+            "run a command of its own, or let SLURM start them: hydra/launcher=submitit_slurm (extra slurm)"
         )
     folder = Path(HydraConfig.get().runtime.output_dir)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
@@ -136,8 +140,8 @@ def cli(cfg: DictConfig) -> None:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             raise  # one process says it
         if not any((folder / "checkpoints").glob("*.ckpt")):
-            raise UserError("interrupted before the first checkpoint") from None
-        raise UserError(f"interrupted; the last checkpoint is kept. Continue with: resume={folder}") from None
+            raise Interrupted("interrupted before the first checkpoint") from None
+        raise Interrupted(f"interrupted; the last checkpoint is kept. Continue with: resume={folder}") from None
 
 
 if __name__ == "__main__":

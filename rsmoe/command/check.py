@@ -123,9 +123,14 @@ def _parsed(override: str) -> Override:
     except (HydraException, ValueError, RecursionError) as error:  # a number of more digits than Python reads
         key, _, value = override.partition("=")
         shown = value if len(value) < 80 else f"{value[:60]} ..."
-        why = str(error).splitlines()[0] if isinstance(error, HydraException) else "too long or too deep"
-        raise UserError(f"cannot read {key}={shown} ({why}). A text with signs goes in two pairs of quotes: "
-                        f"\"{key}='...'\"") from None
+        why = (
+            "the value is too long, or too deep"
+            if not isinstance(error, HydraException)
+            else "its signs have a meaning to Hydra"
+        )
+        raise UserError(
+            f"cannot read {key}={shown}: {why}. A text goes in two pairs of quotes: \"{key}='...'\""
+        ) from None
 
 
 def _first(parsed: Sequence[Override]) -> list[str]:
@@ -137,8 +142,10 @@ def _values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [str(override.input_line)]
     if override.is_discrete_sweep():
-        found = [f"{override.get_key_element()}={value}" for value in
-                 itertools.islice(override.sweep_string_iterator(), MOST_JOBS * MOST_JOBS)]
+        found = [
+            f"{override.get_key_element()}={value}"
+            for value in itertools.islice(override.sweep_string_iterator(), MOST_JOBS * MOST_JOBS)
+        ]
         if found:
             return found
         raise UserError(f"{override.input_line}: no value to sweep over")

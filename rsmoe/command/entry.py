@@ -1,7 +1,7 @@
 """``main`` makes a command of a function.
 
-Imports are inside of functions: ``--help`` and a typing mistake need neither torch nor Hydra, and Ctrl-C is heard from the
-first moment on.
+Imports are inside of functions: ``--help`` needs neither torch nor Hydra, a typing mistake no torch, and Ctrl-C is heard
+from the first moment on.
 """
 
 from __future__ import annotations
@@ -103,6 +103,6 @@ def _open_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

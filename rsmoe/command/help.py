@@ -28,7 +28,9 @@ def help_text(name: str) -> str:
     chosen = _chosen(content.pop("defaults", []))
     lines = [f"python -m {settings.module}: {_sentence(settings)}", "", "Examples:"]
     lines += [f"  python -m {settings.module} {words}" for words in settings.examples]
-    keys = [_key(key, field, content, settings.groups) for key, field in fields_of(settings) if mapping_of(field) is None]
+    keys = [
+        _key(key, field, content, settings.groups) for key, field in fields_of(settings) if mapping_of(field) is None
+    ]
     keys = [row for row in keys if row[0] not in settings.groups]
     lines += ["", "Keys, typed as key=value (+key=value where it begins with +):"]
     lines += _rows(keys)
@@ -36,7 +38,10 @@ def help_text(name: str) -> str:
     if any(groups.values()):
         lines += ["", "Groups, typed as group=choice:"]
         lines += _rows([(g, chosen.get(g, ""), ", ".join(names)) for g, names in groups.items() if names])
-    lines += ["", "Paths and texts are taken as typed. Several values of a key are a sweep: -m seed=0,1. See also --hydra-help."]
+    lines += [
+        "",
+        "Paths and texts are taken as typed. Several values of a key are a sweep: -m seed=0,1. See also --hydra-help.",
+    ]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from rsmoe.command.entry import Interrupted
 from rsmoe.errors import UserError
 from rsmoe.terminal import printable
 
+
 def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: list[str]) -> None:
     """Runs a command.
 
@@ -36,8 +37,8 @@ def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: lis
     spelled = checked(name, words)
     import hydra
 
-    from rsmoe.config import conf_dir
     from rsmoe.command.jobs import Jobs
+    from rsmoe.config import conf_dir
 
     jobs = Jobs(name, task, typed, raw=full_error == "1")
     sys.argv = [typed[0], *spelled]

@@ -95,5 +95,9 @@ def quoted(value: str, *, interpolate: bool = False) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    known = [name for action in ArgumentParser._get_optional_actions(get_args_parser()) for name in action.option_strings]
-    raise UserError(f"{message}. Options: {', '.join(n for n in known if n.startswith('--'))}; anything else is key=value")
+    known = [
+        name for action in ArgumentParser._get_optional_actions(get_args_parser()) for name in action.option_strings
+    ]
+    raise UserError(
+        f"{message}. Options: {', '.join(n for n in known if n.startswith('--'))}; anything else is key=value"
+    )

@@ -8,7 +8,21 @@ from pydantic import Field
 
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
-from rsmoe.settings.types import BatchSize, Beams, Count, Devices, Draws, Name, Number, OutFolder, Part, PathWord, Tokens, Workers, Words
+from rsmoe.settings.types import (
+    BatchSize,
+    Beams,
+    Count,
+    Devices,
+    Draws,
+    Name,
+    Number,
+    OutFolder,
+    Part,
+    PathWord,
+    Tokens,
+    Words,
+    Workers,
+)
 
 
 class Ranks(Settings):

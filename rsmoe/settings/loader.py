@@ -19,7 +19,9 @@ class Collate(Settings):
     max_prompt: Length = Field(description="most tokens of a request to the language model; earlier ones are cut off")
     max_instruction: Length | None = Field(None, description="most tokens of the Q-Former's instruction")
     max_response: Length = Field(description="most tokens of a response")
-    crop_area: Annotated[float, Gt(0), Le(1)] = Field(description="least share of a picture that a crop keeps; 1: no crop")
+    crop_area: Annotated[float, Gt(0), Le(1)] = Field(
+        description="least share of a picture that a crop keeps; 1: no crop"
+    )
     jitter: Share = Field(description="of brightness and contrast")
     noise: NotNegative | None = Field(None, description="standard deviation of added noise, on the scale 0 to 1")
     band_drop: Share | None = Field(None, description="chance of each band to be left out")

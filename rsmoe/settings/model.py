@@ -72,7 +72,7 @@ def check_fields(given: Any, *, where: str = "") -> None:
     Raises:
         UserError: as `check`.
     """
-    for name, (annotation, adapter) in _adapters(type(given)).items():
+    for name, (annotation, adapter) in _adapters(given.__class__).items():
         value = getattr(given, name)
         try:
             adapter.validate_python(value)
@@ -139,7 +139,7 @@ def shown(value: Any) -> str:
 
 
 @cache
-def _adapters(kind: type) -> dict[str, tuple[Any, TypeAdapter[Any]]]:
+def _adapters(kind: Any) -> dict[str, tuple[Any, TypeAdapter[Any]]]:
     hints = get_type_hints(kind, include_extras=True)
     options = ConfigDict(strict=True, allow_inf_nan=False)
     return {f.name: (hints[f.name], TypeAdapter(hints[f.name], config=options)) for f in dataclasses.fields(kind)}
@@ -196,14 +196,20 @@ def _flat(annotation: Any, metadata: Any) -> Iterator[Any]:
 
 
 def _bounds(metadata: tuple[Any, ...]) -> dict[type, Any]:
-    return {type(mark): getattr(mark, type(mark).__name__.lower()) for mark in metadata if isinstance(mark, Ge | Gt | Le | Lt)}
+    return {
+        type(mark): getattr(mark, type(mark).__name__.lower())
+        for mark in metadata
+        if isinstance(mark, Ge | Gt | Le | Lt)
+    }
 
 
 def _range(metadata: tuple[Any, ...]) -> str:
     low = {Ge: " from {}", Gt: " above {}"}
     high = {Le: " to {}", Lt: " below {}"}
     bounds = _bounds(metadata)
-    text = "".join(words.format(_plain(bounds[kind])) for part in (low, high) for kind, words in part.items() if kind in bounds)
+    text = "".join(
+        words.format(_plain(bounds[kind])) for part in (low, high) for kind, words in part.items() if kind in bounds
+    )
     return text.replace(" to ", " up to ") if text.startswith(" to ") else text
 
 

@@ -18,8 +18,12 @@ class Raster(Settings):
     bands: Annotated[list[Number | Word], Len(1), Says("a list of bands, [red,green,blue] or [3,2,1]")] | None = Field(
         description="[red,green,blue] or [3,2,1]; null: red, green, blue, or the first ones"
     )
-    wavelengths_nm: Annotated[list[Positive], Len(1)] | None = Field(description="the same by wavelength, [665,560,490]")
-    names: Annotated[Paths, Says("a name, or a list of one name a band")] | None = Field(description="a sensor (sentinel2_l2a, landsat_oli ...), or one name a band")
+    wavelengths_nm: Annotated[list[Positive], Len(1)] | None = Field(
+        description="the same by wavelength, [665,560,490]"
+    )
+    names: Annotated[Paths, Says("a name, or a list of one name a band")] | None = Field(
+        description="a sensor (sentinel2_l2a, landsat_oli ...), or one name a band"
+    )
     stretch: Name | Annotated[list[float], Len(2, 2), Says("[low,high]")] | None = Field(
         description="to 8 bits: sentinel2, landsat_c2_l2, percentile ..., or [low,high] of the values as stored"
     )
@@ -57,4 +61,6 @@ class Predict(Settings):
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
         description="side in pixels of the tiles of the map of changes; null: of the model's pictures, 0: no tiles"
     )
-    classes: Words = Field(description='names of the kinds of change, the first is "no change"; []: the training data\'s')
+    classes: Words = Field(
+        description='names of the kinds of change, the first is "no change"; []: the training data\'s'
+    )

@@ -13,7 +13,7 @@ from rsmoe.settings.loader import Loader
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
 from rsmoe.settings.trainer import Trainer
-from rsmoe.settings.types import Beams, Name, Number, Part, PathWord, Seed, Tokens, Word
+from rsmoe.settings.types import Beams, Number, Part, PathWord, Seed, Tokens, Word
 from rsmoe.training.stage import Stage
 
 Bands = Annotated[list[float], MinLen(1)]
@@ -96,7 +96,9 @@ class Train(Settings):
             raise UserError("resume= continues a run and start= begins a new one from old weights: give one of them")
         for key in ("mean", "std"):
             if len(getattr(self, key)) != self.bands:
-                raise UserError(f"{key}={getattr(self, key)}: expected {self.bands} numbers, one a band (bands={self.bands})")
+                raise UserError(
+                    f"{key}={getattr(self, key)}: expected {self.bands} numbers, one a band (bands={self.bands})"
+                )
         if not self.expert:
             raise UserError("expert=[]: expected at least one expert, expert=[theme,vqa]")
         stages = self.schedule.get("stages")

@@ -11,8 +11,8 @@ from rsmoe.settings.model import OpenSettings
 from rsmoe.settings.types import Devices, Name, Number
 
 PRECISIONS = Literal[
-    "32", "32-true", "64", "64-true", "16", "16-mixed", "16-true", "bf16", "bf16-mixed", "bf16-true", "transformer-engine",
-    "transformer-engine-float16",
+    "32", "32-true", "64", "64-true", "16", "16-mixed", "16-true", "bf16", "bf16-mixed", "bf16-true",
+    "transformer-engine", "transformer-engine-float16",
 ]  # fmt: skip
 
 

@@ -79,7 +79,9 @@ Paths = Annotated[
 ]
 OutFolder = Annotated[str, Len(1), Verbatim(written=True), AfterValidator(_writable("folder")), Says("a folder")]
 OutFile = Annotated[str, Len(1), Verbatim(written=True), AfterValidator(_writable("file")), Says("the name of a file")]
-OutPath = Annotated[str, Len(1), Verbatim(written=True), AfterValidator(_writable("")), Says("a folder, or the name of a picture")]
+OutPath = Annotated[
+    str, Len(1), Verbatim(written=True), AfterValidator(_writable("")), Says("a folder, or the name of a picture")
+]
 Name = Annotated[str, Len(1), Says("a name")]
 
 Count = Annotated[int, Ge(0), Le(10**9)]

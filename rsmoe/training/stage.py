@@ -31,7 +31,9 @@ class Stage:
     teach_routes: Count = 0
     """For so many first steps, the experts of the task's label are added to the router's choice, so that all learn."""
     lr: Rate = 1e-3
-    lr_groups: Annotated[Mapping[str, Rate], Says("patterns with a learning rate from 0 each")] = field(default_factory=dict)
+    lr_groups: Annotated[Mapping[str, Rate], Says("patterns with a learning rate from 0 each")] = field(
+        default_factory=dict
+    )
     """Pattern -> learning rate, the first that matches; other parameters take ``lr``."""
     warmup: Count = 100
     """Steps of linear warm-up; then cosine to ``lr_end`` of the peak."""
@@ -58,11 +60,17 @@ class Stage:
     (teacher forcing), and then how far to trust the one that there is (scheduled sampling, arXiv 1506.03099)."""
     smoothing: Decay = 0.0
     """Label smoothing of the text loss."""
-    losses: Annotated[Mapping[str, NotNegative], Says("names of losses with a weight from 0 each")] = field(default_factory=lambda: {"text": 1.0})
+    losses: Annotated[Mapping[str, NotNegative], Says("names of losses with a weight from 0 each")] = field(
+        default_factory=lambda: {"text": 1.0}
+    )
     """Name -> weight; a loss that is not named has weight 0 (an unknown name is an error at the first step)."""
-    losses_until: Annotated[Mapping[str, Count], Says("names of losses with a step from 0 each")] = field(default_factory=dict)
+    losses_until: Annotated[Mapping[str, Count], Says("names of losses with a step from 0 each")] = field(
+        default_factory=dict
+    )
     """Name -> step after which that loss is dropped (the router's label cross-entropy during warm-up)."""
-    mix: Annotated[Mapping[str, NotNegative], Says("names of data sets with a share from 0 each")] = field(default_factory=dict)
+    mix: Annotated[Mapping[str, NotNegative], Says("names of data sets with a share from 0 each")] = field(
+        default_factory=dict
+    )
     """Data set name -> weight of the batches; empty: in proportion to their sizes."""
     ema: Decay = 0.0
     """Decay of the exponential moving average of the weights that the stage ends with; 0: off."""
