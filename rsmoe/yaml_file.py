@@ -61,12 +61,13 @@ def _size(node: yaml.Node, path: Path, known: dict[int, int]) -> int:
     known[id(node)] = -1
     total = 1
     if isinstance(node, yaml.MappingNode):
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        for place, (key, _) in enumerate(node.value):
+        names = set[str]()
+        for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise UserError(f"{path}, line {key.start_mark.line + 1}: a key that is no word")
-            if key.value in names[:place] and key.value != "<<":
+            if key.value in names and key.value != "<<":
                 raise UserError(f"{path}, line {key.start_mark.line + 1}: the key {key.value!r} is there twice")
+            names.add(key.value)
         total += sum(_size(part, path, known) for pair in node.value for part in pair)
     elif isinstance(node, yaml.SequenceNode):
         total += sum(_size(part, path, known) for part in node.value)

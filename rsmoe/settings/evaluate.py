@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from annotated_types import Len
 from pydantic import Field
 
 from rsmoe.settings.model import Settings
@@ -61,7 +62,7 @@ class Evaluate(Settings):
     beams: Beams | None = Field(description="of the search; null: as the benchmark says")
     max_new: Tokens | None = Field(description="most tokens of an answer; null: as the benchmark says")
     limit: Number | None = Field(description="first n samples; the results go into a folder of their own, partial/")
-    sample_ids: Words | None = Field(description="[id,id]: these samples alone")
+    sample_ids: Annotated[Words, Len(1)] | None = Field(description="[id,id]: these samples alone")
     batch_size: BatchSize = Field(description="samples a batch, on each rank")
     workers: Workers = Field(description="loader processes, on each rank")
     neighbours: Number | None = Field(
