@@ -88,7 +88,8 @@ LITERAL = [
     (name, key)
     for name in COMMANDS
     for key, _ in fields_of(settings_of(name))
-    if verbatim(settings_of(name), key) and key not in ("out", "data.root", "loader.stream.quarantine", "sample_ids", "classes")
+    if verbatim(settings_of(name), key)
+    and key not in ("out", "data.root", "loader.stream.quarantine", "sample_ids", "classes")
 ]
 
 
@@ -286,7 +287,12 @@ def test_an_interrupt_that_an_import_swallows_ends_the_process(tmp_path: Path) -
         "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    import json\nexcept BaseException:\n    pass\n"
     )
     script = "from rsmoe.command.entry import _listen\n_listen()\nimport swallows\nprint('went on')"
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": f"{Path(__file__).parents[1]}:{tmp_path}"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": f"{Path(__file__).parents[1]}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr, done.stdout) == (130, "error: interrupted\n", "")
 
 
@@ -315,7 +321,9 @@ def test_markup_and_emoji_codes_are_text() -> None:
     assert printable("a\nb", lines=False) == "a\\nb"
 
 
-BOMB = "\n".join(["a0: &a0 [x,x,x,x,x,x,x,x,x]", *(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))])
+BOMB = "\n".join(
+    ["a0: &a0 [x,x,x,x,x,x,x,x,x]", *(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]
+)
 
 
 @pytest.mark.parametrize(

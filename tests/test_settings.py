@@ -139,7 +139,9 @@ def test_yaml_and_schema_have_the_same_keys(name: str) -> None:
     settings = settings_of(name)
     content = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text())
     choices = {g.removeprefix("optional ") for d in content["defaults"] if isinstance(d, dict) for g in d}
-    known = {key for key, field in fields_of(settings) if mapping_of(field) is None and key.split(".")[0] not in choices}
+    known = {
+        key for key, field in fields_of(settings) if mapping_of(field) is None and key.split(".")[0] not in choices
+    }
     needed = {key for key, field in fields_of(settings) if field.is_required()}
     assert _leaves(content) <= known
     assert {key for key in known if key in needed} <= _leaves(content)

@@ -21,8 +21,10 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings import Settings, check, settings_of
 from rsmoe.settings.types import writable
 
-MOST_JOBS = 64
+MOST_JOBS = 16
 """Jobs of a sweep that are checked in every combination; of more, each value is checked once."""
+MOST_VALUES = 1000
+"""Values of one key in a sweep that are looked at."""
 _UNCHECKED = ("hydra_help", "shell_completion", "experimental_rerun", "config_name", "config_path")
 """Options that are Hydra's own business."""
 
@@ -138,19 +140,17 @@ def _first(parsed: Sequence[Override]) -> list[str]:
 
 
 def _values(override: Override) -> list[str]:
-    """Each value of a sweep as an override of its own."""
+    """Each value of a sweep as an override of its own; of a range or an interval, its two ends."""
     if not override.is_sweep_override():
         return [str(override.input_line)]
+    key = override.get_key_element()
     if override.is_discrete_sweep():
-        found = [
-            f"{override.get_key_element()}={value}"
-            for value in itertools.islice(override.sweep_string_iterator(), MOST_JOBS * MOST_JOBS)
-        ]
-        if found:
-            return found
-        raise UserError(f"{override.input_line}: no value to sweep over")
+        found = [f"{key}={value}" for value in itertools.islice(override.sweep_string_iterator(), MOST_VALUES)]
+        if not found:
+            raise UserError(f"{override.input_line}: no value to sweep over")
+        return list(dict.fromkeys((found[0], found[-1]))) if override.is_range_sweep() else found
     interval: Any = override.value()
-    return [f"{override.get_key_element()}={end}" for end in (interval.start, interval.end)]
+    return [f"{key}={end}" for end in (interval.start, interval.end)]
 
 
 def _jobs(parsed: Sequence[Override]) -> list[list[str]]:

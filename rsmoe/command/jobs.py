@@ -22,6 +22,14 @@ from rsmoe.settings.model import fields_of, verbatim
 from rsmoe.terminal import printable
 
 
+class Stopped(BaseException):
+    """Ends a command for good: Hydra lets it through, and prints nothing of its own."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Jobs:
     """What Hydra calls for each job.
 
@@ -39,18 +47,22 @@ class Jobs:
         self._config: dict[str, Any] = {}
 
     def __call__(self, cfg: DictConfig) -> None:
-        """Checks one job and does it; in a sweep of this process a failure is kept for `report`."""
+        """Checks one job and does it; what fails in this process is kept for `report`, so that Hydra goes on."""
         sys.argv = list(self.typed)
         self.done += 1
-        swept = HydraConfig.get().mode == RunMode.MULTIRUN and self._process == os.getpid()
+        swept = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             self._config = check_config(settings_of(self.name), cfg)
             self.task(cfg)
-        except (Interrupted, BrokenPipeError):
-            raise
+        except KeyboardInterrupt as error:
+            raise Stopped(Interrupted("interrupted")) from error
+        except Interrupted as error:
+            raise Stopped(error) from error
         except Exception as error:
-            if not swept or self.raw:
+            if self._process != os.getpid():  # of another launcher, which keeps it
                 raise
+            if not swept or self.raw or isinstance(error, BrokenPipeError):
+                raise Stopped(error) from error
             line = self.line(error)
             if line is None:
                 print(printable(traceback.format_exc()), file=sys.stderr)

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from rsmoe.command.entry import Interrupted
 from rsmoe.errors import UserError
@@ -37,7 +37,7 @@ def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: lis
     spelled = checked(name, words)
     import hydra
 
-    from rsmoe.command.jobs import Jobs
+    from rsmoe.command.jobs import Jobs, Stopped
     from rsmoe.config import conf_dir
 
     jobs = Jobs(name, task, typed, raw=full_error == "1")
@@ -45,16 +45,20 @@ def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: lis
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, Hydra does not print them
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(jobs)()
-    except Interrupted:
-        raise
+    except Stopped as stopped:
+        _tell(stopped.error, jobs, raw=full_error == "1")
     except Exception as error:
-        if full_error == "1" or (line := jobs.line(error)) is None:
-            raise
-        raise UserError(line) from error
+        _tell(error, jobs, raw=full_error == "1")
     finally:
         if full_error is None:
             os.environ.pop("HYDRA_FULL_ERROR", None)
     jobs.report()
+
+
+def _tell(error: Exception, jobs: Any, *, raw: bool) -> NoReturn:
+    if raw or isinstance(error, Interrupted | BrokenPipeError) or (line := jobs.line(error)) is None:
+        raise error
+    raise UserError(line) from error
 
 
 def _warning(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

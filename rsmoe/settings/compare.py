@@ -23,7 +23,10 @@ class Compare(Settings):
 
     runs: Paths | Annotated[list[str], Len(0, 0)] = Field(description="folders that hold metrics.json, at any depth")
     metrics: (
-        Annotated[Word | Annotated[list[Word], Len(1)], Verbatim(many=True), Says("a list of names, [caption/cider,vqa/*]")] | None
+        Annotated[
+            Word | Annotated[list[Word], Len(1)], Verbatim(many=True), Says("a list of names, [caption/cider,vqa/*]")
+        ]
+        | None
     ) = Field(description="[caption/cider,vqa/*]: these columns; null: all but the router's")
     format: Literal["both", "markdown", "latex"] = Field(description="what is printed")
     digits: Annotated[int, Ge(0), Le(12)] = Field(description="behind the point")
