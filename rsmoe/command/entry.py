@@ -1,7 +1,7 @@
 """``main`` makes a command of a function.
 
-Imports are inside of functions: ``--help`` needs neither torch nor Hydra, a typing mistake no torch, and Ctrl-C is heard
-from the first moment on.
+Imports are inside of functions: ``--help`` needs neither torch nor Hydra, a typing mistake no torch, and Ctrl-C is
+heard from the first moment on.
 """
 
 from __future__ import annotations

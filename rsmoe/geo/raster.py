@@ -38,7 +38,8 @@ class RasterSource:
         wavelengths_nm: the same by middle wavelength: the nearest band within `WAVELENGTH_TOLERANCE`.
         names: of the file's bands, where it does not have them: a sensor, or one name a band, see `rsmoe.geo.bands`.
         window: ``(left, top, width, height)`` in pixels, inside the raster; None is all of it.
-        stretch: to 8 bits, a `Stretch`, a name of `SENSOR_STRETCHES`, or [low, high]. None takes uint8 as it is and nothing else.
+        stretch: to 8 bits, a `Stretch`, a name of `SENSOR_STRETCHES`, or [low, high]. None
+            takes uint8 as it is and nothing else.
         nodata: goes before the file's own.
         date_pattern: see `open_raster`.
 

@@ -109,11 +109,11 @@ def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:
 
 
 def _has_real(entries: Mapping[str, Mapping[str, Any]]) -> bool:
-    home = os.environ.get("RSMOE_DATA")
+    home = os.environ.get("RSMOE_DATA", "")
     if home and not Path(home).expanduser().is_dir():
         raise UserError(
             f"RSMOE_DATA={home} is not a folder; unset it for generated scenes, or name the folder of data sets"
         )
     names = [str(e["reader"]["name"]) for e in entries.values() if e.get("reader")]
     given = any(e["reader"].get("root") for e in entries.values() if e.get("reader"))
-    return given or (bool(home) and any((Path(home).expanduser() / name).is_dir() for name in names))
+    return given or any((Path(home).expanduser() / name).is_dir() for name in names if home)

@@ -10,7 +10,7 @@ from rsmoe.settings.types import writable
 
 
 def scene_cache(given: str | None) -> Path:
-    """The folder of generated data: ``given``, else ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``; made where it is missing.
+    """The folder of generated data: ``given``, else ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``; made if it is missing.
 
     Raises:
         UserError: no home to put it in, or a folder that cannot be written.
