@@ -1,10 +1,9 @@
-"""Where ``conf/`` is, how it is composed, and how a command reads its words."""
+"""Where ``conf/`` is, and how it is composed."""
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import rsmoe.as_trained  # noqa: F401  # the resolver of conf/train.yaml
+import rsmoe.as_trained
+import rsmoe.training.launch  # noqa: F401  # the resolvers of conf/train.yaml
+from rsmoe.command.words import quoted
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.settings import settings_of
+from rsmoe.yaml_file import check_yaml
+
+MOST_FILES = 5000
+"""Most files of a --config-dir."""
 
 
 def conf_dir() -> Path:
@@ -27,91 +33,72 @@ def conf_dir() -> Path:
     raise UserError(f"no conf/ beside {package}; reinstall with: pip install --force-reinstall rsmoe")
 
 
-def compose(overrides: Sequence[str], *, name: str = "train", extra: str | None = None) -> DictConfig:
+def compose(
+    overrides: Sequence[str], *, name: str = "train", extra: str | None = None, with_hydra: bool = False
+) -> DictConfig:
     """Composes ``conf/<name>.yaml`` with command-line overrides; a mistyped name lists the names that exist.
 
     Args:
         overrides: Hydra overrides, "experiment=rsicap_moe", "schedule.stages.0.steps=10".
         name: primary config.
         extra: another config folder, searched beside ours.
+        with_hydra: keeps the node ``hydra``, and the interpolations as they are.
     """
-    search = [f"hydra.searchpath=[file://{Path(extra).absolute()}]"] if extra else []
-    groups = _groups(conf_dir(), *([Path(extra)] if extra else []))
+    search = [f"hydra.searchpath=[{quoted(f'file://{Path(extra).absolute()}')}]"] if extra else []
+    groups = config_groups(extra)
     _check_choices(overrides, groups)  # Hydra passes over an optional group that does not exist
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name=name):
-            cfg = hydra.compose(config_name=name, overrides=[*overrides, *search])
-        OmegaConf.resolve(cfg)
+            cfg = hydra.compose(config_name=name, overrides=[*overrides, *search], return_hydra_config=with_hydra)
+        if not with_hydra:
+            OmegaConf.resolve(cfg)
         return cfg
     except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(error, overrides, search, groups, name) from error
+        own = {group: names for group, names in groups.items() if group in settings_of(name).groups}
+        raise _explain(error, overrides, search, own, name) from error
 
 
-def main(name: str, *, literal: Sequence[str] = ()) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Decorator of an entry point: ``hydra.main`` (multirun, launchers), with errors that a user can act on.
-
-    Args:
-        name: primary config.
-        literal: keys whose values are taken word for word, with commas and quotes, not as Hydra's grammar.
-    """
-
-    def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
-        def guarded(cfg: DictConfig) -> None:
-            try:
-                if missing := OmegaConf.missing_keys(cfg):
-                    raise UserError(f"give {', '.join(f'{key}=...' for key in sorted(missing))}")
-                task(cfg)
-            except UserError as error:  # out of a loader's worker it comes with that worker's traceback
-                sys.exit(f"error: {str(error).rpartition('UserError: ')[2].strip()}")
-
-        def entry() -> None:
-            sys.argv[1:] = [_quoted(word, literal) for word in sys.argv[1:]]
-            options, overrides = _command_line(sys.argv[1:])
-            if not options & {"-m", "--multirun", "--help", "-h", "--hydra-help", "--info", "-i"}:
-                try:
-                    own = [w for w in overrides if not w.startswith(("hydra.", "hydra/"))]
-                    compose(own, name=name, extra=_config_folder(sys.argv[1:]))
-                except UserError as error:
-                    sys.exit(f"error: {error}")
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(guarded)()
-
-        return entry
-
-    return decorate
-
-
-def _quoted(word: str, literal: Sequence[str]) -> str:
-    key, equals, value = word.partition("=")
-    if not equals or key not in literal or not value or value[0] in "['\"" or value == "null":
-        return word
-    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
-    return f"{key}='{escaped}'"
-
-
-def _command_line(words: Sequence[str]) -> tuple[set[str], list[str]]:
-    """Options and overrides."""
-    options = {w.partition("=")[0] for w in words if w.startswith("-")}
-    return options, [w for w in words if "=" in w and not w.startswith(("-", "/", "."))]
-
-
-def _config_folder(words: Sequence[str]) -> str | None:
-    """What follows --config-dir."""
-    for place, word in enumerate(words):
-        option, _, value = word.partition("=")
-        if option in ("--config-dir", "-cd"):
-            return value or next(iter(words[place + 1 :]), None)
-    return None
-
-
-def _groups(*roots: Path) -> dict[str, list[str]]:
-    """Name of each config group -> the names in it, over all folders."""
+def config_groups(extra: str | None = None) -> dict[str, list[str]]:
+    """Name of each config group -> the names in it, of our folder and another one."""
     found: dict[str, list[str]] = {}
-    for root in roots:
-        for path in root.rglob("*.yaml"):
+    for root in (conf_dir(), *([Path(extra)] if extra else [])):
+        for path in _yaml_files(root):
             if path.parent != root:
                 found.setdefault(path.parent.relative_to(root).as_posix(), []).append(path.stem)
     return found
+
+
+def check_config_folder(folder: str, groups: Sequence[str], name: str) -> None:
+    """Nothing, where Hydra can read a --config-dir in a moment.
+
+    Args:
+        folder: as typed.
+        groups: whose files are read.
+        name: of the command.
+
+    Raises:
+        UserError: no folder, or one that may not be read, one of too many files, or a yaml over the limits.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise UserError(f"--config-dir={folder}: {'is a file' if root.exists() else 'there is no such folder'}")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise UserError(f"--config-dir={folder}: no permission to read it")
+    for path in _yaml_files(root):
+        group = path.parent.relative_to(root).as_posix()
+        if group in groups or (path.parent == root and path.stem == name):
+            check_yaml(path)
+
+
+def _yaml_files(root: Path) -> Iterator[Path]:
+    seen = 0
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        seen += len(files) + len(folders)
+        if seen > MOST_FILES:
+            raise UserError(f"{root} holds more than {MOST_FILES:,} files, so that it is no folder of configs")
+        yield from (Path(folder, file) for file in sorted(files) if file.endswith(".yaml"))
 
 
 def _check_choices(overrides: Sequence[str], groups: Mapping[str, Sequence[str]]) -> None:
@@ -119,7 +106,7 @@ def _check_choices(overrides: Sequence[str], groups: Mapping[str, Sequence[str]]
         key, _, value = override.lstrip("+").partition("=")
         group = key.split("@")[0]
         if group in groups:
-            for choice in (part.strip() for part in value.strip("[]").split(",")):
+            for choice in (part.strip().strip("'\"") for part in value.strip("[]").split(",")):
                 if choice and choice != "null" and choice not in groups[group]:
                     raise unknown_name(group.replace("/", " "), choice, groups[group])
 
@@ -130,7 +117,7 @@ def _explain(
     """The first key that does not exist, with the names it could have had."""
     choices = [o for o in overrides if o.lstrip("+").partition("=")[0].split("@")[0] in groups]
     for override in overrides:
-        if override in choices or override.startswith("+"):
+        if override in choices or override.startswith(("+", "hydra.", "hydra/")):
             continue
         with hydra.initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             try:
@@ -149,4 +136,9 @@ def _explain(
                 return UserError(f"{unknown_name(kind, part, [*known, *([] if depth else groups)])}{hint}")
             if depth < len(path) - 1:
                 node = node[int(part)] if OmegaConf.is_list(node) else node[part]
-    return UserError(f"the configuration does not compose: {str(error).splitlines()[0]}")
+    return UserError(f"the configuration does not compose: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in f"{error} {error.__cause__ or ''}".splitlines() if line.strip()]
+    return " ".join(lines[:3]) if lines else type(error).__name__

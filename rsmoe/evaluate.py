@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-from rsmoe.config import main
+from rsmoe.command import Interrupted, main
 from rsmoe.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _ASKED = ("beams", "max_new", "batch_size", "workers", "limit", "sample_ids", "neighbours", "draws", "pictures")
 """Keys of ``conf/evaluate.yaml`` that `BenchmarkRun` takes as they are."""
@@ -23,11 +22,12 @@ def evaluate(config: dict[str, Any]) -> None:
     Every rank answers its own part; the first one joins the parts by id, scores them and writes.
     """
     from rsmoe.build import load_run
+    from rsmoe.terminal import console as open_console
     from rsmoe.training.benchmark import Benchmark
     from rsmoe.training.benchmark_run import BenchmarkRun, open_ranks
     from rsmoe.training.run import find_checkpoint, load_checkpoint
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = open_console(120)
     if not config.get("benchmark"):
         raise UserError("no benchmark: give benchmark=<name>, or benchmark=[<name>,<name>]; see conf/benchmark")
     checkpoint = find_checkpoint(Path(config["checkpoint"]))
@@ -66,14 +66,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@main("evaluate", literal=("checkpoint", "data.root", "out"))
+@main("evaluate")
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry."""
+    from omegaconf import OmegaConf
+
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     try:
         evaluate(config)
     except KeyboardInterrupt:
-        raise UserError("interrupted; the answers are kept. Start the same command again to go on") from None
+        raise Interrupted("interrupted; the answers are kept. Start the same command again to go on") from None
 
 
 if __name__ == "__main__":

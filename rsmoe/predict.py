@@ -8,14 +8,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rsmoe.command import main
+from rsmoe.errors import UserError
 
-from rsmoe.config import main
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 DESCRIBE = "Describe this image in detail."
 """What one image is asked, if nothing else is."""
@@ -50,7 +49,6 @@ def predict(
     """
     from rsmoe.data.change_instructions import CAPTION
     from rsmoe.data.sample import Sample
-    from rsmoe.errors import UserError
     from rsmoe.geo.dates import read_dates
     from rsmoe.training.answer import answer_batch, prompt_words
     from rsmoe.training.change_tiles import map_changes
@@ -88,14 +86,24 @@ def predict(
     }
 
 
-@main("predict", literal=("checkpoint", "image", "instruction", "out", "raster.date_pattern"))
+@main("predict")
 def cli(cfg: DictConfig) -> None:
     """Prints the answer and the router's table; writes masks and maps where ``out`` says."""
+    from omegaconf import OmegaConf
+    from rich.table import Table
+
+    from rsmoe.terminal import console as open_console
     from rsmoe.training.change_report import report_change, write_mask
 
-    paths = OmegaConf.to_container(cfg.image) if OmegaConf.is_list(cfg.image) else [cfg.image]
-    images = [Path(str(path)) for path in paths]  # type: ignore[union-attr]
-    console = Console()
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    images = [Path(path) for path in (config["image"] if isinstance(config["image"], list) else [config["image"]])]
+    for path in images:
+        if not path.is_file() and len(images) > 1:
+            raise UserError(
+                f"no image file {path}; image=[a,b] is split at its commas: a name that holds one goes in quotes, "
+                "image=['a,b.tif',c.tif]"
+            )
+    console = open_console()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         out = predict(
@@ -104,15 +112,15 @@ def cli(cfg: DictConfig) -> None:
             instruction=cfg.instruction,
             beams=cfg.beams,
             max_new=cfg.max_new,
-            raster={str(key): cfg.raster[key] for key in cfg.raster if cfg.raster[key] is not None},
+            raster={k: v for k, v in config["raster"].items() if v is not None},
             tile=cfg.tile,
         )
-    console.print(out["text"], style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(out["text"].strip() or "(empty answer)", style="bold", markup=False, highlight=False, soft_wrap=True)
     for message in dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning):
         console.print(f"warning: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     table = Table("expert", "weight", "prompt")
     for name, weight in sorted(out["weights"].items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{weight:.3f}", escape(out["prompts"].get(name, "")))
+        table.add_row(name, f"{weight:.3f}", out["prompts"].get(name, ""))
     console.print(table)
     folder = None if cfg.out is None else Path(str(cfg.out))
     if out["mask"] is not None:

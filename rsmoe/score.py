@@ -8,22 +8,17 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.errors import UserError
-from rsmoe.metrics.layouts import References, read_predictions, read_references, read_vocabulary
 from rsmoe.metrics.protocols import protocol as named
-from rsmoe.metrics.score import compare as paired
-from rsmoe.metrics.score import score
-from rsmoe.metrics.scorers import SCORERS
-from rsmoe.parts import instantiate
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.table import Table
+
+    from rsmoe.metrics.layouts import References
 
 
 def score_files(
@@ -56,6 +51,11 @@ def score_files(
     Raises:
         UserError: unknown protocol, unreadable file, or ids that do not match (named).
     """
+    from rsmoe.metrics.layouts import References, read_predictions, read_references, read_vocabulary
+    from rsmoe.metrics.score import compare as paired
+    from rsmoe.metrics.score import score
+    from rsmoe.metrics.scorers import SCORERS
+
     chosen = named(protocol)
     if chosen.id not in SCORERS:
         raise UserError(f"protocol {protocol!r} does not score files. Use one of: {', '.join(SCORERS)}.")
@@ -90,6 +90,10 @@ def score_files(
 
 def table(report: dict[str, Any]) -> Table:
     """One row per number, for people."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     sentence = named(report["protocol"]).sentence
     title = f"{report['protocol']} on {report['split']}"
     found = Table(title=title, caption=sentence, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -97,18 +101,21 @@ def table(report: dict[str, Any]) -> Table:
     several = len({row["metric"].split("/")[0] for row in report["results"]}) > 1
     found.add_column("metric", overflow="fold")
     for name in ("value [95 %]", *(("difference [95 %]",) if compared else ()), "n", "unread"):
-        found.add_column(escape(name), justify="right", no_wrap=True)
+        found.add_column(Text(name), justify="right", no_wrap=True)
     for row in report["results"]:
         cells = [f"{row['value']:.2f}{_bounds(row, '')}"]
         if compared:
             cells.append(f"{row['difference']:+.2f}{_bounds(row, 'difference_')}" if "difference" in row else "")
         name = row["metric"] if several else row["metric"].split("/", 1)[1]
-        found.add_row(name, *map(escape, cells), str(row["n"]), str(row["parse_failures"]))
+        found.add_row(Text(name), *map(Text, cells), str(row["n"]), str(row["parse_failures"]))
     return found
 
 
 def from_release(node: DictConfig, *, protocol: str, split: str) -> tuple[References, str]:
     """The samples of a release that a protocol can score, and the prefix of its numbers."""
+    from rsmoe.metrics.layouts import References
+    from rsmoe.parts import instantiate
+
     dataset = instantiate(node, split=split)
     samples = [dataset[i] for i in range(len(dataset))]
     samples = [sample for sample in samples if sample.task in named(protocol).tasks]
@@ -119,9 +126,12 @@ def from_release(node: DictConfig, *, protocol: str, split: str) -> tuple[Refere
     return References(samples=tuple(samples), names=names), str(getattr(dataset, "protocol", ""))
 
 
-@main("score", literal=("predictions", "references", "compare", "vocabulary"))
+@main("score")
 def cli(cfg: DictConfig) -> None:
     """Prints a table, or json on standard output."""
+    from rsmoe.terminal import console as open_console
+
+    named(cfg.protocol)
     release = cfg.get("data")
     if (cfg.references is None) == (release is None):
         raise UserError("give the references once: references=file, or data=name of a release")
@@ -144,7 +154,7 @@ def cli(cfg: DictConfig) -> None:
     if cfg.json:
         print(json.dumps(_finite(report), indent=2, allow_nan=False))
         return
-    console = Console()
+    console = open_console()
     console.print(table(report))
     for name, digest in report["sha256"].items():
         console.print(f"sha256 of {name}: {digest}", style="dim", highlight=False, soft_wrap=True)

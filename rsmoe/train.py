@@ -8,16 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-import rsmoe.training.launch  # noqa: F401  # the resolver of the run folder's name
-from rsmoe.config import main
+from rsmoe.command import Interrupted, main
 from rsmoe.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def train(config: dict[str, Any], folder: Path) -> None:
@@ -41,10 +38,12 @@ def train(config: dict[str, Any], folder: Path) -> None:
 def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes: Sequence[str]) -> None:
     import torch
     from lightning.pytorch.utilities import rank_zero_only
+    from omegaconf import OmegaConf
 
     from rsmoe.analysis.report import baselines, write_report
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.data.datamodule import RSDataModule
+    from rsmoe.terminal import console as open_console
     from rsmoe.training.corpus import absent_from, build_corpus
     from rsmoe.training.evaluation import evaluate
     from rsmoe.training.run import load_checkpoint, run_stages
@@ -52,11 +51,9 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.training.start import start_from
 
     started = time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else 120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
+    console = open_console(120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
     if config["resume"]:
-        console.print(
-            f"resume={config['resume']}: as it was{', but ' if notes else ''}{', '.join(notes)}", markup=False
-        )
+        console.print(f"resume={config['resume']}: as it was{', but ' if notes else ''}{', '.join(notes)}")
         if not rank_zero_only.rank:  # type: ignore[attr-defined]
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
@@ -135,6 +132,8 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
 
 def typed_words() -> list[str] | None:
     """What was typed, of the current job of a sweep; None outside of a command line."""
+    from hydra.core.hydra_config import HydraConfig
+
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
 
 
@@ -144,6 +143,8 @@ def _continued(
     """Config and words of the run that goes on, and what differs."""
     if config["start"]:
         raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
+    from hydra.core.hydra_config import HydraConfig
+
     from rsmoe.build import codecs_of
     from rsmoe.training.resume import continued, joined
     from rsmoe.training.run import load_checkpoint
@@ -170,14 +171,20 @@ def _prepare(processes: int | str) -> None:
             sys.modules["torch"].set_num_threads(int(threads))
 
 
-@main("train", literal=("data.root", "resume", "start"))
+@main("train")
 def cli(cfg: DictConfig) -> None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    if HydraConfig.get().mode == RunMode.MULTIRUN and config["trainer"].get("devices", 1) != 1:
+    launcher = str(HydraConfig.get().launcher.get("_target_", ""))
+    here = HydraConfig.get().mode == RunMode.MULTIRUN and launcher.endswith(".BasicLauncher")
+    if here and config["trainer"].get("devices", 1) != 1:
         raise UserError(
-            "a sweep runs its jobs one after another, each in one process: add trainer=cpu or trainer=gpu, or give "
-            "every run a command of its own"
+            "a sweep runs its jobs one after another, each in one process: add trainer=cpu or trainer=gpu, give every "
+            "run a command of its own, or let SLURM start them: hydra/launcher=submitit_slurm (extra slurm)"
         )
     folder = Path(HydraConfig.get().runtime.output_dir)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
@@ -187,8 +194,8 @@ def cli(cfg: DictConfig) -> None:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             raise  # one process says it
         if not any((folder / "checkpoints").glob("*.ckpt")):
-            raise UserError("interrupted before the first checkpoint") from None
-        raise UserError(f"interrupted; the last checkpoint is kept. Continue with: resume={folder}") from None
+            raise Interrupted("interrupted before the first checkpoint") from None
+        raise Interrupted(f"interrupted; the last checkpoint is kept. Continue with: resume={folder}") from None
 
 
 if __name__ == "__main__":

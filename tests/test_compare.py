@@ -136,7 +136,7 @@ def test_the_command_takes_folders(
         (["{}/empty"], "no metrics.json"),
         (["{}/foreign"], "was not written by rsmoe.train"),
         (["{}/moe", "metrics=[vqa/f1]"], "no result matches"),
-        (["{}/moe", "format=html"], "Known: both"),
+        (["{}/moe", "format=html"], "one of both"),
     ],
 )
 def test_mistakes_say_what_to_type(

@@ -157,7 +157,7 @@ def test_a_release_is_inspected_beside_its_official_counts(
     text = capsys.readouterr().out
     assert "1,680" in text and "8,400" in text and "a field" in text  # what the release states
     assert (tmp_path / "sheets/a.png").exists()
-    with pytest.raises(SystemExit, match="rows=-1 is a number of samples"):
+    with pytest.raises(SystemExit, match="rows=-1: expected a whole number from 0"):
         run(monkeypatch, tmp_path, "data=ucm_captions", f"data.root={tmp_path}", "rows=-1")
     with pytest.raises(SystemExit, match="unknown split of ucm_captions 'val'"):
         run(monkeypatch, tmp_path, "data=ucm_captions", f"data.root={tmp_path}", "split=val")

@@ -288,8 +288,8 @@ def test_a_stage_of_perception_alone_runs_no_language_model(tmp_path: Path, monk
     [
         ({"name": "x", "steps": 1, "lossses": {}}, r"unknown key of stage 'x' 'lossses'. Did you mean 'losses'\?"),
         ({"name": "x", "steps": -1}, "steps=-1"),
-        ({"name": "x", "steps": 1, "told_truth": [0.8]}, r"told_truth=\[0.8\]; expected two shares"),
-        ({"name": "x", "steps": 1, "told_truth": 0.5}, "told_truth=0.5; expected two shares"),
+        ({"name": "x", "steps": 1, "told_truth": [0.8]}, r"told_truth=\[0.8\]: expected two shares"),
+        ({"name": "x", "steps": 1, "told_truth": 0.5}, "told_truth=0.5: expected two shares"),
         ({"name": "x", "steps": 1, "told_truth": [2, 0]}, r"told_truth=\[2, 0\]"),
     ],
 )

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from torch.utils.data import Dataset
 
-from rsmoe.analysis.change_detection_sheet import draw_maps
-from rsmoe.analysis.classical_change import CLASSICAL
-from rsmoe.analysis.report import write_text
-from rsmoe.config import main
-from rsmoe.data.images import load_image
-from rsmoe.data.sample import Sample
+from rsmoe.command import main
 from rsmoe.errors import UserError
-from rsmoe.geo.dates import Dates
-from rsmoe.metrics.change_map_metric import ChangeMapOverlap
-from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.result import Result
-from rsmoe.metrics.score import tally_results
-from rsmoe.parts import instantiate
-from rsmoe.training.change_tiles import map_changes
-from rsmoe.training.open_run import open_run
-from rsmoe.training.run import find_checkpoint
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.table import Table
+    from torch.utils.data import Dataset
+
+    from rsmoe.data.sample import Sample
+    from rsmoe.metrics.result import Result
 
 NOTHING = "all unchanged"
 EVERYTHING = "all changed"
@@ -55,6 +43,9 @@ def binary_pairs(dataset: Dataset[Sample], *, limit: int | None = None) -> list[
 
 def classical_maps(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
     """Method -> a map (H, W) uint8 of each pair; also what saying one thing everywhere gives."""
+    from rsmoe.analysis.classical_change import CLASSICAL
+    from rsmoe.data.images import load_image
+
     maps: dict[str, list[np.ndarray]] = {name: [] for name in (NOTHING, EVERYTHING, *CLASSICAL)}
     for sample in samples:
         before, after = (load_image(image) for image in sample.images)
@@ -73,6 +64,11 @@ def model_maps(
     Raises:
         UserError: a checkpoint without a map of changes.
     """
+    from rsmoe.data.images import load_image
+    from rsmoe.geo.dates import Dates
+    from rsmoe.training.change_tiles import map_changes
+    from rsmoe.training.open_run import open_run
+
     run = open_run(checkpoint)
     side = run.config["image_size"] if tile is None else tile
     found = []
@@ -86,6 +82,9 @@ def model_maps(
 
 
 def _table(rows: Mapping[str, Sequence[Result]], title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
     table = Table("method", title=title, header_style="bold", box=box.SIMPLE_HEAD)
     names = ("iou", "precision", "recall", "f1")
     for name in names:
@@ -99,9 +98,20 @@ def _table(rows: Mapping[str, Sequence[Result]], title: str) -> Table:
     return table
 
 
-@main("change_detection", literal=("checkpoint", "data.root", "out"))
+@main("change_detection")
 def cli(cfg: DictConfig) -> None:
     """Scores every method on the same pairs; writes metrics.json and maps.png into ``out``."""
+    from omegaconf import OmegaConf
+
+    from rsmoe.analysis.change_detection_sheet import draw_maps
+    from rsmoe.analysis.report import write_text
+    from rsmoe.metrics.change_map_metric import ChangeMapOverlap
+    from rsmoe.metrics.prediction import Prediction
+    from rsmoe.metrics.score import tally_results
+    from rsmoe.parts import instantiate
+    from rsmoe.terminal import console as open_console
+    from rsmoe.training.run import find_checkpoint
+
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     dataset = instantiate(config["data"], split=config["split"])
     pairs = binary_pairs(dataset, limit=config["limit"])
@@ -132,7 +142,7 @@ def cli(cfg: DictConfig) -> None:
     few = pairs[: config["pictures"]]
     if few:
         draw_maps(out / "maps.png", few, drawn)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = open_console(120)
     console.print(_table(rows, f"{pairs[0].source}, {config['split']}: {len(pairs)} pairs"))
     console.print(f"everything is in {out}", markup=False)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
-
-from rsmoe.analysis.comparison import Cell, Column, Comparison, compare
-from rsmoe.analysis.report import write_text
-from rsmoe.analysis.run_results import find_results
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from rsmoe.analysis.comparison import Cell, Column, Comparison
 
 
 def to_markdown(table: Comparison, *, digits: int) -> str:
@@ -83,23 +84,27 @@ def _escape(text: str) -> str:
     return text
 
 
-@main("compare", literal=("out",))
+@main("compare")
 def _cli(cfg: DictConfig) -> None:
+    from rsmoe.analysis.comparison import compare
+    from rsmoe.analysis.report import write_text
+    from rsmoe.analysis.run_results import find_results
+    from rsmoe.terminal import printable
+
     if not cfg.runs:
         raise UserError("no runs: python -m rsmoe.analysis.compare runs/*")
-    tables, notes = compare(find_results([Path(p) for p in cfg.runs]), metrics=cfg.metrics)
+    runs, metrics = ([given] if isinstance(given, str) else given for given in (cfg.runs, cfg.metrics))
+    tables, notes = compare(find_results([Path(p) for p in runs]), metrics=metrics)
     if not tables:
-        raise UserError(f"no result matches metrics={list(cfg.metrics)}; leave it out to see their names")
+        raise UserError(f"no result matches metrics={list(metrics or [])}; leave it out to see their names")
     texts = {
         "markdown": "\n".join(to_markdown(t, digits=cfg.digits) for t in tables),
         "latex": "\n".join(to_latex(t, digits=cfg.digits) for t in tables),
     }
-    for form in [cfg.format] if cfg.format != "both" else list(texts):
-        if form not in texts:
-            raise UserError(f"unknown format {form!r}. Known: both, {', '.join(texts)}.")
-        print(texts[form])
+    for form in texts if cfg.format == "both" else [cfg.format]:
+        print(printable(texts[form]))
     for note in notes:
-        print(f"left out {note}", file=sys.stderr)
+        print(printable(f"left out {note}"), file=sys.stderr)
     if cfg.out is not None:
         folder = Path(cfg.out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,14 +112,12 @@ def _cli(cfg: DictConfig) -> None:
         write_text(folder / "compare.tex", texts["latex"])
 
 
-def cli() -> None:
+def cli(words: Sequence[str] | None = None) -> None:
     """Words that are folders become ``runs=[...]``; the others are overrides of ``conf/compare.yaml``."""
-    words = sys.argv[1:]
-    folders = [w for w in words if not w.startswith("-") and ("=" not in w or Path(w).exists())]
-    if folders:
-        quoted = ("'" + f.replace("\\", "\\\\").replace("'", "\\'") + "'" for f in folders)
-        sys.argv[1:] = [f"runs=[{','.join(quoted)}]", *(w for w in words if w not in folders)]
-    _cli()
+    given = list(sys.argv[1:] if words is None else words)
+    folders = [w for w in given if not w.startswith("-") and ("=" not in w or Path(w).exists())]
+    quoted = [f"'{f}'" if "'" not in f else f'"{f}"' for f in folders]
+    _cli([*([f"runs=[{','.join(quoted)}]"] if folders else []), *(w for w in given if w not in folders)])
 
 
 if __name__ == "__main__":

@@ -6,21 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from rsmoe.analysis.report import write_text
-from rsmoe.config import main
-from rsmoe.data.annotations import captions_of, data_root
+from rsmoe.command import main
+from rsmoe.data.annotations import captions_of
 from rsmoe.data.json_text import read_json
-from rsmoe.data.scenes.change_language import NO_CHANGE
-from rsmoe.data.scenes.pair_store import PairStore
 from rsmoe.errors import UserError
 from rsmoe.metrics.tokenize import whitespace
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 Gram = tuple[str, ...]
 ORDERS = (1, 2, 3, 4)
@@ -60,6 +55,8 @@ def real_captions(path: Path) -> list[str]:
     Raises:
         UserError: no such file, or one of another layout.
     """
+    from rsmoe.data.scenes.change_language import NO_CHANGE
+
     try:
         content: Any = read_json(path)
         if isinstance(content.get("images"), list):
@@ -84,9 +81,17 @@ def _grams(sentences: Sequence[Sequence[str]], n: int) -> Counter[Gram]:
     return Counter(tuple(words[i : i + n]) for words in sentences for i in range(len(words) - n + 1))
 
 
-@main("ngrams", literal=("captions", "data.root", "out"))
+@main("ngrams")
 def cli(cfg: DictConfig) -> None:
     """Prints both shares; writes them with ``out``."""
+    from rich import box
+    from rich.table import Table
+
+    from rsmoe.analysis.report import write_text
+    from rsmoe.data.annotations import data_root
+    from rsmoe.data.scenes.pair_store import PairStore
+    from rsmoe.terminal import console as open_console
+
     path = Path(cfg.captions) if cfg.captions else data_root(cfg.data.root, "levir_cc") / "captions_train_val.json"
     real = real_captions(path)
     store = PairStore(split=cfg.split, size_px=cfg.size_px, seed=cfg.seed)
@@ -101,7 +106,7 @@ def cli(cfg: DictConfig) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         shares = [f"{100 * row[key]:.1f} %" for row in (mine, other) for key in ("types", "tokens")]
         table.add_row(str(mine["n"]), *shares)
-    console = Console()
+    console = open_console()
     console.print(table)
     lacking = missing(made, real, n=cfg.show, most=12)
     console.print("never generated: " + ", ".join(f"{gram} ({count})" for gram, count in lacking), markup=False)

@@ -8,36 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
-from rich import box
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
-from rsmoe.analysis.report import write_text
-from rsmoe.analysis.stress_pairs import disturbed, spread, stress_pairs
-from rsmoe.analysis.stress_plot import SHOWN, plot_stress
-from rsmoe.config import main
-from rsmoe.data.batch import Batch
-from rsmoe.data.change_facts import PairFacts
-from rsmoe.data.change_instructions import instructions
-from rsmoe.data.collate import Collate
-from rsmoe.data.perturb import PERTURBATIONS, Perturbation
-from rsmoe.data.sample import Sample
-from rsmoe.data.text import TextCodec
+from rsmoe.command import main
 from rsmoe.errors import unknown_name
-from rsmoe.metrics.change_map_metric import ChangeMapOverlap
-from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.result import Result
-from rsmoe.metrics.score import score, tally_results
-from rsmoe.model import RSMoE
-from rsmoe.parts import instantiate
-from rsmoe.training.answer import answer_batch, change_maps
-from rsmoe.training.open_run import open_run
-from rsmoe.training.run import find_checkpoint
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.table import Table
+
+    from rsmoe.data.batch import Batch
+    from rsmoe.data.change_facts import PairFacts
+    from rsmoe.data.collate import Collate
+    from rsmoe.data.perturb import Perturbation
+    from rsmoe.data.sample import Sample
+    from rsmoe.data.text import TextCodec
+    from rsmoe.metrics.result import Result
+    from rsmoe.model import RSMoE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +56,8 @@ class StressTest:
             collate: of the model, at inference.
             title: of the progress bar; "" shows none.
         """
+        from rich.progress import track
+
         conditions: list[tuple[Perturbation, float]] = [(self.perturbations[0], 0.0)]
         conditions += [(p, strength) for p in self.perturbations for strength in p.strengths]
         rows = []
@@ -81,6 +70,15 @@ class StressTest:
     def _condition(
         self, model: RSMoE, codec: TextCodec, collate: Collate, perturbation: Perturbation, strength: float
     ) -> list[Result]:
+        import torch
+
+        from rsmoe.analysis.stress_pairs import disturbed, spread
+        from rsmoe.data.change_instructions import instructions
+        from rsmoe.metrics.change_map_metric import ChangeMapOverlap
+        from rsmoe.metrics.prediction import Prediction
+        from rsmoe.metrics.score import score, tally_results
+        from rsmoe.training.answer import answer_batch, change_maps
+
         chosen = set(spread(len(self.pairs), self.text))
         asked: list[Sample] = []
         seen: list[Sample] = []
@@ -125,6 +123,11 @@ def temporal_name(config: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row per module, disturbance and strength; the metrics of the picture as columns."""
+    from rich import box
+    from rich.table import Table
+
+    from rsmoe.analysis.stress_plot import SHOWN
+
     shown = [metric for metric in SHOWN if any(row["metric"] == metric for row in rows)]
     table = Table(*("module", "disturbance", "strength"), header_style="bold", box=box.SIMPLE_HEAD)
     for metric in shown:
@@ -139,11 +142,22 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-@main("stress", literal=("checkpoint", "data.root", "out"))
+@main("stress")
 def cli(cfg: DictConfig) -> None:
     """Tests every checkpoint on the same disturbed pairs; writes metrics.json and curves.png into ``out``."""
+    from omegaconf import OmegaConf
+
+    from rsmoe.analysis.report import write_text
+    from rsmoe.analysis.stress_pairs import stress_pairs
+    from rsmoe.analysis.stress_plot import plot_stress
+    from rsmoe.data.perturb import PERTURBATIONS
+    from rsmoe.parts import instantiate
+    from rsmoe.terminal import console as open_console
+    from rsmoe.training.open_run import open_run
+    from rsmoe.training.run import find_checkpoint
+
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = open_console(140)
     paths = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
     checkpoints = [find_checkpoint(Path(str(path))) for path in paths]
     for name in config["perturbations"] or ():

@@ -7,25 +7,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
-from rsmoe.analysis.report import write_text
-from rsmoe.analysis.stress_pairs import stress_pairs
-from rsmoe.config import main
-from rsmoe.data.change_facts import PairFacts
-from rsmoe.data.change_instructions import instructions
-from rsmoe.data.collate import Collate
-from rsmoe.data.images import read_array
-from rsmoe.data.text import TextCodec
+from rsmoe.command import main
 from rsmoe.errors import UserError
-from rsmoe.model import RSMoE
-from rsmoe.parts import instantiate
-from rsmoe.training.answer import answer_batch
-from rsmoe.training.open_run import open_run
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from rsmoe.data.change_facts import PairFacts
+    from rsmoe.data.collate import Collate
+    from rsmoe.data.text import TextCodec
+    from rsmoe.model import RSMoE
 
 APPEARED = frozenset("appear appears appeared built constructed added new planted risen flooded covers".split())
 VANISHED = frozenset("removed demolished disappear disappears disappeared vanished vanish cleared gone receded".split())
@@ -60,6 +55,9 @@ def swap_rates(
     Raises:
         UserError: no pair tells of something that appeared or vanished.
     """
+    from rsmoe.data.change_instructions import instructions
+    from rsmoe.training.answer import answer_batch
+
     chosen = []
     for facts in pairs:
         told = {direction(caption) for caption in facts.captions}
@@ -101,6 +99,8 @@ def _on_map(facts: PairFacts, seen: np.ndarray | None, turn: int) -> np.ndarray:
     """[found pixels whose way is right, found pixels with a way] of one pair."""
     if seen is None or facts.class_map is None:
         return np.zeros(2)
+    from rsmoe.data.images import read_array
+
     way = np.array([name.startswith("new ") - name.startswith("lost ") for name in facts.classes] or [0])
     true = way[read_array(facts.class_map)]
     told = way[np.minimum(seen, len(way) - 1)]
@@ -112,9 +112,17 @@ def _share(hits: Sequence[bool]) -> float:
     return 100 * sum(hits) / len(hits) if hits else 0.0
 
 
-@main("swap", literal=("checkpoint", "data.root", "out"))
+@main("swap")
 def cli(cfg: DictConfig) -> None:
     """Prints the rates of one checkpoint, and writes them into ``out`` where it is given."""
+    from omegaconf import OmegaConf
+
+    from rsmoe.analysis.report import write_text
+    from rsmoe.analysis.stress_pairs import stress_pairs
+    from rsmoe.parts import instantiate
+    from rsmoe.terminal import console as open_console
+    from rsmoe.training.open_run import open_run
+
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     run = open_run(Path(str(config["checkpoint"])))
     dataset = instantiate(config["data"], split=config["split"])
@@ -123,7 +131,7 @@ def cli(cfg: DictConfig) -> None:
     rates = swap_rates(run.model, run.codec, run.collate, pairs, **asking)
     protocol = f"{getattr(dataset, 'protocol', '')}change/direction@1"
     lines = [f"{name:14} {value:.1f}" for name, value in rates.items()]
-    Console().print("\n".join([f"dates swapped, protocol {protocol}", *lines]), markup=False)
+    open_console().print("\n".join([f"dates swapped, protocol {protocol}", *lines]))
     if config["out"]:
         write_text(Path(config["out"]), json.dumps({"protocol": protocol, **rates}, indent=1) + "\n")
 

@@ -17,7 +17,20 @@ layout is said to be that of a public loader, there was no release to check it a
 label supervises the router during warm-up and is never an input of the model.
 """
 
-from rsmoe.data.batch import Batch
+from typing import TYPE_CHECKING, Any
+
 from rsmoe.data.sample import TASKS, Sample
 
+if TYPE_CHECKING:
+    from rsmoe.data.batch import Batch
+
 __all__ = ["TASKS", "Batch", "Sample"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Batch` when it is asked for: the help of a command does not wait for torch."""
+    if name != "Batch":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rsmoe.data.batch import Batch
+
+    return Batch

@@ -6,24 +6,23 @@ rows; draws a contact sheet with boxes, masks and class maps. Works for whatever
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from torch.utils.data import Dataset
 
-from rsmoe.analysis.figure import shorten
-from rsmoe.config import main
+from rsmoe.command import main
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.parts import instantiate
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch.utils.data import Dataset
 
 SCANNED = 2000
 """Most rows that are looked at for the table of tasks: generated scenes are rendered when they are read."""
@@ -61,6 +60,8 @@ def counts_table(counts: Mapping[str, int], official: Mapping[str, int], title: 
 
 def unused_table(unused: Mapping[str, Sequence[str]]) -> Table:
     """Reason, number and the first five of what the reader left out."""
+    from rsmoe.analysis.figure import shorten
+
     table = Table("not used because", "number", "first", title="Not used", header_style="bold")
     for reason, rows in unused.items():
         shown = ", ".join(map(str, rows[:5])) + (" ..." if len(rows) > 5 else "")
@@ -97,6 +98,8 @@ def tasks_table(samples: Sequence[Sample], total: int) -> Table:
 
 def rows_table(samples: Sequence[Sample]) -> Table:
     """The rows as they are, long ones cut."""
+    from rsmoe.analysis.figure import shorten
+
     table = Table(
         "id", "task", "instruction", "response", "meta", title="First rows", header_style="bold", show_lines=True
     )
@@ -150,17 +153,16 @@ def inspect(data: Any, *, rows: int, sheet: int, out: Path, console: Console) ->
     return faults
 
 
-@main("inspect", literal=("data.root", "out"))
+@main("inspect")
 def cli(cfg: DictConfig) -> None:
     """Prints the tables and writes the contact sheet to ``out``."""
-    for key in ("rows", "sheet"):
-        if not isinstance(cfg[key], int) or cfg[key] < 0:
-            raise UserError(f"{key}={cfg[key]} is a number of samples: give 0 or more")
+    from rsmoe.parts import instantiate
+    from rsmoe.terminal import console as open_console
+
     data: Any = instantiate(cfg.data, split=cfg.split)
     if not len(data):
         raise UserError(f"{data.name} has no sample in split {data.split!r}")
-    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
-    inspect(data, rows=cfg.rows, sheet=cfg.sheet, out=Path(cfg.out), console=console)
+    inspect(data, rows=cfg.rows, sheet=cfg.sheet, out=Path(cfg.out), console=open_console(120))
 
 
 def _number(value: int | None) -> str:

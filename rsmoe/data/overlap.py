@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
-from torch.utils.data import Dataset
 
-from rsmoe.analysis.leakage import KINDS, Leakage, Pair, find_leakage
-from rsmoe.analysis.near_duplicates import THRESHOLD
-from rsmoe.config import conf_dir, main
-from rsmoe.data.sample import Sample
+from rsmoe.command import main
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.parts import instantiate
+from rsmoe.yaml_file import check_yaml
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch.utils.data import Dataset
+
+    from rsmoe.analysis.leakage import Leakage, Pair
+    from rsmoe.data.sample import Sample
 
 
 def overlap(
@@ -35,7 +35,7 @@ def overlap(
     train: Sequence[str],
     test: Sequence[str],
     root: str | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     folders: Sequence[Path] = (),
     console: Console | None = None,
 ) -> Leakage:
@@ -44,13 +44,16 @@ def overlap(
     Args:
         train, test: "name" or "name:split".
         root: folder of the only data set, or one that holds each under its own name; None means ``$RSMOE_DATA``.
-        threshold: see `rsmoe.analysis.near_duplicates.NearDuplicates`.
+        threshold: see `rsmoe.analysis.near_duplicates.NearDuplicates`; None is its default.
         folders: further config folders, whose ``data/<name>.yaml`` are known too.
         console: where progress is shown; None shows none.
 
     Raises:
         UserError: an unknown name or split, one that is on both sides, or whatever a reader refuses.
     """
+    from rsmoe.analysis.leakage import find_leakage
+    from rsmoe.analysis.near_duplicates import THRESHOLD
+
     sides = [
         {f"{name}:{part}": _read(name, part, root, folders) for name, part in _names(words, split)}
         for words, split in ((train, "train"), (test, "test"))
@@ -59,7 +62,7 @@ def overlap(
     def shown(items: Iterable[Any], what: str) -> Iterable[Any]:
         return track(items, f"{what:<28}", console=console, transient=True) if console else items
 
-    return find_leakage(sides[0], sides[1], threshold=threshold, track=shown)
+    return find_leakage(sides[0], sides[1], threshold=THRESHOLD if threshold is None else threshold, track=shown)
 
 
 def leakage_json(found: Leakage) -> dict[str, Any]:
@@ -80,6 +83,8 @@ def leakage_json(found: Leakage) -> dict[str, Any]:
 
 def leakage_tables(found: Leakage, tests: Iterable[str]) -> list[Table]:
     """Pictures of each test set that lie in training, by training set and kind; and captions, where there are any."""
+    from rsmoe.analysis.leakage import KINDS, Leakage
+
     pictures = Table("test", "pictures", "found in", *KINDS, "of test", title="Pictures", header_style="bold")
     captions = Table("test", "captions", "in train", "samples", "all in train", title="Captions", header_style="bold")
     for name in tests:
@@ -105,22 +110,25 @@ def leakage_tables(found: Leakage, tests: Iterable[str]) -> list[Table]:
 
 def sheet_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """The pairs to look at: one of each test picture, near ones first, the least certain before the others."""
+    from rsmoe.analysis.leakage import KINDS
+
     best: dict[int, Pair] = {}
     for pair in pairs:  # strongest first
         best.setdefault(id(pair.test), pair)
     return sorted(best.values(), key=lambda p: (-KINDS.index(p.kind), p.score))[:count]
 
 
-@main("overlap", literal=("data.root", "out"))
+@main("overlap")
 def cli(cfg: DictConfig) -> None:
     """Prints the tables and writes ``out``/overlap.json and ``out``/pairs.png."""
+    from hydra.core.hydra_config import HydraConfig
+
     from rsmoe.analysis.overlap_sheet import plot_pairs
+    from rsmoe.terminal import console as open_console
 
     started = time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
+    console = open_console(120)
     train, test = (_words(cfg, side) for side in ("train", "test"))
-    if not isinstance(cfg.sheet, int) or cfg.sheet < 0:
-        raise UserError(f"sheet={cfg.sheet} is the number of pairs to draw: give 0 or more")
     sources = HydraConfig.get().runtime.config_sources
     folders = [Path(s.path) for s in sources if s.schema == "file" and s.provider != "main"]
     found = overlap(
@@ -143,16 +151,13 @@ def cli(cfg: DictConfig) -> None:
 
 
 def _row(table: Table, name: str, total: int, source: str, leaked: dict[str, list[str]]) -> None:
-    counts = [len(leaked[kind]) for kind in KINDS]
+    counts = [len(ids) for ids in leaked.values()]
     share = f"{sum(counts) / total:.2%}" if total else "–"
     table.add_row(Text(name), f"{total:,}", Text(source), *map(str, counts), share)
 
 
 def _words(cfg: DictConfig, side: str) -> list[str]:
-    given = OmegaConf.to_container(cfg[side]) if OmegaConf.is_list(cfg[side]) else [cfg[side]]
-    if not given or not all(isinstance(word, str) and word for word in given):
-        raise UserError(f"{side}={given} names no data set; for example {side}=[ucm_captions,rsicd:val]")
-    return [str(word) for word in given]
+    return [cfg[side]] if isinstance(cfg[side], str) else list(cfg[side])
 
 
 def _names(words: Sequence[str], split: str) -> list[tuple[str, str]]:
@@ -161,9 +166,15 @@ def _names(words: Sequence[str], split: str) -> list[tuple[str, str]]:
 
 
 def _read(name: str, split: str, root: str | None, folders: Sequence[Path]) -> Dataset[Sample]:
+    from omegaconf import OmegaConf
+
+    from rsmoe.config import conf_dir
+    from rsmoe.parts import instantiate
+
     known = {path.stem: path for folder in [conf_dir(), *folders] for path in sorted((folder / "data").glob("*.yaml"))}
     if name not in known:
         raise unknown_name("data set", name, known)
+    check_yaml(known[name])
     node: Any = OmegaConf.to_container(OmegaConf.load(known[name]), resolve=True)
     if root is not None and "root" in node:
         own = Path(root).expanduser() / str(node.get("name", name))

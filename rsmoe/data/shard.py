@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rsmoe.command import main
 
-from rsmoe.config import main
-from rsmoe.parts import instantiate
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-@main("shard", literal=("data.root", "out"))
+@main("shard")
 def cli(cfg: DictConfig) -> None:
     """Writes the shards that are missing, says what there is, and what had to be left out."""
+    from omegaconf import OmegaConf
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     from rsmoe.data.shard_writer import write_shards
+    from rsmoe.parts import instantiate
+    from rsmoe.terminal import console as open_console
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     source = config["data"] | {"split": config["split"]}
     dataset = instantiate(source)
-    console = Console()
+    console = open_console()
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:

@@ -176,7 +176,7 @@ def _same_bands(dates: Sequence[RasterSource], infos: Sequence[RasterInfo]) -> N
     chosen = [[band.name for band in date.chosen(info)] for date, info in zip(dates, infos, strict=True)]
     if len({len(names) for names in chosen}) > 1:
         listed = "; ".join(f"{d.path.name} has {', '.join(names)}" for d, names in zip(dates, chosen, strict=True))
-        raise UserError(f"the dates have different numbers of bands: {listed}. Choose the same with bands= on each")
+        raise UserError(f"the dates have different numbers of bands: {listed}. Choose the same with raster.bands=")
 
 
 def _degrees(grid: Georeference) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ class RasterSource:
         wavelengths_nm: the same by middle wavelength: the nearest band within `WAVELENGTH_TOLERANCE`.
         names: of the file's bands, where it does not have them: a sensor, or one name a band, see `rsmoe.geo.bands`.
         window: ``(left, top, width, height)`` in pixels, inside the raster; None is all of it.
-        stretch: to 8 bits, a `Stretch` or a name of `SENSOR_STRETCHES`. None takes uint8 as it is and nothing else.
+        stretch: to 8 bits, a `Stretch`, a name of `SENSOR_STRETCHES`, or [low, high]. None
+            takes uint8 as it is and nothing else.
         nodata: goes before the file's own.
         date_pattern: see `open_raster`.
 
@@ -58,7 +60,7 @@ class RasterSource:
     wavelengths_nm: tuple[PositiveReal, ...] | None = None
     names: str | tuple[str, ...] | None = None
     window: tuple[int, int, int, int] | None = None
-    stretch: Stretch | str | None = None
+    stretch: Stretch | str | Sequence[float] | None = None
     nodata: float | None = None
     date_pattern: str | None = None
 
@@ -69,7 +71,7 @@ class RasterSource:
             if value is not None and not isinstance(value, str):
                 object.__setattr__(self, field, tuple(value))
         if self.bands is not None and self.wavelengths_nm is not None:
-            raise UserError("choose bands by bands= or by wavelengths_nm=, not by both")
+            raise UserError("choose bands by raster.bands= or by raster.wavelengths_nm=, not by both")
         if self.stretch is not None:
             object.__setattr__(self, "stretch", named_stretch(self.stretch))
 
@@ -162,9 +164,9 @@ class RasterSource:
         if self.stretch is None:
             if info.dtype != "uint8":
                 raise UserError(
-                    f"{self.path} stores {info.dtype}; say how it becomes 8 bits: stretch=<name> with one of "
-                    f"{', '.join(SENSOR_STRETCHES)}, as raster.stretch=... for predict or data.raster.stretch=... for "
-                    "data of your own; or convert it: gdal_translate -ot Byte -scale in.tif out.tif"
+                    f"{self.path} stores {info.dtype}; say how it becomes 8 bits: raster.stretch=<name> with one of "
+                    f"{', '.join(SENSOR_STRETCHES)}, or raster.stretch=[low,high] (data.raster.stretch= for data of "
+                    "your own); or convert it: gdal_translate -ot Byte -scale in.tif out.tif"
                 )
             return None
         assert isinstance(self.stretch, Stretch)
@@ -244,12 +246,14 @@ class RasterSource:
         for band in info.bands:
             if wanted == band.index or isinstance(wanted, str) and wanted.lower() == band.name.lower():
                 return band
-        raise UserError(f"{self.path.name} has no band {wanted!r}. It has {_listed(info)}; names= can name them")
+        raise UserError(f"{self.path.name} has no band {wanted!r}. It has {_listed(info)}; raster.names= can name them")
 
     def _by_wavelength(self, info: RasterInfo, nm: float) -> Band:
         known = [(abs(b.wavelength_nm - nm), b) for b in info.bands if b.wavelength_nm is not None]
         if not known:
-            raise UserError(f"{self.path.name} does not say its wavelengths. Give names=, a sensor or a name a band")
+            raise UserError(
+                f"{self.path.name} does not say its wavelengths. Give raster.names=, a sensor or a name a band"
+            )
         distance, band = min(known, key=lambda pair: pair[0])
         if distance > WAVELENGTH_TOLERANCE * nm:
             raise UserError(f"{self.path.name} has no band near {nm} nm. It has {_listed(info)}")

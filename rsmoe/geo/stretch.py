@@ -111,14 +111,18 @@ The numbers of Sentinel-2 and Landsat are from the product guides as we remember
 """
 
 
-def named_stretch(stretch: Stretch | str) -> Stretch:
-    """A stretch, or the one with that name.
+def named_stretch(stretch: Stretch | str | Sequence[float]) -> Stretch:
+    """A stretch, the one with that name, or the linear one from ``[low, high]``, values as stored.
 
     Raises:
         UserError: for a name that is not in `SENSOR_STRETCHES`.
     """
     if isinstance(stretch, Stretch):
         return stretch
+    if not isinstance(stretch, str):
+        if len(stretch) != 2:
+            raise UserError(f"stretch={list(stretch)}: expected a name, or [low,high]")
+        return Stretch(float(stretch[0]), float(stretch[1]))
     if stretch not in SENSOR_STRETCHES:
         raise unknown_name("stretch", stretch, SENSOR_STRETCHES)
     return SENSOR_STRETCHES[stretch]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from rsmoe.metrics.result import Result
 
@@ -45,10 +46,11 @@ def results_table(results: Sequence[Result], baselines: Mapping[str, Sequence[Re
     return table
 
 
-def _coloured(result: Result, others: Sequence[float]) -> str:
-    text = f"{result.value:.2f}"
+def _coloured(result: Result, others: Sequence[float]) -> Text:
+    text = Text(f"{result.value:.2f}")
     family, name = result.metric.split("/")[:2]
     if not others or family == _NEUTRAL:
         return text
     better = all(result.value < o if name in LOWER_IS_BETTER else result.value > o for o in others)
-    return f"[bold green]{text}[/]" if better else f"[red]{text}[/]"
+    text.stylize("bold green" if better else "red")
+    return text

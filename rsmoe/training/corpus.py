@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 from torch.utils.data import Dataset
 
 from rsmoe.data.reader import left_out
@@ -100,7 +101,8 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Consol
     if not parts["train"]:
         raise UserError("the corpus has no training split: give corpus.<name>.splits.train")
     if any(getattr(d, "protocol", "") for split in parts.values() for d in split.values()):
-        console.rule("[bold red]GENERATED SCENES, NOT REAL DATA: every number carries protocol generated/...")
+        told = "GENERATED SCENES, NOT REAL DATA: every number carries protocol generated/..."
+        console.rule(Text(told, style="bold red"))
     return Corpus(train=parts["train"], val=parts["val"], test=parts["test"])
 
 
@@ -111,7 +113,11 @@ def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:
 
 
 def _has_real(entries: Mapping[str, Mapping[str, Any]]) -> bool:
-    home = os.environ.get("RSMOE_DATA")
+    home = os.environ.get("RSMOE_DATA", "")
+    if home and not Path(home).expanduser().is_dir():
+        raise UserError(
+            f"RSMOE_DATA={home} is not a folder; unset it for generated scenes, or name the folder of data sets"
+        )
     names = [str(e["reader"]["name"]) for e in entries.values() if e.get("reader")]
     given = any(e["reader"].get("root") for e in entries.values() if e.get("reader"))
-    return given or (home is not None and any((Path(home) / name).is_dir() for name in names))
+    return given or any((Path(home).expanduser() / name).is_dir() for name in names if home)

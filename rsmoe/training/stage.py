@@ -4,77 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le, Len, MinLen
 
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.settings.model import check_fields
+from rsmoe.settings.types import BatchSize, Count, Decay, Name, NotNegative, Says, Share
+
+Rate = Annotated[float, Ge(0), Le(1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """Name, length, what trains, how fast, on what, with which losses, and what it starts from."""
 
-    name: str
-    steps: int
+    name: Name
+    steps: Count
     """Optimiser steps; 0 leaves the stage out."""
-    train: Sequence[str] = ("*",)
+    train: Annotated[Sequence[Name], MinLen(1), Says("a list of patterns")] = ("*",)
     """Patterns of trainable parameters, see `rsmoe.training.freeze.set_trainable`."""
     dense: bool = False
     """Only expert 0 works: the dense model of stage 1."""
     upcycle: bool = False
     """Before the first step, copy expert 0 into every expert (sparse upcycling, arXiv 2212.05055)."""
-    teach_routes: int = 0
+    teach_routes: Count = 0
     """For so many first steps, the experts of the task's label are added to the router's choice, so that all learn."""
-    lr: float = 1e-3
-    lr_groups: Mapping[str, float] = field(default_factory=dict)
+    lr: Rate = 1e-3
+    lr_groups: Annotated[Mapping[str, Rate], Says("patterns with a learning rate from 0 each")] = field(
+        default_factory=dict
+    )
     """Pattern, in the language of ``train`` -> learning rate, the first that matches; other parameters take ``lr``."""
-    warmup: int = 100
+    warmup: Count = 100
     """Steps of linear warm-up; then cosine to ``lr_end`` of the peak."""
-    lr_end: float = 0.01
-    weight_decay: float = 0.05
+    lr_end: Share = 0.01
+    weight_decay: Rate = 0.05
     """On matrices only; vectors and biases have none."""
-    clip: float = 1.0
+    clip: NotNegative = 1.0
     """Largest gradient norm, unless ``trainer.gradient_clip_val`` says another for all stages."""
-    batch_size: int = 32
-    """Draws a batch, which is a step unless ``trainer.accumulate_grad_batches`` joins several; over all ranks, each of which takes its share: more devices make it faster, on the same samples in
+    batch_size: BatchSize = 32
+    """Draws a batch, which is a step unless ``trainer.accumulate_grad_batches`` joins several; over all ranks, each of
+    which takes its share: more devices make it faster, on the same samples in
     the same order (but for ``loader.stream``, whose order belongs to the number of ranks). The rest is not quite the
     same: losses are means over a share and then over shares, so that one which a single rank has counts by that rank's
     part, and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
-    per_view: int = 1
+    per_view: Annotated[int, Ge(1), Le(100_000)] = 1
     """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
     rest_statistics: bool = False
     """Batch norms take the statistics they have, in training as at inference: what is read of a picture then does not
     depend on the few others of its batch. For an encoder that goes on learning where it has learned before."""
-    told_truth: Sequence[float] = (0.0, 0.0)
+    told_truth: Annotated[
+        Sequence[Share], Len(2, 2), Says("two shares from 0 to 1, of the first step and of the end, such as [0.8, 0.0]")
+    ] = (0.0, 0.0)
     """Shares of the pictures and pairs whose tokens tell the true map in place of the one that is seen, where it is
     known: at the first step, and at the end, linear in between. Words learn to read a map before there is a good one
     (teacher forcing), and then how far to trust the one that there is (scheduled sampling, arXiv 1506.03099)."""
-    smoothing: float = 0.0
+    smoothing: Decay = 0.0
     """Label smoothing of the text loss."""
-    losses: Mapping[str, float] = field(default_factory=lambda: {"text": 1.0})
+    losses: Annotated[Mapping[str, NotNegative], Says("names of losses with a weight from 0 each")] = field(
+        default_factory=lambda: {"text": 1.0}
+    )
     """Name -> weight; a loss that is not named has weight 0 (an unknown name is an error at the start)."""
-    losses_until: Mapping[str, int] = field(default_factory=dict)
+    losses_until: Annotated[Mapping[str, Count], Says("names of losses with a step from 0 each")] = field(
+        default_factory=dict
+    )
     """Name -> step after which that loss is dropped (the router's label cross-entropy during warm-up)."""
-    mix: Mapping[str, float] = field(default_factory=dict)
+    mix: Annotated[Mapping[str, NotNegative], Says("names of data sets with a share from 0 each")] = field(
+        default_factory=dict
+    )
     """Data set name -> weight of the batches; empty: in proportion to their sizes."""
-    ema: float = 0.0
+    ema: Decay = 0.0
     """Decay of the exponential moving average of the weights that the stage ends with; 0: off."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch_size < 1:
-            raise UserError(
-                f"stage {self.name!r}: steps={self.steps}, batch_size={self.batch_size}; expected 0 or more steps "
-                f"(0 leaves the stage out) of 1 sample or more"
-            )
-        shares = self.told_truth
-        if not isinstance(shares, Sequence) or len(shares) != 2 or not all(0 <= share <= 1 for share in shares):
-            raise UserError(
-                f"stage {self.name!r}: told_truth={shares}; expected two shares, of its first step and "
-                f"of its end, 0 to 1, such as [0.8, 0.0]"
-            )
+        check_fields(self, where=f"stage {self.name!r}: ")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Stage:
         """A stage of a yaml; an unknown key lists the known ones."""
+        if "name" not in config or "steps" not in config:
+            raise UserError(f"stage {config.get('name', '?')!r}: expected a name and steps")
         known = [f.name for f in fields(cls)]
         for key in config:
             if key not in known:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rsmoe.data.rsicap import RSICap
 from rsmoe.data.rsieval import RSIEval
+from rsmoe.data.scenes.cache import scene_cache
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.data.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
 from rsmoe.errors import unknown_name
@@ -73,7 +73,5 @@ def rsieval(
 def _folder(form: str, split: str, scenes: Mapping[str, int], size_px: int, seed: int, root: str | None) -> Path:
     if split not in scenes:
         raise unknown_name("split of generated scenes", split, scenes)
-    cache = Path(root or os.environ.get("RSMOE_CACHE") or Path.home() / ".cache" / "rsmoe")
-    cache.mkdir(parents=True, exist_ok=True)
     version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}.{RELEASE_VERSION}"
-    return cache / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"
+    return scene_cache(root) / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"

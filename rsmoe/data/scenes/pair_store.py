@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from rsmoe.data.change_facts import PairFacts, facts_of_scenes
+from rsmoe.data.scenes.cache import scene_cache
 from rsmoe.data.scenes.change_language import change_captions
 from rsmoe.data.scenes.drawing import on_every_core
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
@@ -45,8 +46,7 @@ class PairStore:
         self._generator = SceneGenerator(size_px=size_px, bands=bands, seed=seed)
         self._first = split_range(split, 1).start
         version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}"
-        home = Path(cache or os.environ.get("RSMOE_CACHE") or Path.home() / ".cache" / "rsmoe")
-        self._folder = home / f"pairs-{split}-{size_px}px-{bands}bands-seed{seed}-{version}"
+        self._folder = scene_cache(cache) / f"pairs-{split}-{size_px}px-{bands}bands-seed{seed}-{version}"
         self._blocks: dict[int, list[PairFacts]] = {}
 
     def facts(self, number: int, *, source: str) -> PairFacts:

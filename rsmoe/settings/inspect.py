@@ -1,0 +1,29 @@
+"""Keys of ``python -m rsmoe.data.inspect``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from rsmoe.settings.model import Settings
+from rsmoe.settings.release import Release
+from rsmoe.settings.types import Count, Name, OutFile
+
+
+class Inspect(Settings):
+    """Shows what a reader makes of a data set: counts, what cannot be used, first rows, a contact sheet."""
+
+    module: ClassVar[str] = "rsmoe.data.inspect"
+    examples: ClassVar[tuple[str, ...]] = (
+        "data=scenes",
+        "data=ucm_captions data.root=/data split=test out=ucm.png",
+        "data=own_jsonl data.root=my_pictures rows=20 sheet=0",
+    )
+    groups: ClassVar[tuple[str, ...]] = ("data",)
+
+    data: Release = Field(description="which data set")
+    split: Name = Field(description="train, val or test")
+    rows: Count = Field(description="rows that are printed")
+    sheet: Count = Field(description="samples drawn, of every task and kind as far as they go; 0 draws none")
+    out: OutFile = Field(description="the contact sheet, a picture")

@@ -1,0 +1,66 @@
+"""Keys of ``python -m rsmoe.predict``."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le, Len
+from pydantic import Field
+
+from rsmoe.errors import UserError
+from rsmoe.settings.model import Settings
+from rsmoe.settings.types import Beams, Name, Number, OutPath, Paths, PathWord, Positive, Says, Tokens, Word, Words
+
+
+class Raster(Settings):
+    """How GeoTIFFs are read."""
+
+    bands: Annotated[list[Number | Word], Len(1), Says("a list of bands, [red,green,blue] or [3,2,1]")] | None = Field(
+        description="[red,green,blue] or [3,2,1]; null: red, green, blue, or the first ones"
+    )
+    wavelengths_nm: Annotated[list[Positive], Len(1)] | None = Field(
+        description="the same by wavelength, [665,560,490]"
+    )
+    names: Annotated[Paths, Says("a name, or a list of one name a band")] | None = Field(
+        description="a sensor (sentinel2_l2a, landsat_oli ...), or one name a band"
+    )
+    stretch: Name | Annotated[list[float], Len(2, 2), Says("[low,high]")] | None = Field(
+        description="to 8 bits: sentinel2, landsat_c2_l2, percentile ..., or [low,high] of the values as stored"
+    )
+    nodata: float | None = Field(description="value of pixels without data; goes before the file's own")
+    date_pattern: Word | None = Field(
+        description=r"(?P<year>\d{4}) for 1985.tif; null: a year in the names, or the date in the files"
+    )
+
+    def model_post_init(self, context: object) -> None:
+        """One way to choose bands."""
+        if self.bands and self.wavelengths_nm:
+            raise UserError("raster.bands= and raster.wavelengths_nm= both choose bands: give one of them")
+
+
+class Predict(Settings):
+    """Answers one request on a picture, or on two dates of it, and shows how the router came to it."""
+
+    module: ClassVar[str] = "rsmoe.predict"
+    examples: ClassVar[tuple[str, ...]] = (
+        "checkpoint=runs/rsicap_moe image=picture.png",
+        'checkpoint=runs/rsicap_moe image=picture.png instruction="How many ships are there?"',
+        "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=folder",
+        "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile",
+    )
+
+    checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
+    image: Annotated[Paths, Len(1)] = Field(
+        description="a file, or [before,after]; a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"
+    )
+    instruction: Word | None = Field(description="null: a description of one image, the changes between two")
+    beams: Beams = Field(description="of the search; 1 is greedy")
+    max_new: Tokens = Field(description="most tokens of the answer")
+    out: OutPath | None = Field(description="a folder for the map of changes, or mask.png for a mask")
+    raster: Raster
+    tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
+        description="side in pixels of the tiles of the map of changes; null: of the model's pictures, 0: no tiles"
+    )
+    classes: Words = Field(
+        description='names of the kinds of change, the first is "no change"; []: the training data\'s'
+    )

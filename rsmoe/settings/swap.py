@@ -1,0 +1,31 @@
+"""Keys of ``python -m rsmoe.analysis.swap``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from rsmoe.settings.model import Settings
+from rsmoe.settings.release import Release
+from rsmoe.settings.types import Beams, Name, Number, OutFile, PathWord, Tokens
+
+
+class Swap(Settings):
+    """Asks whether "appeared" and "vanished" change places when the two dates do."""
+
+    module: ClassVar[str] = "rsmoe.analysis.swap"
+    examples: ClassVar[tuple[str, ...]] = (
+        "checkpoint=runs/changechat_moe",
+        "checkpoint=runs/levir_cc_moe data=levir_cc data.root=/data out=swap.json",
+        "checkpoint=runs/changechat_moe pairs=50 beams=3",
+    )
+    groups: ClassVar[tuple[str, ...]] = ("data",)
+
+    data: Release = Field(description="pairs with captions")
+    checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
+    out: OutFile | None = Field(description="a json of the rates")
+    split: Name = Field(description="of the data set")
+    pairs: Number = Field(description="most pairs, evenly spread over the data")
+    beams: Beams = Field(description="of the search; 1 is greedy")
+    max_new: Tokens = Field(description="most tokens of an answer")

@@ -1,0 +1,118 @@
+"""Keys of ``python -m rsmoe.train``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Len, MinLen
+from pydantic import Field
+
+from rsmoe.errors import UserError, unknown_name
+from rsmoe.settings.loader import Loader
+from rsmoe.settings.model import Settings
+from rsmoe.settings.release import Root
+from rsmoe.settings.trainer import Trainer
+from rsmoe.settings.types import Beams, Number, Part, PathWord, Seed, Tokens, Word
+from rsmoe.training.stage import Stage
+
+Bands = Annotated[list[float], MinLen(1)]
+
+
+class Text(Settings):
+    """Tokenizers."""
+
+    lm: Word | None = Field(description="of the language model, a name or a folder; null fits one on the training text")
+    instruction: Word | None = Field(description="of the Q-Former's instruction, likewise")
+
+
+class Evaluation(Settings):
+    """What is measured behind the last stage."""
+
+    splits: Annotated[list[Literal["train", "val", "test"]], Len(1)] = Field(description="[val,test]")
+    beams: Beams = Field(description="of the search; 1 is greedy")
+    max_new: Tokens = Field(description="most tokens of an answer")
+    limit: Number | None = Field(description="first n samples of each data set")
+    metrics: Part = Field(description="of your own, beside those of each task: +metric=<name>")
+
+
+class Train(Settings):
+    """Trains a model on a corpus, stage after stage, and evaluates it; everything goes into one run folder."""
+
+    module: ClassVar[str] = "rsmoe.train"
+    examples: ClassVar[tuple[str, ...]] = (
+        "experiment=rsicap_moe",
+        "experiment=ucm_moe data.root=/data seed=1",
+        "experiment=rsicap_moe router=dense schedule.steps=[0,100,50]",
+        "experiment=rsicap_moe trainer=gpu logger=wandb",
+        "resume=runs/rsicap_moe/2026-01-31_12-00-00 experiment=rsicap_moe",
+        "-m experiment=ucm_moe seed=0,1,2",
+    )
+    groups: ClassVar[tuple[str, ...]] = (
+        "experiment", "model", "vision", "temporal", "change", "cover", "qformer", "router", "prompts", "lm", "expert",
+        "bank", "moe", "fusion", "corpus", "schedule", "trainer", "logger", "metric",
+    )  # fmt: skip
+
+    name: Word = Field(description="of the run folder; an experiment sets its own")
+    seed: Seed = Field(description="of weights, order, augmentation and dropout")
+    resume: PathWord | None = Field(description="a run folder, or a checkpoint in it, to continue")
+    start: PathWord | None = Field(
+        description="a run folder, or a checkpoint, of any run: weights that fit by name and shape are taken over"
+    )
+    data: Root
+    image_size: Annotated[int, Ge(8), Le(8192)] = Field(description="side in pixels of what the model sees")
+    bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")
+    mean: Bands = Field(description="of each band, on the scale 0 to 1")
+    std: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)] = Field(description="of each band, on the same scale")
+    skip: Literal["none", "mean", "cells"] = Field(
+        description="what goes past the Q-Former: nothing, one token of the mean, or also a 3 x 3 grid of the picture"
+    )
+    words: bool = Field(description='a head for the loss "words", which teaches perception from scratch')
+    text: Text
+    evaluation: Evaluation
+    loader: Loader
+    checkpoint_every: Number = Field(description="steps between two checkpoints")
+
+    vision: Part = Field(description="pixels -> tokens and pyramid")
+    temporal: Part = Field(description="dates -> one visual memory")
+    change: Part = Field(description="where two dates differ, and tokens that tell it")
+    cover: Part = Field(description="which class each pixel of a picture is of, and tokens that tell it")
+    qformer: Part = Field(description="memory + instruction -> queries")
+    router: Part = Field(description="queries + instruction -> experts")
+    prompts: Part = Field(description="one prompt per chosen expert")
+    lm: Part = Field(description="the language model that experts share")
+    expert: Part = Field(description="expert=[theme,object,...]: who answers")
+    bank: Part = Field(description="experts share one base, or each has its own")
+    moe: Part = Field(description="experts, or none for the dense twin")
+    fusion: Part = Field(description="rows of one sample -> one text")
+    corpus: Part = Field(description="data sets, their splits, their place in the evaluation")
+    schedule: Part = Field(description="the stages")
+    trainer: Trainer = Field(description="devices and precision, lightning.pytorch.Trainer")
+    logger: Part = Field(description="where the curves go")
+
+    def model_post_init(self, context: object) -> None:
+        """Relations between keys, and the stages."""
+        if self.resume and self.start:
+            raise UserError("resume= continues a run and start= begins a new one from old weights: give one of them")
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != self.bands:
+                raise UserError(
+                    f"{key}={getattr(self, key)}: expected {self.bands} numbers, one a band (bands={self.bands})"
+                )
+        if not self.expert:
+            raise UserError("expert=[]: expected at least one expert, expert=[theme,vqa]")
+        stages = self.schedule.get("stages")
+        if not isinstance(stages, list) or not all(isinstance(stage, Mapping) for stage in stages) or not stages:
+            raise UserError("schedule.stages: expected a list of stages, each a mapping of keys")
+        _check_stages(stages, self.corpus)
+
+
+def _check_stages(stages: list[Any], corpus: Mapping[str, Any]) -> None:
+    for number, node in enumerate(stages):
+        try:
+            stage = Stage.from_config(node)
+        except UserError as error:
+            raise UserError(f"schedule.stages.{number}: {error}") from None
+        for name in stage.mix:
+            if name not in corpus:
+                raise unknown_name(f"data set in schedule.stages.{number}.mix", name, corpus)

@@ -1,0 +1,102 @@
+"""Types of settings: what a value has to be, and the words that say so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Len, Lt
+from pydantic import AfterValidator
+
+from rsmoe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """A value that is taken word for word from the command line, never as Hydra's grammar."""
+
+    many: bool = False
+    """Whether ``[a,b]`` is a list of such words."""
+    written: bool = False
+    """Whether the command writes there."""
+
+
+@dataclass(frozen=True)
+class Says:
+    """What an error message calls the type."""
+
+    text: str
+
+
+def _home(word: str) -> str:
+    if word.startswith("~") and os.path.expanduser(word) == word:
+        raise UserError(f"there is no home folder {word.split('/')[0]!r}; write the whole path")
+    return word
+
+
+def _writable(kind: str) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        writable(Path(word), kind=kind)
+        return word
+
+    return check
+
+
+def writable(path: Path, *, kind: Literal["file", "folder", ""] | str = "folder") -> None:
+    """Nothing, where a file or folder can be written as far as one can know beforehand.
+
+    Raises:
+        UserError: what is in the way, or who may not write.
+    """
+    place = path.absolute()
+    try:
+        while not os.path.lexists(place):
+            place = place.parent
+        folder = place.is_dir()
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    if place == path.absolute() and kind == "file" and folder:
+        raise UserError(f"cannot write {path}: it is a folder, expected the name of a file")
+    if place == path.absolute() and kind == "folder" and not folder:
+        raise UserError(f"cannot write {path}: it is a file, expected a folder")
+    if place != path.absolute() and not folder:
+        raise UserError(f"cannot write {path}: {place} is a file, expected a folder")
+    if not os.access(place, os.W_OK | (os.X_OK if folder else 0)):
+        raise UserError(f"cannot write {path}: no permission to write {'into ' if folder else ''}{place}")
+
+
+Word = Annotated[str, Len(1), Verbatim(), Says("text")]
+Words = Annotated[list[Annotated[str, Len(1)]], Verbatim(many=True), Says("a list of words, [a,b]")]
+PathWord = Annotated[str, Len(1), Verbatim(), AfterValidator(_home), Says("a path")]
+Paths = Annotated[
+    Annotated[str, Len(1), AfterValidator(_home)]
+    | Annotated[list[Annotated[str, Len(1), AfterValidator(_home)]], Len(1)],
+    Verbatim(many=True),
+    Says("a path, or a list of them, [a,b]"),
+]
+OutFolder = Annotated[str, Len(1), Verbatim(written=True), AfterValidator(_writable("folder")), Says("a folder")]
+OutFile = Annotated[str, Len(1), Verbatim(written=True), AfterValidator(_writable("file")), Says("the name of a file")]
+OutPath = Annotated[
+    str, Len(1), Verbatim(written=True), AfterValidator(_writable("")), Says("a folder, or the name of a picture")
+]
+Name = Annotated[str, Len(1), Says("a name")]
+
+Count = Annotated[int, Ge(0), Le(10**9)]
+Number = Annotated[int, Ge(1), Le(10**9)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Beams = Annotated[int, Ge(1), Le(64)]
+Tokens = Annotated[int, Ge(1), Le(4096)]
+Draws = Annotated[int, Ge(0), Le(100_000)]
+Workers = Annotated[int, Ge(0), Le(1024)]
+BatchSize = Annotated[int, Ge(1), Le(100_000)]
+Pixels = Annotated[int, Ge(8), Le(100_000)]
+Share = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0), Le(1e9)]
+NotNegative = Annotated[float, Ge(0), Le(1e9)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+Ends = Annotated[list[float], Len(2, 2)]
+Part = Annotated[dict[str, Any], Says("a mapping of keys")]
+Devices = Number | Literal["auto", -1] | Annotated[list[Count], Len(1)]
