@@ -139,7 +139,7 @@ WRONG: list[tuple[str, str, str, Any, str]] = [
     ("data", "scene_changes", "scenes", {"train": 1.5}, "a whole number"),
     ("data", "own_jsonl", "task", ["vqa"], "text"),
     ("data", "pair_instructions", "nouns", "road", "a list"),
-    ("data", "dota", "max_boxes", 0, "1 or more"),
+    ("data", "dota", "max_boxes", -1, "0 or more"),
 ]
 
 

@@ -17,7 +17,7 @@ from rsmoe.data.held_against import PictureCheck, seen_size
 from rsmoe.data.images import find_images
 from rsmoe.data.reader import Reader
 from rsmoe.errors import UserError
-from rsmoe.ranges import Positive
+from rsmoe.ranges import NonNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class DOTA(Reader):
         labels: str = "{split}/labelTxt",
         images: str = "{split}/images",
         difficult: bool = False,
-        max_boxes: Positive | None = None,
+        max_boxes: NonNegative | None = None,
         convention: str = "vrsbench_obb_v1_clockwise",
         prompt: str = "Locate every {name}.",
         official: Mapping[str, Mapping[str, int]] | None = None,
