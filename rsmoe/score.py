@@ -123,6 +123,8 @@ def from_release(node: DictConfig, *, protocol: str, split: str) -> tuple[Refere
         raise UserError(f"data={dataset.name} has no {' or '.join(named(protocol).tasks)} sample in {split!r}")
     images = [sample.images[0] for sample in samples]
     names = {"image": tuple(image.name if isinstance(image, Path) else "" for image in images)}
+    for key in ("question_id", "row_id"):  # what the release itself calls its rows
+        names[key] = tuple(str(sample.meta.get(key, "")) for sample in samples)
     return References(samples=tuple(samples), names=names), str(getattr(dataset, "protocol", ""))
 
 

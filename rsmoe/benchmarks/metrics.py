@@ -16,7 +16,6 @@ its own. Needs ``pip install pycocoevalcap==1.2``.
 from __future__ import annotations
 
 import importlib
-import json
 import random
 import resource
 import sys
@@ -28,6 +27,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rsmoe.data.json_text import read_json
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.metrics.captions import caption_scores
 from rsmoe.metrics.corpus import Corpus
@@ -50,7 +50,7 @@ def read(path: Path) -> Captions:
     file = path / "caption_rsicd_val.json" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"golden={path} has no caption_rsicd_val.json. Give its folder, or leave golden= out.")
-    texts = json.loads(file.read_text(encoding="utf-8"))
+    texts = read_json(file)
     names = sorted(texts["hypotheses"])
     return [texts["hypotheses"][n] for n in names], [texts["references"][n] for n in names]
 

@@ -128,7 +128,7 @@ def decode_view(text: bytes, *, shard: str, start: int, room: int, files: memory
             place += padded(size)
         images = tuple(members[i] for i in view["images"])
         return [_sample(row, images, members) for row in view["samples"]]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{shard}: the json before byte {start} is no view of this library ({error!r})") from error
 
 

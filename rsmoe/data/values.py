@@ -8,6 +8,7 @@ words. A string is what it says: "nan" and "None" are words.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _EXACT = 1 << 53
 """Whole numbers below are exact as floats."""
 
@@ -45,13 +47,13 @@ def text_of(value: object, where: str, *, number: bool = False) -> str:
         number: whether a finite number is a text here too: an answer, a name; 3.0 becomes "3".
 
     Raises:
-        UserError: for anything else, and for half of a surrogate pair.
+        UserError: for anything else, and for a text with a NUL or half of a surrogate pair.
     """
     if number and isinstance(value, int | float) and is_number(value):
         return str(int(value)) if abs(value) < _EXACT and value == int(value) else str(value)
     if not isinstance(value, str):
         raise UserError(f"{where}: expected a text{' or a number' if number else ''}, found {shown(value)}")
-    if any("\ud800" <= char <= "\udfff" for char in value) if not value.isascii() else "\0" in value:
+    if _NO_TEXT.search(value):
         raise UserError(f"{where}: expected a text, found {shown(value)}, which holds a character that no text has")
     return stripped(value)
 

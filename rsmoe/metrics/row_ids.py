@@ -24,11 +24,10 @@ def id_columns(rows: Rows) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     fault: UserError | None = None
     for key in IDS:
-        holders = [where for where, row in rows if key in row]
-        if not holders:
+        if all(isinstance(row.get(key, []), list | dict) for _, row in rows):  # a list of pictures is no id
             continue
         try:
-            if len(holders) < len(rows):
+            if not all(key in row for _, row in rows):
                 lacking = next(where for where, row in rows if key not in row)
                 raise UserError(f"{lacking}: no id: the other rows have {key!r}")
             found[key] = [id_of(row[key], f"{where}: {key!r}") for where, row in rows]
