@@ -27,21 +27,24 @@ def train(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.analysis.report import baselines, write_report
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.data.datamodule import RSDataModule
+    from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.corpus import absent_from, build_corpus
     from rsmoe.training.evaluation import evaluate
-    from rsmoe.training.run import load_checkpoint, run_stages
+    from rsmoe.training.run import run_stages
+    from rsmoe.training.sources import check_sources
     from rsmoe.training.stage import Stage
     from rsmoe.training.start import start_from
 
     started = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
+    check_sources(config)
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
     stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages]
     resume, start = (Path(config[key]) if config[key] else None for key in ("resume", "start"))
     if resume and start:
         raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
-    codec, words = codecs_of(load_checkpoint(resume)) if resume else fit_codecs(config, corpus.texts())
+    codec, words = codecs_of(load_checkpoint(resume, weights=False)) if resume else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
     if model.cover is not None:

@@ -28,6 +28,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.perturb import PERTURBATIONS, Perturbation
 from rsmoe.data.sample import Sample
 from rsmoe.data.text import TextCodec
+from rsmoe.device import pick_device
 from rsmoe.errors import unknown_name
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
@@ -36,8 +37,8 @@ from rsmoe.metrics.score import score, tally_results
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 from rsmoe.training.answer import answer_batch, change_maps
+from rsmoe.training.checkpoints import find_checkpoint
 from rsmoe.training.open_run import open_run
-from rsmoe.training.run import find_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,7 @@ def cli(cfg: DictConfig) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     paths = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
     checkpoints = [find_checkpoint(Path(str(path))) for path in paths]
+    pick_device(config["device"])
     for name in config["perturbations"] or ():
         if name not in PERTURBATIONS:
             raise unknown_name("perturbation", name, PERTURBATIONS)
@@ -159,7 +161,7 @@ def cli(cfg: DictConfig) -> None:
     )
     rows: list[dict[str, Any]] = []
     for checkpoint in checkpoints:
-        run = open_run(checkpoint)
+        run = open_run(checkpoint, device=config["device"])
         facts = {"temporal": temporal_name(run.config), "seed": run.config["seed"], "checkpoint": str(checkpoint)}
         title = f"{facts['temporal']}, seed {facts['seed']}" if sys.stdout.isatty() else ""
         rows += [facts | row for row in test.run(run.model, run.codec, run.collate, title=title)]

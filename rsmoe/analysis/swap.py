@@ -116,7 +116,7 @@ def _share(hits: Sequence[bool]) -> float:
 def cli(cfg: DictConfig) -> None:
     """Prints the rates of one checkpoint, and writes them into ``out`` where it is given."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    run = open_run(Path(str(config["checkpoint"])))
+    run = open_run(Path(str(config["checkpoint"])), device=config["device"])
     dataset = instantiate(config["data"], split=config["split"])
     pairs = stress_pairs(dataset, count=config["pairs"])
     asking = {"beams": config["beams"], "max_new": config["max_new"]}

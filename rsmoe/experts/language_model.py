@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from rsmoe.bases import remember
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.pretrained import explained, load_pretrained, on_meta_device, with_weights
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -39,10 +41,9 @@ def causal_lm(
     """
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
-    options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
-    on_meta = torch.get_default_device().type == "meta"
-    if pretrained is not None and not on_meta:
-        return _load(pretrained, vocab_size, options)
+    kind = getattr(torch, dtype)
+    if pretrained is not None and not (config and on_meta_device()):
+        return _load(pretrained, vocab_size, dtype=kind, attention=attention)
     if config is None:
         raise UserError("a language model without config can only be loaded: set lm.pretrained, or lm.config")
     settings = dict(config)
@@ -54,20 +55,16 @@ def causal_lm(
     except ValueError as error:
         raise UserError(f"lm.config is not one that transformers knows: {error}") from error
     full._name_or_path = pretrained or ""
-    lm: PreTrainedModel = AutoModelForCausalLM.from_config(full, **options)
+    with explained("lm.config"):
+        lm: PreTrainedModel = AutoModelForCausalLM.from_config(full, dtype=kind, attn_implementation=attention)
     return lm
 
 
-def _load(pretrained: str, vocab_size: int, options: Mapping[str, Any]) -> PreTrainedModel:
-    try:
-        lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(pretrained, **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"cannot load the language model {pretrained!r}: {reason} Give a folder with lm.pretrained=/path, or "
-            f"download it where there is a network: hf download {pretrained} (gated models: hf auth login)"
-        ) from error
+def _load(name: str, vocab_size: int, *, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
+    lm: PreTrainedModel = load_pretrained(AutoModelForCausalLM, name, dtype=dtype, attn_implementation=attention)
+    remember(lm, name)
     table = lm.get_input_embeddings()
     if isinstance(table, nn.Embedding) and vocab_size > table.num_embeddings:
-        lm.resize_token_embeddings(vocab_size)
+        with with_weights():
+            lm.resize_token_embeddings(vocab_size)
     return lm

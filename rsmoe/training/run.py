@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
 
-from rsmoe.build import load_weights
+from rsmoe.build import built_configs, load_weights
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 from rsmoe.training.checkpoint_io import WholeFileIO
+from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.interruption import Interruption
+from rsmoe.training.left_out import has_parameters, left_out, sizes
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
@@ -74,15 +75,20 @@ def run_stages(
         raise UserError("0 steps in every stage: nothing would be trained. Give schedule.steps=[...]")
     checkpoints = folder / "checkpoints"
     start, trace, fit = 0, [], None
+    loaded = None
     if resume is not None:
         resume = find_checkpoint(resume)
         saved = load_checkpoint(resume)
+        loaded = (resume, saved)
         start = int(saved["hyper_parameters"]["stage"])
-        load_weights(model, {k.removeprefix("model."): v for k, v in saved["state_dict"].items()})
+        load_weights(model, saved)
         trace = list(saved["hyper_parameters"].get("trace", []))
         if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete
             trace += saved["router_trace"]
             start, resume = start + 1, None
+    bases = left_out(model, stages)
+    if bases and not rank_zero_only.rank:  # type: ignore[attr-defined]
+        print(sizes(model, bases))
     for index, stage in enumerate(stages):
         if index < start or not stage.steps:
             continue
@@ -90,10 +96,14 @@ def run_stages(
         if stage.upcycle and resume is None and model.bank.size > 1:
             model.bank.upcycle(0)
             model.prompts.upcycle(0)
-        set_trainable(model, [p for p in stage.train if _has_parameters(model, p)])
+        set_trainable(model, [p for p in stage.train if has_parameters(model, p)])
         model.bank.rest()
         module = StageModule(
-            model=model, stage=stage, index=index, seed=seed, hparams={**hparams, "trace": trace, "dense": model.dense}
+            model=model,
+            stage=stage,
+            index=index,
+            seed=seed,
+            hparams={**hparams, "built": built_configs(model), "trace": trace, "dense": model.dense},
         )
         callbacks: list[pl.Callback] = [
             StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"),
@@ -109,7 +119,7 @@ def run_stages(
             max_steps=stage.steps,
             max_epochs=-1,
             callbacks=callbacks,
-            plugins=[*trainer.get("plugins", []), WholeFileIO()],
+            plugins=[*trainer.get("plugins", []), WholeFileIO(model=model, bases=bases, loaded=loaded)],
             logger=instantiate(logger, save_dir=str(folder), name=stage.name),
             gradient_clip_val=stage.clip,
             enable_model_summary=False,
@@ -120,7 +130,7 @@ def run_stages(
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
         fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        resume = None
+        resume = loaded = None
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
@@ -137,34 +147,3 @@ def _check_shares(stages: Sequence[Stage], world: int) -> None:
                 f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
                 f"make its batch_size (schedule.draws in some schedules) a multiple of {world}"
             )
-
-
-def _has_parameters(model: RSMoE, pattern: str) -> bool:
-    """False for a pattern of a part that this model has none of, or that learns nothing: a schedule serves all."""
-    name = pattern.removeprefix("-").split(".")[0].split("[")[0]
-    if not hasattr(model, name):
-        return True  # a glob, or a mistake that `set_trainable` explains
-    part = getattr(model, name)
-    return part is not None and any(True for _ in part.parameters())
-
-
-def find_checkpoint(path: Path) -> Path:
-    """A checkpoint file itself, or the newest one of a run folder."""
-    if path.is_dir():
-        found = sorted((path / "checkpoints").glob("*.ckpt"), key=os.path.getmtime)
-        if not found:
-            raise UserError(f"no checkpoint in {path / 'checkpoints'}; expected a run folder of rsmoe.train")
-        return found[-1]
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}; give a run folder (runs/<experiment>/<time>) or a .ckpt file")
-    return path
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of `find_checkpoint`; never runs code that a file carries."""
-    path = find_checkpoint(path)
-    try:
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path} is not a readable checkpoint ({type(error).__name__}: {error})") from error
-    return loaded
