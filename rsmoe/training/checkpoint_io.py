@@ -63,7 +63,7 @@ class WholeFileIO(TorchCheckpointIO):
         if known is not None and known[0] == Path(path):
             checkpoint = known[1]
         else:
-            checkpoint = super().load_checkpoint(path, *args, **kwargs)  # type: ignore[assignment]
+            checkpoint = super().load_checkpoint(Path(path), *args, **kwargs)
         own = self._model.state_dict()
         whole = {
             key: {f"model.{name}": value for name, value in whole_state(checkpoint, self._model, own, key=key).items()}

@@ -37,11 +37,11 @@ def find_checkpoint(path: Path) -> Path:
             broken[file] = error
     best = max(reached, key=reached.__getitem__, default=None)
     if best is not None:  # a file of an earlier stage, by its name, is not missed
-        broken = {file: e for file, e in broken.items() if _named_stage(file) > reached[best][0]}
+        broken = {file: e for file, e in broken.items() if _named_stage(file) >= reached[best][0]}
     if broken:
-        file, error = next(iter(broken.items()))
+        first = next(iter(broken.values()))
         other = f" To go without it, give the furthest of the others: {best}" if best else ""
-        raise UserError(f"{error}. It may be the newest of {path}, so that no other is taken in its place.{other}")
+        raise UserError(f"{first}. It may be the newest of {path}, so that no other is taken in its place.{other}")
     assert best is not None
     return best
 

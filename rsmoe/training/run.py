@@ -98,13 +98,8 @@ def run_stages(
             model.prompts.upcycle(0)
         set_trainable(model, [p for p in stage.train if has_parameters(model, p)])
         model.bank.rest()
-        module = StageModule(
-            model=model,
-            stage=stage,
-            index=index,
-            seed=seed,
-            hparams={**hparams, "built": built_configs(model), "trace": trace, "dense": model.dense},
-        )
+        own = {"built": built_configs(model), "trace": trace, "dense": model.dense}
+        module = StageModule(model=model, stage=stage, index=index, seed=seed, hparams={**hparams, **own})
         callbacks: list[pl.Callback] = [
             StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"),
             ModelCheckpoint(
