@@ -138,7 +138,7 @@ _OF_A_FILE = ("_name_or_path", "architectures", "auto_map", "dtype", "transforme
 
 
 def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec]:
-    """Model and codecs of a checkpoint that `rsmoe.train` wrote, weights loaded, in eval mode.
+    """Model and codecs of a checkpoint that `rsmoe.train` wrote, weights loaded, in eval mode, nothing trainable.
 
     Frozen pretrained weights that the file does not hold are taken from their folder again, and must be the same.
 
@@ -150,7 +150,7 @@ def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec
         model = build_model(_rebuilt(checkpoint), codec, instruction_codec)
     load_weights(model, checkpoint, assign=True)
     model.dense = bool(checkpoint["hyper_parameters"]["dense"])
-    return model.eval(), codec, instruction_codec
+    return model.eval().requires_grad_(False), codec, instruction_codec
 
 
 def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -194,8 +194,9 @@ def explained(name: str) -> Iterator[None]:
     Raises:
         UserError: what it said, and what to type.
     """
-    before = logging.get_verbosity()
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # its load report lists a text tower's weights, which are left out on purpose
+    logging.disable_progress_bar()
     try:
         yield
     except UserError:
@@ -211,6 +212,8 @@ def explained(name: str) -> Iterator[None]:
         raise _unreadable(name, error) from error
     finally:
         logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _unreadable(name: str, error: Exception) -> UserError:

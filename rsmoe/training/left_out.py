@@ -20,12 +20,12 @@ def left_out(model: RSMoE, stages: Sequence[Stage]) -> list[LeftOut]:
         model: before it is trained, on any device.
         stages: all of the schedule, those too that are complete.
     """
-    trained = {
-        _of_all_experts(name)
-        for stage in stages
-        if stage.steps
-        for name in set_trainable(model, [p for p in stage.train if has_parameters(model, p)])
-    }
+    trained: set[str] = set()
+    for stage in stages:
+        if stage.steps:
+            set_trainable(model, [p for p in stage.train if has_parameters(model, p)])
+            every = model.named_parameters(remove_duplicate=False)  # a tied table has two names
+            trained |= {_of_all_experts(name) for name, parameter in every if parameter.requires_grad}
     found = []
     for path, (part, base) in bases_of(model).items():
         state = part.state_dict()

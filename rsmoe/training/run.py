@@ -55,7 +55,7 @@ def run_stages(
 ) -> list[dict[str, Any]]:
     """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
 
-    The model is left on the device of the trainer, the same on every rank.
+    The model is left on the device of the trainer, the same on every rank, with nothing trainable.
 
     Args:
         resume: a checkpoint of this schedule; its stage and step are found in it.
@@ -130,6 +130,7 @@ def run_stages(
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
         fit = instantiate(trainer, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    model.requires_grad_(False)  # torch multiplies a trainable matrix in another order: as `load_run` will ask it
     model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
     alike(model)
     return trace
