@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import struct
@@ -113,9 +114,16 @@ def check_weights(name: str) -> None:
     """
     load_config(name)
     folder = Path(source(name)[0])
+    if not folder.is_dir():
+        return  # a name on the hub, whose weights come when they are needed
     whole = [folder / weights for weights in ("model.safetensors", "pytorch_model.bin")]
-    shards = [Path(f"{path}.index.json") for path in whole]
-    if folder.is_dir() and not any(path.is_file() for path in (*whole, *shards)):
+    shards = [index for path in whole if (index := Path(f"{path}.index.json")).is_file()]
+    if shards and not any(path.is_file() for path in whole):
+        with explained(str(folder)):
+            named = set(json.loads(shards[0].read_text(encoding="utf-8"))["weight_map"].values())
+        if missing := sorted(shard for shard in named if not (folder / shard).is_file()):
+            raise UserError(f"{folder} lacks {len(missing)} of {len(named)} files of its weights: {missing[0]} ...")
+    elif not any(path.is_file() for path in whole):
         raise UserError(
             f"{folder} has a config.json and no weights: expected model.safetensors, its shards with "
             f"model.safetensors.index.json, or pytorch_model.bin"
@@ -135,6 +143,11 @@ def _answers() -> bool:
     except Exception:  # those of whichever client is installed
         return False
     return True
+
+
+def rebuilding() -> bool:
+    """Whether parts are built `without_weights`, for those of a checkpoint."""
+    return _asked
 
 
 @contextmanager
@@ -217,10 +230,20 @@ def explained(name: str) -> Iterator[None]:
 
 
 def _unreadable(name: str, error: Exception) -> UserError:
-    reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    damaged = isinstance(error, SafetensorError | EOFError | pickle.UnpicklingError | struct.error)
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    reason = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
+    if "ignore_mismatched_sizes" in reason:
+        reason = "its weights have other shapes than its config.json says."
+    elif "Weights only load failed" in reason:
+        reason = "its pytorch_model.bin holds code, which is not run, or is damaged. Save it as model.safetensors."
+    elif isinstance(error, SafetensorError | EOFError | pickle.UnpicklingError | struct.error):
+        reason = f"a damaged file, fetch it again ({reason})."
+    if Path(name).is_dir():
+        return UserError(
+            f"cannot load {name}: {reason} Expected a folder with config.json and weights, as save_pretrained writes"
+        )
     return UserError(
-        f"cannot load {name!r}: {'a damaged file, ' if damaged else ''}{reason} Expected a local folder with "
-        f"config.json and weights (what save_pretrained writes), or a name on huggingface.co that this machine can "
-        f"reach; where there is a network: hf download {name} (gated models: hf auth login)"
+        f"cannot load {name!r}: {reason} Expected a local folder with config.json and weights (what save_pretrained "
+        f"writes), or a name on huggingface.co that this machine can reach; where there is a network: hf download "
+        f"{name} (gated models: hf auth login)"
     )

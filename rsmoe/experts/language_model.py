@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from rsmoe.bases import remember
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.pretrained import explained, load_pretrained, on_meta_device, with_weights
+from rsmoe.pretrained import explained, load_config, load_pretrained, on_meta_device, rebuilding, with_weights
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -61,10 +62,29 @@ def causal_lm(
 
 
 def _load(name: str, vocab_size: int, *, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
+    kind = load_config(name)
+    if kind.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(kind, "is_decoder", False):
+        raise UserError(f"{name} is a {kind.model_type}, which reads in both directions: give a causal language model")
     lm: PreTrainedModel = load_pretrained(AutoModelForCausalLM, name, dtype=dtype, attn_implementation=attention)
     remember(lm, name)
     table = lm.get_input_embeddings()
     if isinstance(table, nn.Embedding) and vocab_size > table.num_embeddings:
-        with with_weights():
-            lm.resize_token_embeddings(vocab_size)
+        if rebuilding():
+            _lengthen(lm, vocab_size)
+        else:
+            with explained(name):
+                lm.resize_token_embeddings(vocab_size)
     return lm
+
+
+def _lengthen(lm: PreTrainedModel, words: int) -> None:
+    """As ``resize_token_embeddings`` does, with zeros for the new rows: drawing them takes longer than all the rest."""
+    tables: list[Any] = [lm.get_input_embeddings(), lm.get_output_embeddings()]
+    with with_weights():
+        for table in tables:
+            for name, old in dict(table.named_parameters(recurse=False)).items():
+                new = old.data.new_zeros(max(0, words - len(old)), *old.shape[1:])
+                setattr(table, name, nn.Parameter(torch.cat([old.data, new])))
+        tables[0].num_embeddings, tables[1].out_features = words, words
+        lm.config.get_text_config().vocab_size = words
+        lm.tie_weights()
