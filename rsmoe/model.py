@@ -276,7 +276,7 @@ class RSMoE(nn.Module):
             text = batch.text_ids[sample], batch.text_mask[sample]
             written = bool(text[1].any(1).all()) and text[1].shape[1] > 0
             inputs[index] = HeadInput(
-                hidden=mixed[sample],
+                hidden=mixed[sample].to(self.to_lm.weight.dtype),  # heads train in fp32 behind a bf16 base
                 sample=sample,
                 pyramid=reading.perception.sight.pyramid,
                 text_hidden=self.read_text(index, *text) if written else None,
@@ -287,7 +287,8 @@ class RSMoE(nn.Module):
         """(n, Lt) texts without an image -> (n, D): the state after the last word, in that expert."""
         index = torch.full((len(ids),), 0 if self.dense else expert, device=ids.device)
         hidden = self.bank(self.bank.embed(ids, index), mask, index).hidden
-        return hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        last = hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        return last.to(self.to_lm.weight.dtype)
 
     @torch.no_grad()
     def generate(
