@@ -50,7 +50,7 @@ def load_checkpoint(path: Path, *, weights: bool = True) -> dict[str, Any]:
     """The content of `find_checkpoint`; never runs code that a file carries.
 
     Args:
-        weights: False leaves its tensors on the disk until they are read, and does not look whether they are whole.
+        weights: False leaves its tensors on the disk until they are read.
 
     Raises:
         UserError: there is none, or it cannot be read.
