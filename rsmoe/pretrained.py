@@ -217,16 +217,21 @@ def explained(name: str) -> Iterator[None]:
     except ImportError as error:
         if "flash" not in str(error).lower():
             raise _unreadable(name, error) from error
-        raise UserError(
-            "attention=flash_attention_2 needs a package that is not installed: pip install 'rsmoe[flash]' (on an "
-            "NVIDIA GPU), or take lm.attention=sdpa"
-        ) from error
+        raise needs_flash() from error
     except Exception as error:  # broken files end in whatever their parser meets first
         raise _unreadable(name, error) from error
     finally:
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
+
+
+def needs_flash() -> UserError:
+    """What to install for flash attention."""
+    return UserError(
+        "lm.attention=flash_attention_2 needs a package that is not installed: pip install 'rsmoe[flash]' (for NVIDIA "
+        "GPUs), or leave the key out"
+    )
 
 
 def _unreadable(name: str, error: Exception) -> UserError:

@@ -414,6 +414,7 @@ def test_sources_are_looked_at_first(home: Path, slim: tuple[dict[str, Any], RSM
         ("lm.pretrained", tmp_path / "light", "lm.pretrained=.*no weights"),
         ("qformer.bert", tmp_path / "gone", "qformer.bert=.*no folder"),
         ("text.lm", tmp_path / "bare", "text.lm=.*tokenizer"),
+        ("lm.attention", "flash_attention_2", r"pip install 'rsmoe\[flash\]'"),
     ]:
         group, _, leaf = key.partition(".")
         changed = config | ({group: config[group] | {leaf: str(value)}} if leaf else {key: str(value)})

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import is_flash_attn_2_available
+
 from rsmoe.build import codecs_of
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.pretrained import check_weights
+from rsmoe.pretrained import check_weights, needs_flash
 from rsmoe.training.checkpoints import load_checkpoint
 from rsmoe.vision.pretrained import tower_config
 
@@ -38,6 +40,9 @@ def check_sources(config: Mapping[str, Any]) -> None:
     for key, name in weights.items():
         if name:
             _with_key(key, check_weights, name)
+    flash = str(config["lm"].get("attention")) == "flash_attention_2"
+    if flash and not is_flash_attn_2_available():
+        raise needs_flash()
     if vision.get("pretrained") and vision["_target_"] == "rsmoe.vision.pretrained.PretrainedTower":
         tower_config(vision["pretrained"], vision.get("config"))
     for key in ("lm", "instruction"):
