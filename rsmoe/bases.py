@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rsmoe.errors import UserError
-from rsmoe.pretrained import source
+from rsmoe.pretrained import commit_of, source
 
 _KEYS = {"vision": "vision.pretrained", "bank": "lm.pretrained", "prompts": "prompts.lm.pretrained"}
 """Part of the model -> the key that says where its weights are; the Q-Former has two of them."""
@@ -127,9 +127,8 @@ class LeftOut:
 
 def remember(module: Any, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Notes on a module that it was just loaded from ``name``; ``tensors`` of it, by default all of its own."""
-    config = getattr(module, "config", None)
     given = module.state_dict() if tensors is None else tensors
-    module.loaded_base = Base.of(source(name)[0], given, revision=getattr(config, "_commit_hash", None))
+    module.loaded_base = Base.of(source(name)[0], given, revision=commit_of(name))
 
 
 def bases_of(model: nn.Module) -> dict[str, tuple[nn.Module, Base]]:

@@ -6,14 +6,14 @@ import json
 import os
 import pickle
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import constants, get_session
+from huggingface_hub import constants, get_session, try_to_load_from_cache
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, PretrainedConfig
@@ -62,6 +62,15 @@ def source(name: str) -> tuple[str, dict[str, Any]]:
     return found, options | ({"revision": commit} if commit else {})
 
 
+def commit_of(name: str) -> str | None:
+    """Commit of what was fetched from the hub under this name; None of a folder."""
+    place, options = source(name)
+    if Path(place).is_dir():
+        return None
+    file = try_to_load_from_cache(place, "config.json", revision=options.get("revision"))
+    return Path(file).parent.name if isinstance(file, str) else None  # .../snapshots/<commit>/config.json
+
+
 def load_config(name: str) -> PretrainedConfig:
     """The config of a checkpoint.
 
@@ -72,7 +81,7 @@ def load_config(name: str) -> PretrainedConfig:
         UserError: there is none, or it cannot be fetched.
     """
     place, options = source(name)
-    with explained(place):
+    with explained(place, options):
         config: PretrainedConfig = AutoConfig.from_pretrained(place, **options)
     return config
 
@@ -94,7 +103,7 @@ def load_pretrained(
         UserError: the checkpoint cannot be read, or lacks weights, or they have other shapes.
     """
     place, options = source(name)
-    with explained(place), with_weights(), torch.device("cpu"):
+    with explained(place, options), with_weights(), torch.device("cpu"):
         loaded, told = model.from_pretrained(
             place, key_mapping=key_mapping, dtype=dtype, output_loading_info=True, **options, **kwargs
         )
@@ -201,8 +210,8 @@ def parent_of(module: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
-    """One line for whatever transformers raises while it reads ``name``, and none of its reports.
+def explained(name: str, options: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """One line for whatever transformers raises while it reads ``name`` with ``options``, and none of its reports.
 
     Raises:
         UserError: what it said, and what to type.
@@ -216,10 +225,10 @@ def explained(name: str) -> Iterator[None]:
         raise
     except ImportError as error:
         if "flash" not in str(error).lower():
-            raise _unreadable(name, error) from error
+            raise _unreadable(name, error, (options or {}).get("revision")) from error
         raise needs_flash() from error
     except Exception as error:  # broken files end in whatever their parser meets first
-        raise _unreadable(name, error) from error
+        raise _unreadable(name, error, (options or {}).get("revision")) from error
     finally:
         logging.set_verbosity(before)
         if bars:
@@ -234,7 +243,7 @@ def needs_flash() -> UserError:
     )
 
 
-def _unreadable(name: str, error: Exception) -> UserError:
+def _unreadable(name: str, error: Exception, commit: str | None) -> UserError:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     reason = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
     if "ignore_mismatched_sizes" in reason:
@@ -247,8 +256,10 @@ def _unreadable(name: str, error: Exception) -> UserError:
         return UserError(
             f"cannot load {name}: {reason} Expected a folder with config.json and weights, as save_pretrained writes"
         )
+    if _asked:
+        reason = "it is not in this machine's cache, and opening a checkpoint fetches nothing."
     return UserError(
         f"cannot load {name!r}: {reason} Expected a local folder with config.json and weights (what save_pretrained "
         f"writes), or a name on huggingface.co that this machine can reach; where there is a network: hf download "
-        f"{name} (gated models: hf auth login)"
+        f"{name}{f' --revision {commit}' if commit else ''} (gated models: hf auth login)"
     )
