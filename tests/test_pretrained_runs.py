@@ -510,3 +510,30 @@ def test_a_bert_of_another_activation_is_refused(home: Path, tmp_path: Path) -> 
     config["qformer"]["bert"] = str(tmp_path)
     with pytest.raises(UserError, match="hidden_act=relu.*hidden_act=gelu"):
         build_model(config, *codecs_for(config))
+
+
+def test_a_name_on_the_hub_is_asked_for_again_by_its_commit(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of a cache as the hub's client makes it; nothing is fetched to open a checkpoint."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    first, second = "a" * 40, "b" * 40
+    for name in ("llama", "clip"):
+        folder = tmp_path / "cache" / f"models--org--{name}"
+        shutil.copytree(home / name, folder / "snapshots" / first)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text(first)
+    config = config_of(home, "clip", "llama")
+    config["vision"]["pretrained"], config["lm"]["pretrained"] = "org/clip", "org/llama"
+    model = train(tmp_path / "run", config)
+    llama = tmp_path / "cache" / "models--org--llama"
+    rewrite(shutil.copytree(llama / "snapshots" / first, llama / "snapshots" / second))
+    (llama / "refs" / "main").write_text(second)
+    assert equal(load_run(load_checkpoint(tmp_path / "run"))[0], model)
+    (llama / "snapshots" / first).rename(tmp_path / "away")
+    with pytest.raises(UserError, match=f"opening a checkpoint fetches nothing.*org/llama --revision {first}"):
+        load_run(load_checkpoint(tmp_path / "run"))
+    monkeypatch.setenv("RSMOE_MOVED", f"org/llama={tmp_path / 'away'}")
+    assert equal(load_run(load_checkpoint(tmp_path / "run"))[0], model)
