@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from rsmoe.as_trained import check_vocabularies
+from rsmoe.bases import LeftOut
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
+from rsmoe.pretrained import parent_of, without_weights
 from rsmoe.trust import check_checkpoint, check_finite
 from rsmoe.vision.glance import Glance
 from rsmoe.vision.words import WordHead
@@ -110,25 +115,76 @@ def _fusion(config: Mapping[str, Any], codec: TextCodec, names: Sequence[str]) -
     return fusion
 
 
+def built_configs(model: RSMoE) -> dict[str, dict[str, Any]]:
+    """Group of a config ("vision", "lm", "prompts") -> transformers' config of what was built there.
+
+    A checkpoint carries them: what was loaded may differ from the yaml, in numbers that no shape shows, and
+    transformers may change its defaults.
+    """
+    lm = getattr(model.bank, "lm", None) or model.bank.banks[0].lm
+    parts = {"vision": getattr(model.vision, "tower", None), "lm": lm, "prompts": getattr(model.prompts, "lm", None)}
+    built = {}
+    for group, part in parts.items():
+        if isinstance(part, PreTrainedModel):
+            whole = json.loads(part.config.to_json_string(use_diff=False))
+            built[group] = {key: value for key, value in whole.items() if key not in _OF_A_FILE}
+    return built
+
+
+_OF_A_FILE = ("_name_or_path", "architectures", "auto_map", "dtype", "transformers_version")
+"""Keys of a config that describe the file it came from."""
+
+
 def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec]:
-    """Model and codecs of a checkpoint that `rsmoe.train` wrote, weights loaded, in eval mode."""
+    """Model and codecs of a checkpoint that `rsmoe.train` wrote, weights loaded, in eval mode, nothing trainable.
+
+    Frozen pretrained weights that the file does not hold are taken from their folder again, and must be the same.
+
+    Raises:
+        UserError: such a folder is not there or holds other weights; the checkpoint was not written by `rsmoe.train`.
+    """
     codec, instruction_codec = codecs_of(checkpoint)
-    hparams = checkpoint["hyper_parameters"]
-    config = hparams["config"]
-    # the weights are in the checkpoint: nothing is fetched again
-    config["lm"] |= {"pretrained": None} if config["lm"].get("config") else {}
-    config["vision"] |= {k: None for k in ("pretrained",) if k in config["vision"]}
-    config["qformer"] |= {k: None for k in ("bert", "instructblip") if k in config["qformer"]}
-    model = build_model(config, codec, instruction_codec)
+    with without_weights():
+        model = build_model(_rebuilt(checkpoint), codec, instruction_codec)
     check_finite(checkpoint["state_dict"])
-    load_weights(model, {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items()})
-    model.dense = bool(hparams.get("dense", False))
-    return model.eval(), codec, instruction_codec
+    load_weights(model, checkpoint, assign=True)
+    model.dense = bool(checkpoint["hyper_parameters"].get("dense", False))
+    return model.eval().requires_grad_(False), codec, instruction_codec
 
 
-def load_weights(model: RSMoE, state: Mapping[str, torch.Tensor]) -> None:
-    """Loads a state dict; a checkpoint of another model is refused with the first names and shapes that differ."""
+def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a run's config that builds what the run built: of a part that the file holds nothing is loaded."""
+    hparams = checkpoint["hyper_parameters"]
+    config, built = deepcopy(hparams["config"]), hparams.get("built", {})
+    bases = {base.part.split(".")[0]: base for base in LeftOut.from_checkpoint(checkpoint)}
+    nodes = {"vision": config["vision"], "lm": config["lm"], "prompts": config["prompts"].get("lm") or {}}
+    for group, node in nodes.items():
+        base = bases.get("bank" if group == "lm" else group)
+        if base is not None:
+            node |= {"pretrained": base.source, "config": None}
+        elif group in built and node.get("_target_") in (_TOWER, _LM):
+            node |= {"pretrained": None, "config": built[group]}
+        elif node.get("pretrained") and node.get("config"):  # an older rsmoe wrote it
+            node["pretrained"] = None
+    for key in ("bert", "instructblip"):
+        if config["qformer"].get(key):
+            config["qformer"][key] = bases["qformer"].source if "qformer" in bases else None
+    return config
+
+
+_TOWER, _LM = "rsmoe.vision.pretrained.PretrainedTower", "rsmoe.experts.language_model.causal_lm"
+
+
+def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = False) -> None:
+    """Gives a model the weights of a checkpoint; one of another model is refused with what differs first.
+
+    Args:
+        model: whose pretrained parts, where the checkpoint holds no copy of them, were loaded already.
+        checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
+        assign: take its tensors themselves, for a model that was built `without_weights`.
+    """
     own = model.state_dict()
+    state = whole_state(checkpoint, model, own)
     shapes = [
         f"{k} {tuple(v.shape)} here {tuple(own[k].shape)}"
         for k, v in state.items()
@@ -146,4 +202,43 @@ def load_weights(model: RSMoE, state: Mapping[str, torch.Tensor]) -> None:
             + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml; one that an older "
             "rsmoe wrote can begin a new run: start=<it>"
         )
-    model.load_state_dict(state)
+    same = {name for name, value in state.items() if value is own[name]}  # they stay, of whatever kind they are
+    given = {name: value.to(own[name].dtype) for name, value in state.items() if name not in same}
+    if not assign:
+        model.load_state_dict(given, strict=False)
+        return
+    tied: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), []).append(name)
+    model.load_state_dict(given, strict=False, assign=True)
+    for first, *others in tied.values():
+        for name in others:
+            parent, leaf = parent_of(model, name)
+            setattr(parent, leaf, model.get_parameter(first))
+    model.vision.to(memory_format=torch.channels_last)  # as the model was built
+
+
+def whole_state(
+    checkpoint: Mapping[str, Any], model: RSMoE, own: Mapping[str, torch.Tensor], *, key: str = "state_dict"
+) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint by their names in the model, with those that it leaves out.
+
+    Args:
+        model, own: a model whose pretrained parts are as they were loaded, and its state dict.
+        key: of the checkpoint: what holds the weights.
+
+    Raises:
+        UserError: the parts of ``model`` were loaded from other weights.
+    """
+    state = {name.removeprefix("model."): value for name, value in checkpoint[key].items()}
+    for base in LeftOut.from_checkpoint(checkpoint):
+        base.check(model)
+        for name, (rows, dtype) in base.tensors.items():
+            if name not in own:
+                continue  # `load_weights` says what differs
+            value = own[name]
+            if dtype != str(value.dtype):  # bf16-true trains on rounded weights
+                value = value.to(getattr(torch, dtype.removeprefix("torch."))).to(value.dtype)
+            new = state.get(name)
+            state[name] = value if new is None else torch.cat([value[:rows], new.to(value.device, value.dtype)])
+    return state

@@ -22,19 +22,21 @@ def evaluate(config: dict[str, Any]) -> None:
     Every rank answers its own part; the first one joins the parts by id, scores them and writes.
     """
     from rsmoe.build import load_run
+    from rsmoe.device import pick_device
     from rsmoe.terminal import console as open_console
     from rsmoe.training.benchmark import Benchmark
     from rsmoe.training.benchmark_run import BenchmarkRun, open_ranks
-    from rsmoe.training.run import find_checkpoint, load_checkpoint
+    from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
     console = open_console(120)
     if not config.get("benchmark"):
         raise UserError("no benchmark: give benchmark=<name>, or benchmark=[<name>,<name>]; see conf/benchmark")
+    pick_device(config["device"])
     checkpoint = find_checkpoint(Path(config["checkpoint"]))
     root = config["data"]["root"]
     benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in config["benchmark"].items()]
     loaded = load_checkpoint(checkpoint)
-    ranks = None if config["dry"] else open_ranks(**config["ranks"])
+    ranks = None if config["dry"] else open_ranks(device=config["device"], **config["ranks"])
     model, codec, words = load_run(loaded)
     run = BenchmarkRun(
         model=model if ranks is None else model.to(ranks.device),

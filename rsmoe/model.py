@@ -278,7 +278,7 @@ class RSMoE(nn.Module):
             text = batch.text_ids[sample], batch.text_mask[sample]
             written = bool(text[1].any(1).all()) and text[1].shape[1] > 0
             inputs[index] = HeadInput(
-                hidden=mixed[sample],
+                hidden=mixed[sample].to(self.to_lm.weight.dtype),  # heads train in fp32 behind a bf16 base
                 sample=sample,
                 pyramid=reading.perception.sight.pyramid,
                 text_hidden=self.read_text(index, *text) if written else None,

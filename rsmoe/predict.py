@@ -29,6 +29,7 @@ def predict(
     max_new: int = 80,
     raster: Mapping[Any, Any] | None = None,
     tile: int | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Answers one request on one image, or on two dates of it.
 
@@ -37,6 +38,7 @@ def predict(
         raster: options of `rsmoe.geo.RasterSource`, for GeoTIFFs.
         tile: side in pixels of the tiles of the change map; None is the side of the model's pictures (every pixel is
             seen as it is), 0 resizes the whole picture. The words are always about the whole picture, resized.
+        device: where the model runs, see `rsmoe.device.pick_device`.
 
     Returns:
         text; weights: expert -> weight of the router; prompts: expert -> its prompt in words; mask: (H, W) bool of the
@@ -54,7 +56,7 @@ def predict(
     from rsmoe.training.change_tiles import map_changes
     from rsmoe.training.open_run import open_run
 
-    run = open_run(checkpoint)
+    run = open_run(checkpoint, device=device)
     model, codec, collate, config = run.model, run.codec, run.collate, run.config
     tasks = {task for expert in model.experts for task in expert.tasks}
     if len(images) == 1 and tasks <= {"change_caption", "change_vqa", "mask"} and tasks != {"mask"}:
@@ -69,7 +71,7 @@ def predict(
         task="caption",
         source="command line",
     )
-    batch = collate([(sample, 0)])
+    batch = collate([(sample, 0)]).to(model.to_lm.weight.device)
     (given,) = answer_batch(model, codec, batch, beams=beams, max_new=max_new)
     change = None
     if model.change is not None and len(images) == 2:
@@ -114,6 +116,7 @@ def cli(cfg: DictConfig) -> None:
             max_new=cfg.max_new,
             raster={k: v for k, v in config["raster"].items() if v is not None},
             tile=cfg.tile,
+            device=cfg.device,
         )
     console.print(out["text"].strip() or "(empty answer)", style="bold", markup=False, highlight=False, soft_wrap=True)
     for message in dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning):

@@ -44,9 +44,11 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.data.datamodule import RSDataModule
     from rsmoe.terminal import console as open_console
+    from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.corpus import absent_from, build_corpus
     from rsmoe.training.evaluation import evaluate
-    from rsmoe.training.run import load_checkpoint, run_stages
+    from rsmoe.training.run import run_stages
+    from rsmoe.training.sources import check_sources
     from rsmoe.training.stage import Stage
     from rsmoe.training.start import start_from
 
@@ -57,11 +59,12 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         if not rank_zero_only.rank:  # type: ignore[attr-defined]
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
+    check_sources(config)
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
     stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages]
     resume = Path(config["resume"]) if config["resume"] else None
     start = Path(config["start"]) if config["start"] and not resume else None  # what the run began with is in it
-    codec, words = codecs_of(load_checkpoint(resume)) if resume else fit_codecs(config, corpus.texts())
+    codec, words = codecs_of(load_checkpoint(resume, weights=False)) if resume else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
     if model.cover is not None:
@@ -146,8 +149,8 @@ def _continued(
     from hydra.core.hydra_config import HydraConfig
 
     from rsmoe.build import codecs_of
+    from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.resume import continued, joined
-    from rsmoe.training.run import load_checkpoint
 
     checkpoint = load_checkpoint(Path(config["resume"]))
     codecs_of(checkpoint)  # says it where rsmoe.train did not write it

@@ -57,7 +57,12 @@ def classical_maps(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
 
 
 def model_maps(
-    samples: Sequence[Sample], *, checkpoint: Path, tile: int | None, kinds: Sequence[int] | None = None
+    samples: Sequence[Sample],
+    *,
+    checkpoint: Path,
+    tile: int | None,
+    kinds: Sequence[int] | None = None,
+    device: str = "auto",
 ) -> list[np.ndarray]:
     """The model's maps (H, W) uint8, as `rsmoe.predict` makes them: 1 for any change, or for one of ``kinds``.
 
@@ -69,7 +74,7 @@ def model_maps(
     from rsmoe.training.change_tiles import map_changes
     from rsmoe.training.open_run import open_run
 
-    run = open_run(checkpoint)
+    run = open_run(checkpoint, device=device)
     side = run.config["image_size"] if tile is None else tile
     found = []
     for sample in samples:
@@ -105,22 +110,26 @@ def cli(cfg: DictConfig) -> None:
 
     from rsmoe.analysis.change_detection_sheet import draw_maps
     from rsmoe.analysis.report import write_text
+    from rsmoe.device import pick_device
     from rsmoe.metrics.change_map_metric import ChangeMapOverlap
     from rsmoe.metrics.prediction import Prediction
     from rsmoe.metrics.score import tally_results
     from rsmoe.parts import instantiate
     from rsmoe.terminal import console as open_console
-    from rsmoe.training.run import find_checkpoint
+    from rsmoe.training.checkpoints import find_checkpoint
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    checkpoints = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
+    given = [find_checkpoint(Path(str(path))) for path in checkpoints if path is not None]
+    pick_device(config["device"])
     dataset = instantiate(config["data"], split=config["split"])
     pairs = binary_pairs(dataset, limit=config["limit"])
     maps = classical_maps(pairs)
-    checkpoints = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
-    given = [find_checkpoint(Path(str(path))) for path in checkpoints if path is not None]
     for place, checkpoint in enumerate(given):
         name = "model" if len(given) == 1 else f"model {place + 1}"
-        maps[name] = model_maps(pairs, checkpoint=checkpoint, tile=config["tile"], kinds=config["kinds"])
+        maps[name] = model_maps(
+            pairs, checkpoint=checkpoint, tile=config["tile"], kinds=config["kinds"], device=config["device"]
+        )
     protocol = str(getattr(dataset, "protocol", "")) + ChangeMapOverlap.protocol
     known = {"split": config["split"], "draws": config["draws"], "seed": config["seed"]}
     rows: dict[str, list[Result]] = {}

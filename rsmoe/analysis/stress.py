@@ -151,15 +151,17 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.analysis.stress_pairs import stress_pairs
     from rsmoe.analysis.stress_plot import plot_stress
     from rsmoe.data.perturb import PERTURBATIONS
+    from rsmoe.device import pick_device
     from rsmoe.parts import instantiate
     from rsmoe.terminal import console as open_console
+    from rsmoe.training.checkpoints import find_checkpoint
     from rsmoe.training.open_run import open_run
-    from rsmoe.training.run import find_checkpoint
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     console = open_console(140)
     paths = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
     checkpoints = [find_checkpoint(Path(str(path))) for path in paths]
+    pick_device(config["device"])
     for name in config["perturbations"] or ():
         if name not in PERTURBATIONS:
             raise unknown_name("perturbation", name, PERTURBATIONS)
@@ -173,7 +175,7 @@ def cli(cfg: DictConfig) -> None:
     )
     rows: list[dict[str, Any]] = []
     for checkpoint in checkpoints:
-        run = open_run(checkpoint)
+        run = open_run(checkpoint, device=config["device"])
         facts = {"temporal": temporal_name(run.config), "seed": run.config["seed"], "checkpoint": str(checkpoint)}
         title = f"{facts['temporal']}, seed {facts['seed']}" if sys.stdout.isatty() else ""
         rows += [facts | row for row in test.run(run.model, run.codec, run.collate, title=title)]

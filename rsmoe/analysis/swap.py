@@ -124,7 +124,7 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.training.open_run import open_run
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    run = open_run(Path(str(config["checkpoint"])))
+    run = open_run(Path(str(config["checkpoint"])), device=config["device"])
     dataset = instantiate(config["data"], split=config["split"])
     pairs = stress_pairs(dataset, count=config["pairs"])
     asking = {"beams": config["beams"], "max_new": config["max_new"]}

@@ -11,6 +11,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rsmoe.errors import UserError
+from rsmoe.pretrained import source
 
 _WORD = r"\d+(?:[.,]\d+)+|\w+(?:['-]\w+)*|[^\w\s]"
 """A number, a word with its hyphens and apostrophes ("twenty-two"), or one punctuation mark."""
@@ -90,7 +91,8 @@ class TextCodec:
             UserError: when it cannot be loaded, or is not a fast (Rust) tokenizer.
         """
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            place, options = source(name)
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(

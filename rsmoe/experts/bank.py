@@ -14,6 +14,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from rsmoe.errors import UserError
+from rsmoe.experts.base_export import published_name, write_base
 from rsmoe.experts.lora import GroupedLoRA
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
@@ -149,9 +150,21 @@ class ExpertBank(nn.Module):
             layer.asleep = idle
         return idle
 
-    def save_adapter(self, index: int, folder: str | Path) -> None:
-        """Writes one expert's adapter for ``peft.PeftModel.from_pretrained``; see `peft_format.write_adapter`."""
-        write_adapter(self.adapted(), index, Path(folder), base=self.lm.config._name_or_path, targets=self.targets)
+    def save_adapter(self, index: int, folder: str | Path, *, base: str | Path | None = None) -> None:
+        """Writes one expert's adapter for ``peft.PeftModel.from_pretrained``; see `peft_format.write_adapter`.
+
+        It names the checkpoint that the language model came from. Where that has other weights by now (tuned, grown for
+        new tokens, or begun at random), the model is written beside the adapter, and named.
+
+        Args:
+            base: folder for the model, which experts can share; by default ``<folder>-base``.
+        """
+        name = published_name(self.lm)
+        if name is None:
+            home = Path(f"{Path(folder).absolute()}-base") if base is None else Path(base)
+            write_base(self.lm, home)
+            name = str(home.absolute())
+        write_adapter(self.adapted(), index, Path(folder), base=name, targets=self.targets)
 
     def load_adapter(self, index: int, folder: str | Path) -> None:
         """Reads an adapter that PEFT or `save_adapter` wrote; see `peft_format.read_adapter`."""

@@ -8,8 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from rsmoe.bases import remember
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.pretrained import explained, load_config, load_pretrained, on_meta_device, rebuilding, with_weights
 from rsmoe.ranges import Positive
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -41,10 +44,9 @@ def causal_lm(
     """
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
-    options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
-    on_meta = torch.get_default_device().type == "meta"
-    if pretrained is not None and not on_meta:
-        return _load(pretrained, vocab_size, options)
+    kind = getattr(torch, dtype)
+    if pretrained is not None and not (config and on_meta_device()):
+        return _load(pretrained, vocab_size, dtype=kind, attention=attention)
     if config is None:
         raise UserError("a language model without config can only be loaded: set lm.pretrained, or lm.config")
     settings = dict(config)
@@ -56,20 +58,35 @@ def causal_lm(
     except ValueError as error:
         raise UserError(f"lm.config is not one that transformers knows: {error}") from error
     full._name_or_path = pretrained or ""
-    lm: PreTrainedModel = AutoModelForCausalLM.from_config(full, **options)
+    with explained("lm.config"):
+        lm: PreTrainedModel = AutoModelForCausalLM.from_config(full, dtype=kind, attn_implementation=attention)
     return lm
 
 
-def _load(pretrained: str, vocab_size: int, options: Mapping[str, Any]) -> PreTrainedModel:
-    try:
-        lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(pretrained, **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"cannot load the language model {pretrained!r}: {reason} Give a folder with lm.pretrained=/path, or "
-            f"download it where there is a network: hf download {pretrained} (gated models: hf auth login)"
-        ) from error
+def _load(name: str, vocab_size: int, *, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
+    kind = load_config(name)
+    if kind.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(kind, "is_decoder", False):
+        raise UserError(f"{name} is a {kind.model_type}, which reads in both directions: give a causal language model")
+    lm: PreTrainedModel = load_pretrained(AutoModelForCausalLM, name, dtype=dtype, attn_implementation=attention)
+    remember(lm, name)
     table = lm.get_input_embeddings()
     if isinstance(table, nn.Embedding) and vocab_size > table.num_embeddings:
-        lm.resize_token_embeddings(vocab_size)
+        if rebuilding():
+            _lengthen(lm, vocab_size)
+        else:
+            with explained(name):
+                lm.resize_token_embeddings(vocab_size)
     return lm
+
+
+def _lengthen(lm: PreTrainedModel, words: int) -> None:
+    """As ``resize_token_embeddings`` does, with zeros for the new rows: drawing them takes longer than all the rest."""
+    tables: list[Any] = [lm.get_input_embeddings(), lm.get_output_embeddings()]
+    with with_weights():
+        for table in tables:
+            for name, old in dict(table.named_parameters(recurse=False)).items():
+                new = old.data.new_zeros(max(0, words - len(old)), *old.shape[1:])
+                setattr(table, name, nn.Parameter(torch.cat([old.data, new])))
+        tables[0].num_embeddings, tables[1].out_features = words, words
+        lm.config.get_text_config().vocab_size = words
+        lm.tie_weights()

@@ -105,9 +105,9 @@ class SeparateBank(nn.Module):
         for bank in self.banks:
             bank.load_state_dict(state)
 
-    def save_adapter(self, index: int, folder: str | Path) -> None:
+    def save_adapter(self, index: int, folder: str | Path, *, base: str | Path | None = None) -> None:
         """As `ExpertBank.save_adapter`; the adapter fits the base model of that expert."""
-        self.banks[index].save_adapter(0, folder)
+        self.banks[index].save_adapter(0, folder, base=base)
 
     def load_adapter(self, index: int, folder: str | Path) -> None:
         """As `ExpertBank.load_adapter`."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.bases import remember
 from rsmoe.errors import UserError
-from rsmoe.pretrained import on_meta_device
+from rsmoe.pretrained import on_meta_device, with_weights
 from rsmoe.qformer.weights import bert_weights, instructblip_weights
 from rsmoe.ranges import Depth, Fraction, NonNegativeReal, Positive
 from rsmoe.temporal.memory import VisualMemory
@@ -68,22 +70,28 @@ class InstructQFormer(nn.Module):
         if bert and instructblip:
             raise UserError(f"qformer.bert={bert} and qformer.instructblip={instructblip}: set one of them to null")
         self.width, self.queries = width, queries
-        self.query_tokens = nn.Parameter(torch.empty(1, queries, width))
-        self.words = nn.Embedding(vocab_size, width)
-        self.positions = nn.Embedding(max_positions, width)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
-        self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(
-            _Layer(width, heads, intermediate, dropout, memory_width if i % cross_attention_frequency == 0 else None)
-            for i in range(layers)
-        )
-        self.apply(partial(_init_bert, std=init_std))
-        nn.init.normal_(self.query_tokens, std=init_std)
-        if not on_meta_device():
-            if bert:
-                self.load_state_dict(bert_weights(bert, into=self.state_dict(), heads=heads))
-            if instructblip:
-                self.load_state_dict(instructblip_weights(instructblip, into=self.state_dict(), heads=heads))
+        source = None if on_meta_device() else bert or instructblip
+        with with_weights() if source else nullcontext():
+            self.query_tokens = nn.Parameter(torch.empty(1, queries, width))
+            self.words = nn.Embedding(vocab_size, width)
+            self.positions = nn.Embedding(max_positions, width)
+            self.norm = nn.LayerNorm(width, eps=1e-12)
+            self.dropout = nn.Dropout(dropout)
+            self.layers = nn.ModuleList(
+                _Layer(
+                    width, heads, intermediate, dropout, memory_width if i % cross_attention_frequency == 0 else None
+                )
+                for i in range(layers)
+            )
+            self.apply(partial(_init_bert, std=init_std))
+            nn.init.normal_(self.query_tokens, std=init_std)
+            if source:
+                weights = bert_weights if bert else instructblip_weights
+                own = self.state_dict()
+                theirs = weights(source, into=own, heads=heads)
+                for name, value in theirs.items():
+                    own[name][: len(value)] = value  # rows of further words keep their random values
+                remember(self, source, theirs)
 
     def forward(self, memory: VisualMemory, instruction_ids: Tensor, instruction_mask: Tensor) -> Tensor:
         """Memory (B, N', D'), instruction (B, L) and its mask (B, L) -> queries (B, M, D).

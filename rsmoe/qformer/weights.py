@@ -45,11 +45,11 @@ def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def bert_weights(name: str, *, into: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
-    """A full state dict: ``into``, with what a BERT checkpoint has in its place.
+    """What a BERT checkpoint has for a Q-Former, under its names; of a table, the rows that BERT has.
 
     As in BLIP-2's first stage: words, positions and text blocks are copied, each text feed-forward network is copied
-    to its query twin as well; cross-attention, queries and the rows of words that BERT does not know keep their random
-    values. Token types and the pooler are left out.
+    to its query twin as well; cross-attention, queries and the rows of words that BERT does not know are not in it.
+    Token types and the pooler are left out.
 
     Args:
         name: local folder, or name on the Hugging Face hub.
@@ -57,19 +57,19 @@ def bert_weights(name: str, *, into: Mapping[str, Tensor], heads: int) -> dict[s
         heads: its attention heads.
 
     Raises:
-        UserError: the checkpoint is no BERT, or its shapes differ.
+        UserError: the checkpoint is no BERT, or its shapes, activation or norms differ.
     """
     config = _config_of(name, "bert")
-    _check_heads(name, config, heads)
+    _check_numbers(name, config, heads)
     theirs = rename(load_pretrained(BertModel, name, add_pooling_layer=False).state_dict())
     theirs |= {k.replace(".text_ffn.", ".query_ffn."): v for k, v in theirs.items() if ".text_ffn." in k}
     theirs = {k: v for k, v in theirs.items() if "token_type" not in k}
     new = [k for k in into if "cross_attention" in k or k == "query_tokens"]
-    return _merge(name, theirs, into, new)
+    return _fitting(name, theirs, into, new)
 
 
 def instructblip_weights(name: str, *, into: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
-    """A full state dict: ``into``, with Q-Former and queries of an InstructBLIP checkpoint in its place.
+    """Q-Former and queries of an InstructBLIP checkpoint, under our names; of a table, the rows that it has.
 
     Args:
         name: local folder, or name on the Hugging Face hub, such as Salesforce/instructblip-vicuna-7b.
@@ -77,11 +77,11 @@ def instructblip_weights(name: str, *, into: Mapping[str, Tensor], heads: int) -
         heads: its attention heads.
 
     Raises:
-        UserError: the checkpoint is no InstructBLIP, or its shapes differ.
+        UserError: the checkpoint is no InstructBLIP, or its shapes, activation or norms differ.
     """
     config = _config_of(name, "instructblip")
-    _check_heads(name, config.qformer_config, heads)
-    return _merge(name, rename(load_pretrained(_Donor, name).state_dict()), into, ())
+    _check_numbers(name, config.qformer_config, heads)
+    return _fitting(name, rename(load_pretrained(_Donor, name).state_dict()), into, ())
 
 
 class _Donor(InstructBlipPreTrainedModel):
@@ -102,16 +102,24 @@ def _config_of(name: str, kind: str) -> Any:
     return config
 
 
-def _check_heads(name: str, config: Any, heads: int) -> None:
-    # no shape shows it
+def _check_numbers(name: str, config: Any, heads: int) -> None:
+    # no shape shows them
     if config.num_attention_heads != heads:
         raise UserError(f"qformer.heads={heads}, {name!r} has {config.num_attention_heads}: set qformer.heads to that")
+    own = {"hidden_act": "gelu", "layer_norm_eps": 1e-12}
+    differ = {key: getattr(config, key, value) for key, value in own.items() if getattr(config, key, value) != value}
+    if differ:
+        raise UserError(
+            f"{name!r} has {', '.join(f'{key}={value}' for key, value in differ.items())}, the Q-Former computes with "
+            f"{', '.join(f'{key}={own[key]}' for key in differ)}, as BERT and InstructBLIP were published: its weights "
+            f"would give other numbers. Start without: qformer.bert=null qformer.instructblip=null"
+        )
 
 
-def _merge(
+def _fitting(
     name: str, theirs: Mapping[str, Tensor], into: Mapping[str, Tensor], new: Collection[str]
 ) -> dict[str, Tensor]:
-    """``into`` with every weight replaced by theirs, but for those that are ``new``."""
+    """Theirs, cut to the rows of ``into``, of which they must be all but those that are ``new``."""
     lacking = sorted(set(into) - set(theirs) - set(new))
     unused = sorted(set(theirs) - set(into))
     if lacking or unused:
@@ -120,24 +128,21 @@ def _merge(
             f"has {', '.join(unused[:3]) or 'nothing'} too many. Set qformer.layers and "
             f"qformer.cross_attention_frequency as in its config"
         )
-    merged = dict(into)
+    fitting = {}
     for key, value in theirs.items():
         own = into[key]
-        if key == "words.weight":
+        if key in ("words.weight", "positions.weight"):
             # a tokenizer may add tokens to theirs, or lack the [DEC] that LAVIS appended
-            if len(own) < len(value) - 1:
+            if key == "words.weight" and len(own) < len(value) - 1:
                 raise UserError(
                     f"the instruction's vocabulary has {len(own)} tokens, that of {name!r} has {len(value)}. "
                     f"Use its tokenizer: text.instruction=bert-base-uncased"
                 )
-            if own.shape[1:] == value.shape[1:]:
-                value = torch.cat([value[: len(own)], own[len(value) :]])
-        elif key == "positions.weight":
             value = value[: len(own)]
-        if own.shape != value.shape:
+        if own.shape[1:] != value.shape[1:] or (key != "words.weight" and own.shape != value.shape):
             raise UserError(
                 f"{key} is {tuple(value.shape)} in {name!r} and {tuple(own.shape)} here. Set qformer.width, "
                 f"intermediate, queries and max_positions as in its config"
             )
-        merged[key] = value
-    return merged
+        fitting[key] = value
+    return fitting

@@ -22,6 +22,7 @@ from rsmoe.data.mixture import Mixture
 from rsmoe.data.reader import left_out
 from rsmoe.data.sample import Sample
 from rsmoe.data.text import TextCodec
+from rsmoe.device import pick_device
 from rsmoe.errors import UserError
 from rsmoe.metrics.layouts import read_vocabulary
 from rsmoe.metrics.protocols import protocol
@@ -35,12 +36,29 @@ from rsmoe.training.evaluation import answers, assess
 from rsmoe.training.open_run import collate_options
 
 
-def open_ranks(*, accelerator: str, devices: int | str, num_nodes: int) -> Fabric:
+def open_ranks(*, device: str = "auto", accelerator: str = "auto", devices: int | str, num_nodes: int) -> Fabric:
     """The processes of this evaluation, started or, under torchrun or SLURM, found; they only wait for each other.
 
     A rank waits for the slowest one as long as that takes, which is hours on large benchmarks.
+
+    Args:
+        device: see `rsmoe.device.pick_device`; one with a number is for a single rank.
+        accelerator: kind of the devices, for those who know Lightning; "auto" is that of ``device``.
+        devices, num_nodes: of Lightning's Fabric.
+
+    Raises:
+        UserError: no such device, or ``device`` and the others contradict each other.
     """
-    alone = devices == 1 and num_nodes == 1
+    kind = {"gpu": "cuda"}.get(str(accelerator), str(accelerator))
+    place = pick_device(kind if device == "auto" and kind != "auto" else device)
+    if kind not in ("auto", place.type):
+        raise UserError(f"device={device} and ranks.accelerator={accelerator} contradict each other: leave one on auto")
+    if place.index is not None:
+        if devices != 1:
+            raise UserError(f"device={device} is one device, ranks.devices={devices} asks for others: device=cuda")
+        devices = [place.index]  # type: ignore[assignment]
+    accelerator = place.type
+    alone = devices in (1, [place.index]) and num_nodes == 1
     strategy = "auto" if alone else DDPStrategy(process_group_backend="gloo", timeout=timedelta(days=14))
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
     fabric.launch()

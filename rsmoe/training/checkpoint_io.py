@@ -1,24 +1,42 @@
-"""Checkpoints that are whole or absent."""
+"""Checkpoints that are whole or absent, and hold no copy of pretrained weights that nobody trained."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from rsmoe.bases import LeftOut
+from rsmoe.build import whole_state
 from rsmoe.errors import UserError
+from rsmoe.model import RSMoE
+
+_STATES = ("state_dict", "current_model_state")
+"""Where Lightning keeps weights; the second one beside a moving average of them."""
 
 
 class WholeFileIO(TorchCheckpointIO):
     """Writes beside the final name, then renames: a full disk or a kill leaves the checkpoint before untouched.
 
     Lightning's own writer keeps a second copy in memory, and moves it from the folder of temporary files, which copies
-    where that is another disk.
+    where that is another disk. Lightning itself sees whole checkpoints: what a file leaves out comes from the model.
+
+    Args:
+        model: that is trained.
+        bases: what its checkpoints leave out, see `rsmoe.training.left_out.left_out`.
+        loaded: path and content of a checkpoint that was read before.
     """
+
+    def __init__(
+        self, *, model: RSMoE, bases: Sequence[LeftOut] = (), loaded: tuple[Path, dict[str, Any]] | None = None
+    ) -> None:
+        super().__init__()
+        self._model, self._bases, self._loaded = model, bases, loaded
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         """Saves ``checkpoint`` as ``path``.
@@ -30,7 +48,7 @@ class WholeFileIO(TorchCheckpointIO):
         part = path.with_name(f".{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, part)
+            torch.save(self._slim(checkpoint), part)
             os.replace(part, path)
         except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
             raise UserError(
@@ -39,6 +57,33 @@ class WholeFileIO(TorchCheckpointIO):
             ) from error
         finally:
             part.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | os.PathLike, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The checkpoint, with the weights that it leaves out."""
+        known, self._loaded = self._loaded, None
+        if known is not None and known[0] == Path(path):
+            checkpoint = known[1]
+        else:
+            checkpoint = super().load_checkpoint(Path(path), *args, **kwargs)
+        own = self._model.state_dict()
+        whole = {
+            key: {f"model.{name}": value for name, value in whole_state(checkpoint, self._model, own, key=key).items()}
+            for key in _STATES
+            if key in checkpoint
+        }
+        return {**checkpoint, **whole}
+
+    def _slim(self, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._bases:
+            return dict(checkpoint)
+        slim = {key: dict(checkpoint[key]) for key in _STATES if key in checkpoint}
+        for state in slim.values():
+            for base in self._bases:
+                for name, (rows, _) in base.tensors.items():
+                    value = state.pop(f"model.{name}")
+                    if value.ndim and len(value) > rows:  # of a table that has grown, the new rows
+                        state[f"model.{name}"] = value[rows:].clone()
+        return {**checkpoint, **slim, "bases": [base.state() for base in self._bases]}
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:

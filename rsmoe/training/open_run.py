@@ -10,8 +10,9 @@ from typing import Any
 from rsmoe.build import load_run
 from rsmoe.data.collate import Collate
 from rsmoe.data.text import TextCodec
+from rsmoe.device import pick_device
 from rsmoe.model import RSMoE
-from rsmoe.training.run import load_checkpoint
+from rsmoe.training.checkpoints import load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,19 @@ class OpenRun:
     """Names of the values of its maps of changes, where its training data named them."""
 
 
-def open_run(path: Path) -> OpenRun:
-    """The newest checkpoint of a run folder, or a checkpoint file; `UserError` where there is none that can be read."""
+def open_run(path: Path, *, device: str = "auto") -> OpenRun:
+    """The newest checkpoint of a run folder, or a checkpoint file.
+
+    Args:
+        device: where the model is asked, see `rsmoe.device.pick_device`; batches have to be brought there.
+
+    Raises:
+        UserError: there is no checkpoint that can be read, or no such device.
+    """
+    place = pick_device(device)
     loaded = load_checkpoint(path)
     model, codec, words = load_run(loaded)
+    model.to(place)
     config = loaded["hyper_parameters"]["config"]
     collate = Collate(codec=codec, instruction_codec=words, **collate_options(config), inference=True)
     classes = tuple(loaded["hyper_parameters"].get("change_classes", ()))

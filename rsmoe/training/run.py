@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -15,14 +14,16 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_only
 
-from rsmoe.build import load_weights
+from rsmoe.build import built_configs, load_weights
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
-from rsmoe.training.checkpoint_io import copy_checkpoint
+from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
+from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import open_curves
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.interruption import Interruption
+from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
@@ -59,7 +60,7 @@ def run_stages(
 ) -> list[dict[str, Any]]:
     """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
 
-    The model is left on the device of the trainer, the same on every rank.
+    The model is left on the device of the trainer, the same on every rank, with nothing trainable.
 
     Args:
         resume: a checkpoint of this schedule; its stage and step are found in it.
@@ -83,11 +84,13 @@ def run_stages(
             check_stage(model, stage)
     checkpoints = folder / "checkpoints"
     start, trace, fit = 0, [], None
+    loaded = None
     if resume is not None:
         resume = find_checkpoint(resume)
         saved = load_checkpoint(resume)
+        loaded = (resume, saved)
         start = int(saved["hyper_parameters"]["stage"])
-        load_weights(model, {k.removeprefix("model."): v for k, v in saved["state_dict"].items()})
+        load_weights(model, saved)
         trace = list(saved["hyper_parameters"].get("trace", []))
         if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete
             trace += saved["router_trace"]
@@ -96,6 +99,9 @@ def run_stages(
             start, resume = start + 1, None
     curves = open_curves(logger, folder, run=hparams.get("config", {}))
     kinds = {name: value.dtype for name, value in model.state_dict().items()}
+    bases = left_out(model, stages)
+    if bases and not rank_zero_only.rank:  # type: ignore[attr-defined]
+        print(sizes(model, bases))
     for index, stage in enumerate(stages):
         if index < start or not stage.steps:
             continue
@@ -105,12 +111,13 @@ def run_stages(
             model.prompts.upcycle(0)
         set_trainable(model, [p for p in stage.train if has_part(model, p)])
         model.bank.rest()
+        own = {"built": built_configs(model), "trace": trace, "dense": model.dense}
         module = StageModule(
             model=model,
             stage=stage,
             index=index,
             seed=seed,
-            hparams={**hparams, "trace": trace, "dense": model.dense},
+            hparams={**hparams, **own},
             first_step=sum(s.steps for s in stages[:index]),
         )
         callbacks: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}")]
@@ -118,15 +125,21 @@ def run_stages(
             callbacks.append(EMAWeightAveraging(decay=stage.ema))
         # after the average: it saves it
         callbacks.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
-        fit = stage_trainer(trainer, steps=stage.steps, clip=stage.clip, callbacks=callbacks, logger=curves or False)
+        files = WholeFileIO(model=model, bases=bases, loaded=loaded)
+        fit = stage_trainer(
+            trainer, steps=stage.steps, clip=stage.clip, callbacks=callbacks, files=files, logger=curves or False
+        )
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
         fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        resume = None
+        resume = loaded = None
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
-        fit = stage_trainer(trainer, steps=1, clip=0.0, callbacks=[], logger=False)
+        fit = stage_trainer(
+            trainer, steps=1, clip=0.0, callbacks=[], files=WholeFileIO(model=model, bases=bases), logger=False
+        )
+    model.requires_grad_(False)  # torch multiplies a trainable matrix in another order: as `load_run` will ask it
     model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
     _as_built(model, kinds)
     alike(model)
@@ -147,25 +160,3 @@ def _check_shares(stages: Sequence[Stage], world: int) -> None:
                 f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
                 f"make its batch_size (schedule.draws in some schedules) a multiple of {world}"
             )
-
-
-def find_checkpoint(path: Path) -> Path:
-    """A checkpoint file itself, or the newest one of a run folder."""
-    if path.is_dir():
-        found = sorted((path / "checkpoints").glob("*.ckpt"), key=os.path.getmtime)
-        if not found:
-            raise UserError(f"no checkpoint in {path / 'checkpoints'}; expected a run folder of rsmoe.train")
-        return found[-1]
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}; give a run folder (runs/<experiment>/<time>) or a .ckpt file")
-    return path
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of `find_checkpoint`; never runs code that a file carries."""
-    path = find_checkpoint(path)
-    try:
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path} is not a readable checkpoint ({type(error).__name__}: {error})") from error
-    return loaded

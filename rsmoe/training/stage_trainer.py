@@ -33,7 +33,13 @@ _DECIDED = {
 
 
 def stage_trainer(
-    config: Mapping[str, Any], *, steps: int, clip: float, callbacks: Sequence[pl.Callback], logger: Logger | bool
+    config: Mapping[str, Any],
+    *,
+    steps: int,
+    clip: float,
+    callbacks: Sequence[pl.Callback],
+    files: WholeFileIO,
+    logger: Logger | bool,
 ) -> pl.Trainer:
     """A ``lightning.pytorch.Trainer`` for one stage.
 
@@ -44,6 +50,7 @@ def stage_trainer(
         steps: of the optimiser.
         clip: largest gradient norm.
         callbacks: ours; the last ones are called last.
+        files: writes and reads the checkpoints.
         logger: of the whole run; False for none.
 
     Raises:
@@ -69,7 +76,7 @@ def stage_trainer(
         "max_steps": steps,
         "max_epochs": -1,
         "callbacks": [*own, *callbacks],
-        "plugins": [*plugins, *options["plugins"], WholeFileIO()],
+        "plugins": [*plugins, *options["plugins"], files],
         "precision": options["precision"],
         "accumulate_grad_batches": every,
         "gradient_clip_val": given.get("gradient_clip_val", clip),

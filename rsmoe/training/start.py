@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rsmoe.build import codecs_of
+from rsmoe.build import codecs_of, load_run
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
@@ -23,7 +23,7 @@ def start_from(
     of words that both know are copied, and the others stay as they are.
 
     Args:
-        checkpoint: of any run, see `rsmoe.training.run.load_checkpoint`.
+        checkpoint: of any run, see `rsmoe.training.checkpoints.load_checkpoint`.
         codec, instruction_codec: those of ``model``.
 
     Returns:
@@ -34,6 +34,8 @@ def start_from(
     """
     pairs = list(zip(codecs_of(checkpoint), (codec, instruction_codec), strict=True))
     given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+    if checkpoint.get("bases"):  # it leaves its frozen base out
+        given = load_run(checkpoint)[0].state_dict()
     shared = [_shared(old, new) for old, new in pairs]
     tables = _tables(model)
     own, anew = model.state_dict(), []

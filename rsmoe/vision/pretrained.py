@@ -10,8 +10,9 @@ import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
+from rsmoe.bases import remember
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.pretrained import load_config, load_pretrained, on_meta_device, parent_of
+from rsmoe.pretrained import load_config, load_pretrained, on_meta_device, parent_of, with_weights
 from rsmoe.ranges import Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels, inflate_bands
@@ -91,21 +92,22 @@ class PretrainedTower(nn.Module):
     ) -> None:
         super().__init__()
         if pretrained is not None and not (config and on_meta_device()):
-            whole = load_config(pretrained)
-            family, own = _family(whole), _vision_part(whole)
-            _must_agree(pretrained, own, config or {})
-            tower = load_pretrained(
-                getattr(transformers, family.model), pretrained, config=own, key_mapping={r"^vision_model\.": ""}
-            )
+            own, family = tower_config(pretrained, config)
+            with with_weights():
+                tower = load_pretrained(
+                    getattr(transformers, family.model), pretrained, config=own, key_mapping={r"^vision_model\.": ""}
+                )
+                remember(tower, pretrained)
+                inflate_bands(tower, bands)
         elif config:
             own = _config(config)
             family = _family(own)
             tower = getattr(transformers, family.model)(own)
+            inflate_bands(tower, bands)
         else:
             raise UserError("vision.pretrained is null and vision.config is empty: give a name, a folder, or a config")
         self.bands, self.patch, self.width = bands, int(own.patch_size), int(own.hidden_size)
         self.keep_prefix, self.resizes = keep_prefix, family.resizes
-        inflate_bands(tower, bands)
         _cut(tower, family, select_layer)
         self.tower = tower
         self.pyramid = GridPyramid(tokens=self.width, width=pyramid_width)
@@ -128,6 +130,18 @@ class PretrainedTower(nn.Module):
             tokens=tokens if self.keep_prefix else patches,
             pyramid=self.pyramid(patches, height=height, width=width),
         )
+
+
+def tower_config(pretrained: str, config: Mapping[str, Any] | None) -> tuple[PretrainedConfig, _Family]:
+    """The config of a checkpoint's vision tower, and its family; nothing is loaded.
+
+    Raises:
+        UserError: it cannot be read, is of no family in `FAMILIES`, or differs from ``config``.
+    """
+    whole = load_config(pretrained)
+    family, own = _family(whole), _vision_part(whole)
+    _must_agree(pretrained, own, config or {})
+    return own, family
 
 
 def _config(config: Mapping[str, Any]) -> PretrainedConfig:

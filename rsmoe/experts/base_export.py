@@ -1,0 +1,37 @@
+"""The language model that adapters were trained on, as others load it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from rsmoe.bases import Base, plain
+
+
+def published_name(lm: PreTrainedModel) -> str | None:
+    """Name or folder that ``lm`` was loaded from; None where it has other weights by now.
+
+    Those are weights that a stage has trained, rows of new tokens, and a model that began with random weights.
+    """
+    base, state = getattr(lm, "loaded_base", None), _own(lm)
+    if not isinstance(base, Base) or set(base.tensors) != set(state):
+        return None
+    grown = any(tensor.ndim and len(tensor) != base.tensors[name][0] for name, tensor in state.items())
+    return None if grown or len(base.untouched(state)) < len(state) else base.name
+
+
+def write_base(lm: PreTrainedModel, folder: Path) -> None:
+    """Writes ``lm`` without its adapters, for ``AutoModelForCausalLM.from_pretrained``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # a full disk or an interruption leaves nothing half-written under the final names
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as work:
+        lm.save_pretrained(work, state_dict=_own(lm))
+        for name in sorted(os.listdir(work)):
+            os.replace(Path(work) / name, folder / name)
+
+
+def _own(lm: PreTrainedModel) -> dict:
+    return {plain(name): tensor for name, tensor in lm.state_dict().items() if ".lora_" not in name}
