@@ -35,7 +35,8 @@ def check_architecture(config: Mapping[str, Any], *, key: str) -> None:
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise unknown_name(f"{key}.model_type", str(kind), CONFIG_MAPPING)
     taken = inspect.signature(CONFIG_MAPPING[kind]).parameters
-    given = {name: value for name, value in config.items() if name in taken}
+    # transformers writes an infinity into its json as a mapping
+    given = {name: value for name, value in config.items() if name in taken and "__float__" not in repr(value)}
     check_arguments(CONFIG_MAPPING[kind], given, key=key, whole=False)
     for name, value in config.items():
         for number in value if isinstance(value, list) else [value]:

@@ -6,6 +6,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -91,10 +92,10 @@ def _adapters(part: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], d
     adapters: dict[str, TypeAdapter[Any]] = {}
     for name, parameter in parameters.items():
         if name in hints and parameter.kind not in _VARIADIC:
-            try:
-                adapters[name] = TypeAdapter(_of_yaml(hints[name]), config=_STRICT)
-            except PydanticUserError:  # no schema for this type: the part checks it
-                continue
+            with suppress(PydanticUserError):  # no schema for this type: the part checks it
+                adapter = TypeAdapter(_of_yaml(hints[name]), config=_STRICT)
+                if adapter.pydantic_complete:
+                    adapters[name] = adapter
     return parameters, adapters
 
 

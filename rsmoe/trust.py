@@ -24,7 +24,7 @@ _MAPS = ("change", "cover")
 _NAMED = ("trainer", "logger", "callbacks", "corpus", "data", "evaluation")
 """Keys whose parts are named in a checkpoint, for the record, and never built from it."""
 _REMOTE = re.compile(
-    r"_.*|auto_map|trust_remote_code|code_revision|.*quantization_config|.*attn_implementation|use_kernels|"
+    r"_(?!_float__).*|auto_map|trust_remote_code|code_revision|.*quantization_config|.*attn_implementation|use_kernels|"
     r".*kernel_config|torchscript|.*backbone.*|.*pretrained.*|custom_.*"
 )
 """Keys of a transformers config that would make it fetch, load or compile something."""
@@ -250,7 +250,8 @@ def _check_numbers_and_words(path: str, config: Mapping[str, Any]) -> None:
     """A transformers config as numbers and words alone."""
     for place, node in _nodes(config, path):
         for key, value in node.items():
-            if isinstance(key, str) and _REMOTE.fullmatch(key) and value not in (None, False, ""):
+            number = type(value) in (int, float)  # `_sliding_window_pattern` of Gemma, `backbone_hidden_size`
+            if isinstance(key, str) and _REMOTE.fullmatch(key) and value not in (None, False, "") and not number:
                 raise UserError(f"{place}.{key}={shown(value)}: a saved config may not name code or further files")
     _require_names(path, config)
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from models import codecs, tiny_config, tiny_model
+from transformers import CONFIG_MAPPING
 
 from rsmoe.build import load_run
 from rsmoe.errors import UserError
@@ -23,7 +24,7 @@ from rsmoe.parts import check_parts, instantiate
 from rsmoe.training.open_run import open_run
 from rsmoe.training.run import load_checkpoint
 from rsmoe.training.start import start_from
-from rsmoe.trust import check_saved_config
+from rsmoe.trust import check_checkpoint, check_saved_config
 
 EXPERTS = "expert=[theme,vqa]"
 
@@ -316,6 +317,17 @@ def test_what_was_not_tampered_with_opens(tmp_path: Path) -> None:
     run = open_run(tmp_path / "x.ckpt")
     own = tiny_model(experts=EXPERTS).state_dict()
     assert all(torch.equal(value, own[name]) for name, value in run.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    "llama qwen3 gpt2 opt mistral phi3 gemma3_text mamba2 clip_vision_model dinov2 instructblip_vision_model".split(),
+)
+def test_what_transformers_writes_of_a_model_passes(kind: str) -> None:
+    checkpoint, left_out = copied(), ("_name_or_path", "dtype", "transformers_version")
+    whole = json.loads(CONFIG_MAPPING[kind]().to_json_string(use_diff=False))
+    checkpoint["hyper_parameters"]["built"] = {"lm": {k: v for k, v in whole.items() if k not in left_out}}
+    check_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize("name", ["mkdir", "write_json", "trainer"])
