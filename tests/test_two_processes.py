@@ -76,7 +76,13 @@ def test_a_run_on_two_processes_trains_every_stage_and_answers_as_one_does(tmp_p
     # the second wrote nothing of its own
     assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"run", "cache", "own_metric.py"}
     # sums over other numbers of threads round otherwise, and the answers of a model that learned nothing hang on it
-    started(tmp_path, "hydra.run.dir=again", "resume=run/checkpoints/3-experts.ckpt", "trainer=cpu", OMP_NUM_THREADS=str(threads))
+    started(
+        tmp_path,
+        "hydra.run.dir=again",
+        "resume=run/checkpoints/3-experts.ckpt",
+        "trainer=cpu",
+        OMP_NUM_THREADS=str(threads),
+    )
     alone = json.loads((tmp_path / "again" / "metrics.json").read_text())
     assert (alone["results"], alone["baselines"]) == (told["results"], told["baselines"])
     assert (tmp_path / "again" / "predictions.jsonl").read_text() == (run / "predictions.jsonl").read_text()

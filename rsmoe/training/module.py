@@ -18,6 +18,7 @@ from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import SEEN, learning_rates
 
+
 class StageModule(pl.LightningModule):
     """Losses, optimiser and learning rate of one stage.
 

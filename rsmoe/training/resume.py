@@ -102,13 +102,16 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _put(node: Any, path: Sequence[str], value: Any) -> None:
     """Sets, adds or takes away one value; lists grow at their end."""
-    for place, name in enumerate(path[:-1]):
+    for name, after in zip(path, path[1:], strict=False):
+        inner: Any = [] if after.isdigit() else {}
         if isinstance(node, list):
+            if int(name) == len(node):
+                node.append(inner)
             node = node[int(name)]
-            continue
-        if not isinstance(node.get(name), dict | list):
-            node[name] = [] if path[place + 1].isdigit() else {}
-        node = node[name]
+        else:
+            if not isinstance(node.get(name), dict | list):
+                node[name] = inner
+            node = node[name]
     last: Any = int(path[-1]) if isinstance(node, list) else path[-1]
     if value is _ABSENT:
         if isinstance(node, list):

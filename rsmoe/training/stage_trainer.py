@@ -90,9 +90,7 @@ def accumulation(config: Mapping[str, Any]) -> int:
     every = config.get("accumulate_grad_batches")
     every = 1 if every is None else every
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise UserError(
-            f"trainer.accumulate_grad_batches={every}: expected how many batches make one step, 1 or more"
-        )
+        raise UserError(f"trainer.accumulate_grad_batches={every}: expected how many batches make one step, 1 or more")
     return every
 
 
