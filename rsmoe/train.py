@@ -54,9 +54,8 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     started = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
     if config["resume"]:
-        console.print(
-            f"resume={config['resume']}: as it was{', but ' if notes else ''}{', '.join(notes)}", markup=False
-        )
+        differs = f", but {', '.join(notes)}" if notes else ""
+        console.print(f"resume={config['resume']}: as it was{differs}", markup=False)
         if not rank_zero_only.rank:  # type: ignore[attr-defined]
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]

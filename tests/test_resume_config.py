@@ -32,7 +32,10 @@ from rsmoe.training.resume import continued
 from rsmoe.training.run import find_checkpoint, load_checkpoint
 from rsmoe.training.stage_trainer import launched
 
-WORDS = ["experiment=rsicap_moe", "seed=3", "schedule.steps=[20,20,20]", "trainer.precision=bf16-mixed", "+loader.stream=null"]  # fmt: skip
+WORDS = [
+    "experiment=rsicap_moe", "seed=3", "schedule.steps=[20,20,20]", "trainer.precision=bf16-mixed",
+    "+loader.stream=null",
+]  # fmt: skip
 
 
 @cache
@@ -74,7 +77,7 @@ def test_nothing_needs_to_be_typed_again(words: list[str]) -> None:
         ("trainer=cpus", "trainer.devices", 2),
         ("trainer=gpu", "trainer.accelerator", "gpu"),
         ("trainer.precision=32-true", "trainer.precision", "32-true"),
-        ("+trainer.callbacks=[{_target_: lightning.pytorch.callbacks.Timer}]", "trainer.callbacks", [{"_target_": "lightning.pytorch.callbacks.Timer"}]),
+        ("+trainer.callbacks=[{_target_: mine.Timer}]", "trainer.callbacks", [{"_target_": "mine.Timer"}]),
         ("schedule.steps=[20,20,50]", "schedule.stages.2.steps", 50),
         ("schedule.steps.1=30", "schedule.stages.1.steps", 30),
         ("logger=wandb", "logger.project", "rsmoe"),
@@ -112,7 +115,7 @@ def test_a_group_that_changes_takes_its_old_keys_away() -> None:
         (["schedule.draws=[8,8,8]"], "schedule.draws"),
         (["+loader.collate.max_prompt_x=3"], "loader.collate.max_prompt_x=3 .was absent"),
         (["lm.config.hidden_size=8", "trainer=cpus"], "lm.config.hidden_size=8"),
-        (["schedule.steps=[30,20,20]"], "stage 'perception' cannot have 30 steps: the run is at step 10 of stage 'dense'"),
+        (["schedule.steps=[30,20,20]"], "'perception' cannot have 30 steps: the run is at step 10 of stage 'dense'"),
         (["schedule.steps=[20,5,20]"], "stage 'dense' cannot have 5 steps: the run is at step 10"),
         (["name=other"], "name=other"),
     ],

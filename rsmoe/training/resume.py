@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -102,7 +103,7 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _put(node: Any, path: Sequence[str], value: Any) -> None:
     """Sets, adds or takes away one value; lists grow at their end."""
-    for name, after in zip(path, path[1:], strict=False):
+    for name, after in pairwise(path):
         inner: Any = [] if after.isdigit() else {}
         if isinstance(node, list):
             if int(name) == len(node):
