@@ -1,4 +1,4 @@
-"""Pixels and vocabularies as a pretrained part was trained with them: defaults of a config, which typed values replace."""
+"""Pixels and vocabularies as a pretrained part was trained with them: defaults, which typed values replace."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     started = time.monotonic()
     console = open_console(120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
     if config["resume"]:
-        console.print(f"resume={config['resume']}: as it was{', but ' if notes else ''}{', '.join(notes)}")
+        differs = f", but {', '.join(notes)}" if notes else ""
+        console.print(f"resume={config['resume']}: as it was{differs}")
         if not rank_zero_only.rank:  # type: ignore[attr-defined]
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]

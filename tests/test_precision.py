@@ -37,7 +37,8 @@ def trained(folder: Path, *stages: Stage, of: dict[str, Any], overrides: tuple[s
     hparams = {"config": tiny_config(*overrides), "codec": codec.state(), "instruction_codec": words.state()}
     options = {"logger": LOGGER, "checkpoint_every": 2, "resume": None} | more
     run_stages(
-        model=model, data=data_of(requests()), stages=stages, folder=folder, seed=3, hparams=hparams, trainer=of, **options
+        model=model, data=data_of(requests()), stages=stages, folder=folder, seed=3, hparams=hparams, trainer=of,
+        **options,
     )  # fmt: skip
     return model
 

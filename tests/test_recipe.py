@@ -168,7 +168,8 @@ def test_the_recipe_trains_beside_frozen_checkpoints_of_folders(
         "qformer.heads=2", "qformer.intermediate=32", "qformer.queries=3", "schedule.steps=[0,2,2]",
         "schedule.draws=[2,2,2]", "schedule.warmup=[0,1,1]", "trainer.precision=bf16-mixed",
         "trainer.accumulate_grad_batches=2", "evaluation.limit=2", "evaluation.max_new=3", "evaluation.beams=1",
-        *(f"corpus.{n}.generated.scenes={{{s}: 4}}" for n, s in (("captions", "train"), ("questions", "train"), ("benchmark", "test"))),
+        "corpus.captions.generated.scenes.train=4", "corpus.questions.generated.scenes.train=4",
+        "corpus.benchmark.generated.scenes.test=4",
     ]  # fmt: skip
     config = plain(compose(words))
     assert (config["image_size"], config["mean"]) == (32, [0.5] * 3)

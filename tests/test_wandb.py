@@ -147,8 +147,8 @@ def test_callbacks_and_plugins_of_the_user_are_there_too(tmp_path: Path) -> None
     # our own are not lost: the checkpoint of the middle is there
     assert (tmp_path / "named" / "checkpoints" / "last.ckpt").is_file()
     saver = {
-        "_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": str(tmp_path / "own"), "filename": "{step}",
-        "every_n_train_steps": 1, "save_top_k": -1,
+        "_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": str(tmp_path / "own"),
+        "filename": "{step}", "every_n_train_steps": 1, "save_top_k": -1,
     }  # fmt: skip
     trained(tmp_path / "saver", logger(), {"callbacks": [saver]}, stages=STAGES[:1])
     assert len(list((tmp_path / "own").glob("*.ckpt"))) == 3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from lightning.pytorch.plugins import HalfPrecision, MixedPrecision
 from rsmoe.errors import unknown_name
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true")
-"""What ``trainer.precision`` may be; 32, 16 and bf16 are short for the first three. Not 16-true: AdamW's epsilon of 1e-8
-is 0 in fp16, and its updates NaN."""
+"""What ``trainer.precision`` may be; 32, 16 and bf16 are short for the first three. Not 16-true: AdamW's epsilon of
+1e-8 is 0 in fp16, and its updates NaN."""
 
 _SHORT = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
 
@@ -29,9 +29,10 @@ class TrueHalf(HalfPrecision):
         """The batch itself."""
         return data
 
-    def forward_context(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def forward_context(self) -> Generator[None]:
         """Nothing: Lightning's own would make bf16 the type of every new tensor."""
-        return nullcontext()
+        yield
 
 
 def precision_options(trainer: Mapping[str, Any]) -> dict[str, Any]:

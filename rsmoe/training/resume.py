@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -102,13 +103,16 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _put(node: Any, path: Sequence[str], value: Any) -> None:
     """Sets, adds or takes away one value; lists grow at their end."""
-    for place, name in enumerate(path[:-1]):
+    for name, after in pairwise(path):
+        inner: Any = [] if after.isdigit() else {}
         if isinstance(node, list):
+            if int(name) == len(node):
+                node.append(inner)
             node = node[int(name)]
-            continue
-        if not isinstance(node.get(name), dict | list):
-            node[name] = [] if path[place + 1].isdigit() else {}
-        node = node[name]
+        else:
+            if not isinstance(node.get(name), dict | list):
+                node[name] = inner
+            node = node[name]
     last: Any = int(path[-1]) if isinstance(node, list) else path[-1]
     if value is _ABSENT:
         if isinstance(node, list):

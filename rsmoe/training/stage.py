@@ -43,11 +43,11 @@ class Stage:
     clip: NotNegative = 1.0
     """Largest gradient norm, unless ``trainer.gradient_clip_val`` says another for all stages."""
     batch_size: BatchSize = 32
-    """Draws a batch, which is a step unless ``trainer.accumulate_grad_batches`` joins several; over all ranks, each of
-    which takes its share: more devices make it faster, on the same samples in
-    the same order (but for ``loader.stream``, whose order belongs to the number of ranks). The rest is not quite the
-    same: losses are means over a share and then over shares, so that one which a single rank has counts by that rank's
-    part, and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
+    """Draws a batch, over all ranks, each of which takes its share. A batch is a step, unless
+    ``trainer.accumulate_grad_batches`` joins several. More devices make it faster, on the same samples in the same
+    order (but for ``loader.stream``, whose order belongs to the number of ranks). The rest is not quite the same:
+    losses are means over a share and then over shares, so that one which a single rank has counts by that rank's part,
+    and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
     per_view: Annotated[int, Ge(1), Le(100_000)] = 1
     """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
     rest_statistics: bool = False
