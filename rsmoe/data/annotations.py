@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,7 +154,7 @@ def numbers(row: Any, key: str, count: int, where: str) -> tuple[float, ...]:
 
 def is_number(value: object) -> bool:
     """Whether a value of a json is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def captions_of(written: Iterable[Any], where: str) -> tuple[str, ...]:
