@@ -183,7 +183,7 @@ class COCOInstances(Reader):
         rows, places = [rows[i] for i in held.kept], [places[i] for i in held.kept]
         if not rows:
             return
-        crowd = [row for row in rows if row.get("iscrowd", 0)]
+        crowd = [row for row, place in zip(rows, places, strict=True) if _is_crowd(row, place)]
         self._leave_out("crowd", crowd)
         self.counts["boxes"] += len(rows) - len(crowd)
         many = self._max_boxes is not None and len(rows) > self._max_boxes
@@ -240,3 +240,10 @@ def _bbox(row: dict[str, Any], place: str) -> tuple[float, ...]:
     if len(box) == 4 and all(type(n) in (int, float) for n in box):
         return tuple(float(n) if abs(n) < _HUGE else math.nan for n in box)
     return numbers(row, "bbox", 4, place)
+
+
+def _is_crowd(row: dict[str, Any], place: str) -> bool:
+    value = row.get("iscrowd") or 0
+    if value not in (0, 1):
+        raise UserError(f"{place}: 'iscrowd' should be 0 or 1, found {str(value)[:40]!r}")
+    return bool(value)

@@ -160,7 +160,7 @@ class FileTree:
     Args:
         root: the folder that names are relative to; has to be there.
         source: name of the data set, for messages.
-        flat: whether the path in a name means nothing where that folder is not there: "/home/author/x/a.png" is then
+        flat: whether the path in a name means nothing where that folder is not there: "/author/x/a.png" is then
             looked for as ``root/a.png``. Otherwise it has to lie where the name says.
         any_suffix: whether a picture may have become one of another suffix; a mask beside its picture may not.
     """
@@ -238,7 +238,11 @@ def below(root: Path, name: str, *, source: str) -> Path:
         UserError: for a path that leaves ``root``, an empty one, or one that no file can have.
     """
     base, written = _base(root), slashes(name.strip())
-    if "\0" in written or any(len(part.encode(errors="replace")) > 255 for part in written.split("/")):
+    try:
+        impossible = "\0" in written or any(len(os.fsencode(part)) > 255 for part in written.split("/"))
+    except UnicodeEncodeError:
+        impossible = True  # half a character, as json may escape it
+    if impossible:
         raise UserError(f"{source}: {ascii(name)[:80]} is no name of a file. Name files by their path below {root}")
     path = os.path.normpath(os.path.join(base, written))
     if not written or not path.startswith(base.rstrip(os.sep) + os.sep) or (is_absolute(written) and written[0] != "/"):

@@ -213,7 +213,7 @@ def find_all(tree: FileTree, names: Iterable[str], *, source: str, absent: list[
 def refuse(names: Sequence[str], total: int, fault: str, *, source: str) -> None:
     """Raises a `UserError` that counts the names and gives five of them; nothing when there are none."""
     if names:
-        shown = ", ".join(name if name.strip() else repr(name) for name in names[:5])
+        shown = ", ".join(name if name.strip() and name.isprintable() else ascii(name) for name in names[:5])
         more = " ..." if len(names) > 5 else ""
         raise UserError(f"{source}: {len(names)} of {total} {fault}: {shown}{more}. Download them again")
 

@@ -17,7 +17,7 @@ def corners(polygon: Sequence[float] | Sequence[Sequence[float]]) -> tuple[float
     """
     try:
         flat = np.asarray(polygon, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"expected a polygon as numbers x1 y1 x2 y2 ..., found {str(polygon)[:60]}") from None
     if flat.size < 6 or flat.size % 2 or not np.isfinite(flat).all():
         raise UserError(f"expected a polygon of three or more corners x y, found {str(polygon)[:60]}")
