@@ -13,6 +13,11 @@ _OF_PILLOW = (b"\xff\xd8", _PNG, b"GIF8", b"BM", b"RIFF")
 _BY_SUFFIX = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
 _HEAD_BYTES = 32
 _ORIENTATION = 274
+_SIZES = {2: 1, 3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value of each of TIFF's types; 1 for the others."""
+
+_MOST_PAGES = 64
+_MOST_TAG_BYTES = 1 << 21
 
 
 def raster_drivers(file: Path | bytes) -> tuple[str, ...]:
@@ -45,23 +50,45 @@ def grey_levels(file: Path | bytes) -> int | None:
 
 
 def tiff_orientation(file: BinaryIO) -> int:
-    """The tag 274 of the first page of a TIFF or BigTIFF, 1 (upright) to 8 as in EXIF; GDAL does not tell it."""
-    try:
-        start = file.read(16)
-        order = "<" if start[:2] == b"II" else ">"
-        big = struct.unpack(f"{order}H", start[2:4])[0] == 43
-        file.seek(struct.unpack(f"{order}Q" if big else f"{order}I", start[8:16] if big else start[4:8])[0])
-        count_size, entry_size, value = (8, 20, 12) if big else (2, 12, 8)
-        (count,) = struct.unpack(f"{order}Q" if big else f"{order}H", file.read(count_size))
-        entries = file.read(entry_size * min(count, 4096))
-        for place in range(0, len(entries) - entry_size + 1, entry_size):
-            tag, kind = struct.unpack_from(f"{order}HH", entries, place)
-            if tag == _ORIENTATION and kind == 3:
-                (found,) = struct.unpack_from(f"{order}H", entries, place + value)
-                return found if 1 <= found <= 8 else 1
-    except (struct.error, OSError):
-        pass  # GDAL says what is wrong with it
-    return 1
+    """The tag 274 of the first page of a TIFF or BigTIFF, 1 (upright) to 8 as in EXIF; GDAL does not tell it.
+
+    Raises:
+        EOFError: when tags of any page lie beyond the end of the file. GDAL would go on without them: without the
+            palette, or the mask.
+    """
+    size = file.seek(0, 2)
+    start = _at(file, 0, 16)
+    order = "<" if start[:2] == b"II" else ">"
+    big = struct.unpack(f"{order}H", start[2:4])[0] == 43
+    count_type, offset_type, value_place = ("Q", "Q", 12) if big else ("H", "I", 8)
+    entry_size, offset_size = value_place + struct.calcsize(offset_type), struct.calcsize(offset_type)
+    (page,) = struct.unpack_from(order + offset_type, start, 8 if big else 4)
+    orientation = 1
+    for number in range(_MOST_PAGES):
+        if page == 0:
+            break
+        (count,) = struct.unpack(order + count_type, _at(file, page, struct.calcsize(count_type)))
+        page += struct.calcsize(count_type)
+        entries = _at(file, page, entry_size * count + offset_size)
+        for place in range(0, entry_size * count, entry_size):
+            tag, kind, length = struct.unpack_from(f"{order}HH{offset_type}", entries, place)
+            (offset,) = struct.unpack_from(order + offset_type, entries, place + value_place)
+            length *= _SIZES.get(kind, 1)
+            if length > offset_size and offset + length > size:
+                raise EOFError(f"its tag {tag} lies beyond the end of the file")
+            if number == 0 and tag == _ORIENTATION and kind == 3:
+                (orientation,) = struct.unpack_from(f"{order}H", entries, place + value_place)
+        (page,) = struct.unpack_from(order + offset_type, entries, entry_size * count)
+    return orientation if 1 <= orientation <= 8 else 1
+
+
+def _at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """So many bytes from ``offset``; EOFError when there are fewer."""
+    file.seek(min(offset, 1 << 62))
+    found = file.read(size) if size < _MOST_TAG_BYTES else b""
+    if len(found) < size:
+        raise EOFError("its tags lie beyond the end of the file")
+    return found
 
 
 def _head(file: Path | bytes) -> bytes:

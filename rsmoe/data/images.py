@@ -86,7 +86,7 @@ def decode_image(file: Path | bytes, name: str) -> np.ndarray:
     return decode_picture(file, name)[0]
 
 
-def decode_picture(file: Path | bytes, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def decode_picture(file: Path | bytes, name: str, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
     """Decodes one picture: the only way from a file to pixels, whether it lies in a folder, a tar file or a shard.
 
     What it becomes is said by `load_image`. In memory each band lies in one piece.
@@ -94,6 +94,7 @@ def decode_picture(file: Path | bytes, name: str) -> tuple[np.ndarray, np.ndarra
     Args:
         file: where it is, or its bytes.
         name: what it is called in messages.
+        blank: whether pixels without data are 0; False leaves what is stored there, for colours that mean classes.
 
     Returns:
         (H, W, C) uint8, and the (H, W) bool mask of the pixels that hold data; None where all do.
@@ -105,7 +106,7 @@ def decode_picture(file: Path | bytes, name: str) -> tuple[np.ndarray, np.ndarra
     if raster_drivers(file):
         from rsmoe.geo.raster import decode_raster
 
-        return decode_raster(file, name)
+        return decode_raster(file, name, blank=blank)
     with open_picture(file, name) as image:
         ImageOps.exif_transpose(image, in_place=True)
         valid = _opaque(image, file)
@@ -114,7 +115,7 @@ def decode_picture(file: Path | bytes, name: str) -> tuple[np.ndarray, np.ndarra
         planes = np.empty((3, rgb.height, rgb.width), dtype=np.uint8)
         for plane, band in zip(planes, "RGB", strict=True):
             plane[:] = np.frombuffer(rgb.tobytes("raw", band), np.uint8).reshape(plane.shape)
-        if valid is not None:
+        if valid is not None and blank:
             planes[:, ~valid] = 0
         return planes.transpose(1, 2, 0), valid
 
@@ -166,7 +167,7 @@ def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
     with open_picture(source, str(source)) as image:
         if image.width == image.height:
             return image.size  # whichever side is up; of a PNG, the orientation may stand behind the pixels
-        lies = image.getexif().get(ExifTags.Base.Orientation, 1) > 4  # on its side
+        lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)  # on its side
         return (image.height, image.width) if lies else image.size
 
 
@@ -214,10 +215,11 @@ def _opaque(image: Image.Image, file: Path | bytes) -> np.ndarray | None:
     """(H, W) bool: where alpha, or what a file has instead of it, is not 0; None for everywhere."""
     if not image.has_transparency_data:
         return None
-    levels = grey_levels(file)
-    if levels is not None and isinstance(image.info.get("transparency"), int):
-        image.info["transparency"] *= 255 // (levels - 1)  # Pillow spreads the pixels, but not the key among them
-    opaque = np.asarray(image.convert("RGBA").getchannel("A")) > 0
+    key, levels = image.info.get("transparency"), grey_levels(file)
+    if isinstance(key, int) and levels is not None:  # Pillow spreads the pixels over 0 to 255, the key of 1 bit alone
+        opaque = np.asarray(image.convert("L")) != min(key, levels - 1) * (255 // (levels - 1))
+    else:
+        opaque = np.asarray(image.convert("RGBA").getchannel("A")) > 0
     return None if opaque.all() else opaque
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import ImageOps
 
 from rsmoe.data.file_format import grey_levels, raster_drivers
-from rsmoe.data.images import open_picture, picture_size, require_file_with_bytes
+from rsmoe.data.images import decode_picture, open_picture, picture_size, require_file_with_bytes
 from rsmoe.errors import UserError
 
 
@@ -30,7 +30,7 @@ def read_indices(path: Path) -> np.ndarray:
         bands, bits = read_labels(path)
     else:
         bands, bits = _of_picture(path)
-    if (bands != bands[..., :1]).any():
+    if bands.shape[2] > 1 and (bands != bands[..., :1]).any():
         raise UserError(f"{path} holds colours, where pixel values were expected: read it with a palette (ColourMap)")
     pixels = bands[..., 0]
     if pixels.dtype.kind == "f":
@@ -42,6 +42,18 @@ def read_indices(path: Path) -> np.ndarray:
     if bits == 1:
         return pixels.astype(bool)
     return pixels.astype(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 colours of a file, upright, palettes applied; alpha and nodata are no matter.
+
+    Raises:
+        UserError: as `rsmoe.data.images.load_image`, and for more bands.
+    """
+    pixels, _ = decode_picture(path, str(path), blank=False)
+    if pixels.shape[2] != 3:
+        raise UserError(f"{path} has {pixels.shape[2]} bands; expected the red, green and blue of a class map")
+    return pixels
 
 
 def _of_picture(path: Path) -> tuple[np.ndarray, int]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsmoe.data.images import MAX_PIXELS, load_image
-from rsmoe.data.mask_files import fitting, read_indices
+from rsmoe.data.images import MAX_PIXELS
+from rsmoe.data.mask_files import fitting, read_colours, read_indices
 from rsmoe.data.polygons import corners, fill_polygon
 from rsmoe.data.rle import decode_rle
 from rsmoe.data.sample import Lazy
@@ -169,7 +169,7 @@ class ColourMap:
 
     def read(self) -> np.ndarray:
         """(H, W) uint8, 255 where no class is known."""
-        red, green, blue = np.moveaxis(load_image(self.path), -1, 0).astype(np.uint32)
+        red, green, blue = np.moveaxis(read_colours(self.path), -1, 0).astype(np.uint32)
         packed = red << 16 | green << 8 | blue  # (H, W)
         classes = np.full(packed.shape, UNKNOWN, dtype=np.uint8)
         unknown = np.ones(packed.shape, dtype=bool)

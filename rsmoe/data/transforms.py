@@ -147,7 +147,8 @@ class Transform:
             if image.shape[0] != self.bands:
                 raise UserError(
                     f"sample {sample.id!r} of {sample.source!r} has {image.shape[0]} bands, expected {self.bands}. "
-                    f"Set bands={image.shape[0]} and one mean and std per band, or choose data with {self.bands} bands"
+                    f"Set bands={image.shape[0]} and one mean and std per band, or read {self.bands} of them: raster.bands=[...] of your "
+                    "own data"
                 )
         symmetry, window = IDENTITY, None
         if self.augment:

@@ -154,7 +154,8 @@ def read_info(
     if len(types) != 1 or next(iter(types)).startswith("complex"):
         raise UserError(f"{path} has bands of type {', '.join(sorted(types))}; expected real numbers of one type")
     georeference = _georeference(file) or (_beside(path) if content is None else None)
-    orientation = 1 if georeference is not None else _orientation(file.driver, path if content is None else content)
+    orientation = _orientation(path if content is None else content, str(path))
+    orientation = 1 if georeference is not None else orientation
     width, height = (file.height, file.width) if orientation > 4 else (file.width, file.height)
     palette = len(indexes) == 1 and file.colorinterp[indexes[0] - 1] == ColorInterp.palette
     dtype = types.pop()
@@ -189,6 +190,7 @@ def _refuse_other_files(dataset: DatasetReader, name: str) -> None:
 
 def _as_tiff(file: Path | bytes, name: str) -> bytes:
     """What `decode_picture` makes of a picture that is Pillow's, for those who ask for a raster."""
+    from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import MemoryFile
 
     try:
@@ -196,7 +198,8 @@ def _as_tiff(file: Path | bytes, name: str) -> bytes:
     except UserError as error:
         raise UserError(f"{name} is not a raster: {error}") from error
     size = {"width": pixels.shape[1], "height": pixels.shape[0], "count": pixels.shape[2]}
-    with MemoryFile() as memory:
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(driver="GTiff", dtype="uint8", photometric="RGB", **size) as tiff:
             tiff.write(np.moveaxis(pixels, -1, 0))
             if valid is not None:
@@ -211,17 +214,23 @@ def _beside(path: Path) -> Georeference | None:
 
     if not path.with_name(f"{path.name}.aux.xml").is_file():
         return None
-    with Env(), DatasetReader(str(path.absolute()), driver=list(raster_drivers(path))) as file:
+    sidecars = {"GDAL_DISABLE_READDIR_ON_OPEN": "NO", "GDAL_PAM_ENABLED": "YES"}
+    with Env(**sidecars), DatasetReader(str(path.absolute()), driver=list(raster_drivers(path))) as file:
         return _georeference(file)
 
 
-def _orientation(driver: str, file: Path | bytes) -> int:
-    if driver == "GTiff":
+def _orientation(file: Path | bytes, name: str) -> int:
+    drivers = raster_drivers(file)
+    if "GTiff" in drivers:
         with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as stream:
-            return tiff_orientation(stream)
-    if driver == "PNG":
-        with open_picture(file, "") as image:
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            try:
+                return tiff_orientation(stream)
+            except EOFError as error:
+                raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
+    if "PNG" in drivers:
+        with open_picture(file, name) as image:
+            found = image.getexif().get(ExifTags.Base.Orientation)
+            return found if found in range(1, 9) else 1
     return 1
 
 

@@ -105,13 +105,14 @@ class RasterSource:
         with opened(self.path) as file:
             return self.decode(file, self._info(file))
 
-    def decode(self, file: DatasetReader, info: RasterInfo) -> tuple[np.ndarray, np.ndarray]:
-        """`picture` of a file that is open."""
+    def decode(self, file: DatasetReader, info: RasterInfo, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """`picture` of a file that is open; without ``blank`` pixels without data are as stored."""
         window = self._window(info)
         require_pixels(window[2], window[3], str(self.path))
         stretch = self.fitted_stretch(file, info)
         stored, valid = self._load(file, info, window)
-        return self.to_uint8(stored, valid, info=info, stretch=stretch), valid
+        shown = valid if blank else np.ones_like(valid)
+        return self.to_uint8(stored, shown, info=info, stretch=stretch), valid
 
     def valid(self) -> np.ndarray:
         """(H, W) bool: True where there is data."""
@@ -252,12 +253,13 @@ class RasterSource:
         return band
 
 
-def decode_raster(file: Path | bytes, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def decode_raster(file: Path | bytes, name: str, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
     """A raster that nothing is declared of, as a picture: all its bands, or its only one three times.
 
     Args:
         file: where it is, or its bytes.
         name: what it is called in messages.
+        blank: whether pixels without data are 0, or as stored.
 
     Returns:
         (H, W, C) uint8, and the (H, W) bool mask of pixels with data; None where all hold some.
@@ -267,7 +269,7 @@ def decode_raster(file: Path | bytes, name: str) -> tuple[np.ndarray, np.ndarray
     """
     source, content = RasterSource(path=Path(name)), file if isinstance(file, bytes) else None
     with opened(file, name) as dataset:
-        pixels, valid = source.decode(dataset, read_info(dataset, source.path, content=content))
+        pixels, valid = source.decode(dataset, read_info(dataset, source.path, content=content), blank=blank)
     if pixels.shape[2] == 1:
         pixels = np.concatenate([np.moveaxis(pixels, -1, 0)] * 3).transpose(1, 2, 0)  # each band in one piece
     return pixels, None if valid.all() else valid
