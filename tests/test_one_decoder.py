@@ -289,7 +289,9 @@ def ways(path: Path, out: Path) -> Iterator[tuple[str, Callable[[], np.ndarray]]
     yield "path", lambda: load_image(path)
 
     def table() -> np.ndarray:
-        lines(folder / "train.jsonl", [{"image": path.name, "instruction": "What is it?", "answer": "sea", "task": "vqa"}])
+        lines(
+            folder / "train.jsonl", [{"image": path.name, "instruction": "What is it?", "answer": "sea", "task": "vqa"}]
+        )
         return load_image(reader("own_jsonl", folder)[0].images[0])
 
     yield "table", table
@@ -388,7 +390,11 @@ def test_a_declared_stretch_reads_what_is_too_deep_in_every_way(tmp_path: Path, 
 def test_the_two_ways_choose_the_same_bands(tmp_path: Path) -> None:
     for name, options in (("naip", {"photometric": "RGB", "alpha": "NO"}), ("bgr", {"photometric": "MINISBLACK"})):
         path = tmp_path / f"{name}.tif"
-        raster(FOUR, (lambda file: setattr(file, "descriptions", ("blue", "green", "red", "nir"))) if name == "bgr" else None, **options)(path)
+        raster(
+            FOUR,
+            (lambda file: setattr(file, "descriptions", ("blue", "green", "red", "nir"))) if name == "bgr" else None,
+            **options,
+        )(path)
         lines(tmp_path / "train.jsonl", [{"image": path.name, "instruction": "?", "answer": "sea", "task": "vqa"}])
         for bands in ([4, 1, 2], ["red", "green", "blue"], [1, 2, 3, 4], [3]):
             chosen = reader("own_jsonl", tmp_path, raster={"bands": bands})[0]
@@ -487,7 +493,22 @@ def test_files_with_a_part_beside_them(driver: str, tmp_path: Path, out: Path) -
 # --- files that are not whole ---
 
 
-@pytest.mark.parametrize("name", ["rgb.png", "rgb.jpg", "rgb.webp", "rgb.bmp", "palette.gif", "palette_gdal.tif", "mask.tif", "lzw.tif", "tiles.tif", "zstd.tif", "rgb.jp2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rgb.png",
+        "rgb.jpg",
+        "rgb.webp",
+        "rgb.bmp",
+        "palette.gif",
+        "palette_gdal.tif",
+        "mask.tif",
+        "lzw.tif",
+        "tiles.tif",
+        "zstd.tif",
+        "rgb.jp2",
+    ],
+)
 def test_half_a_file_is_refused_in_every_way(name: str, tmp_path: Path, out: Path) -> None:
     path = tmp_path / name
     PICTURES[name][0](path)
@@ -627,7 +648,9 @@ def test_class_maps_of_many_and_few_bits(tmp_path: Path) -> None:
         ("seven.png", pillow(BOX * 255), "seven.png"),
     ],
 )
-def test_a_mask_that_means_nothing_is_named(name: str, make: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+def test_a_mask_that_means_nothing_is_named(
+    name: str, make: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
     make(tmp_path / name)
     with pytest.raises(UserError, match=message):
         IndexMap(tmp_path / name, ignore=() if name == "seven.png" else (255,)).read()

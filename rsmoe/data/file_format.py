@@ -44,7 +44,7 @@ def raster_drivers(file: Path | bytes) -> tuple[str, ...]:
 
 
 def grey_levels(file: Path | bytes) -> int | None:
-    """Values that a pixel of a grey PNG may have, 2, 4, 16 or 256: Pillow spreads them over 0 to 255. None for others."""
+    """Values that a pixel of a grey PNG may have, 2, 4, 16 or 256, which Pillow spreads over 0 to 255; else None."""
     head = _head(file)
     return 1 << head[24] if head.startswith(_PNG) and head[25:26] == b"\0" and head[24] <= 8 else None
 

@@ -61,9 +61,8 @@ def _of_picture(path: Path) -> tuple[np.ndarray, int]:
     with open_picture(path, str(path)) as image:
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode in ("1", "P", "L"):
-            levels = grey_levels(path) if image.mode == "L" else None
-            pixels = np.array(image, dtype=np.uint8)
-            return (pixels if levels is None else pixels // (255 // (levels - 1)))[..., None], 1 + 7 * (image.mode != "1")
+            levels = (grey_levels(path) if image.mode == "L" else None) or 256
+            return np.array(image, dtype=np.uint8)[..., None] // (255 // (levels - 1)), 1 if image.mode == "1" else 8
         if image.mode not in ("RGB", "RGBA", "LA", "PA"):
             raise UserError(f"{path} has pixels of mode {image.mode!r}; expected one band of whole numbers")
         return np.array(image.convert("RGB")), 8

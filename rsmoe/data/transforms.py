@@ -147,8 +147,8 @@ class Transform:
             if image.shape[0] != self.bands:
                 raise UserError(
                     f"sample {sample.id!r} of {sample.source!r} has {image.shape[0]} bands, expected {self.bands}. "
-                    f"Set bands={image.shape[0]} and one mean and std per band, or read {self.bands} of them: raster.bands=[...] of your "
-                    "own data"
+                    f"Set bands={image.shape[0]} and one mean and std per band, or read {self.bands} of them: "
+                    "raster.bands=[...] of data of your own"
                 )
         symmetry, window = IDENTITY, None
         if self.augment:

@@ -41,9 +41,9 @@ class Dates:
 def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] | None = None) -> Dates:
     """Reads the pictures, puts georeferenced dates on the grid of the first, and chooses as many bands as asked for.
 
-    Rasters (see `rsmoe.data.file_format`) are read with ``options``, other pictures as `load_image` does. Without a choice of bands among them a file of more bands gives red, green and
-    blue where it names them, else its first ones, and a note says so. Timestamps are those of ``date_pattern``, of
-    names that hold a year, or of the files.
+    Rasters (see `rsmoe.data.file_format`) are read with ``options``, other pictures as `load_image` does. Without a
+    choice of bands among them a file of more bands gives red, green and blue where it names them, else its first ones,
+    and a note says so. Timestamps are those of ``date_pattern``, of names that hold a year, or of the files.
 
     Args:
         paths: in temporal order.

@@ -28,7 +28,6 @@ _ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
 """What lies beside a file (.aux.xml, .ovr, .msk) does not change its pixels: a copy in a shard has none of it."""
 
 
-
 @dataclass(frozen=True)
 class Band:
     """One band of a raster."""
@@ -180,7 +179,7 @@ def read_info(
 
 
 def _refuse_other_files(dataset: DatasetReader, name: str) -> None:
-    """A TIFF may name the file of its overviews, which GDAL would open by any driver, an ERDAS file that of its pixels."""
+    """A TIFF may name the file of its overviews, which GDAL opens by any driver; an ERDAS file that of its pixels."""
     named = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
     if named is None and dataset.driver == "HFA":
         named = next((path for path in dataset.files if Path(path).parent != Path(dataset.name).parent), None)
@@ -230,7 +229,7 @@ def _orientation(file: Path | bytes, name: str) -> int:
     if "PNG" in drivers:
         with open_picture(file, name) as image:
             found = image.getexif().get(ExifTags.Base.Orientation)
-            return found if found in range(1, 9) else 1
+            return int(found) if isinstance(found, int) and 1 <= found <= 8 else 1
     return 1
 
 

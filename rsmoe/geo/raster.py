@@ -48,8 +48,8 @@ class RasterSource:
 
     Raises:
         UserError: for ``bands`` and ``wavelengths_nm`` together or an unknown stretch; when read, see `open_raster`,
-            and for bands that are not there, a window outside, more than `rsmoe.data.images.MAX_PIXELS`, or no stretch where one is
-            needed.
+            and for bands that are not there, a window outside, more than `rsmoe.data.images.MAX_PIXELS`, or no stretch
+            where one is needed.
     """
 
     path: Path
@@ -198,7 +198,9 @@ class RasterSource:
         require_pixels(window[2], window[3], str(self.path))
         values = window[2] * window[3] * len(self.chosen(info))
         if values > _MOST_VALUES:
-            raise UserError(f"{self.path} has {len(info.bands)} bands and {values:,} values; choose bands: raster.bands=[...]")
+            raise UserError(
+                f"{self.path} has {len(info.bands)} bands and {values:,} values; choose bands: raster.bands=[...]"
+            )
         if info.orientation == 1:
             return self._pixels(file, info, window=Window(*window))
         left, top, width, height = window
