@@ -162,8 +162,9 @@ class RasterSource:
             if info.dtype != "uint8":
                 raise UserError(
                     f"{self.path} stores {info.dtype}; say how it becomes 8 bits: stretch=<name> with one of "
-                    f"{', '.join(SENSOR_STRETCHES)}, as raster.stretch=... for predict or data.raster.stretch=... for "
-                    "data of your own; or convert it: gdal_translate -ot Byte -scale in.tif out.tif"
+                    f"{', '.join(SENSOR_STRETCHES)}, as raster.stretch=... (predict), data.raster.stretch=... "
+                    "(inspect, shard) or reader: {raster: {stretch: ...}} (a corpus to train on); or convert it: "
+                    "gdal_translate -ot Byte -scale in.tif out.tif"
                 )
             return None
         assert isinstance(self.stretch, Stretch)
