@@ -40,6 +40,7 @@ COLOURS = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [9, 9, 9]], np.
 INDEX = (np.arange(60).reshape(6, 10) % 4).astype(np.uint8)
 HOLE = np.zeros((6, 10), bool)
 HOLE[2:4, 5:] = True
+ROW = {"instruction": "What is it?", "answer": "sea", "task": "vqa"}
 GRID = {"crs": "EPSG:32632", "transform": Affine(10, 0, 494000, 0, -10, 4917000)}
 
 
@@ -223,7 +224,7 @@ PICTURES: dict[str, tuple[Callable[[Path], None], np.ndarray]] = {
     "alpha.tif": (pillow(RGBA), holed(RGB)),
     "alpha_gdal.tif": (raster(RGBA, photometric="RGB", alpha="YES"), holed(RGB)),
     "grey_alpha.tif": (pillow(np.dstack([GREY, ALPHA])), holed(three(GREY))),
-    "nodata.tif": (raster(np.where(HOLE, 77, np.where(GREY == 77, 78, GREY)).astype(np.uint8), nodata=77), holed(three(GREY))),
+    "nodata.tif": (raster(np.where(HOLE, 1, GREY).astype(np.uint8), nodata=1), holed(three(GREY))),
     "nodata_rgb.tif": (raster(np.where(HOLE[..., None], 9, RGB).astype(np.uint8), nodata=9), holed(RGB)),
     "mask.tif": (raster(RGB, with_mask), holed(RGB)),
     "placed.tif": (raster(RGB, **GRID), RGB),
@@ -263,7 +264,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "int16.tif": (raster(DEEP.astype(np.int16)), DEEPER.format("int16")),
     "int8.tif": (raster((GREY // 3).astype(np.int8)), DEEPER.format("int8")),
     "uint32.tif": (raster(DEEP.astype(np.uint32)), DEEPER.format("uint32")),
-    "float.tif": (raster(GREY / np.float32(255), tiled=True, compress="deflate", predictor=3), DEEPER.format("float32")),
+    "float.tif": (raster(GREY / np.float32(255), compress="deflate", predictor=3), DEEPER.format("float32")),
     "complex.tif": (raster(GREY.astype(np.complex64)), "complex64; expected real numbers"),
     "empty.tif": (Path.touch, "empty|not a picture"),
     "empty.png": (Path.touch, "empty|not a picture"),
@@ -289,9 +290,7 @@ def ways(path: Path, out: Path) -> Iterator[tuple[str, Callable[[], np.ndarray]]
     yield "path", lambda: load_image(path)
 
     def table() -> np.ndarray:
-        lines(
-            folder / "train.jsonl", [{"image": path.name, "instruction": "What is it?", "answer": "sea", "task": "vqa"}]
-        )
+        lines(folder / "train.jsonl", [{"image": path.name, **ROW}])
         return load_image(reader("own_jsonl", folder)[0].images[0])
 
     yield "table", table
@@ -374,7 +373,7 @@ def test_a_declared_stretch_reads_what_is_too_deep_in_every_way(tmp_path: Path, 
     ):
         path = tmp_path / name
         make(path)
-        lines(tmp_path / "train.jsonl", [{"image": name, "instruction": "?", "answer": "sea", "task": "vqa"}])
+        lines(tmp_path / "train.jsonl", [{"image": name, **ROW}])
         data = reader("own_jsonl", tmp_path, raster=options)
         expected = holed(wanted) if name == "alpha.png" else 255 - wanted if name == "white.tif" else wanted
         seen = load_image(data[0].images[0])
@@ -388,14 +387,16 @@ def test_a_declared_stretch_reads_what_is_too_deep_in_every_way(tmp_path: Path, 
 
 
 def test_the_two_ways_choose_the_same_bands(tmp_path: Path) -> None:
-    for name, options in (("naip", {"photometric": "RGB", "alpha": "NO"}), ("bgr", {"photometric": "MINISBLACK"})):
+    def name_bands(file: Any) -> None:
+        file.descriptions = ("blue", "green", "red", "nir")
+
+    for name, make in (
+        ("naip", raster(FOUR, photometric="RGB", alpha="NO")),
+        ("bgr", raster(FOUR, name_bands, photometric="MINISBLACK")),
+    ):
         path = tmp_path / f"{name}.tif"
-        raster(
-            FOUR,
-            (lambda file: setattr(file, "descriptions", ("blue", "green", "red", "nir"))) if name == "bgr" else None,
-            **options,
-        )(path)
-        lines(tmp_path / "train.jsonl", [{"image": path.name, "instruction": "?", "answer": "sea", "task": "vqa"}])
+        make(path)
+        lines(tmp_path / "train.jsonl", [{"image": path.name, **ROW}])
         for bands in ([4, 1, 2], ["red", "green", "blue"], [1, 2, 3, 4], [3]):
             chosen = reader("own_jsonl", tmp_path, raster={"bands": bands})[0]
             found = read_dates([path], bands=len(bands), options={"bands": bands}).images[0]
