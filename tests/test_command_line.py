@@ -284,7 +284,8 @@ def test_interrupts_end_with_130(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_an_interrupt_that_an_import_swallows_ends_the_process(tmp_path: Path) -> None:
     (tmp_path / "swallows.py").write_text(
-        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    import json\nexcept BaseException:\n    pass\n"
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    import json\n"
+        "except BaseException:\n    pass\n"
     )
     script = "from rsmoe.command.entry import _listen\n_listen()\nimport swallows\nprint('went on')"
     done = subprocess.run(

@@ -37,7 +37,7 @@ DIGITS = "1" * 10_000
 WRONG = {
     "train": (
         "seed=x seed=-1 seed=1.5 seed=null seed=true seed=[1] seed= image_size=32.5 image_size=0 image_size=-8 "
-        "image_size=x bands=0 bands=3.0 bands=1 mean=[0.5] mean=0.5 mean=[0.5,x,0.5] mean=[0.5,nan,0.5] std=[0.2,0.2,0] "
+        "image_size=x bands=0 bands=3.0 bands=1 mean=[0.5] mean=0.5 mean=[0.5,x,0.5] mean=[0.5,nan,0.5] std=[1,1,0] "
         "std=[0.2,0.2,-1] std=[inf,1,1] skip=all words=1 words=x checkpoint_every=0 checkpoint_every=-1 "
         "checkpoint_every=1.5 evaluation.splits=[] evaluation.splits=[dev] evaluation.splits=test evaluation.beams=0 "
         "evaluation.beams=2.5 evaluation.beams=1000 evaluation.max_new=0 evaluation.max_new=1000000000 "
@@ -77,7 +77,7 @@ WRONG = {
         "perturbations=[] perturbations=[3]"
     ).split(),
     "swap": "pairs=0 pairs=1.5 beams=0 max_new=0 split=3".split(),
-    "change_detection": "limit=-1 limit=0 tile=3 tile=x kinds=[0] kinds=1 kinds=[] pictures=-1 draws=-1 seed=-1".split(),
+    "change_detection": "limit=-1 limit=0 tile=3 tile=x kinds=[0] kinds=1 kinds=[] pictures=-1 draws=-1".split(),
     "ngrams": "pairs=0 size_px=1 size_px=x seed=-1 show=0 show=100 split=3".split(),
 }
 CASES = [(name, word) for name, words in WRONG.items() for word in words]
