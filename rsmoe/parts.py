@@ -167,13 +167,16 @@ def check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, w
             if not good and not admitted(node["_target_"]):
                 raise UserError(f"{key}._target_={node['_target_']}: expected a {asked}")
     given = {name: value for name, value in node.items() if name not in WORDS}
+    ours = str(node["_target_"]).startswith("rsmoe.")
+    if not ours and not whole:  # a null in the yaml of a trainer or a logger is filled in before it is built
+        given = {name: value for name, value in given.items() if value is not None}
     if node.get("_args_"):
-        if str(node["_target_"]).startswith("rsmoe."):
+        if ours:
             raise UserError(f"{key}._args_: {node['_target_']} takes its arguments by name")
         return
     nested = [name for name, value in given.items() if any(_nodes(value, ""))]
     check_arguments(part, given, key=key, whole=whole and not node.get("_partial_"), named=nested)
-    if str(node["_target_"]).startswith("rsmoe."):
+    if ours:
         _check_raster(f"{key}.raster", given.get("raster"))
         if isinstance(given.get("config"), Mapping):
             from rsmoe.architecture import check_architecture
