@@ -275,11 +275,14 @@ def test_interrupts_end_with_130(capfd: pytest.CaptureFixture[str]) -> None:
     def task(cfg: DictConfig) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit) as caught:
-        run_main(task)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(SystemExit) as caught:
+            run_main(task)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert caught.value.code == 130 and capfd.readouterr().err == "error: interrupted\n"
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_interrupt_that_an_import_swallows_ends_the_process(tmp_path: Path) -> None:
@@ -287,7 +290,10 @@ def test_an_interrupt_that_an_import_swallows_ends_the_process(tmp_path: Path) -
         "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    import json\n"
         "except BaseException:\n    pass\n"
     )
-    script = "from rsmoe.command.entry import _listen\n_listen()\nimport swallows\nprint('went on')"
+    script = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from rsmoe.command.entry import _listen\n_listen()\nimport swallows\nprint('went on')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | {"PYTHONPATH": f"{Path(__file__).parents[1]}:{tmp_path}"},
