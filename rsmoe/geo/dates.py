@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 
 from rsmoe.data.images import load_image
 from rsmoe.errors import UserError
-from rsmoe.geo.align import align
+from rsmoe.geo.align import AlignedRaster, align
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.raster import RasterSource
+from rsmoe.geo.windows import WHOLE_PIXELS, DateWindows, LazyDate
 
 _RASTERS = (".tif", ".tiff", ".jp2", ".img")
 _COLOURS = ("red", "green", "blue")
@@ -26,67 +27,115 @@ _DATED = r"(?<!\d)(?P<year>(?:19|20)\d\d)(?:[-_]?(?P<month>\d\d)[-_]?(?P<day>\d\
 
 @dataclass(frozen=True, kw_only=True)
 class Dates:
-    """T pictures of one size."""
+    """T pictures of one size, as arrays, or as files that are read where they are cut."""
 
-    images: tuple[np.ndarray, ...]
+    images: tuple[np.ndarray | LazyDate, ...]
     """(H, W, C) uint8 each, 0 where any date has no data."""
-    valid: np.ndarray
+    valid: np.ndarray | LazyDate
     """(H, W) bool: every date has data."""
     georeference: Georeference | None
     """Of the common grid."""
     notes: tuple[str, ...]
     """What was done to the files, in words for the user."""
 
+    def overview(self, *, pixels: int = WHOLE_PIXELS, mean: bool = True) -> Dates:
+        """The same ground, all of it in arrays: as it is where it has no more than ``pixels``, else thinned to them.
+
+        Args:
+            pixels: at most.
+            mean: see `DateWindows.overview`.
+        """
+        height, width = self.valid.shape
+        if height * width <= pixels:
+            return self
+        shrink = (pixels / (height * width)) ** 0.5
+        shape = tuple(min(side, max(1, int(side * shrink))) for side in (height, width))
+        shape = shape[0], min(shape[1], pixels // shape[0])
+        place = None if self.georeference is None else self.georeference.resized(shape[1], shape[0])
+        if isinstance(self.valid, LazyDate):
+            images, valid = self.valid.dates.overview(shape, mean=mean)
+        else:
+            rows, columns = (np.arange(n) * side // n for n, side in zip(shape, (height, width), strict=True))
+            images = tuple(image[rows[:, None], columns] for image in self.images)
+            valid = self.valid[rows[:, None], columns]
+        return replace(self, images=images, valid=valid, georeference=place)
+
 
 def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] | None = None) -> Dates:
-    """Reads the pictures, puts georeferenced dates on the grid of the first, and chooses as many bands as asked for.
+    """Opens the pictures, puts georeferenced dates on the grid of the first, and chooses as many bands as asked for.
 
     Rasters are read with ``options``. Without a choice of bands among them a file of more bands gives red, green and
     blue where it names them, else its first ones, and a note says so. Timestamps are those of ``date_pattern``, of
-    names that hold a year, or of the files.
+    names that hold a year, or of the files. Rasters of more than `WHOLE_PIXELS` are read later, window by window.
 
     Args:
         paths: in temporal order.
         bands: C that the model reads.
-        options: keywords of `RasterSource` but ``path`` and ``window``.
+        options: keywords of `RasterSource` but ``path``. A ``window`` is in the pixels of the first date; others that
+            are georeferenced are read where it lies.
 
     Raises:
         UserError: for files that are missing or cannot be read, dates of different sizes without georeferences, of
-            different numbers of bands, without a common area or a common pixel with data.
+            different numbers of bands, without a common area or a common pixel with data, or options for pictures that
+            are no rasters.
 
     Warns:
         UserWarning: dates in the wrong order, or the same picture twice.
     """
-    rasters = [path.suffix.lower() in _RASTERS and path.is_file() for path in paths]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UserError(f"no image file {missing[0]}" + (": it is a folder" if missing[0].is_dir() else ""))
+    rasters = [path.suffix.lower() in _RASTERS for path in paths]
     notes: list[str] = []
     if all(rasters):
         sources = _sources(paths, bands, dict(options or {}), notes)
         if len(sources) > 1 and any(source.georeference is not None for source in sources):
-            found = _aligned(sources, notes)
+            found = _opened(DateWindows(_aligned(sources, notes)), sources)
         else:
-            read = tuple(source.read() for source in sources)
-            _same_size(paths, read)
-            valid = np.logical_and.reduce([source.valid() for source in sources])
-            images = tuple(np.where(valid[..., None], image, 0).astype(np.uint8) for image in read)
-            found = Dates(images=images, valid=valid, georeference=sources[0].georeference, notes=())
-        if not found.valid.any():
-            raise UserError(f"{' and '.join(path.name for path in paths)}: no pixel holds data at every date")
+            _same_size(paths, [source.shape for source in sources])
+            found = _opened(DateWindows(sources), sources)
     else:
+        if options:
+            other = paths[rasters.index(False)]
+            raise UserError(
+                f"raster.{next(iter(options))}= is about rasters ({', '.join(_RASTERS)}), and {other.name} is none: "
+                f"leave it out, or convert the picture: gdal_translate {other.name} {other.stem}.tif"
+            )
         images = tuple(load_image(path) for path in paths)
-        _same_size(paths, images)
+        _same_size(paths, [image.shape for image in images])
         found = Dates(images=images, valid=np.ones(images[0].shape[:2], bool), georeference=None, notes=())
-    for (before, a), (after, b) in pairwise(zip(paths, found.images, strict=True)):
+    seen = found.overview(mean=False)
+    if not seen.valid.any():
+        names = " and ".join(path.name for path in paths)
+        raise UserError(
+            f"{names} overlap, but nowhere do all of them have data" if len(paths) > 1 else f"{names} holds no data at all"
+        )
+    for (before, a), (after, b) in pairwise(zip(paths, seen.images, strict=True)):
         if np.array_equal(a, b):
             warnings.warn(
                 f"{before.name} and {after.name} are the same picture: nothing can have changed", stacklevel=2
             )
-    return Dates(images=found.images, valid=found.valid, georeference=found.georeference, notes=tuple(notes))
+    return replace(found, notes=tuple(notes))
+
+
+def _opened(windows: DateWindows, sources: Sequence[RasterSource]) -> Dates:
+    """Arrays of what is small, the windows of what is not."""
+    height, width = windows.shape
+    place = sources[0].georeference if windows.grid is None else windows.grid
+    if height * width > WHOLE_PIXELS:
+        images = tuple(LazyDate(windows, number) for number in range(len(sources)))
+        return Dates(images=images, valid=LazyDate(windows, None), georeference=place, notes=())
+    read, valid = windows.read(slice(None), slice(None))
+    return Dates(images=read, valid=valid, georeference=place, notes=())
 
 
 def _sources(paths: Sequence[Path], bands: int, options: dict[str, Any], notes: list[str]) -> list[RasterSource]:
     if options.get("date_pattern") is None and len(paths) > 1 and all(re.search(_DATED, p.name) for p in paths):
         options["date_pattern"] = _DATED
+    window = options.pop("window", None)
     sources = [RasterSource(path=path, **options) for path in paths]
+    if window is not None:
+        placed = len(sources) > 1 and all(source.georeference is not None for source in sources)
+        sources = [replace(s, window=None if i and placed else window) for i, s in enumerate(sources)]
     if options.get("bands") is not None or options.get("wavelengths_nm") is not None:
         return sources
     named = [[band.name for band in source.info.bands] for source in sources]
@@ -111,10 +160,10 @@ def _sources(paths: Sequence[Path], bands: int, options: dict[str, Any], notes: 
     notes.append(
         f"bands: {said} of {len(names)} ({', '.join(names)}) for a model of {bands}; others: raster.bands=[...]"
     )
-    return [RasterSource(path=path, **{**options, "bands": chosen}) for path in paths]
+    return [replace(source, bands=tuple(chosen)) for source in sources]
 
 
-def _aligned(sources: Sequence[RasterSource], notes: list[str]) -> Dates:
+def _aligned(sources: Sequence[RasterSource], notes: list[str]) -> tuple[AlignedRaster, ...]:
     dates = align(*sources)
     grid, first = dates[0].grid, sources[0]
     for other in sources[1:]:
@@ -125,15 +174,14 @@ def _aligned(sources: Sequence[RasterSource], notes: list[str]) -> Dates:
                 f"{other.path.name} ({theirs.width} x {theirs.height}, {theirs.crs[:40]}) is warped to the grid of "
                 f"{first.path.name}: {grid.width} x {grid.height} pixels, {grid.crs[:40]}"
             )
-    valid = dates[0].valid()
-    return Dates(images=tuple(date.read() for date in dates), valid=valid, georeference=grid, notes=())
+    return dates
 
 
-def _same_size(paths: Sequence[Path], images: Sequence[np.ndarray]) -> None:
-    if len({image.shape for image in images}) > 1:
+def _same_size(paths: Sequence[Path], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Of (H, W, C)."""
+    if len(set(shapes)) > 1:
         listed = ", ".join(
-            f"{path.name} {image.shape[1]} x {image.shape[0]} x {image.shape[2]}"
-            for path, image in zip(paths, images, strict=True)
+            f"{path.name} {shape[1]} x {shape[0]} x {shape[2]}" for path, shape in zip(paths, shapes, strict=True)
         )
         raise UserError(
             f"the dates are of different sizes and not all georeferenced, so that nothing says how they lie: {listed} "

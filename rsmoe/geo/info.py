@@ -11,8 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rsmoe.errors import UserError
 from rsmoe.geo.bands import COMMON_NM, named_bands
+from rsmoe.geo.failures import gdal_failures
 from rsmoe.geo.georeference import Georeference
 
 if TYPE_CHECKING:
@@ -78,28 +81,34 @@ def open_raster(
 @contextmanager
 def opened(path: Path) -> Iterator[DatasetReader]:
     """A rasterio dataset for the length of a ``with``; every failure to read becomes a `UserError`."""
+    with ExitStack() as stack:
+        file = stack.enter_context(open_dataset(path))
+        stack.enter_context(gdal_failures(f"{path} is damaged, copy or download it again"))
+        yield file
+
+
+def open_dataset(path: Path) -> DatasetReader:
+    """A rasterio dataset that stays open; close it.
+
+    Raises:
+        UserError: for a file that is missing or not a raster.
+    """
     from rasterio.env import env_ctx_if_needed
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
     from rasterio.io import DatasetReader
 
     if not path.is_file():
         raise UserError(f"no raster file {path}")
-    with ExitStack() as stack:
-        stack.enter_context(env_ctx_if_needed())
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # ``georeference`` is None then
-                # not rasterio.open, which takes one driver or all of them
-                file = stack.enter_context(DatasetReader(str(path), driver=DRIVERS))
-        except RasterioIOError as error:
-            raise UserError(
-                f"{path} ({path.stat().st_size} bytes) is not a raster of {', '.join(DRIVERS)}: {error}. "
-                f"Copy it again, or convert it: gdal_translate {path.name} out.tif"
-            ) from error
-        try:
-            yield file
-        except RasterioError as error:
-            raise UserError(f"{path} is damaged: {error}. Copy or download it again") from error
+    try:
+        with env_ctx_if_needed(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # ``georeference`` is None then
+            # not rasterio.open, which takes one driver or all of them
+            return DatasetReader(str(path), driver=DRIVERS)
+    except RasterioIOError as error:
+        raise UserError(
+            f"{path} ({path.stat().st_size} bytes) is not a raster of {', '.join(DRIVERS)}: {error}. "
+            f"Copy it again, or convert it: gdal_translate {path.name} out.tif"
+        ) from error
 
 
 def read_info(
@@ -142,21 +151,25 @@ def _bands(file: DatasetReader, indexes: list[int], names: str | tuple[str, ...]
 
 
 def _georeference(file: DatasetReader) -> Georeference | None:
+    """None where the file does not say, or says what places no pixel: sizes of zero, coefficients that are no numbers."""
     if file.crs is None or file.transform.is_identity:
         return None
-    return Georeference(file.crs.to_string(), tuple(file.transform)[:6], file.width, file.height)
+    a, b, c, d, e, f = tuple(file.transform)[:6]
+    if not np.isfinite((a, b, c, d, e, f)).all() or not a * e - b * d:
+        return None
+    return Georeference(file.crs.to_string(), (a, b, c, d, e, f), file.width, file.height)
 
 
 def _timestamp(file: DatasetReader, path: Path, pattern: str | None) -> datetime | None:
     if pattern is not None:
         found = re.search(pattern, path.name)
         if found is None or "year" not in found.groupdict():
-            raise UserError(f"date_pattern={pattern!r} finds no group 'year' in the name {path.name!r}")
+            raise UserError(f"raster.date_pattern={pattern!r} finds no group 'year' in the name {path.name!r}")
         parts = {name: int(text) for name, text in found.groupdict().items() if text}
         try:
             return datetime(**({"month": 1, "day": 1} | parts))  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            raise UserError(f"date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}") from error
+            raise UserError(f"raster.date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}") from error
     text = file.tags(ns="IMAGERY").get("ACQUISITIONDATETIME") or file.tags().get("TIFFTAG_DATETIME", "")
     digits = re.findall(r"\d+", text)[:6]
     try:

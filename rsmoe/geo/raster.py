@@ -62,8 +62,10 @@ class RasterSource:
             value = getattr(self, field)
             if value is not None and not isinstance(value, str):
                 object.__setattr__(self, field, tuple(value))
+        if self.window is not None and (len(self.window) != 4 or any(type(side) is not int for side in self.window)):
+            raise UserError(f"raster.window={self.window!r}: expected four whole numbers [left,top,width,height]")
         if self.bands is not None and self.wavelengths_nm is not None:
-            raise UserError("choose bands by bands= or by wavelengths_nm=, not by both")
+            raise UserError("choose bands by raster.bands= or by raster.wavelengths_nm=, not by both")
         if self.stretch is not None:
             object.__setattr__(self, "stretch", named_stretch(self.stretch))
 
@@ -81,7 +83,14 @@ class RasterSource:
     def georeference(self) -> Georeference | None:
         """Where the window lies; None for a file that does not say."""
         info = self.info
-        return None if info.georeference is None else info.georeference.subwindow(*self._window(info))
+        return None if info.georeference is None else info.georeference.subwindow(*self.window_in(info))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of what is read."""
+        info = self.info
+        _, _, width, height = self.window_in(info)
+        return height, width, len(self.chosen(info))
 
     def chosen(self, info: RasterInfo) -> tuple[Band, ...]:
         """The bands to read, in order; raises `UserError` for one that is not there."""
@@ -95,21 +104,21 @@ class RasterSource:
         """(H, W, C) uint8."""
         with opened(self.path) as file:
             info = self._info(file)
-            stored, valid = self._load(file, info, self._window(info))
+            stored, valid = self._load(file, info, self.window_in(info))
             return self.to_uint8(stored, valid, info=info, stretch=self.fitted_stretch(file, info))
 
     def valid(self) -> np.ndarray:
         """(H, W) bool: True where there is data."""
         with opened(self.path) as file:
             info = self._info(file)
-            return self._load(file, info, self._window(info))[1]
+            return self._load(file, info, self.window_in(info))[1]
 
     def stored(self, window: tuple[int, int, int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, C) values in the type of the file, and the (H, W) bool mask of data; of the source's window by
         default, else of ``(left, top, width, height)`` of the file."""
         with opened(self.path) as file:
             info = self._info(file)
-            return self._load(file, info, self._window(info) if window is None else window)
+            return self._load(file, info, self.window_in(info) if window is None else window)
 
     def overview(self) -> np.ndarray:
         """(n, C) values as stored of pixels with data, over the whole file, thinned to 1024 x 1024 pixels."""
@@ -139,8 +148,8 @@ class RasterSource:
         if self.stretch is None:
             if info.dtype != "uint8":
                 raise UserError(
-                    f"{self.path} stores {info.dtype}; say how it becomes 8 bits: stretch=<name> with one of "
-                    f"{', '.join(SENSOR_STRETCHES)}, or a rsmoe.geo.Stretch(low, high)"
+                    f"{self.path} stores {info.dtype}; say how it becomes 8 bits: raster.stretch=<name> with one of "
+                    f"{', '.join(SENSOR_STRETCHES)}"
                 )
             return None
         assert isinstance(self.stretch, Stretch)
@@ -156,13 +165,14 @@ class RasterSource:
         place = [info.bands.index(band) for band in self.chosen(info)]
         return [info.scales[i] for i in place], [info.offsets[i] for i in place]
 
-    def _window(self, info: RasterInfo) -> tuple[int, int, int, int]:
+    def window_in(self, info: RasterInfo) -> tuple[int, int, int, int]:
+        """``(left, top, width, height)`` that is read; raises `UserError` for one that is not inside."""
         if self.window is None:
             return 0, 0, info.width, info.height
         left, top, width, height = self.window
         if min(left, top) < 0 or min(width, height) < 1 or left + width > info.width or top + height > info.height:
             raise UserError(
-                f"window={self.window} (left, top, width, height) is not inside {self.path.name}, "
+                f"raster.window={list(self.window)} (left, top, width, height) is not inside {self.path.name}, "
                 f"which is {info.width} x {info.height} pixels"
             )
         return self.window
@@ -170,30 +180,47 @@ class RasterSource:
     def _load(
         self, file: DatasetReader, info: RasterInfo, window: tuple[int, int, int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        from rasterio.windows import Window
-
         if window[2] * window[3] > MAX_PIXELS:
             raise UserError(
-                f"{window[2]} x {window[3]} pixels of {self.path.name} are more than {MAX_PIXELS:,}; "
-                "read it in windows: window=(left, top, width, height)"
+                f"{window[2]} x {window[3]} pixels of {self.path.name} are more than {MAX_PIXELS:,}, too many to read at "
+                f"once. Cut it: gdal_translate -srcwin left top width height {self.path.name} part.tif"
             )
-        return self._pixels(file, info, window=Window(*window))
+        return self.pixels(file, info, window)
 
     def _overview(self, file: DatasetReader, info: RasterInfo) -> np.ndarray:
         shape = (min(info.height, _SAMPLE_SIDE), min(info.width, _SAMPLE_SIDE))
-        stored, valid = self._pixels(file, info, shape=shape)
+        stored, valid = self.pixels(file, info, (0, 0, info.width, info.height), shape=shape)
         return stored[valid]
 
-    def _pixels(
-        self, file: DatasetReader, info: RasterInfo, *, window: object = None, shape: tuple[int, int] | None = None
+    def pixels(
+        self,
+        file: DatasetReader,
+        info: RasterInfo,
+        window: tuple[int, int, int, int],
+        *,
+        shape: tuple[int, int] | None = None,
+        mean: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
+        """`stored` of a file that is open.
+
+        Args:
+            file, info: of this source.
+            window: ``(left, top, width, height)`` of the file.
+            shape: (h, w) to thin the window to; None reads every pixel.
+            mean: a thinned pixel is the mean of those it stands for, else one of them.
+        """
+        from rasterio.enums import Resampling
+        from rasterio.windows import Window
+
+        place, way = Window(*window), Resampling.average if mean else Resampling.nearest
+
         def read(indexes: list[int]) -> np.ndarray:
             size = None if shape is None else (len(indexes), *shape)
-            return np.moveaxis(file.read(indexes, window=window, out_shape=size), 0, -1)
+            return np.moveaxis(file.read(indexes, window=place, out_shape=size, resampling=way), 0, -1)
 
         stored = read([band.index for band in self.chosen(info)])
         if self.nodata is None:
-            valid = file.dataset_mask(window=window, out_shape=shape) > 0
+            valid = file.dataset_mask(window=place, out_shape=shape) > 0
         else:
             every = read([band.index for band in info.bands])
             valid = ~(np.isnan(every) if np.isnan(self.nodata) else every == self.nodata).all(axis=-1)
@@ -205,12 +232,12 @@ class RasterSource:
         for band in info.bands:
             if wanted == band.index or isinstance(wanted, str) and wanted.lower() == band.name.lower():
                 return band
-        raise UserError(f"{self.path.name} has no band {wanted!r}. It has {_listed(info)}; names= can name them")
+        raise UserError(f"{self.path.name} has no band {wanted!r}. It has {_listed(info)}; raster.names= can name them")
 
     def _by_wavelength(self, info: RasterInfo, nm: float) -> Band:
         known = [(abs(b.wavelength_nm - nm), b) for b in info.bands if b.wavelength_nm is not None]
         if not known:
-            raise UserError(f"{self.path.name} does not say its wavelengths. Give names=, a sensor or a name a band")
+            raise UserError(f"{self.path.name} does not say its wavelengths. Give raster.names=, a sensor or a name a band")
         distance, band = min(known, key=lambda pair: pair[0])
         if distance > WAVELENGTH_TOLERANCE * nm:
             raise UserError(f"{self.path.name} has no band near {nm} nm. It has {_listed(info)}")
