@@ -80,7 +80,7 @@ def model_maps(
         before, after = (load_image(image) for image in sample.images)
         valid = np.ones(before.shape[:2], dtype=bool)
         dates = Dates(images=(before, after), valid=valid, georeference=None, notes=())
-        said = map_changes(run.model, run.collate, dates, tile_px=side).kinds
+        said = np.asarray(map_changes(run.model, run.collate, dates, tile_px=side).kinds)
         found.append((np.isin(said, kinds) if kinds else said > 0).astype(np.uint8))
     return found
 

@@ -288,8 +288,8 @@ def _georeference(source: RasterSource, info: RasterInfo) -> Georeference:
         points = bool(file.gcps[0]) or file.rpcs is not None
     if points:
         raise UserError(
-            f"{source.path} has ground control points or RPCs but no grid, so that it cannot be aligned. Warp it first: "
-            f"gdalwarp {source.path.name} warped.tif"
+            f"{source.path} has ground control points or RPCs but no grid, so that it cannot be aligned. Warp it "
+            f"first: gdalwarp {source.path.name} warped.tif"
         )
     raise UserError(
         f"{source.path} has no coordinate system or transform, so that it cannot be aligned. Georeference it first "
@@ -301,7 +301,9 @@ def _same_bands(dates: Sequence[RasterSource], infos: Sequence[RasterInfo]) -> N
     chosen = [[band.name for band in date.chosen(info)] for date, info in zip(dates, infos, strict=True)]
     if len({len(names) for names in chosen}) > 1:
         listed = "; ".join(f"{d.path.name} has {', '.join(names)}" for d, names in zip(dates, chosen, strict=True))
-        raise UserError(f"the dates have different numbers of bands: {listed}. Choose the same with raster.bands= on each")
+        raise UserError(
+            f"the dates have different numbers of bands: {listed}. Choose the same with raster.bands= on each"
+        )
 
 
 def _ground(grid: Georeference) -> str:

@@ -29,36 +29,55 @@ _DATED = r"(?<!\d)(?P<year>(?:19|20)\d\d)(?:[-_]?(?P<month>\d\d)[-_]?(?P<day>\d\
 class Dates:
     """T pictures of one size, as arrays, or as files that are read where they are cut."""
 
-    images: tuple[np.ndarray | LazyDate, ...]
-    """(H, W, C) uint8 each, 0 where any date has no data."""
-    valid: np.ndarray | LazyDate
-    """(H, W) bool: every date has data."""
+    images: tuple[Any, ...]
+    """(H, W, C) uint8 each, 0 where any date has no data; `numpy.ndarray`, or `LazyDate` of what is large."""
+    valid: Any
+    """(H, W) bool: every date has data; an array, or what is cut like one."""
     georeference: Georeference | None
     """Of the common grid."""
     notes: tuple[str, ...]
     """What was done to the files, in words for the user."""
 
-    def overview(self, *, pixels: int = WHOLE_PIXELS, mean: bool = True) -> Dates:
-        """The same ground, all of it in arrays: as it is where it has no more than ``pixels``, else thinned to them.
+    def cut(self, rows: slice, columns: slice) -> Dates:
+        """A window, in arrays; without its place."""
+        images = tuple(image[rows, columns] for image in self.images)
+        return replace(self, images=images, valid=self.valid[rows, columns], georeference=None)
+
+    def overview(
+        self,
+        *,
+        pixels: int = WHOLE_PIXELS,
+        mean: bool = True,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+    ) -> Dates:
+        """All of it, or a window, in arrays: as it is where it has no more than ``pixels``, else thinned to them.
 
         Args:
             pixels: at most.
-            mean: see `DateWindows.overview`.
+            mean: see `DateWindows.overview`; arrays are thinned to some of their pixels.
+            rows, columns: of the window.
         """
-        height, width = self.valid.shape
+        height, width = (len(range(side)[cut]) for side, cut in zip(self.valid.shape, (rows, columns), strict=True))
+        whole = (height, width) == self.valid.shape
         if height * width <= pixels:
-            return self
+            return self if whole and self.in_memory else self.cut(rows, columns)
         shrink = (pixels / (height * width)) ** 0.5
-        shape = tuple(min(side, max(1, int(side * shrink))) for side in (height, width))
-        shape = shape[0], min(shape[1], pixels // shape[0])
-        place = None if self.georeference is None else self.georeference.resized(shape[1], shape[0])
-        if isinstance(self.valid, LazyDate):
-            images, valid = self.valid.dates.overview(shape, mean=mean)
+        deep, wide = (min(side, max(1, int(side * shrink))) for side in (height, width))
+        wide = min(wide, pixels // deep)
+        place = self.georeference.resized(wide, deep) if whole and self.georeference is not None else None
+        if isinstance(self.images[0], LazyDate):
+            images, valid = self.images[0].dates.overview((deep, wide), rows=rows, columns=columns, mean=mean)
         else:
-            rows, columns = (np.arange(n) * side // n for n, side in zip(shape, (height, width), strict=True))
-            images = tuple(image[rows[:, None], columns] for image in self.images)
-            valid = self.valid[rows[:, None], columns]
+            part = self.cut(rows, columns)
+            y, x = np.arange(deep)[:, None] * height // deep, np.arange(wide) * width // wide
+            images, valid = tuple(image[y, x] for image in part.images), part.valid[y, x]
         return replace(self, images=images, valid=valid, georeference=place)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are arrays."""
+        return not isinstance(self.images[0], LazyDate)
 
 
 def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] | None = None) -> Dates:
@@ -105,10 +124,10 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
         found = Dates(images=images, valid=np.ones(images[0].shape[:2], bool), georeference=None, notes=())
     seen = found.overview(mean=False)
     if not seen.valid.any():
+        if len(paths) == 1:
+            raise UserError(f"{paths[0].name}: no pixel holds data")
         names = " and ".join(path.name for path in paths)
-        raise UserError(
-            f"{names} overlap, but nowhere do all of them have data" if len(paths) > 1 else f"{names} holds no data at all"
-        )
+        raise UserError(f"{names} overlap, but nowhere do all of them have data")
     for (before, a), (after, b) in pairwise(zip(paths, seen.images, strict=True)):
         if np.array_equal(a, b):
             warnings.warn(

@@ -151,7 +151,7 @@ def _bands(file: DatasetReader, indexes: list[int], names: str | tuple[str, ...]
 
 
 def _georeference(file: DatasetReader) -> Georeference | None:
-    """None where the file does not say, or says what places no pixel: sizes of zero, coefficients that are no numbers."""
+    """None where the file does not say, or says what places no pixel: sizes of zero, NaN."""
     if file.crs is None or file.transform.is_identity:
         return None
     a, b, c, d, e, f = tuple(file.transform)[:6]
@@ -169,7 +169,9 @@ def _timestamp(file: DatasetReader, path: Path, pattern: str | None) -> datetime
         try:
             return datetime(**({"month": 1, "day": 1} | parts))  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            raise UserError(f"raster.date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}") from error
+            raise UserError(
+                f"raster.date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}"
+            ) from error
     text = file.tags(ns="IMAGERY").get("ACQUISITIONDATETIME") or file.tags().get("TIFFTAG_DATETIME", "")
     digits = re.findall(r"\d+", text)[:6]
     try:

@@ -182,8 +182,8 @@ class RasterSource:
     ) -> tuple[np.ndarray, np.ndarray]:
         if window[2] * window[3] > MAX_PIXELS:
             raise UserError(
-                f"{window[2]} x {window[3]} pixels of {self.path.name} are more than {MAX_PIXELS:,}, too many to read at "
-                f"once. Cut it: gdal_translate -srcwin left top width height {self.path.name} part.tif"
+                f"{window[2]} x {window[3]} pixels of {self.path.name} are more than {MAX_PIXELS:,}, too many to read "
+                f"at once. Cut it: gdal_translate -srcwin left top width height {self.path.name} part.tif"
             )
         return self.pixels(file, info, window)
 
@@ -237,7 +237,9 @@ class RasterSource:
     def _by_wavelength(self, info: RasterInfo, nm: float) -> Band:
         known = [(abs(b.wavelength_nm - nm), b) for b in info.bands if b.wavelength_nm is not None]
         if not known:
-            raise UserError(f"{self.path.name} does not say its wavelengths. Give raster.names=, a sensor or a name a band")
+            raise UserError(
+                f"{self.path.name} does not say its wavelengths. Give raster.names=, a sensor or a name a band"
+            )
         distance, band = min(known, key=lambda pair: pair[0])
         if distance > WAVELENGTH_TOLERANCE * nm:
             raise UserError(f"{self.path.name} has no band near {nm} nm. It has {_listed(info)}")

@@ -56,22 +56,28 @@ class DateWindows:
 
     def read(self, rows: slice, columns: slice) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """T pictures (h, w, C) uint8, 0 where any date has no data, and the (h, w) bool mask where all have."""
-        top, bottom, _ = rows.indices(self.shape[0])
-        left, right, _ = columns.indices(self.shape[1])
-        place = left, top, right - left, bottom - top
+        place = self._place(rows, columns)
         if self._last is None or self._last[0] != place:  # one call for each date and for the mask
             self._last = place, self._read(place, None)
         return self._last[1]
 
-    def overview(self, shape: tuple[int, int], *, mean: bool) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """`read` of everything, thinned to (h, w).
+    def overview(
+        self, shape: tuple[int, int], *, rows: slice, columns: slice, mean: bool
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """`read`, thinned to (h, w).
 
         Args:
             shape: (h, w).
+            rows, columns: of the window.
             mean: pixels are means of those they stand for, as a picture wants them; else one of these where the date
                 lies on the grid, as statistics want them.
         """
-        return self._read((0, 0, self.shape[1], self.shape[0]), shape, mean=mean)
+        return self._read(self._place(rows, columns), shape, mean=mean)
+
+    def _place(self, rows: slice, columns: slice) -> tuple[int, int, int, int]:
+        top, bottom, _ = rows.indices(self.shape[0])
+        left, right, _ = columns.indices(self.shape[1])
+        return left, top, right - left, bottom - top
 
     def _read(
         self, place: tuple[int, int, int, int], shape: tuple[int, int] | None, *, mean: bool = True
