@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
+import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,13 +34,13 @@ def require_writable(path: Path | str, key: str, *, folder: bool = True) -> None
             raise UserError(f"cannot write {path}: it is a folder, and {key} names a file")
         nearest = next(place for place in (wanted, *wanted.parents) if place.exists() or place.is_symlink())
         if not nearest.is_dir():
-            raise UserError(f"cannot write {path}: {nearest} is not a folder. Give another one with {key}")
+            raise UserError(f"cannot write {path}: {nearest} is not a folder. Give another place: {key}")
         with tempfile.TemporaryFile(dir=nearest) as file:
             file.write(bytes(4096))
             file.flush()
             os.fsync(file.fileno())  # some disks tell only now that they are full
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}. Give another place with {key}") from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}. Give another place: {key}") from error
 
 
 @contextmanager
@@ -45,11 +50,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the folder cannot be made or the file not be written, for example because the disk is full.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
+    part = part_of(path)
     try:
         yield part
         os.replace(part, path)
@@ -58,6 +63,39 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+CACHE_KEY = "export RSMOE_CACHE=/path/to/a/folder"
+"""What names another cache, for `require_writable`."""
+
+
+def part_of(path: Path) -> Path:
+    """The name beside ``path`` that this process writes to; what killed ones have left behind there is removed."""
+    stem = path.stem[:100]
+    with suppress(OSError):
+        for old in path.parent.glob(f".{glob.escape(stem)}.*.part{glob.escape(path.suffix)}"):
+            if _abandoned(old, old.name.removesuffix(f".part{path.suffix}").rpartition(".")[2]):
+                shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
+    return path.with_name(f".{stem}.{_host()}-{os.getpid()}.part{path.suffix}")
+
+
+def _abandoned(part: Path, writer: str) -> bool:
+    """Whether nobody writes it any more: its process is gone, or, of another machine, it has not changed for a day."""
+    host, _, process = writer.rpartition("-")
+    if host == _host() and process.isdigit():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            pass
+        return False
+    changed = max(file.stat().st_mtime for file in (part, *part.rglob("*")))
+    return time.time() - changed > 86_400
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:40] or "host"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,13 +108,11 @@ def cache_folder(given: str | Path | None = None) -> Path:
     """The folder of what is generated once and kept: ``given``, else ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
 
     Raises:
-        UserError: it cannot be made or written, or there is no home; the message names RSMOE_CACHE.
+        UserError: there is no home; the message names RSMOE_CACHE.
     """
     try:
-        folder = Path(given or os.environ.get("RSMOE_CACHE") or Path.home() / ".cache" / "rsmoe")
+        return Path(given or os.environ.get("RSMOE_CACHE") or Path.home() / ".cache" / "rsmoe")
     except RuntimeError as error:
         raise UserError(
             "there is no home folder for the cache of generated scenes: name one, export RSMOE_CACHE=/path/to/a/folder"
         ) from error
-    require_writable(folder, "export RSMOE_CACHE=/path/to/a/folder")
-    return folder

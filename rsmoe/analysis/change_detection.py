@@ -17,11 +17,11 @@ from torch.utils.data import Dataset
 
 from rsmoe.analysis.change_detection_sheet import draw_maps
 from rsmoe.analysis.classical_change import CLASSICAL
-from rsmoe.analysis.report import write_text
 from rsmoe.config import main
 from rsmoe.data.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
+from rsmoe.files import require_writable, write_text
 from rsmoe.geo.dates import Dates
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
@@ -103,6 +103,8 @@ def _table(rows: Mapping[str, Sequence[Result]], title: str) -> Table:
 def cli(cfg: DictConfig) -> None:
     """Scores every method on the same pairs; writes metrics.json and maps.png into ``out``."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    out = Path(config["out"])
+    require_writable(out, "out=")
     dataset = instantiate(config["data"], split=config["split"])
     pairs = binary_pairs(dataset, limit=config["limit"])
     maps = classical_maps(pairs)
@@ -118,8 +120,6 @@ def cli(cfg: DictConfig) -> None:
         metric = ChangeMapOverlap()
         metric.update([Prediction(id=s.id, task=s.task, change_map=m) for s, m in zip(pairs, own, strict=True)], pairs)
         rows[name] = tally_results("change_map", metric.tally(), protocol, **known)
-    out = Path(config["out"])
-    out.mkdir(parents=True, exist_ok=True)
     told = {
         "data": {"name": pairs[0].source, "pairs": len(pairs), "ids": [pair.id for pair in pairs]},
         "checkpoints": [str(path) for path in given],

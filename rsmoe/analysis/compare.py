@@ -9,10 +9,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from rsmoe.analysis.comparison import Cell, Column, Comparison, compare
-from rsmoe.analysis.report import write_text
 from rsmoe.analysis.run_results import find_results
 from rsmoe.config import main
 from rsmoe.errors import UserError
+from rsmoe.files import require_writable, write_text
 
 
 def to_markdown(table: Comparison, *, digits: int) -> str:
@@ -87,6 +87,8 @@ def _escape(text: str) -> str:
 def _cli(cfg: DictConfig) -> None:
     if not cfg.runs:
         raise UserError("no runs: python -m rsmoe.analysis.compare runs/*")
+    if cfg.out is not None:
+        require_writable(str(cfg.out), "out=")
     tables, notes = compare(find_results([Path(p) for p in cfg.runs]), metrics=cfg.metrics)
     if not tables:
         raise UserError(f"no result matches metrics={list(cfg.metrics)}; leave it out to see their names")
@@ -102,7 +104,6 @@ def _cli(cfg: DictConfig) -> None:
         print(f"left out {note}", file=sys.stderr)
     if cfg.out is not None:
         folder = Path(cfg.out)
-        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "compare.md", texts["markdown"])
         write_text(folder / "compare.tex", texts["latex"])
 

@@ -13,12 +13,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rsmoe.analysis.report import write_text
 from rsmoe.config import main
 from rsmoe.data.annotations import data_root
 from rsmoe.data.scenes.change_language import NO_CHANGE
 from rsmoe.data.scenes.pair_store import PairStore
 from rsmoe.errors import UserError
+from rsmoe.files import require_writable, write_text
 from rsmoe.metrics.tokenize import whitespace
 
 Gram = tuple[str, ...]
@@ -86,6 +86,8 @@ def _grams(sentences: Sequence[Sequence[str]], n: int) -> Counter[Gram]:
 @main("ngrams", literal=("captions", "data.root", "out"))
 def cli(cfg: DictConfig) -> None:
     """Prints both shares; writes them with ``out``."""
+    if cfg.out is not None:
+        require_writable(str(cfg.out), "out=", folder=False)
     path = Path(cfg.captions) if cfg.captions else data_root(cfg.data.root, "levir_cc") / "captions_train_val.json"
     real = real_captions(path)
     store = PairStore(split=cfg.split, size_px=cfg.size_px, seed=cfg.seed)

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import disturbed, spread, stress_pairs
 from rsmoe.analysis.stress_plot import SHOWN, plot_stress
 from rsmoe.config import main
@@ -29,6 +28,7 @@ from rsmoe.data.perturb import PERTURBATIONS, Perturbation
 from rsmoe.data.sample import Sample
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import unknown_name
+from rsmoe.files import require_writable, write_text
 from rsmoe.metrics.change_map_metric import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
@@ -145,6 +145,8 @@ def cli(cfg: DictConfig) -> None:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     console = Console(width=None if sys.stdout.isatty() else 140)
     paths = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
+    out = Path(config["out"])
+    require_writable(out, "out=")
     checkpoints = [find_checkpoint(Path(str(path))) for path in paths]
     for name in config["perturbations"] or ():
         if name not in PERTURBATIONS:
@@ -166,8 +168,6 @@ def cli(cfg: DictConfig) -> None:
     unchanged = sum(not pair.changed for pair in test.pairs)
     data = {"name": config["data"].get("name", dataset.name), "tile": config["tile"]}
     data |= {"pairs": len(test.pairs), "unchanged": unchanged, "asked": min(config["text"], len(test.pairs))}
-    out = Path(config["out"])
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / "metrics.json", json.dumps({"data": data, "results": rows}, indent=1) + "\n")
     plot_stress(out / "curves.png", rows)
     console.print(_table(rows))

@@ -13,7 +13,6 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rsmoe.analysis.report import write_text
 from rsmoe.analysis.stress_pairs import stress_pairs
 from rsmoe.config import main
 from rsmoe.data.change_facts import PairFacts
@@ -22,6 +21,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.images import read_array
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
+from rsmoe.files import require_writable, write_text
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 from rsmoe.training.answer import answer_batch
@@ -116,6 +116,8 @@ def _share(hits: Sequence[bool]) -> float:
 def cli(cfg: DictConfig) -> None:
     """Prints the rates of one checkpoint, and writes them into ``out`` where it is given."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    if config["out"]:
+        require_writable(config["out"], "out=", folder=False)
     run = open_run(Path(str(config["checkpoint"])))
     dataset = instantiate(config["data"], split=config["split"])
     pairs = stress_pairs(dataset, count=config["pairs"])

@@ -23,6 +23,7 @@ from rsmoe.analysis.figure import shorten
 from rsmoe.config import main
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
+from rsmoe.files import require_writable
 from rsmoe.parts import instantiate
 
 SCANNED = 2000
@@ -156,6 +157,8 @@ def cli(cfg: DictConfig) -> None:
     for key in ("rows", "sheet"):
         if not isinstance(cfg[key], int) or cfg[key] < 0:
             raise UserError(f"{key}={cfg[key]} is a number of samples: give 0 or more")
+    if cfg.sheet:
+        require_writable(str(cfg.out), "out=", folder=False)
     data: Any = instantiate(cfg.data, split=cfg.split)
     if not len(data):
         raise UserError(f"{data.name} has no sample in split {data.split!r}")

@@ -27,6 +27,7 @@ from rsmoe.analysis.near_duplicates import THRESHOLD
 from rsmoe.config import conf_dir, main
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.files import require_writable, write_text
 from rsmoe.parts import instantiate
 
 
@@ -121,16 +122,16 @@ def cli(cfg: DictConfig) -> None:
     train, test = (_words(cfg, side) for side in ("train", "test"))
     if not isinstance(cfg.sheet, int) or cfg.sheet < 0:
         raise UserError(f"sheet={cfg.sheet} is the number of pairs to draw: give 0 or more")
+    out = Path(cfg.out)
+    require_writable(out, "out=")
     sources = HydraConfig.get().runtime.config_sources
     folders = [Path(s.path) for s in sources if s.schema == "file" and s.provider != "main"]
     found = overlap(
         train=train, test=test, root=cfg.data.root, threshold=cfg.threshold, folders=folders, console=console
     )
-    out = Path(cfg.out)
-    out.mkdir(parents=True, exist_ok=True)
     minutes = (time.monotonic() - started) / 60
     header = {"train": train, "test": test, "threshold": cfg.threshold, "minutes": round(minutes, 2)}
-    (out / "overlap.json").write_text(json.dumps(header | leakage_json(found), indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "overlap.json", json.dumps(header | leakage_json(found), indent=1, ensure_ascii=False) + "\n")
     for table in leakage_tables(found, [f"{name}:{part}" for name, part in _names(test, "test")]):
         console.print(table)
     for name, reasons in found.unreadable.items():

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rsmoe.config import main
+from rsmoe.files import require_writable
 from rsmoe.parts import instantiate
 
 
@@ -20,6 +21,7 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.data.shard_writer import write_shards
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    require_writable(config["out"], "out=")
     source = config["data"] | {"split": config["split"]}
     dataset = instantiate(source)
     console = Console()

@@ -17,12 +17,15 @@ from rsmoe.errors import UserError
 from rsmoe.geo.align import AlignedRaster, align
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.raster import RasterSource
+from rsmoe.geo.strips import row_slices
 from rsmoe.geo.windows import WHOLE_PIXELS, DateWindows, LazyDate
 
 _RASTERS = (".tif", ".tiff", ".jp2", ".img")
 _COLOURS = ("red", "green", "blue")
 _DATED = r"(?<!\d)(?P<year>(?:19|20)\d\d)(?:[-_]?(?P<month>\d\d)[-_]?(?P<day>\d\d))?(?!\d)"
 """A year or a whole date in a file's name: ``1985.tif``, ``site_2020-07-01.tif``."""
+_LOOKED_AT = 2**20
+"""Pixels of a large raster by which the same picture is known when it comes twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +125,9 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
         images = tuple(load_image(path) for path in paths)
         _same_size(paths, [image.shape for image in images])
         found = Dates(images=images, valid=np.ones(images[0].shape[:2], bool), georeference=None, notes=())
-    seen = found.overview(mean=False)
-    if not seen.valid.any():
+    seen = found if found.in_memory else found.overview(pixels=_LOOKED_AT, mean=False)
+    # an overview may miss the little that there is
+    if not seen.valid.any() and not any(found.valid[rows, :].any() for rows in row_slices(found.valid.shape)):
         if len(paths) == 1:
             raise UserError(f"{paths[0].name}: no pixel holds data")
         names = " and ".join(path.name for path in paths)

@@ -20,6 +20,9 @@ from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.strips import row_slices
 from rsmoe.geo.write import write_class_map, write_polygons
 
+_DRAWN = 2**20
+"""Most pixels of a picture in a figure that is some 500 wide."""
+
 
 def count_kinds(kinds: Any, valid: Any) -> np.ndarray:
     """(9, 256) number of pixels with data of each of `CELLS` and each value of a map.
@@ -85,7 +88,11 @@ def report_change(
     size = answer["image_size"]
     side = "" if gsd_m is None else f" at {gsd_m:.3g} m"
     way = f"{change.tiles} tiles of {change.tile_px} px{side}, each seen as {size} x {size}"
-    notes = [*answer.get("notes", dates.notes), f"map: {way}", f"words: the whole {width} x {height} px, seen as {size} x {size}"]
+    notes = [
+        *answer.get("notes", dates.notes),
+        f"map: {way}",
+        f"words: the whole {width} x {height} px, seen as {size} x {size}",
+    ]
     notes += [f"no areas: {unknown}"] if unknown else []
     if empty := height * width - int(seen.sum()):
         notes.append(f"{100 * empty / (height * width):.1f} % of the pixels hold no data and are no change")
@@ -112,7 +119,7 @@ def report_change(
     told["polygons"] = write_polygons(
         out / "change.geojson", change.kinds, georeference=place, classes=names, gsd_m=gsd_m
     )
-    shown = dates.overview()
+    shown = dates.overview(pixels=_DRAWN)
     kinds, valid = (_thinned(own, shown.valid.shape) for own in (change.kinds, dates.valid))
     draw_change(
         out / "change.png", before=shown.images[0], after=shown.images[1], kinds=kinds, valid=valid,

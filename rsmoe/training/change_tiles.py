@@ -27,6 +27,8 @@ _OVERLAP = 0.25
 _BATCH = 16
 _STRIP_BYTES = 64 * 2**20
 """Of the probabilities that are mixed at once."""
+_SAMPLE = 2**20
+"""Pixels that set the light of a pair that is read in windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,8 @@ def map_changes(
 
     Tiles weigh less towards their edges, where a convolution sees half of what it needs. A tile without data is not
     looked at, and no pixel without data is a change. Where the model wants its dates in one light, they are brought
-    there once, by what all of the pair shows (of more than `WHOLE_PIXELS` pixels, by so many of them): a roof that
-    fills a tile would set the levels of that tile, and vanish. Memory depends on the width of the pair and on the side
+    there once, by what all of the pair shows (a million pixels of a pair that is read in windows): a roof that fills a
+    tile would set the levels of that tile, and vanish. Memory depends on the width of the pair and on the side
     of the tiles, not on the height: a tile of more than `WHOLE_PIXELS` pixels is thinned to them before it is resized.
 
     Args:
@@ -181,7 +183,7 @@ def _known(dates: Dates, rows: slice) -> np.ndarray:
 
 def _light(dates: Dates) -> tuple[Tensor, Tensor]:
     """Gain and offset, (C, 1) each, that bring the second date into the light of the first (`match_levels`)."""
-    seen = dates.overview(mean=False)
+    seen = dates if dates.in_memory else dates.overview(pixels=_SAMPLE, mean=False)
     shown = np.stack([image[seen.valid] for image in seen.images])  # (2, N, C)
     pixels = torch.from_numpy(shown).float().permute(0, 2, 1)[:, :, None]  # (2, C, 1, N): a picture of one row
     return level_lines(pixels)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rsmoe.data.rsieval import RSIEval
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.data.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
 from rsmoe.errors import unknown_name
+from rsmoe.files import CACHE_KEY, cache_folder, require_writable
 
 
 def rsicap(
@@ -67,7 +67,8 @@ def rsieval(
 def _folder(form: str, split: str, scenes: Mapping[str, int], size_px: int, seed: int, root: str | None) -> Path:
     if split not in scenes:
         raise unknown_name("split of generated scenes", split, scenes)
-    cache = Path(root or os.environ.get("RSMOE_CACHE") or Path.home() / ".cache" / "rsmoe")
-    cache.mkdir(parents=True, exist_ok=True)
     version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}.{RELEASE_VERSION}"
-    return cache / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"
+    folder = cache_folder(root) / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"
+    if not folder.exists():  # a cache that holds everything may be read-only
+        require_writable(folder, CACHE_KEY)
+    return folder
