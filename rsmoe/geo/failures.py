@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from rsmoe.errors import UserError
 
+BLOCK_CACHE = 160 * 2**20
+"""Bytes of decoded blocks that GDAL may keep; a twentieth of the machine's memory is its default."""
+
 
 @contextmanager
 def gdal_failures(what: str) -> Iterator[None]:

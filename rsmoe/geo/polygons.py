@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -134,45 +135,34 @@ def _joined(
 
 
 def _chained(edges: np.ndarray) -> list[np.ndarray]:
-    """Closed rings of the edges of one region, its outline first; corners only."""
-    after: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-    for x0, y0, x1, y1 in edges.tolist():
-        after[x0, y0].append((x1, y1))
-    rings = []
-    while after:
-        start = next(iter(after))
-        ring = [start, _next(after, start, None)]
-        while True:
-            before, here = ring[-2:]
-            if here == start and start not in after:
-                break
-            if here == start and len(ring) > 2 and _closes(ring, after[start]):
-                break
-            ring.append(_next(after, here, (here[0] - before[0], here[1] - before[1])))
-        rings.append(_corners(np.array(ring, np.int64)))
+    """Closed rings of the edges of one region, its outline first; corners only.
+
+    Where two corners of a region meet, a ring goes on to the left: so none touches itself, and what lies between them
+    on one side is a hole.
+    """
+    wide = int(edges[:, [0, 2]].max()) + 1
+    starts, ends = edges[:, 1] * wide + edges[:, 0], edges[:, 3] * wide + edges[:, 2]
+    order = np.argsort(starts, kind="stable")
+    place = np.searchsorted(starts[order], ends)
+    after = order[place]
+    other = order[np.minimum(place + 1, len(order) - 1)]
+    ways = edges[:, 2:] - edges[:, :2]
+    meet = np.flatnonzero((starts[other] == ends) & (other != after))
+    left, right = (ways[meet, 0] * ways[to[meet], 1] - ways[meet, 1] * ways[to[meet], 0] for to in (after, other))
+    after[meet] = np.where(left < right, after[meet], other[meet])
+    rings, seen, follow = [], bytearray(len(edges)), memoryview(after)
+    for first in range(len(edges)):
+        if not seen[first]:
+            ring = array("q")
+            here = first
+            while not seen[here]:
+                seen[here] = 1
+                ring.append(here)
+                here = follow[here]
+            points = edges[np.frombuffer(ring, np.int64), :2]
+            rings.append(_corners(np.concatenate([points, points[:1]])))
     rings.sort(key=area, reverse=True)
     return rings
-
-
-def _closes(ring: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> bool:
-    """Whether a ring that is back at its start turns into its own first edge, where another edge begins too."""
-    (x, y), first, before = ring[0], ring[1], ring[-2]
-    way = (x - before[0], y - before[1])
-    return way[0] * (first[1] - y) - way[1] * (first[0] - x) > 0
-
-
-def _next(
-    after: dict[tuple[int, int], list[tuple[int, int]]], here: tuple[int, int], way: tuple[int, int] | None
-) -> tuple[int, int]:
-    """Takes the edge that goes on from here: where corners of a region meet, the one to the right, around its pixel."""
-    ends = after[here]
-    place = 0
-    if way is not None and len(ends) > 1:
-        place = max(range(len(ends)), key=lambda i: way[0] * (ends[i][1] - here[1]) - way[1] * (ends[i][0] - here[0]))
-    end = ends.pop(place)
-    if not ends:
-        del after[here]
-    return end
 
 
 def _corners(ring: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rsmoe.geo.align import AlignedRaster, on_grid
-from rsmoe.geo.failures import gdal_failures
+from rsmoe.geo.failures import BLOCK_CACHE, gdal_failures
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.info import RasterInfo, open_dataset, read_info
 from rsmoe.geo.raster import RasterSource
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 WHOLE_PIXELS = 2**22
 """Pictures of up to so many pixels, 2048 x 2048, are read at once; of a larger one, this is the size of an overview."""
-
-_BLOCK_CACHE = 160 * 2**20
-"""Bytes of decoded blocks that GDAL keeps; a twentieth of the machine's memory is its default."""
 
 
 class DateWindows:
@@ -87,7 +84,7 @@ class DateWindows:
         grid = None if self.grid is None else self.grid.subwindow(*place)
         stored, known = [], []
         for source, file, info in zip(self._sources, self._files, self._infos, strict=True):
-            with Env(GDAL_CACHEMAX=_BLOCK_CACHE), gdal_failures(f"{source.path} is damaged, copy or download it again"):
+            with Env(GDAL_CACHEMAX=BLOCK_CACHE), gdal_failures(f"{source.path} is damaged, copy or download it again"):
                 if grid is None:
                     left, top, *_ = source.window_in(info)
                     window = left + place[0], top + place[1], place[2], place[3]

@@ -12,7 +12,7 @@ import numpy as np
 
 from rsmoe.errors import UserError
 from rsmoe.files import whole_file
-from rsmoe.geo.failures import gdal_failures
+from rsmoe.geo.failures import BLOCK_CACHE, gdal_failures
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.polygons import area, map_polygons
 from rsmoe.geo.strips import row_slices
@@ -22,6 +22,7 @@ NO_DATA = 255
 
 _BLOCK = 512
 _STRIP_PIXELS = 2**23
+_POINTS = 2**15
 
 
 def write_class_map(
@@ -60,7 +61,12 @@ def write_class_map(
     height, width = class_map.shape
     options = {"height": height, "width": width, "count": 1, "dtype": "uint8", "nodata": NO_DATA, **place}
     options |= {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "BIGTIFF": "IF_SAFER"}
-    with whole_file(path) as part, gdal_failures(f"cannot write {path}"), warnings.catch_warnings():
+    with (
+        whole_file(path) as part,
+        gdal_failures(f"cannot write {path}"),
+        rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a plain picture has no place
         with rasterio.open(part, "w", driver="GTiff", compress="deflate", **options) as file:
             if colours:
@@ -120,10 +126,16 @@ def write_polygons(
             }
             if gsd_m is not None:
                 properties["area_m2"] = round(pixels * gsd_m**2, 2)
-            points = [(ring if georeference is None else georeference.to_map(ring)).tolist() for ring in rings]
-            geometry = {"type": "Polygon", "coordinates": points}
-            feature = {"type": "Feature", "properties": properties, "geometry": geometry}
-            file.write(("," if number else "") + "\n" + json.dumps(feature))
+            told = json.dumps({"type": "Feature", "properties": properties})[:-1]
+            file.write(("," if number else "") + f'\n{told}, "geometry": {{"type": "Polygon", "coordinates": [')
+            for place, ring in enumerate(rings):
+                file.write(", [" if place else "[")
+                for start in range(0, len(ring), _POINTS):  # one region may hold most of the corners of a map
+                    points = ring[start : start + _POINTS]
+                    points = points if georeference is None else georeference.to_map(points)
+                    file.write((", " if start else "") + json.dumps(points.tolist())[1:-1])
+                file.write("]")
+            file.write("]}}")
             number += 1
         file.write("\n]}\n")
     return number

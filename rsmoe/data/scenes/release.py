@@ -179,9 +179,7 @@ def _check_stamp(root: Path, stamp: dict[str, Any]) -> None:
 
 def _disk_message(root: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"the disk is full: {root} was not written. Free some space or name a folder on another disk: {CACHE_KEY}"
-        )
+        return f"the disk is full: {root} was not written. Free some space, or name another disk: {CACHE_KEY}"
     return f"cannot write {root}: {error.strerror or error}. Name a folder that can be written: {CACHE_KEY}"
 
 
