@@ -48,6 +48,7 @@ class _Parameters(BaseModel, **_STRICT):
     trace: list[dict[str, Any]] = []
     change_classes: list[str] = []
     built: dict[str, dict[str, Any]] = {}
+    words: list[Annotated[str, Field(pattern=r"\A(?!hydra)((?!\$\{|_target_)[\s\S])*\Z")]] = []
 
 
 class _Checkpoint(BaseModel, **_STRICT):
@@ -169,6 +170,23 @@ def check_saved_config(config: Any) -> None:
                 raise UserError(f"{path} has no _target_")
     except UserError as error:
         raise UserError(f"the config in this file cannot be used: {error}") from None
+
+
+def check_continued(config: Mapping[str, Any]) -> None:
+    """The parts that a run which goes on takes from its own file and builds: trainer, logger, data sets, metrics.
+
+    Raises:
+        UserError: one that no yaml of rsmoe's own ``conf/`` names, such as a callback, which could write anywhere.
+    """
+    known = {target for targets in known_parts().values() for target in targets}
+    for key in _NAMED:
+        for path, node in _nodes({key: config.get(key)}, ""):
+            target = node.get("_target_")
+            if "_target_" in node and not (isinstance(target, str) and (target in known or named_in_full(target))):
+                raise UserError(
+                    f"{path}._target_={shown(target)} stands in the run's checkpoint, and a file may not choose it. If "
+                    f"the run is yours: export RSMOE_TRUST={target}"
+                )
 
 
 def _slots(config: Mapping[str, Any]) -> dict[str, str]:
