@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rsmoe.architecture import check_architecture
 from rsmoe.arguments import check_arguments, explained
+from rsmoe.config import conf_dir
 from rsmoe.errors import UserError, shown
 from rsmoe.parts import admitted, check_node, known_parts, locate, named_in_full
 from rsmoe.ranges import Depth, NonNegative, Positive, PositiveReal
@@ -178,7 +179,8 @@ def check_continued(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: one that no yaml of rsmoe's own ``conf/`` names, such as a callback, which could write anywhere.
     """
-    known = {target for targets in known_parts().values() for target in targets}
+    yamls = (path.read_text(encoding="utf-8") for path in conf_dir().rglob("*.yaml"))
+    known = {target for text in yamls for target in re.findall(r"_target_: *([\w.]+)", text)}
     for key in _NAMED:
         for path, node in _nodes({key: config.get(key)}, ""):
             target = node.get("_target_")
