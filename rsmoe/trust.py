@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from rsmoe.architecture import check_architecture
@@ -40,6 +40,12 @@ class _Codec(BaseModel, **_STRICT):
     special: list[str]
 
 
+def _plain_word(word: str) -> str:
+    if word.lstrip("+~").startswith("hydra") or "${" in word or "_target_" in word:
+        raise ValueError("a word of a saved command line names no part, no interpolation and nothing of Hydra's")
+    return word
+
+
 class _Parameters(BaseModel, **_STRICT):
     config: dict[str, Any]
     codec: _Codec
@@ -49,7 +55,7 @@ class _Parameters(BaseModel, **_STRICT):
     trace: list[dict[str, Any]] = []
     change_classes: list[str] = []
     built: dict[str, dict[str, Any]] = {}
-    words: list[Annotated[str, Field(pattern=r"\A(?!hydra)((?!\$\{|_target_)[\s\S])*\Z")]] = []
+    words: list[Annotated[str, AfterValidator(_plain_word)]] = []
 
 
 class _Checkpoint(BaseModel, **_STRICT):
