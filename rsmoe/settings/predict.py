@@ -9,7 +9,21 @@ from pydantic import Field
 
 from rsmoe.errors import UserError
 from rsmoe.settings.model import Settings
-from rsmoe.settings.types import Beams, Count, Name, Number, OutPath, Paths, PathWord, Positive, Says, Tokens, Word, Words
+from rsmoe.settings.types import (
+    Beams,
+    Count,
+    Device,
+    Name,
+    Number,
+    OutPath,
+    Paths,
+    PathWord,
+    Positive,
+    Says,
+    Tokens,
+    Word,
+    Words,
+)
 
 
 class Raster(Settings):
@@ -59,7 +73,10 @@ class Predict(Settings):
     instruction: Word | None = Field(description="null: a description of one image, the changes between two")
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens = Field(description="most tokens of the answer")
-    out: OutPath | None = Field(description="a folder for answer.json, masks and the map of changes, or mask.png for a mask")
+    device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
+    out: OutPath | None = Field(
+        description="a folder for answer.json, masks and the map of changes, or mask.png for a mask"
+    )
     raster: Raster
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
         description="side in pixels of the tiles of the map of changes; null: of the model's pictures, 0: no tiles"

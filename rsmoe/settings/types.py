@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StringConstraints
 
 from rsmoe.errors import UserError
 from rsmoe.files import require_writable
@@ -62,6 +62,9 @@ OutPath = Annotated[
     str, Len(1), Verbatim(written=True), AfterValidator(_writable("")), Says("a folder, or the name of a picture")
 ]
 Name = Annotated[str, Len(1), Says("a name")]
+Device = Annotated[
+    str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"), Says("auto, cpu, cuda, cuda:<number> or mps")
+]
 
 Count = Annotated[int, Ge(0), Le(10**9)]
 Number = Annotated[int, Ge(1), Le(10**9)]
