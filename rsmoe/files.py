@@ -35,7 +35,7 @@ def require_writable(path: Path | str, key: str, *, folder: bool = True) -> None
             raise UserError(f"cannot write {path}: it is a folder, expected the name of a file{advice}")
         nearest = next(place for place in (wanted, *wanted.parents) if place.exists() or place.is_symlink())
         if not nearest.is_dir():
-            what = "it is a file" if nearest == path else f"{nearest} is a file"
+            what = "it is a file" if nearest == path else f"{nearest} is not a folder"
             raise UserError(f"cannot write {path}: {what}, expected a folder{advice}")
         with tempfile.TemporaryFile(dir=nearest) as file:
             file.write(bytes(4096))

@@ -41,8 +41,8 @@ class _Codec(BaseModel, **_STRICT):
 
 
 def _plain_word(word: str) -> str:
-    if word.lstrip("+~").startswith("hydra") or "${" in word or "_target_" in word:
-        raise ValueError("a word of a saved command line names no part, no interpolation and nothing of Hydra's")
+    if word.lstrip("+~").startswith("hydra") or "${" in word:
+        raise ValueError("a word of a saved command line names no interpolation and nothing of Hydra's")
     return word
 
 

@@ -389,7 +389,7 @@ NAN = float("nan")
 
 def test_boxes_of_coco_that_nobody_can_place(tmp_path: Path) -> None:
     """A ship is there, but where? Then it can neither be located nor is the count of the others right."""
-    for box in ([NAN, 1, 5, 5], [10, 10, -5, 5], [10, float("inf"), 5, 5], [1, 1, 10**400, 5]):
+    for box in ([NAN, 1, 5, 5], [10, 10, -5, 5], [10, float("inf"), 5, 5], [1, 1, 10**90, 5]):
         rows = [square(*GOOD), square(*GOOD) | {"bbox": box}, *[square(*GOOD) | {"category_id": 5}] * 2]
         data = coco(tmp_path, rows)
         assert sorted(s.id for s in data) == ["7:car:ground", "7:car:mask", "7:car:vqa", "7:ship:mask"]
@@ -415,7 +415,7 @@ def test_ids_of_coco(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"images\[1\]: the id 7 is there twice, for .*7\.jpg.* and .*8\.jpg"):
         coco(tmp_path, rows, images=[image, image | {"file_name": "8.jpg"}])
     for wrong in (True, None, 1.5, [7]):
-        with pytest.raises(UserError, match="'image_id' should be a text or a whole number"):
+        with pytest.raises(UserError, match="'image_id': expected "):
             coco(tmp_path, [rows[0] | {"image_id": wrong}])
 
 

@@ -231,7 +231,10 @@ def test_table() -> None:
     for cell in ("80.00", "60.00", "–", "24"):
         assert cell in row
     assert [column.header for column in table.columns][:4] == ["metric", "value", "majority", "x"]
-    assert list(table.columns[1].cells) == ["[bold green]80.00[/]", "[red]10.00[/]"]
+    assert [(cell.plain, cell.spans[0].style) for cell in table.columns[1].cells] == [
+        ("80.00", "bold green"),
+        ("10.00", "red"),
+    ]
 
 
 def boxed(i: int, answer: str, *boxes: tuple[float, ...], **extra: object) -> tuple[Sample, Prediction]:

@@ -183,7 +183,7 @@ def test_experts_are_a_set(model: RSMoE) -> None:
     state = {
         next((new + k[len(old) :] for old, new in heads.items() if k.startswith(old)), k): v for k, v in state.items()
     }
-    load_weights(moved, state)
+    load_weights(moved, {"state_dict": state})
     assert moved.names == tuple(names)
     batch = batch_of()
     torch.testing.assert_close(mixture(moved, batch), mixture(model, batch), atol=1e-5, rtol=1e-5)
@@ -301,7 +301,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_names() -> None:
     model, other = tiny_model(), tiny_model("temporal=concat", "bank.rank=2")
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with pytest.raises(UserError) as error:
-        load_weights(model, other.state_dict())
+        load_weights(model, {"state_dict": other.state_dict()})
     for word in ("missing", "temporal.dates.0.context1.weight", "unknown", "temporal.marks", "shapes differ", "lora_A"):
         assert word in str(error.value)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())

@@ -81,7 +81,7 @@ def test_karpathy_refuses_empty_files_at_once(tmp_path: Path) -> None:
         ({"images": [{"filename": "0.tif"}]}, r"images\[0\]: no key 'split'; found 'filename'"),
         ({"images": [{"filename": "0.tif", "split": "train", "sentences": [{"tokens": []}]}]}, "no key 'raw'"),
         ({"images": [{"filename": "0.tif", "split": "train", "sentences": [{"raw": ""}]}]}, "no sentence"),
-        ({"images": [{"filename": 7.5, "split": "train"}]}, "'filename' should be a text or a whole number"),
+        ({"images": [{"filename": 7.5, "split": "train"}]}, "'filename': expected an id, a text or a whole number"),
         ('{"images": [', "is not json .*line 1"),
         ("", "is not json .*0 bytes"),
     ],

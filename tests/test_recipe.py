@@ -14,7 +14,7 @@ from test_configs import Words, plain
 from test_configs import run as run_config
 
 from rsmoe.as_trained import check_vocabularies
-from rsmoe.build import build_model, fit_codecs
+from rsmoe.build import build_model, fit_codecs, load_run
 from rsmoe.config import compose, conf_dir
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
@@ -178,7 +178,9 @@ def test_the_recipe_trains_beside_frozen_checkpoints_of_folders(
     assert all(row["protocol"].startswith("generated/") for row in results)
     saved = load_checkpoint(tmp_path / "run")
     theirs = transformers.LlamaForCausalLM.from_pretrained(folders["llama"]).state_dict()
-    mine = {k.replace(".base_layer", ""): v for k, v in saved["state_dict"].items()}
+    named = [key for key in saved["state_dict"] if key.startswith("model.bank.lm") and "lora" not in key]
+    assert all("embed_tokens" in key or "lm_head" in key for key in named)  # whose new rows are in the file
+    mine = {f"model.{k}".replace(".base_layer", ""): v for k, v in load_run(saved)[0].state_dict().items()}
     for name, value in theirs.items():
         kept = mine[f"model.bank.lm.{name}"][: len(value)]  # [SEG] and [RET] come behind
         assert torch.equal(kept, value), name

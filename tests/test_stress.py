@@ -298,7 +298,7 @@ def test_overlap_of_ngrams_by_hand(tmp_path: Path) -> None:
     path.write_text(json.dumps(karpathy))
     assert real_captions(path) == real
     path.write_text("[1")
-    with pytest.raises(UserError, match="no json of captions"):
+    with pytest.raises(UserError, match="is not json.*Give captions="):
         real_captions(path)
     with pytest.raises(UserError, match="captions="):
         real_captions(tmp_path / "none.json")

@@ -283,10 +283,6 @@ def test_swapping_dates_and_transitions_swaps_the_semantic_tokens() -> None:
 def test_options_and_maps_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match=r"heads=5 does not divide .* 16"):
         cross(heads=5)
-    with pytest.raises(UserError, match=r"layers=0"):
-        cross(layers=0)
-    with pytest.raises(UserError, match=r"layers=0"):
-        semantic(layers=0)
     with pytest.raises(UserError, match=r"classes=16"):
         semantic(classes=16)
     with pytest.raises(UserError, match=r"grid=\[3\]"):

@@ -31,9 +31,9 @@ def test_a_file_where_a_folder_is_wanted_and_the_other_way_round(tmp_path: Path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     for path in ("file", "file/deep/er", "gone/x"):
-        with pytest.raises(UserError, match=rf"cannot write .*{path}: .* is not a folder. Give another place: out="):
+        with pytest.raises(UserError, match=rf"cannot write .*{path}: .* expected a folder. Give another place: out="):
             require_writable(tmp_path / path, "out=")
-    with pytest.raises(UserError, match=r"is a folder, and out= names a file"):
+    with pytest.raises(UserError, match=r"it is a folder, expected the name of a file. Give another place: out="):
         require_writable(tmp_path / "folder", "out=", folder=False)
     with pytest.raises(UserError, match="cannot write .*too long"):
         require_writable(tmp_path / ("x" * 300), "out=")
@@ -145,7 +145,7 @@ def test_commands_ask_before_they_read(
     ]
     for module, words in commands:
         said = run(module, [*words, out], monkeypatch, capsys)
-        assert "error: cannot write" in said and "out=" in said and "is not a folder" in said, (module, said)
+        assert "error: out=" in said and "cannot write" in said and "is not a folder" in said, (module, said)
         assert "Traceback" not in said
 
 

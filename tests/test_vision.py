@@ -278,7 +278,7 @@ def test_activation_is_the_checkpoint_s(towers: dict[str, tuple[Path, nn.Module]
 
 
 def test_what_cannot_be_loaded_is_explained(tmp_path: Path, towers: dict[str, tuple[Path, nn.Module]]) -> None:
-    with pytest.raises(UserError, match=r"local folder with config\.json"):
+    with pytest.raises(UserError, match=r"folder with config\.json"):
         PretrainedTower(pretrained=str(tmp_path))
     with pytest.raises(UserError, match="give a name, a folder, or a config"):
         PretrainedTower()

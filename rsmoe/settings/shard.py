@@ -30,6 +30,6 @@ class Shard(Settings):
     seed: Seed | None = Field(description="of their order; null keeps the order of the data set")
     pixels: Literal["encoded", "raw"] = Field(description="pictures as they are; raw: decoded, several times as large")
     check_: bool = Field(alias="check", description="decode every picture as a test")
-    processes: Annotated[int, Ge(1), Le(1024)] = Field(description="that write at the same time")
+    processes: Annotated[int, Ge(0), Le(1024)] = Field(description="that write at the same time; 0: this one alone")
     max_bad_fraction: Share = Field(description="share of samples that may be left out because they cannot be read")
     verify: bool = Field(description="read the shards back and compare their sha256")

@@ -50,7 +50,7 @@ def continued(
     theirs: dict[str, Any] = deepcopy(saved["config"])
     before, after = theirs, config
     if words is not None:
-        old = saved.get("words", [])
+        old = [w for w in saved.get("words", []) if isinstance(w, str)]
         try:
             before, after = (_composed(w, folder) for w in (old, joined(old, words)))
         except UserError as error:
