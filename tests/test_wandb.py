@@ -6,6 +6,7 @@ import csv
 import json
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,9 @@ def test_every_job_is_one_run_with_one_axis_and_no_tokenizer(tmp_path: Path, at_
     codes = []
     for job in ("0", "1"):
         (file,) = (tmp_path / job).rglob("*.wandb")
+        deadline = time.monotonic() + 60  # W&B writes in a process of its own, which may lag on a busy machine
+        while read(file)[3] is None and time.monotonic() < deadline:
+            time.sleep(0.2)
         config, history, facts, code = read(file)
         codes.append(code)
         assert (facts.display_name, facts.run_group, facts.job_type) == ("mine", "study", "train")
