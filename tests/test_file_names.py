@@ -159,7 +159,8 @@ def test_numbers_are_names(tmp_path: Path) -> None:
 def test_what_is_not_there_is_one_clear_error(tmp_path: Path, make: Callable[[Path, str], Any], name: str) -> None:
     save(tmp_path / "root/z.png")
     save(tmp_path / "a.png")
-    with pytest.raises(UserError, match="have no image|does not lie in|is no name of a file|does not exist|not a CSV|holds a"):
+    said = "have no image|does not lie in|is no name of a file|does not exist|not a CSV|holds a"
+    with pytest.raises(UserError, match=said):
         make(tmp_path / "root", name)
 
 

@@ -49,7 +49,9 @@ def started(folder: Path, *words: str, **variables: str) -> subprocess.Completed
     done = subprocess.run(
         [sys.executable, "-m", "rsmoe.train", "experiment=rsicap_moe", *SMALL, *words],
         cwd=folder,
-        env=env | {"RSMOE_CACHE": str(folder / "cache"), "PYTHONPATH": paths, "RSMOE_TRUST": "own_metric.Longest"} | variables,
+        env=env
+        | {"RSMOE_CACHE": str(folder / "cache"), "PYTHONPATH": paths, "RSMOE_TRUST": "own_metric.Longest"}
+        | variables,
         capture_output=True,
         text=True,
         timeout=400,
