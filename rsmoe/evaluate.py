@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsmoe.command import Interrupted, main
 from rsmoe.errors import UserError
+from rsmoe.files import require_writable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,6 +36,9 @@ def evaluate(config: dict[str, Any]) -> None:
     checkpoint = find_checkpoint(Path(config["checkpoint"]))
     root = config["data"]["root"]
     benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in config["benchmark"].items()]
+    folders = {b.name: Path(config["out"] or default_folder(checkpoint)) / b.name for b in benchmarks}
+    for folder in [] if config["dry"] else folders.values():
+        require_writable(folder, "out=")
     loaded = load_checkpoint(checkpoint)
     ranks = None if config["dry"] else open_ranks(device=config["device"], **config["ranks"])
     model, codec, words = load_run(loaded)
@@ -50,17 +54,17 @@ def evaluate(config: dict[str, Any]) -> None:
         metrics=config["evaluation"]["metrics"],
     )
     for benchmark in benchmarks:
-        folder = Path(config["out"]) / benchmark.name if config["out"] else default_folder(checkpoint, benchmark.name)
+        folder = folders[benchmark.name]
         if ranks is None:
             run.show(benchmark, folder)
         else:
             run(benchmark, folder, ranks)
 
 
-def default_folder(checkpoint: Path, benchmark: str) -> Path:
-    """Beside the checkpoints of a run: ``<run>/evaluation/<checkpoint>/<benchmark>``."""
+def default_folder(checkpoint: Path) -> Path:
+    """Of all benchmarks, beside the checkpoints of a run: ``<run>/evaluation/<checkpoint>``."""
     home = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return home / "evaluation" / checkpoint.stem / benchmark
+    return home / "evaluation" / checkpoint.stem
 
 
 def _sha256(path: Path) -> str:

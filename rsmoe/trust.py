@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from rsmoe.architecture import check_architecture
 from rsmoe.arguments import check_arguments, explained
+from rsmoe.config import conf_dir
 from rsmoe.errors import UserError, shown
 from rsmoe.parts import admitted, check_node, known_parts, locate, named_in_full
 from rsmoe.ranges import Depth, NonNegative, Positive, PositiveReal
@@ -39,6 +40,12 @@ class _Codec(BaseModel, **_STRICT):
     special: list[str]
 
 
+def _plain_word(word: str) -> str:
+    if word.lstrip("+~").startswith("hydra") or "${" in word or "_target_" in word:
+        raise ValueError("a word of a saved command line names no part, no interpolation and nothing of Hydra's")
+    return word
+
+
 class _Parameters(BaseModel, **_STRICT):
     config: dict[str, Any]
     codec: _Codec
@@ -48,6 +55,7 @@ class _Parameters(BaseModel, **_STRICT):
     trace: list[dict[str, Any]] = []
     change_classes: list[str] = []
     built: dict[str, dict[str, Any]] = {}
+    words: list[Annotated[str, AfterValidator(_plain_word)]] = []
 
 
 class _Checkpoint(BaseModel, **_STRICT):
@@ -169,6 +177,24 @@ def check_saved_config(config: Any) -> None:
                 raise UserError(f"{path} has no _target_")
     except UserError as error:
         raise UserError(f"the config in this file cannot be used: {error}") from None
+
+
+def check_continued(config: Mapping[str, Any]) -> None:
+    """The parts that a run which goes on takes from its own file and builds: trainer, logger, data sets, metrics.
+
+    Raises:
+        UserError: one that no yaml of rsmoe's own ``conf/`` names, such as a callback, which could write anywhere.
+    """
+    yamls = (path.read_text(encoding="utf-8") for path in conf_dir().rglob("*.yaml"))
+    known = {target for text in yamls for target in re.findall(r"_target_: *([\w.]+)", text)}
+    for key in _NAMED:
+        for path, node in _nodes({key: config.get(key)}, ""):
+            target = node.get("_target_")
+            if "_target_" in node and not (isinstance(target, str) and (target in known or named_in_full(target))):
+                raise UserError(
+                    f"{path}._target_={shown(target)} stands in the run's checkpoint, and a file may not choose it. If "
+                    f"the run is yours: export RSMOE_TRUST={target}"
+                )
 
 
 def _slots(config: Mapping[str, Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from rsmoe.analysis.router_plot import plot_router
 from rsmoe.analysis.sample_card import SampleCard
 from rsmoe.analysis.samples_plot import plot_samples
 from rsmoe.analysis.sheet import text_width_in, wrap
+from rsmoe.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
 
@@ -145,7 +146,7 @@ def test_failed_save_leaves_the_old_figure_and_no_part(tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match=r"cannot write .*f\.png: No space"):
         save_figure(Figure(), path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["f.png"]

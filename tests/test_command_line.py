@@ -399,3 +399,12 @@ def test_config_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert checked("train", ["--config-dir", str(odd), "router=mine"])
     monkeypatch.setattr("rsmoe.config.MOST_FILES", 3)
     assert "no folder of configs" in refused("train", f"--config-dir={odd}")
+
+
+def test_a_stretch_can_be_typed_as_two_numbers() -> None:
+    from rsmoe.geo.stretch import Stretch, named_stretch
+
+    given = config("predict", "checkpoint=c", "image=a.tif", "raster.stretch=[0,2047]")
+    assert named_stretch(given["raster"]["stretch"]) == Stretch(0.0, 2047.0)
+    with pytest.raises(UserError, match="expected a name, or"):
+        named_stretch([1.0])

@@ -54,7 +54,7 @@ def test_geotiffs_of_ones_own_keep_their_place_and_bands(tmp_path: Path) -> None
     assert place.crs == "EPSG:32632" and place.bounds == (494000, 4916800, 494400, 4917000)
     assert place.gsd_m == pytest.approx(10, rel=1e-3)
     assert data["plain"].georeference is None and data["web"].georeference is None
-    with pytest.raises(UserError, match="deep.tif stores uint16; say how it becomes 8 bits: stretch="):
+    with pytest.raises(UserError, match="deep.tif stores uint16; say how it becomes 8 bits: raster.stretch="):
         load_image(data["deep"].images[0])
     options = {"bands": [3, 2, 1], "stretch": "12bit"}
     chosen = {Path(s.id).stem: s for s in reader("own_folder", tmp_path, "train", raster=options)}

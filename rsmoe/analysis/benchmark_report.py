@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.analysis.figure import shorten
-from rsmoe.analysis.report import prediction_rows, result_rows, write_text
+from rsmoe.analysis.report import prediction_rows, result_rows
 from rsmoe.analysis.worst_best import MEASURES, Extremes, draw, worst_and_best
 from rsmoe.data.sample import Sample
+from rsmoe.files import write_text
 from rsmoe.metrics.protocols import protocol
 from rsmoe.metrics.result import Result
 from rsmoe.training.evaluation import Outcome

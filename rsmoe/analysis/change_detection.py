@@ -81,7 +81,7 @@ def model_maps(
         before, after = (load_image(image) for image in sample.images)
         valid = np.ones(before.shape[:2], dtype=bool)
         dates = Dates(images=(before, after), valid=valid, georeference=None, notes=())
-        said = map_changes(run.model, run.collate, dates, tile_px=side).kinds
+        said = np.asarray(map_changes(run.model, run.collate, dates, tile_px=side).kinds)
         found.append((np.isin(said, kinds) if kinds else said > 0).astype(np.uint8))
     return found
 
@@ -109,8 +109,8 @@ def cli(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from rsmoe.analysis.change_detection_sheet import draw_maps
-    from rsmoe.analysis.report import write_text
     from rsmoe.device import pick_device
+    from rsmoe.files import write_text
     from rsmoe.metrics.change_map_metric import ChangeMapOverlap
     from rsmoe.metrics.prediction import Prediction
     from rsmoe.metrics.score import tally_results
@@ -122,6 +122,7 @@ def cli(cfg: DictConfig) -> None:
     checkpoints = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
     given = [find_checkpoint(Path(str(path))) for path in checkpoints if path is not None]
     pick_device(config["device"])
+    out = Path(config["out"])
     dataset = instantiate(config["data"], split=config["split"])
     pairs = binary_pairs(dataset, limit=config["limit"])
     maps = classical_maps(pairs)
@@ -137,8 +138,6 @@ def cli(cfg: DictConfig) -> None:
         metric = ChangeMapOverlap()
         metric.update([Prediction(id=s.id, task=s.task, change_map=m) for s, m in zip(pairs, own, strict=True)], pairs)
         rows[name] = tally_results("change_map", metric.tally(), protocol, **known)
-    out = Path(config["out"])
-    out.mkdir(parents=True, exist_ok=True)
     told = {
         "data": {"name": pairs[0].source, "pairs": len(pairs), "ids": [pair.id for pair in pairs]},
         "checkpoints": [str(path) for path in given],

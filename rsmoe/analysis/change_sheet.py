@@ -30,6 +30,7 @@ def draw_change(
     names: Sequence[str],
     text: str,
     titles: Sequence[str] = ("before", "after"),
+    changed: float | None = None,
 ) -> Path:
     """Writes three pictures of one size, lines of a 3 x 3 grid on the last, and the answer below.
 
@@ -40,6 +41,7 @@ def draw_change(
         names: of the values of ``kinds``.
         text: the model's answer.
         titles: of the two dates.
+        changed: share of the pixels, where the pictures are thinned; None counts them.
     """
     height, width = kinds.shape
     gap, margin = 0.08, 0.1
@@ -51,8 +53,9 @@ def draw_change(
     foot = LINE_IN * (len(lines) + 0.4 + 1.2 * rows) + 0.1
     sheet = Sheet(width=PAGE_WIDTH_IN, height=tall + foot + LINE_IN + 0.15)
     pictures = [_shown(before), _shown(after), _overlay(_shown(after), kinds, valid)]
-    share = 100 * float((kinds[valid] > 0).mean()) if valid.any() else 0.0
-    for i, (picture, title) in enumerate(zip(pictures, (*titles, f"changed: {share:.1f} %"), strict=True)):
+    if changed is None:
+        changed = float((kinds[valid] > 0).mean()) if valid.any() else 0.0
+    for i, (picture, title) in enumerate(zip(pictures, (*titles, f"changed: {100 * changed:.1f} %"), strict=True)):
         x = margin + i * (side + gap)
         axes = sheet.axes(x, foot, side, tall)
         axes.imshow(picture, interpolation="nearest", aspect="auto")
@@ -86,6 +89,11 @@ def _overlay(image: np.ndarray, kinds: np.ndarray, valid: np.ndarray) -> np.ndar
     rows, columns = np.indices(kinds.shape)
     shown[~valid] = np.where(((rows + columns) // 3 % 2 == 0)[~valid], 225, 195)[:, None]
     return shown.round().clip(0, 255).astype(np.uint8)
+
+
+def map_colours(kinds: int) -> list[str]:
+    """Of no change and of each kind, for the colour table of a map."""
+    return ["#E0E0E0", *(_colour(kind) for kind in range(1, kinds + 1))]
 
 
 def _colour(kind: int) -> str:

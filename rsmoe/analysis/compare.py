@@ -87,8 +87,8 @@ def _escape(text: str) -> str:
 @main("compare")
 def _cli(cfg: DictConfig) -> None:
     from rsmoe.analysis.comparison import compare
-    from rsmoe.analysis.report import write_text
     from rsmoe.analysis.run_results import find_results
+    from rsmoe.files import write_text
     from rsmoe.terminal import printable
 
     if not cfg.runs:
@@ -107,7 +107,6 @@ def _cli(cfg: DictConfig) -> None:
         print(printable(f"left out {note}"), file=sys.stderr)
     if cfg.out is not None:
         folder = Path(cfg.out)
-        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "compare.md", texts["markdown"])
         write_text(folder / "compare.tex", texts["latex"])
 

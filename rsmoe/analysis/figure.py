@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+from rsmoe.files import whole_file
 
 PAGE_WIDTH_IN = 7.2
 """Text width of a two-column page."""
@@ -17,16 +18,11 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6E6E6E"
 def save_figure(figure: Figure, path: Path | str) -> Path:
     """Write a PNG of 200 dpi to ``path``, creating its folder; an interrupted write leaves no file of that name.
 
-    Raises ``OSError`` when the disk is full or the folder cannot be written.
+    Raises `UserError` when the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         figure.savefig(part, format="png", dpi=200, facecolor="white")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

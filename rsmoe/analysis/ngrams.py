@@ -87,9 +87,9 @@ def cli(cfg: DictConfig) -> None:
     from rich import box
     from rich.table import Table
 
-    from rsmoe.analysis.report import write_text
     from rsmoe.data.annotations import data_root
     from rsmoe.data.scenes.pair_store import PairStore
+    from rsmoe.files import write_text
     from rsmoe.terminal import console as open_console
 
     path = Path(cfg.captions) if cfg.captions else data_root(cfg.data.root, "levir_cc") / "captions_train_val.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.images import load_image, read_array
 from rsmoe.data.polygons import fill_polygon
 from rsmoe.data.sample import Sample
+from rsmoe.files import write_text
 from rsmoe.metrics.answers import normalise
 from rsmoe.metrics.baselines import Baselines
 from rsmoe.metrics.mask_baselines import resize_mask
@@ -215,16 +215,6 @@ def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
             mask, obb_corners(box[None])[0] if len(box) == 5 else np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
         )
     return mask
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:

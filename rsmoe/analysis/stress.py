@@ -147,11 +147,11 @@ def cli(cfg: DictConfig) -> None:
     """Tests every checkpoint on the same disturbed pairs; writes metrics.json and curves.png into ``out``."""
     from omegaconf import OmegaConf
 
-    from rsmoe.analysis.report import write_text
     from rsmoe.analysis.stress_pairs import stress_pairs
     from rsmoe.analysis.stress_plot import plot_stress
     from rsmoe.data.perturb import PERTURBATIONS
     from rsmoe.device import pick_device
+    from rsmoe.files import write_text
     from rsmoe.parts import instantiate
     from rsmoe.terminal import console as open_console
     from rsmoe.training.checkpoints import find_checkpoint
@@ -160,6 +160,7 @@ def cli(cfg: DictConfig) -> None:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     console = open_console(140)
     paths = config["checkpoint"] if isinstance(config["checkpoint"], list) else [config["checkpoint"]]
+    out = Path(config["out"])
     checkpoints = [find_checkpoint(Path(str(path))) for path in paths]
     pick_device(config["device"])
     for name in config["perturbations"] or ():
@@ -182,8 +183,6 @@ def cli(cfg: DictConfig) -> None:
     unchanged = sum(not pair.changed for pair in test.pairs)
     data = {"name": config["data"].get("name", dataset.name), "tile": config["tile"]}
     data |= {"pairs": len(test.pairs), "unchanged": unchanged, "asked": min(config["text"], len(test.pairs))}
-    out = Path(config["out"])
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / "metrics.json", json.dumps({"data": data, "results": rows}, indent=1) + "\n")
     plot_stress(out / "curves.png", rows)
     console.print(_table(rows))

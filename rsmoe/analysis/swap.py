@@ -117,8 +117,8 @@ def cli(cfg: DictConfig) -> None:
     """Prints the rates of one checkpoint, and writes them into ``out`` where it is given."""
     from omegaconf import OmegaConf
 
-    from rsmoe.analysis.report import write_text
     from rsmoe.analysis.stress_pairs import stress_pairs
+    from rsmoe.files import write_text
     from rsmoe.parts import instantiate
     from rsmoe.terminal import console as open_console
     from rsmoe.training.open_run import open_run

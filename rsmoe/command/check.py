@@ -18,8 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rsmoe.command.words import option_words, spelled, split_words
 from rsmoe.config import check_config_folder, compose, config_groups
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.files import require_writable
+from rsmoe.parts import check_parts
 from rsmoe.settings import Settings, check, settings_of
-from rsmoe.settings.types import writable
 
 MOST_JOBS = 16
 """Jobs of a sweep that are checked in every combination; of more, each value is checked once."""
@@ -80,6 +81,7 @@ def check_config(settings: type[Settings], cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise UserError(f"the configuration does not resolve: {str(error).splitlines()[0]}") from error
     check(settings, config)
+    check_parts(config)
     return config
 
 
@@ -102,7 +104,7 @@ def _check_folder(cfg: DictConfig, mode: str) -> None:
     folder = Path(str(cfg.hydra[mode].dir))
     if not folder.is_dir() or cfg.hydra.output_subdir is not None:
         try:
-            writable(folder, kind="folder")
+            require_writable(folder, "")
         except UserError as error:
             raise UserError(f"hydra.{mode}.dir={folder}: {error}") from None
 

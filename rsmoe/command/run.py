@@ -30,6 +30,10 @@ def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: lis
 
         print(help_text(name))
         return
+    if name == "train" and any(word.startswith("resume=") and word != "resume=null" for word in words):
+        from rsmoe.training.resume import with_words_of_run
+
+        words = with_words_of_run(words)
     from rsmoe.command.check import checked
 
     full_error = os.environ.get("HYDRA_FULL_ERROR")

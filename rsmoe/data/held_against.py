@@ -135,6 +135,8 @@ class PictureCheck:
         if wrong:
             self._bad += parsed.failures or 1
             said = parsed.failed[0] if parsed.failed else f"{text[:80]!r}: holds {len(parsed.boxes)} boxes, not {boxes}"
+            if size_px is None:
+                said = said.replace(" of 1000 x 1000", "")  # its size does not matter, and nobody has looked
             self._first_box = self._first_box or f"{place}: {said}"
             self.leave_out("an answer that is no box of its picture", place)
         elif boxes is None and any(hold_boxes(parsed.boxes, size_px or (1000, 1000)).reasons):

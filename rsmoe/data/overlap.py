@@ -124,21 +124,21 @@ def cli(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from rsmoe.analysis.overlap_sheet import plot_pairs
+    from rsmoe.files import write_text
     from rsmoe.terminal import console as open_console
 
     started = time.monotonic()
     console = open_console(120)
     train, test = (_words(cfg, side) for side in ("train", "test"))
+    out = Path(cfg.out)
     sources = HydraConfig.get().runtime.config_sources
     folders = [Path(s.path) for s in sources if s.schema == "file" and s.provider != "main"]
     found = overlap(
         train=train, test=test, root=cfg.data.root, threshold=cfg.threshold, folders=folders, console=console
     )
-    out = Path(cfg.out)
-    out.mkdir(parents=True, exist_ok=True)
     minutes = (time.monotonic() - started) / 60
     header = {"train": train, "test": test, "threshold": cfg.threshold, "minutes": round(minutes, 2)}
-    (out / "overlap.json").write_text(json.dumps(header | leakage_json(found), indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "overlap.json", json.dumps(header | leakage_json(found), indent=1, ensure_ascii=False) + "\n")
     for table in leakage_tables(found, [f"{name}:{part}" for name, part in _names(test, "test")]):
         console.print(table)
     for name, reasons in found.unreadable.items():

@@ -30,8 +30,17 @@ def match_levels(pixels: Tensor) -> Tensor:
     Returns:
         (T, C, H, W); the first date as it is, the others may leave 0 to 255.
     """
+    lines = level_lines(pixels)
+    others = [
+        date * gain[..., None] + offset[..., None] for date, (gain, offset) in zip(pixels[1:], lines, strict=True)
+    ]
+    return torch.stack([pixels[0], *others])
+
+
+def level_lines(pixels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The gain and the offset, (C, 1) each, by which `match_levels` brings every date but the first to the first."""
     first = pixels[0, :, ::_STRIDE, ::_STRIDE].flatten(1)  # (C, N)
-    matched = [pixels[0]]
+    lines = []
     quarters = [int(share * (first.shape[1] - 1)) for share in (0.25, 0.5, 0.75)]
     for date in pixels[1:]:
         other = date[:, ::_STRIDE, ::_STRIDE].flatten(1)
@@ -45,8 +54,8 @@ def match_levels(pixels: Tensor) -> Tensor:
             kept = gap.topk(max(2, len(gap) // 2), largest=False).indices
             spread_mean = [moment for x in (first, other) for moment in torch.std_mean(x[:, kept], 1, keepdim=True)]
             gain, offset = _line(*spread_mean)
-        matched.append(date * gain[..., None] + offset[..., None])
-    return torch.stack(matched)
+        lines.append((gain, offset))
+    return lines
 
 
 def _line(spread: Tensor, middle: Tensor, other_spread: Tensor, other_middle: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,7 @@ def named_bands(names: str | tuple[str, ...], count: int) -> dict[str, float | N
         bands = {name: COMMON_NM.get(name.lower()) for name in names}
     if len(bands) != count:
         raise UserError(
-            f"names={names!r} stands for {len(bands)} different bands ({', '.join(bands)}), the raster has {count}. "
-            f"Give {count} names in the order of the file, for instance {', '.join(list(COMMON_NM)[:3])} ..."
+            f"raster.names={names!r} stands for {len(bands)} different bands ({', '.join(bands)}), the raster has "
+            f"{count}. Give {count} names in the order of the file, for instance {', '.join(list(COMMON_NM)[:3])} ..."
         )
     return bands

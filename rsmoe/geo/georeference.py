@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsmoe.errors import UserError
+from rsmoe.geo.failures import gdal_failures
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
 
 WGS84 = "EPSG:4326"
 
@@ -76,7 +82,8 @@ class Georeference:
         degrees get shorter towards the poles, feet are feet.
 
         Raises:
-            UserError: for a CRS that PROJ does not know.
+            UserError: for a CRS that PROJ does not know or that lies nowhere on the earth, or a middle pixel outside
+                of the area where it is defined.
         """
         x, y = self.width / 2, self.height / 2
         (lon, lat), *_ = self.to_lonlat(np.array([[x, y]])).tolist()
@@ -84,7 +91,10 @@ class Georeference:
         pixel = self.to_map(np.array([[x - 0.5, y - 0.5], [x + 0.5, y - 0.5], [x - 0.5, y + 0.5]]))
         origin, right, down = project(pixel, self.crs, local)
         (ax, ay), (bx, by) = right - origin, down - origin
-        return float(abs(ax * by - ay * bx) ** 0.5)
+        side = float(abs(ax * by - ay * bx) ** 0.5)
+        if not side:
+            raise UserError(f"a pixel of CRS {self.crs[:80]!r} covers no ground in the middle of the picture")
+        return side
 
     def subwindow(self, left: int, top: int, width: int, height: int) -> Georeference:
         """The grid of a window, which may reach over the edge; pixels of this grid."""
@@ -115,16 +125,35 @@ def project(points: np.ndarray, source: str, target: str) -> np.ndarray:
     """(n, 2) ``x y`` from one CRS to another; longitude before latitude in both.
 
     Raises:
-        UserError: for a CRS that PROJ does not know, or points that it cannot place.
+        UserError: for a CRS that PROJ does not know or that lies nowhere on the earth (local, engineering, vertical),
+            or points that it cannot place.
     """
-    from rasterio.errors import CRSError, RasterioError
     from rasterio.warp import transform
 
     points = np.asarray(points, np.float64)
-    try:
+    with gdal_failures(f"cannot go from CRS {source[:80]!r} to {target[:80]!r}"):
+        for crs in (source, target):
+            if not on_earth(crs):
+                raise UserError(f"CRS {crs[:80]!r} is a local or vertical system, which lies nowhere on the earth")
         moved = np.stack(transform(source, target, points[:, 0], points[:, 1]), axis=1)
-    except (CRSError, RasterioError) as error:
-        raise UserError(f"cannot go from CRS {source[:80]!r} to {target[:80]!r}: {error}") from error
     if not np.isfinite(moved).all():
         raise UserError(f"points of CRS {source[:80]!r} lie outside the area where {target[:80]!r} is defined")
     return moved
+
+
+def on_earth(crs: str) -> bool:
+    """Whether a CRS is geographic or projected. PROJ reads others too: the heights of a vertical one as latitudes."""
+    return _parsed(crs).is_projected or geographic(crs)
+
+
+def geographic(crs: str) -> bool:
+    """Whether coordinates are longitudes and latitudes; `UserError` for a CRS that PROJ does not know."""
+    return bool(_parsed(crs).is_geographic)
+
+
+@lru_cache(maxsize=64)
+def _parsed(crs: str) -> CRS:
+    from rasterio.crs import CRS
+
+    with gdal_failures(f"PROJ does not know the CRS {crs[:80]!r}"):
+        return CRS.from_user_input(crs)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import ExifTags
@@ -19,6 +19,7 @@ from rsmoe.data.file_format import raster_drivers, tiff_orientation
 from rsmoe.data.images import decode_picture, open_picture, require_file_with_bytes
 from rsmoe.errors import UserError
 from rsmoe.geo.bands import COMMON_NM, named_bands
+from rsmoe.geo.failures import gdal_failures
 from rsmoe.geo.georeference import Georeference
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ def opened(file: Path | bytes, name: str | None = None) -> Iterator[DatasetReade
         name: what it is called in messages; None means the path.
     """
     from rasterio.env import Env
-    from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, RasterioIOError
-    from rasterio.io import DatasetReader, MemoryFile
+    from rasterio.io import MemoryFile
 
     name = str(file) if name is None else name
     if isinstance(file, Path) and not file.is_file():
@@ -113,23 +113,59 @@ def opened(file: Path | bytes, name: str | None = None) -> Iterator[DatasetReade
     if not drivers:
         file, drivers = _as_tiff(file, name), ("GTiff",)
     with ExitStack() as stack:
-        stack.enter_context(Env(**({} if set(drivers) & {"HFA", "ENVI"} else _ALONE)))
+        stack.enter_context(Env(**_around(drivers)))
         place = stack.enter_context(MemoryFile(file)).name if isinstance(file, bytes) else str(file.absolute())
+        dataset = stack.enter_context(_reader(place, drivers, name))
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # ``georeference`` is None then
-                # not rasterio.open, which takes one driver or all of them
-                dataset = stack.enter_context(DatasetReader(place, driver=list(drivers)))
-        except RasterioIOError as error:
-            raise UserError(
-                f"{name} is truncated or damaged, not a raster of {', '.join(drivers)}, or packed in a way that GDAL "
-                f"here does not know ({error}). Copy it again, or convert it: gdal_translate in.tif out.tif"
-            ) from error
-        try:
-            _refuse_other_files(dataset, name)
-            yield dataset
-        except (RasterioError, CRSError, UnicodeDecodeError) as error:
+            with gdal_failures(f"{name} is truncated or damaged, copy or download it again"):
+                yield dataset
+        except UnicodeDecodeError as error:
             raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
+
+
+def open_dataset(path: Path) -> DatasetReader:
+    """A rasterio dataset that stays open, to be read within `alone`; close it.
+
+    Raises:
+        UserError: for a file that is missing or not a raster.
+    """
+    if not path.is_file():
+        raise UserError(f"no raster file {path}")
+    require_file_with_bytes(path, str(path))
+    drivers = raster_drivers(path)
+    if not drivers:
+        raise UserError(f"{path} is not a raster. Convert it: gdal_translate {path.name} out.tif")
+    with alone(path):
+        return _reader(str(path.absolute()), drivers, str(path))
+
+
+def alone(path: Path, **options: Any) -> AbstractContextManager[Any]:
+    """GDAL's settings under which a file is read without what lies beside it; ``options`` are further ones."""
+    from rasterio.env import Env
+
+    return Env(**_around(raster_drivers(path)), **options)
+
+
+def _around(drivers: Sequence[str]) -> dict[str, str]:
+    return {} if set(drivers) & {"HFA", "ENVI"} else _ALONE
+
+
+def _reader(place: str, drivers: Sequence[str], name: str) -> DatasetReader:
+    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+    from rasterio.io import DatasetReader
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # ``georeference`` is None then
+            # not rasterio.open, which takes one driver or all of them
+            dataset = DatasetReader(place, driver=list(drivers))
+    except RasterioIOError as error:
+        raise UserError(
+            f"{name} is truncated or damaged, not a raster of {', '.join(drivers)}, or packed in a way that GDAL "
+            f"here does not know ({error}). Copy it again, or convert it: gdal_translate in.tif out.tif"
+        ) from error
+    _refuse_other_files(dataset, name)
+    return dataset
 
 
 def read_info(
@@ -251,9 +287,13 @@ def _bands(
 
 
 def _georeference(file: DatasetReader) -> Georeference | None:
+    """None where the file does not say, or says what places no pixel: sizes of zero, NaN."""
     if file.crs is None or file.transform.is_identity:
         return None
-    return Georeference(file.crs.to_string(), tuple(file.transform)[:6], file.width, file.height)
+    a, b, c, d, e, f = tuple(file.transform)[:6]
+    if not np.isfinite((a, b, c, d, e, f)).all() or not a * e - b * d:
+        return None
+    return Georeference(file.crs.to_string(), (a, b, c, d, e, f), file.width, file.height)
 
 
 def _timestamp(file: DatasetReader, path: Path, pattern: str | None) -> datetime | None:
@@ -262,15 +302,17 @@ def _timestamp(file: DatasetReader, path: Path, pattern: str | None) -> datetime
         try:
             found = re.search(pattern, path.name)
         except re.error as error:
-            raise UserError(f"date_pattern={pattern!r} is no regular expression: {error}. {remedy}") from error
+            raise UserError(f"raster.date_pattern={pattern!r} is no regular expression: {error}. {remedy}") from error
         if found is None or not found.groupdict().get("year"):
-            raise UserError(f"date_pattern={pattern!r} finds no group 'year' in the name {path.name!r}. {remedy}")
+            raise UserError(
+                f"raster.date_pattern={pattern!r} finds no group 'year' in the name {path.name!r}. {remedy}"
+            )
         try:
             parts = {name: int(text) for name, text in found.groupdict().items() if text}
             return datetime(**({"month": 1, "day": 1} | parts))  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError) as error:
             raise UserError(
-                f"date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}. {remedy}"
+                f"raster.date_pattern={pattern!r} makes no date of the name {path.name!r}: {error}. {remedy}"
             ) from error
     text = file.tags(ns="IMAGERY").get("ACQUISITIONDATETIME") or file.tags().get("TIFFTAG_DATETIME", "")
     digits = re.findall(r"\d+", text)[:6]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,8 @@ class RasterSource:
             value = getattr(self, field)
             if value is not None and not isinstance(value, str):
                 object.__setattr__(self, field, tuple(value))
+        if self.window is not None and (len(self.window) != 4 or any(type(side) is not int for side in self.window)):
+            raise UserError(f"raster.window={self.window!r}: expected four whole numbers [left,top,width,height]")
         if self.bands is not None and self.wavelengths_nm is not None:
             raise UserError("choose bands by raster.bands= or by raster.wavelengths_nm=, not by both")
         if self.stretch is not None:
@@ -89,7 +91,14 @@ class RasterSource:
     def georeference(self) -> Georeference | None:
         """Where the window lies; None for a file that does not say."""
         info = self.info
-        return None if info.georeference is None else info.georeference.subwindow(*self._window(info))
+        return None if info.georeference is None else info.georeference.subwindow(*self.window_in(info))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of what is read."""
+        info = self.info
+        _, _, width, height = self.window_in(info)
+        return height, width, len(self.chosen(info))
 
     def chosen(self, info: RasterInfo) -> tuple[Band, ...]:
         """The bands to read, in order; raises `UserError` for one that is not there."""
@@ -110,7 +119,7 @@ class RasterSource:
 
     def decode(self, file: DatasetReader, info: RasterInfo, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """`picture` of a file that is open; without ``blank`` pixels without data are as stored."""
-        window = self._window(info)
+        window = self.window_in(info)
         require_pixels(window[2], window[3], str(self.path))
         stretch = self.fitted_stretch(file, info)
         stored, valid = self._load(file, info, window)
@@ -121,14 +130,14 @@ class RasterSource:
         """(H, W) bool: True where there is data."""
         with opened(self.path) as file:
             info = self._info(file)
-            return self._load(file, info, self._window(info))[1]
+            return self._load(file, info, self.window_in(info))[1]
 
     def stored(self, window: tuple[int, int, int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, C) values in the type of the file, and the (H, W) bool mask of data; of the source's window by
         default, else of ``(left, top, width, height)`` of the file."""
         with opened(self.path) as file:
             info = self._info(file)
-            return self._load(file, info, self._window(info) if window is None else window)
+            return self._load(file, info, self.window_in(info) if window is None else window)
 
     def overview(self) -> np.ndarray:
         """(n, C) values as stored of pixels with data, over the whole file, thinned to 1024 x 1024 pixels."""
@@ -165,7 +174,7 @@ class RasterSource:
             if info.dtype != "uint8":
                 raise UserError(
                     f"{self.path} stores {info.dtype}; say how it becomes 8 bits: raster.stretch=<name> with one of "
-                    f"{', '.join(SENSOR_STRETCHES)}, or raster.stretch=[low,high] (predict; data.raster.stretch=... for "
+                    f"{', '.join(SENSOR_STRETCHES)}, or raster.stretch=[low,high] (predict; data.raster.stretch= for "
                     "inspect and shard, reader: {raster: {stretch: ...}} in a corpus to train on); or convert it: "
                     "gdal_translate -ot Byte -scale in.tif out.tif"
                 )
@@ -183,13 +192,14 @@ class RasterSource:
         place = [info.bands.index(band) for band in self.chosen(info)]
         return [info.scales[i] for i in place], [info.offsets[i] for i in place]
 
-    def _window(self, info: RasterInfo) -> tuple[int, int, int, int]:
+    def window_in(self, info: RasterInfo) -> tuple[int, int, int, int]:
+        """``(left, top, width, height)`` that is read; raises `UserError` for one that is not inside."""
         if self.window is None:
             return 0, 0, info.width, info.height
         left, top, width, height = self.window
         if min(left, top) < 0 or min(width, height) < 1 or left + width > info.width or top + height > info.height:
             raise UserError(
-                f"window={self.window} (left, top, width, height) is not inside {self.path.name}, "
+                f"raster.window={list(self.window)} (left, top, width, height) is not inside {self.path.name}, "
                 f"which is {info.width} x {info.height} pixels"
             )
         return self.window
@@ -197,34 +207,56 @@ class RasterSource:
     def _load(
         self, file: DatasetReader, info: RasterInfo, window: tuple[int, int, int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
+        require_pixels(window[2], window[3], str(self.path))
+        return self.pixels(file, info, window)
+
+    def _overview(self, file: DatasetReader, info: RasterInfo) -> np.ndarray:
+        shape = (min(info.height, _SAMPLE_SIDE), min(info.width, _SAMPLE_SIDE))
+        stored, valid = self.pixels(file, info, (0, 0, info.width, info.height), shape=shape)
+        return stored[valid]
+
+    def pixels(
+        self,
+        file: DatasetReader,
+        info: RasterInfo,
+        window: tuple[int, int, int, int],
+        *,
+        shape: tuple[int, int] | None = None,
+        mean: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`stored` of a file that is open.
+
+        Args:
+            file, info: of this source.
+            window: ``(left, top, width, height)`` of the file, upright.
+            shape: (h, w) to thin the window to; None reads every pixel.
+            mean: a thinned pixel is the mean of those it stands for, else one of them; indices into a palette have
+                no mean.
+        """
+        from rasterio.enums import MaskFlags, Resampling
         from rasterio.windows import Window
 
-        require_pixels(window[2], window[3], str(self.path))
-        values = window[2] * window[3] * len(self.chosen(info))
+        left, top, width, height = window
+        if info.orientation != 1:  # the file has it another way up: its window is cut out of the whole
+            require_pixels(info.width, info.height, str(self.path))
+            straight = replace(info, orientation=1)
+            whole = self.pixels(file, straight, (0, 0, file.width, file.height))
+            y, x = np.arange(height) + top, np.arange(width) + left
+            if shape is not None:
+                y, x = y[np.arange(shape[0]) * height // shape[0]], x[np.arange(shape[1]) * width // shape[1]]
+            stored, valid = (upright(array, info.orientation)[y[:, None], x] for array in whole)
+            return stored, valid
+        values = len(self.chosen(info)) * (width * height if shape is None else shape[0] * shape[1])
         if values > _MOST_VALUES:
             raise UserError(
                 f"{self.path} has {len(info.bands)} bands and {values:,} values; choose bands: raster.bands=[...]"
             )
-        if info.orientation == 1:
-            return self._pixels(file, info, window=Window(*window))
-        left, top, width, height = window
-        part = np.s_[top : top + height, left : left + width]  # of the whole, for the file has it another way up
-        stored, valid = (upright(array, info.orientation) for array in self._pixels(file, info))
-        return stored[part], valid[part]
-
-    def _overview(self, file: DatasetReader, info: RasterInfo) -> np.ndarray:
-        shape = (min(file.height, _SAMPLE_SIDE), min(file.width, _SAMPLE_SIDE))
-        stored, valid = self._pixels(file, info, shape=shape)
-        return stored[valid]
-
-    def _pixels(
-        self, file: DatasetReader, info: RasterInfo, *, window: object = None, shape: tuple[int, int] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        from rasterio.enums import MaskFlags
+        place = Window(left, top, width, height)
+        way = Resampling.average if mean and not info.palette else Resampling.nearest
 
         def read(indexes: list[int]) -> np.ndarray:
             size = None if shape is None else (len(indexes), *shape)
-            return np.moveaxis(file.read(indexes, window=window, out_shape=size), 0, -1)
+            return np.moveaxis(file.read(indexes, window=place, out_shape=size, resampling=way), 0, -1)
 
         chosen = [band.index for band in self.chosen(info)]
         every = [i for i, colour in zip(file.indexes, file.colorinterp, strict=True) if colour.name != "alpha"]
@@ -232,10 +264,10 @@ class RasterSource:
         if self.nodata is None and all(flags == [MaskFlags.all_valid] for flags in file.mask_flag_enums):
             valid = np.ones(raw.shape[:2], bool)
         elif self.nodata is None:
-            valid = file.dataset_mask(window=window, out_shape=shape) > 0
+            valid = file.dataset_mask(window=place, out_shape=shape) > 0
         else:
-            values = raw if info.palette else read(every)
-            valid = ~(np.isnan(values) if np.isnan(self.nodata) else values == self.nodata).all(axis=-1)
+            held = raw if info.palette else read(every)
+            valid = ~(np.isnan(held) if np.isnan(self.nodata) else held == self.nodata).all(axis=-1)
         if not info.palette:
             if raw.dtype.kind == "f":
                 valid &= np.isfinite(raw).all(axis=-1)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Release
-from rsmoe.settings.types import Count, Draws, Name, Number, OutFolder, Paths, Pixels, Seed
+from rsmoe.settings.types import Count, Device, Draws, Name, Number, OutFolder, Paths, Pixels, Seed
 
 
 class ChangeDetection(Settings):
@@ -25,6 +25,7 @@ class ChangeDetection(Settings):
 
     data: Release = Field(description="pairs with masks")
     checkpoint: Paths | None = Field(description="a run folder, a checkpoint file, or a list; null: classical alone")
+    device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     out: OutFolder = Field(description="folder of metrics.json and maps.png")
     split: Name = Field(description="of the data set")
     limit: Number | None = Field(description="first n pairs")

@@ -13,6 +13,7 @@ from rsmoe.settings.types import (
     BatchSize,
     Beams,
     Count,
+    Device,
     Devices,
     Draws,
     Name,
@@ -54,6 +55,7 @@ class Evaluate(Settings):
 
     benchmark: Part | None = Field(None, description="one, or [several,of,them]")
     checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
+    device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     out: OutFolder | None = Field(
         description="folder of the results, one in it for each benchmark; null: <run folder>/evaluation/<checkpoint>"
     )

@@ -9,7 +9,21 @@ from pydantic import Field
 
 from rsmoe.errors import UserError
 from rsmoe.settings.model import Settings
-from rsmoe.settings.types import Beams, Name, Number, OutPath, Paths, PathWord, Positive, Says, Tokens, Word, Words
+from rsmoe.settings.types import (
+    Beams,
+    Count,
+    Device,
+    Name,
+    Number,
+    OutPath,
+    Paths,
+    PathWord,
+    Positive,
+    Says,
+    Tokens,
+    Word,
+    Words,
+)
 
 
 class Raster(Settings):
@@ -26,6 +40,9 @@ class Raster(Settings):
     )
     stretch: Name | Annotated[list[float], Len(2, 2), Says("[low,high]")] | None = Field(
         description="to 8 bits: sentinel2, landsat_c2_l2, percentile ..., or [low,high] of the values as stored"
+    )
+    window: Annotated[list[Count], Len(4, 4), Says("[left,top,width,height] in pixels")] | None = Field(
+        description="[left,top,width,height] in pixels of the first date; null: all of it, of any size"
     )
     nodata: float | None = Field(description="value of pixels without data; goes before the file's own")
     date_pattern: Word | None = Field(
@@ -56,7 +73,10 @@ class Predict(Settings):
     instruction: Word | None = Field(description="null: a description of one image, the changes between two")
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens = Field(description="most tokens of the answer")
-    out: OutPath | None = Field(description="a folder for the map of changes, or mask.png for a mask")
+    device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
+    out: OutPath | None = Field(
+        description="a folder for answer.json, masks and the map of changes, or mask.png for a mask"
+    )
     raster: Raster
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
         description="side in pixels of the tiles of the map of changes; null: of the model's pictures, 0: no tiles"

@@ -9,7 +9,20 @@ from pydantic import Field
 
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Release
-from rsmoe.settings.types import BatchSize, Beams, Count, Draws, Name, Number, OutFolder, Paths, Pixels, Seed, Tokens
+from rsmoe.settings.types import (
+    BatchSize,
+    Beams,
+    Count,
+    Device,
+    Draws,
+    Name,
+    Number,
+    OutFolder,
+    Paths,
+    Pixels,
+    Seed,
+    Tokens,
+)
 
 
 class Stress(Settings):
@@ -27,6 +40,7 @@ class Stress(Settings):
     checkpoint: Paths = Field(
         description="a run folder or checkpoint file, or a list; those of one temporal module are its seeds"
     )
+    device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     out: OutFolder = Field(description="folder of metrics.json and curves.png")
     split: Name = Field(description="of the data set")
     pairs: Number = Field(description="most pairs, evenly spread over the data")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Release
-from rsmoe.settings.types import Beams, Name, Number, OutFile, PathWord, Tokens
+from rsmoe.settings.types import Beams, Device, Name, Number, OutFile, PathWord, Tokens
 
 
 class Swap(Settings):
@@ -24,6 +24,7 @@ class Swap(Settings):
 
     data: Release = Field(description="pairs with captions")
     checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
+    device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     out: OutFile | None = Field(description="a json of the rates")
     split: Name = Field(description="of the data set")
     pairs: Number = Field(description="most pairs, evenly spread over the data")

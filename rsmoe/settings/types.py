@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StringConstraints
 
 from rsmoe.errors import UserError
+from rsmoe.files import require_writable
 
 
 @dataclass(frozen=True)
@@ -39,33 +40,11 @@ def _home(word: str) -> str:
 
 def _writable(kind: str) -> Callable[[str], str]:
     def check(word: str) -> str:
-        writable(Path(word), kind=kind)
+        path = Path(word)
+        require_writable(path, "", folder=kind == "folder" or (kind == "" and not path.suffix))
         return word
 
     return check
-
-
-def writable(path: Path, *, kind: Literal["file", "folder", ""] | str = "folder") -> None:
-    """Nothing, where a file or folder can be written as far as one can know beforehand.
-
-    Raises:
-        UserError: what is in the way, or who may not write.
-    """
-    place = path.absolute()
-    try:
-        while not os.path.lexists(place):
-            place = place.parent
-        folder = place.is_dir()
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    if place == path.absolute() and kind == "file" and folder:
-        raise UserError(f"cannot write {path}: it is a folder, expected the name of a file")
-    if place == path.absolute() and kind == "folder" and not folder:
-        raise UserError(f"cannot write {path}: it is a file, expected a folder")
-    if place != path.absolute() and not folder:
-        raise UserError(f"cannot write {path}: {place} is a file, expected a folder")
-    if not os.access(place, os.W_OK | (os.X_OK if folder else 0)):
-        raise UserError(f"cannot write {path}: no permission to write {'into ' if folder else ''}{place}")
 
 
 Word = Annotated[str, Len(1), Verbatim(), Says("text")]
@@ -83,6 +62,9 @@ OutPath = Annotated[
     str, Len(1), Verbatim(written=True), AfterValidator(_writable("")), Says("a folder, or the name of a picture")
 ]
 Name = Annotated[str, Len(1), Says("a name")]
+Device = Annotated[
+    str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"), Says("auto, cpu, cuda, cuda:<number> or mps")
+]
 
 Count = Annotated[int, Ge(0), Le(10**9)]
 Number = Annotated[int, Ge(1), Le(10**9)]

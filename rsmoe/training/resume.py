@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from rsmoe.config import compose
 from rsmoe.errors import UserError
+from rsmoe.trust import check_continued
 
 _MAY_CHANGE = re.compile(
     r"(trainer|logger|evaluation)(\..*)?|checkpoint_every|data\.root|loader\.(workers|eval_batch_size)"
@@ -44,10 +46,11 @@ def continued(
         UserError: a typed word changes what the run trains, or on what, or a stage that is over; all are named.
     """
     saved = checkpoint["hyper_parameters"]
+    check_continued(saved["config"])
     theirs: dict[str, Any] = deepcopy(saved["config"])
     before, after = theirs, config
     if words is not None:
-        old = [w for w in saved.get("words", []) if isinstance(w, str)]
+        old = saved.get("words", [])
         try:
             before, after = (_composed(w, folder) for w in (old, joined(old, words)))
         except UserError as error:
@@ -79,6 +82,26 @@ def joined(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Words of a command line, those of another one behind them; of two for one key the later holds."""
     keys = {_key(word) for word in new}
     return [word for word in old if _key(word) not in keys] + [w for w in new if _key(w) not in _OF_THE_COMMAND]
+
+
+def with_words_of_run(words: Sequence[str]) -> list[str]:
+    """The words of the run that ``resume=`` names before those that were typed, so that they need no second typing.
+
+    What cannot be read is left for `continued` to explain.
+    """
+    from rsmoe.training.checkpoints import load_checkpoint
+    from rsmoe.trust import check_checkpoint
+
+    run = next(word.partition("=")[2] for word in words if word.startswith("resume="))
+    try:
+        checkpoint = load_checkpoint(Path(run), weights=False)
+        check_checkpoint(checkpoint)
+    except UserError:
+        return list(words)
+    keys = {_key(word.lstrip("+~")) for word in words}
+    return [w for w in checkpoint["hyper_parameters"].get("words", []) if _key(w.lstrip("+~")) not in keys] + list(
+        words
+    )
 
 
 def _key(word: str) -> str:

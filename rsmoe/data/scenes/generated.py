@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rsmoe.data.rsicap import RSICap
 from rsmoe.data.rsieval import RSIEval
-from rsmoe.data.scenes.cache import scene_cache
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.data.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
 from rsmoe.errors import unknown_name
+from rsmoe.files import CACHE_KEY, cache_folder, require_writable
 from rsmoe.ranges import NonNegative, Positive
 
 
@@ -74,4 +74,7 @@ def _folder(form: str, split: str, scenes: Mapping[str, int], size_px: int, seed
     if split not in scenes:
         raise unknown_name("split of generated scenes", split, scenes)
     version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}.{RELEASE_VERSION}"
-    return scene_cache(root) / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"
+    folder = cache_folder(root) / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"
+    if not folder.exists():  # a cache that holds everything may be read-only
+        require_writable(folder, CACHE_KEY)
+    return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,12 @@ from zipfile import BadZipFile
 import numpy as np
 
 from rsmoe.data.change_facts import PairFacts, facts_of_scenes
-from rsmoe.data.scenes.cache import scene_cache
 from rsmoe.data.scenes.change_language import change_captions
 from rsmoe.data.scenes.drawing import on_every_core
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.data.scenes.release import LANGUAGE_VERSION, split_range
 from rsmoe.errors import UserError
+from rsmoe.files import CACHE_KEY, cache_folder, part_of, require_writable
 
 BLOCK = 16
 """Pairs in one file."""
@@ -46,7 +45,10 @@ class PairStore:
         self._generator = SceneGenerator(size_px=size_px, bands=bands, seed=seed)
         self._first = split_range(split, 1).start
         version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}"
-        self._folder = scene_cache(cache) / f"pairs-{split}-{size_px}px-{bands}bands-seed{seed}-{version}"
+        home = cache_folder(cache)
+        self._folder = home / f"pairs-{split}-{size_px}px-{bands}bands-seed{seed}-{version}"
+        if not self._folder.exists():  # a cache that holds everything may be read-only
+            require_writable(self._folder, CACHE_KEY)
         self._blocks: dict[int, list[PairFacts]] = {}
 
     def facts(self, number: int, *, source: str) -> PairFacts:
@@ -73,7 +75,7 @@ class PairStore:
             rng = random.Random(f"{self._generator.seed}/{self._first + number}/change_caption")
             captions = change_captions(pair, rng)
             found.append(facts_of_scenes(pair, id=f"{number:06d}", source="", captions=captions))
-        part = path.with_name(f".{path.stem}.{os.getpid()}.part.npz")
+        part = part_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(
@@ -87,7 +89,7 @@ class PairStore:
         except OSError as error:
             raise UserError(
                 f"cannot keep generated pairs in {path.parent}: {error.strerror or error}. "
-                "Free some space, or name another folder: export RSMOE_CACHE=/path/to/a/folder"
+                f"Free some space, or name another folder: {CACHE_KEY}"
             ) from error
         finally:
             part.unlink(missing_ok=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from rsmoe.data.scenes.generator import SceneGenerator
 from rsmoe.errors import unknown_name
+from rsmoe.files import require_writable, whole_file
 
 
 def contact_sheet(images: list[np.ndarray], *, columns: int = 6, gap: int = 2) -> Image.Image:
@@ -30,6 +32,8 @@ def main(arguments: list[str]) -> None:
         if key not in options:
             raise unknown_name("option", key, options)
         options[key] = value
+    out = Path(options["out"])
+    require_writable(out, "out=", folder=False)
     generator = SceneGenerator(size_px=int(options["size"]), seed=int(options["seed"]))
     first = int(options["first"])
     if options["pairs"] == "true":
@@ -39,7 +43,8 @@ def main(arguments: list[str]) -> None:
             images += [pair.before.image, pair.after.image]
     else:
         images = [generator.scene(index).image for index in range(first, first + 36)]
-    contact_sheet(images).save(options["out"])
+    with whole_file(out) as part:
+        contact_sheet(images).save(part)
 
 
 if __name__ == "__main__":

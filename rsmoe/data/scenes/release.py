@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import random
 import shutil
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from rsmoe.data.scenes.facts import SceneFacts
 from rsmoe.data.scenes.generator import GENERATOR_VERSION, SCENE_CLASSES, SceneGenerator
 from rsmoe.data.scenes.questions import RSIEVAL_KINDS, ask
 from rsmoe.errors import UserError
+from rsmoe.files import CACHE_KEY, part_of
 
 LANGUAGE_VERSION = 4
 """Raised whenever the same scene would be put into other words."""
@@ -145,7 +145,7 @@ def _release(
     if root.exists():
         _check_stamp(root, stamp)
         return root
-    part = root.parent / f".{root.name}.{os.getpid()}.part"
+    part = part_of(root)
     try:
         shutil.rmtree(part, ignore_errors=True)
         (part / "images").mkdir(parents=True)
@@ -180,8 +180,8 @@ def _check_stamp(root: Path, stamp: dict[str, Any]) -> None:
 
 def _disk_message(root: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full: {root} was not written. Free some space or name a folder on another disk."
-    return f"cannot write {root}: {error.strerror or error}. Name a folder that can be written."
+        return f"the disk is full: {root} was not written. Free some space, or name another disk: {CACHE_KEY}"
+    return f"cannot write {root}: {error.strerror or error}. Name a folder that can be written: {CACHE_KEY}"
 
 
 def _save_pictures(facts: SceneFacts, folder: Path, index: int) -> str:
