@@ -53,8 +53,6 @@ PATIENCE = 300.0
 """Seconds for whatever is waited for, on a machine that is busy with other things."""
 
 
-
-
 def _run(words: list[str], log: str) -> None:
     """In the child: the command itself."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -227,9 +225,8 @@ def _marked(folder: str) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                if " Z " not in (process / "stat").read_text():
-                    found.append(process.name)
+            ours = f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0")  # none of a zombie
+            found += [process.name] if ours else []
         except OSError:  # gone, or somebody else's
             continue
     return found

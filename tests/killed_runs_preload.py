@@ -1,10 +1,10 @@
 """What a training imports: the server that runs are forked from imports it once. Hydra has not begun there."""
 
 import hydra
+import killed_runs
 import torch
 from transformers import LlamaForCausalLM
 
-import killed_runs
 import rsmoe.analysis.report
 import rsmoe.command.run
 import rsmoe.settings.train

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import faulthandler
 import json
 import os
 import shutil
 import signal
 import socket
 import struct
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -70,9 +71,13 @@ def limited() -> Iterator[None]:
     before = {number: signal.signal(number, heard) for number in timers}
     for timer, seconds in timers.values():
         signal.setitimer(timer, seconds)
+    faulthandler.dump_traceback_later(
+        6 * SECONDS, exit=True, file=sys.__stderr__
+    )  # where no signal is heard: within a call of a library
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         for number, (timer, _) in timers.items():
             signal.setitimer(timer, 0)
             signal.signal(number, before[number])
@@ -87,7 +92,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("whole")
     tiny_run(home / "run", *CALM, steps=1)
     for name in ("a", "b"):
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(home / f"{name}.png")
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+            home / f"{name}.png"
+        )
     for name in ("own_jsonl", "own_csv", "own_folder", "own_webdataset", "llava", "nwpu_vhr10"):
         (home / name).mkdir()
         test_formats.FORMATS[name](home / name)
@@ -129,7 +136,8 @@ def judge(home: Path, checkpoint: str = "run") -> None:
 
 
 def go_on(home: Path, key: str, checkpoint: str) -> None:
-    rsmoe.train.cli([f"{key}={home / checkpoint}", "experiment=rsicap_moe", f"hydra.run.dir={home}/again"])
+    words = [f"{key}={home / checkpoint}", f"hydra.run.dir={home}/again"]
+    rsmoe.train.cli(words if key == "resume" else [*words, "experiment=rsicap_moe"])
 
 
 # -- texts --
@@ -187,7 +195,9 @@ READERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "index of shards": ("shards/train.json", partial(look, name="shards")),
     "config of a run": ("adapter/adapter_config.json", lambda home: make().load_adapter(2, home / "adapter")),
 }
-PLAIN_TEXT = {"own_folder": set(TEXTS) - {"empty", "blank", "latin-1", "NUL", "UTF-16 without a mark", "a picture", "gzip"}}
+PLAIN_TEXT = {
+    "own_folder": set(TEXTS) - {"empty", "blank", "latin-1", "NUL", "UTF-16 without a mark", "a picture", "gzip"}
+}
 """What is a text where any words are."""
 
 
@@ -335,7 +345,8 @@ def checkpoint_case(opener: str, fault: str) -> Case:
     return Case(f"{opener}: {fault}", run, "either" if fault in READABLE.get(opener, ()) else "line")
 
 
-READABLE = {"predict": {"no step"}, "evaluate": {"no step"}}
+ASIDE = {"no step", "a stage that is not there"}
+READABLE = {"predict": ASIDE, "evaluate": ASIDE, "start": ASIDE}
 """What a command does not need."""
 
 # -- adapters, tars, servers --
@@ -478,7 +489,9 @@ def test_there_are_many() -> None:
     assert len(CASES) + len(SERVERS) >= 200
 
 
-def check(case: Case, whole: Path, tmp_path: Path, told: Callable[[], str], record: Callable[[str, object], None]) -> None:
+def check(
+    case: Case, whole: Path, tmp_path: Path, told: Callable[[], str], record: Callable[[str, object], None]
+) -> None:
     home = tmp_path / "home"
     shutil.copytree(whole, home, symlinks=True)
     outcome, detail = "", ""
@@ -513,7 +526,7 @@ def test_a_broken_file_is_one_line(
     check(case, whole, tmp_path, lambda: "".join(capsys.readouterr()), record_property)
 
 
-@pytest.mark.parametrize("fault", SERVERS if LONG else itertools.islice(SERVERS, 0, None, 4))
+@pytest.mark.parametrize("fault", list(SERVERS) if LONG else list(SERVERS)[::4])
 def test_a_server_that_fails_is_one_line(
     fault: str, whole: Path, tmp_path: Path, serve: Callable[..., tuple[str, type[Handler]]],
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,

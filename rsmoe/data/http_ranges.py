@@ -10,6 +10,7 @@ import warnings
 from contextlib import suppress
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from textwrap import shorten
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -51,14 +52,19 @@ def read_url(location: str, start: int, size: int, *, whole: bool) -> bytes:
             fault = error
             if error.code not in _PASSING:
                 break
-            _warn_once(urlsplit(location).netloc, str(fault))
+            _warn_once(urlsplit(location).netloc, _line(fault))
         except (URLError, OSError, HTTPException) as error:
             fault = error
             stalled += isinstance(error, TimeoutError)
             if stalled > 1:
                 break
-            _warn_once(urlsplit(location).netloc, str(fault))
-    raise UserError(f"{location} cannot be read: {fault}. Check the address and the connection, then continue")
+            _warn_once(urlsplit(location).netloc, _line(fault))
+    raise UserError(f"{location} cannot be read: {_line(fault)}. Check the address and the connection, then continue")
+
+
+def _line(fault: object) -> str:
+    """Whatever a server said instead of a status, on one line."""
+    return shorten(str(fault), 200)
 
 
 @lru_cache(maxsize=64)

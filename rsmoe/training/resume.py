@@ -156,6 +156,8 @@ def _check_steps(before: Mapping[str, Any], after: Mapping[str, Any], checkpoint
     """`UserError` for a stage that is over and gets another length, or one that is to end before where it is."""
     stage, step = int(checkpoint["hyper_parameters"]["stage"]), int(checkpoint["global_step"])
     old, new = before["schedule"]["stages"], after["schedule"]["stages"]
+    if not 0 <= stage < len(old):
+        raise UserError(f"the checkpoint is of stage {stage + 1}, and its own schedule has {len(old)}: it is damaged")
     for index in range(min(stage + 1, len(old), len(new))):
         given, was = new[index]["steps"], old[index]["steps"]
         if given != was and (index < stage or given < step):

@@ -90,6 +90,10 @@ def run_stages(
         saved = load_checkpoint(resume)
         loaded = (resume, saved)
         start = int(saved["hyper_parameters"]["stage"])
+        if not 0 <= start < len(stages):
+            raise UserError(
+                f"{resume} is of stage {start + 1}, and this schedule has {len(stages)}: continue it with its own"
+            )
         load_weights(model, saved)
         trace = list(saved["hyper_parameters"].get("trace", []))
         if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete
