@@ -149,9 +149,9 @@ class Moment:
 
     @classmethod
     def drawn(cls, chance: random.Random, number: int, *, seconds: float, after: str = "") -> Moment:
-        """At random over a run of so many seconds."""
+        """At random over a run that takes so many seconds from its first checkpoint on."""
         after = after or chance.choice(["start", "part", "checkpoint", "evaluation"])
-        share = {"start": 0.9, "part": 0.0, "checkpoint": 0.3, "evaluation": 0.2}[after]
+        share = {"start": 1.5, "part": 0.0, "checkpoint": 0.6, "evaluation": 0.3}[after]
         return cls(number=number, after=after, delay=chance.uniform(0, share * seconds), nth=chance.randint(1, 6))
 
     def strike(self, run: Training) -> str:
