@@ -81,12 +81,15 @@ def _read_on(location: str, start: int, size: int, got: bytearray) -> None:
         if urlsplit(response.url).scheme not in ("http", "https"):
             raise UserError(f"{location} leads to {response.url}, which is not read")
         if response.status == 206:
-            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})", response.headers.get("Content-Range", ""))
             if found is None or int(found[1]) != first:
                 raise OSError(f"asked for bytes from {first}, got {response.headers.get('Content-Range')}")
             total = int(found[2])
         else:
-            total = int(response.headers.get("Content-Length") or start + size)
+            length = response.headers.get("Content-Length") or str(start + size)
+            if not re.fullmatch(r"[0-9]{1,18}", length):
+                raise OSError(f"its Content-Length is {length[:40]!r}")
+            total = int(length)
             skip = first
             while skip > 0 and (block := response.read1(min(skip, _BLOCK))):
                 skip -= len(block)

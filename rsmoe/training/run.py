@@ -30,6 +30,7 @@ from rsmoe.training.ranks import alike
 from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import check_stage, has_part
 from rsmoe.training.stage_trainer import stage_trainer
+from rsmoe.trust import check_finite
 
 _KNOWN = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for
@@ -94,6 +95,7 @@ def run_stages(
             raise UserError(
                 f"{resume} is of stage {start + 1}, and this schedule has {len(stages)}: continue it with its own"
             )
+        check_finite(saved["state_dict"])
         load_weights(model, saved)
         trace = list(saved["hyper_parameters"].get("trace", []))
         if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete
