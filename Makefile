@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format clean
+.PHONY: help install train test soak lint format clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,10 @@ train: $(VENV)/installed  ## install, then train experiment=rsicap_moe, on two c
 
 test: $(VENV)/installed-dev  ## install, then run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+soak: $(VENV)/installed-dev  ## install, then the reliability tests in full, half an hour; counts: experiments/reliability
+	RSMOE_SOAK=experiments/reliability $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/test_reliability_*.py \
+	  tests/test_settings.py tests/test_part_types.py tests/test_trust.py $(ARGS)
 
 lint: $(VENV)/installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .

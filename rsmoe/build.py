@@ -190,13 +190,19 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
         for k, v in state.items()
         if k in own and v.shape != own[k].shape
     ]
+    kinds = [f"{k} {v.dtype}" for k, v in state.items() if k in own and _kind(v) != _kind(own[k])]
     absent, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-    if shapes or absent or extra:
+    if shapes or kinds or absent or extra:
         raise UserError(
             "the checkpoint is of another model: "
             + "; ".join(
                 f"{len(names)} {what}, first: {', '.join(names[:3])}"
-                for what, names in (("shapes differ", shapes), ("missing", absent), ("unknown", extra))
+                for what, names in (
+                    ("shapes differ", shapes),
+                    ("numbers of another kind", kinds),
+                    ("missing", absent),
+                    ("unknown", extra),
+                )
                 if names
             )
             + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml; one that an older "
@@ -216,6 +222,11 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
             parent, leaf = parent_of(model, name)
             setattr(parent, leaf, model.get_parameter(first))
     model.vision.to(memory_format=torch.channels_last)  # as the model was built
+
+
+def _kind(value: torch.Tensor) -> tuple[bool, bool]:
+    """Whether fractions and whether complex numbers; the bits may differ."""
+    return value.is_floating_point(), value.is_complex()
 
 
 def whole_state(

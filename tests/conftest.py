@@ -21,9 +21,21 @@ os.environ["RSMOE_CACHE"] = tempfile.mkdtemp(prefix="rsmoe-test-")  # what tests
 
 import pytest
 import torch
+from reliability import SOAK, Counts
+
+COUNTS = Counts()
 
 torch.set_num_threads(1)
 atexit.register(shutil.rmtree, os.environ["RSMOE_CACHE"], ignore_errors=True)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    COUNTS.add(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if SOAK and not hasattr(session.config, "workerinput"):
+        COUNTS.write(Path(SOAK))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

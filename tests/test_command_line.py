@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,25 @@ def test_interrupts_end_with_130(capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             run_main(task)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert caught.value.code == 130 and capfd.readouterr().err == "error: interrupted\n"
+
+
+def test_an_interrupt_in_a_finalizer_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    class Freed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    def task(cfg: DictConfig) -> None:
+        Freed()
+        time.sleep(20)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            run_main(task)
     finally:
         signal.signal(signal.SIGINT, before)
     assert caught.value.code == 130 and capfd.readouterr().err == "error: interrupted\n"

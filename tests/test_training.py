@@ -24,6 +24,7 @@ from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import find_checkpoint, load_checkpoint, run_stages
@@ -181,6 +182,29 @@ def test_ctrl_c_ends_the_step_and_keeps_a_checkpoint(
     monkeypatch.undo()
     kept = load_checkpoint(tmp_path / "stopped")
     assert (kept["hyper_parameters"]["stage"], kept["global_step"]) == (1, 3)
+    model, trace = run(tmp_path / "resumed", DENSE, EXPERTS, resume=tmp_path / "stopped")
+    assert equal(model, whole[0])
+    assert trace == whole[1]
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("stage", [0, 1])
+def test_ctrl_c_while_the_last_step_of_a_stage_is_saved(
+    stage: int, whole: tuple[RSMoE, list[dict[str, Any]], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = WholeFileIO.save_checkpoint
+
+    def save(self: WholeFileIO, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        real(self, checkpoint, path)
+        if (checkpoint["hyper_parameters"]["stage"], checkpoint["global_step"]) == (stage, 5):
+            send(signal.SIGINT)()
+
+    monkeypatch.setattr(WholeFileIO, "save_checkpoint", save)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(tmp_path / "stopped", DENSE, EXPERTS, every=1)
+    monkeypatch.undo()
+    kept = load_checkpoint(tmp_path / "stopped")
+    assert (kept["hyper_parameters"]["stage"], kept["global_step"]) == (stage, 5)
     model, trace = run(tmp_path / "resumed", DENSE, EXPERTS, resume=tmp_path / "stopped")
     assert equal(model, whole[0])
     assert trace == whole[1]

@@ -75,6 +75,8 @@ def wrap(text: str, *, width_in: float, indent_in: float = 0.0, lines: int, weig
     result: list[str] = []
     line, room = "", width_in - indent_in
     for word in text.split():
+        if len(result) > lines:  # of a text without end, no more is shown
+            break
         candidate = f"{line} {word}" if line else word
         if text_width_in(candidate, weight) <= room:
             line = candidate
@@ -82,8 +84,8 @@ def wrap(text: str, *, width_in: float, indent_in: float = 0.0, lines: int, weig
         if line or result or indent_in:
             result.append(line)
             room = width_in
-        while text_width_in(word, weight) > room:  # longer than a line: a url, or a run of tokens
-            fits = next(n for n in range(len(word), 0, -1) if n == 1 or text_width_in(word[:n], weight) <= room)
+        while len(result) <= lines and text_width_in(word, weight) > room:  # a url, or a run of tokens
+            fits = _fitting(word, room, weight)
             result.append(word[:fits])
             word = word[fits:]
         line = word
@@ -94,6 +96,16 @@ def wrap(text: str, *, width_in: float, indent_in: float = 0.0, lines: int, weig
             last = last[:-1]
         result = [*result[: lines - 1], last.rstrip() + "…"]
     return result
+
+
+def _fitting(word: str, room: float, weight: str) -> int:
+    """How many characters of a word fit, 1 at least."""
+    width = 0.0
+    for place, character in enumerate(word):
+        width += _character_in(character, weight)
+        if width > room:
+            return max(1, place)
+    return len(word)
 
 
 @lru_cache(maxsize=4096)

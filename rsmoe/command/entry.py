@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -80,13 +81,19 @@ def _stop(message: str, code: int) -> NoReturn:
 
 
 def _listen() -> Any:
-    """Ctrl-C while modules are imported ends the process: libraries catch what is raised there, and go on."""
+    """Ctrl-C while modules are imported ends the process: libraries catch what is raised there, and go on. What is
+    raised in a finalizer is lost, so that it is heard again a moment later."""
 
     def heard(number: int, frame: FrameType | None) -> None:
         while frame is not None:
             if frame.f_code.co_filename.startswith("<frozen importlib"):
                 os.write(2, b"error: interrupted\n")
                 os._exit(130)
+            if frame.f_code.co_name == "__del__":  # Python drops what is raised there, and goes on: say it once more
+                again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+                again.daemon = True
+                again.start()
+                return
             frame = frame.f_back
         raise KeyboardInterrupt
 

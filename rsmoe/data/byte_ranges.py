@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from functools import lru_cache
 from typing import BinaryIO
 
@@ -45,6 +46,8 @@ def read_range(location: str, start: int, size: int, *, whole: bool = False) -> 
         return read_url(location, start, size, whole=whole)
     try:
         status = os.stat(location)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise UserError(f"{location} is no file. Put the file back")
         file = _opened(location, status.st_ino, status.st_mtime_ns)
         parts = []
         while size > 0 and (part := os.pread(file.fileno(), size, start)):  # one read gives at most 2 GB

@@ -10,6 +10,7 @@ import warnings
 from contextlib import suppress
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from textwrap import shorten
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -51,14 +52,19 @@ def read_url(location: str, start: int, size: int, *, whole: bool) -> bytes:
             fault = error
             if error.code not in _PASSING:
                 break
-            _warn_once(urlsplit(location).netloc, str(fault))
+            _warn_once(urlsplit(location).netloc, _line(fault))
         except (URLError, OSError, HTTPException) as error:
             fault = error
             stalled += isinstance(error, TimeoutError)
             if stalled > 1:
                 break
-            _warn_once(urlsplit(location).netloc, str(fault))
-    raise UserError(f"{location} cannot be read: {fault}. Check the address and the connection, then continue")
+            _warn_once(urlsplit(location).netloc, _line(fault))
+    raise UserError(f"{location} cannot be read: {_line(fault)}. Check the address and the connection, then continue")
+
+
+def _line(fault: object) -> str:
+    """Whatever a server said instead of a status, on one line."""
+    return shorten(str(fault), 200)
 
 
 @lru_cache(maxsize=64)
@@ -75,12 +81,15 @@ def _read_on(location: str, start: int, size: int, got: bytearray) -> None:
         if urlsplit(response.url).scheme not in ("http", "https"):
             raise UserError(f"{location} leads to {response.url}, which is not read")
         if response.status == 206:
-            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})", response.headers.get("Content-Range", ""))
             if found is None or int(found[1]) != first:
                 raise OSError(f"asked for bytes from {first}, got {response.headers.get('Content-Range')}")
             total = int(found[2])
         else:
-            total = int(response.headers.get("Content-Length") or start + size)
+            length = response.headers.get("Content-Length") or str(start + size)
+            if not re.fullmatch(r"[0-9]{1,18}", length):
+                raise OSError(f"its Content-Length is {length[:40]!r}")
+            total = int(length)
             skip = first
             while skip > 0 and (block := response.read1(min(skip, _BLOCK))):
                 skip -= len(block)

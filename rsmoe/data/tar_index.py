@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rsmoe.data.file_names import slashes
+from rsmoe.data.text_files import require_file
 from rsmoe.errors import UserError
 
 
@@ -63,7 +64,7 @@ def _scan(path: Path, fields: list[str], total: int) -> np.ndarray:
         found.clear()
 
     try:
-        with tarfile.open(path, "r:") as tar:
+        with tarfile.open(require_file(path), "r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header that it has read
                 folder, _, name = slashes(member.name).rpartition("/")

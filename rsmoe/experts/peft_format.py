@@ -78,6 +78,8 @@ def read_adapter(layers: Mapping[str, GroupedLoRA], index: int, folder: Path) ->
             such an adapter changes the base, or more than the base's linear layers.
     """
     config = _read_config(folder)
+    if not (folder / WEIGHTS).is_file():  # a pipe would be waited for, by a library that hears no Ctrl-C
+        raise UserError(f"there is no file {folder / WEIGHTS}; save the adapter again with save_pretrained")
     try:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:

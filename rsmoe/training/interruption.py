@@ -45,8 +45,11 @@ class Interruption(pl.Callback):
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listens no more."""
+        """Listens no more; raises `KeyboardInterrupt` where any rank was asked while its last step was saved."""
         self._restore()
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            trainer.save_checkpoint(self.path)
+            raise KeyboardInterrupt
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Listens no more."""

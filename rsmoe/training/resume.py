@@ -154,8 +154,13 @@ def _shown(values: Mapping[str, Any], path: str) -> str:
 
 def _check_steps(before: Mapping[str, Any], after: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> None:
     """`UserError` for a stage that is over and gets another length, or one that is to end before where it is."""
-    stage, step = int(checkpoint["hyper_parameters"]["stage"]), int(checkpoint["global_step"])
+    try:
+        stage, step = int(checkpoint["hyper_parameters"]["stage"]), int(checkpoint["global_step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError("the checkpoint says no stage and step: it was not written by rsmoe.train") from error
     old, new = before["schedule"]["stages"], after["schedule"]["stages"]
+    if not 0 <= stage < len(old):
+        raise UserError(f"the checkpoint is of stage {stage + 1}, and its own schedule has {len(old)}: it is damaged")
     for index in range(min(stage + 1, len(old), len(new))):
         given, was = new[index]["steps"], old[index]["steps"]
         if given != was and (index < stage or given < step):

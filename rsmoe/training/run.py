@@ -30,6 +30,7 @@ from rsmoe.training.ranks import alike
 from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import check_stage, has_part
 from rsmoe.training.stage_trainer import stage_trainer
+from rsmoe.trust import check_finite
 
 _KNOWN = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for
@@ -90,6 +91,11 @@ def run_stages(
         saved = load_checkpoint(resume)
         loaded = (resume, saved)
         start = int(saved["hyper_parameters"]["stage"])
+        if not 0 <= start < len(stages):
+            raise UserError(
+                f"{resume} is of stage {start + 1}, and this schedule has {len(stages)}: continue it with its own"
+            )
+        check_finite(saved["state_dict"])
         load_weights(model, saved)
         trace = list(saved["hyper_parameters"].get("trace", []))
         if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete

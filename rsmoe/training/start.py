@@ -12,6 +12,7 @@ from rsmoe.build import codecs_of, load_run
 from rsmoe.data.text import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.trust import check_finite
 
 
 def start_from(
@@ -34,6 +35,7 @@ def start_from(
     """
     pairs = list(zip(codecs_of(checkpoint), (codec, instruction_codec), strict=True))
     given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+    check_finite(given)
     if checkpoint.get("bases"):  # it leaves its frozen base out
         given = load_run(checkpoint)[0].state_dict()
     shared = [_shared(old, new) for old, new in pairs]

@@ -1,0 +1,16 @@
+"""What a training imports: the server that runs are forked from imports it once. Hydra has not begun there."""
+
+import hydra
+import killed_runs
+import torch
+from transformers import LlamaForCausalLM
+
+import rsmoe.analysis.report
+import rsmoe.command.run
+import rsmoe.settings.train
+import rsmoe.train
+import rsmoe.training.evaluation
+import rsmoe.training.run
+
+torch.set_num_threads(1)
+__all__ = ["LlamaForCausalLM", "hydra", "killed_runs", "rsmoe"]
