@@ -31,6 +31,7 @@ from rsmoe.data.file_names import SUFFIXES, FileTree, globbed, listed, stem
 from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.images import find_images, load_image
 from rsmoe.data.tar_index import index_tar
+from rsmoe.data.own_folder import OwnFolder
 from rsmoe.errors import UserError
 from rsmoe.geo.dates import read_dates
 from rsmoe.geo.info import open_raster
@@ -209,6 +210,16 @@ def test_what_other_systems_leave_behind_is_no_picture(tmp_path: Path) -> None:
         assert FileTree(tmp_path, source="s").find(name) is None
     save(tmp_path / "zip\\of\\windows.png")  # as some tools unpack
     assert FileTree(tmp_path, source="s").find("zip\\of\\windows.png") == tmp_path / "zip\\of\\windows.png"
+
+
+def test_folders_that_other_systems_leave_behind_are_not_read(tmp_path: Path) -> None:
+    for folder in ("ice", ".ipynb_checkpoints", "ice/.ipynb_checkpoints", "__MACOSX/ice", "@eaDir"):
+        save(tmp_path / "train" / folder / "a.png")
+        (tmp_path / "train" / folder / "a.txt").write_text("Ice.\n")
+    data = OwnFolder(root=str(tmp_path), split="train")
+    assert [sample.id for sample in data] == ["ice/a.png"] and not data.unused
+    assert globbed(tmp_path, "train/*/a.png") == [tmp_path / "train/ice/a.png"]
+    assert OwnFolder(root=str(tmp_path / "train/.ipynb_checkpoints"), split="train", images=".").counts["images"] == 1
 
 
 def test_an_accent_in_a_folder(tmp_path: Path) -> None:
