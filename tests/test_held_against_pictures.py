@@ -436,7 +436,7 @@ def test_values_of_coco_that_tools_write(tmp_path: Path) -> None:
     ):
         assert len(coco(tmp_path, cars, images=[image | size])) == 3, size
     for size in ({"width": 200.5, "height": 100}, {"width": 200}, {"width": "wide", "height": 100}):
-        with pytest.raises(UserError, match="a.json, image 7: expected"):
+        with pytest.raises(UserError, match="a.json, image 7: .*expected"):
             coco(tmp_path, cars, images=[image | size])
     for crowd, samples in (("0", 3), (NAN, 3), (None, 3), ("1", 1), (True, 1)):
         assert len(coco(tmp_path, [row | {"iscrowd": crowd} for row in cars])) == samples, crowd

@@ -44,9 +44,9 @@ class COCOInstances(Reader):
     of polygons or a run-length code; the mask of a sample is the union over the instances. Only classes that are in a
     picture are asked for, in the order of the annotations. Crowds ("iscrowd": 1) are one region
     of many objects: a class with a crowd is not counted and not located in that picture, its mask holds the crowd. Nor
-    is one with a box that nobody can read, or none; one with a broken segmentation has no mask. Boxes are clipped to the picture
-    and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than stated is not
-    used, and one without a stated size has its own.
+    is one with a box that nobody can read, or none; one with a broken segmentation has no mask. Boxes are clipped to
+    the picture and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than
+    stated is not used, and one without a stated size has its own.
 
     ``nwpu_vhr10``: NWPU VHR-10, 0.08 to 2 m, 533 to 1728 px, 10 classes; 650 pictures with objects and 150 without in
     the original (Cheng et al., "Multi-class geospatial object detection and geographic image classification based on
@@ -255,7 +255,7 @@ def _stated(row: dict[str, Any], where: str) -> tuple[int, int] | None:
     if all(side is None or is_missing(side) for side in sides):
         return None
     try:
-        width, height = (int(text_of(side, where, number=True)) for side in sides)
+        width, height = (int(text_of(side, f"{where}: its width and height", number=True)) for side in sides)
     except ValueError:
         raise UserError(
             f"{where}: expected 'width' and 'height' in whole pixels, found {', '.join(map(shown, sides))}"

@@ -100,6 +100,7 @@ class PictureCheck:
                 self.leave_out(reason, places[i])
             if not self._first_box and (reason or (self._declared and held.strayed)):
                 said = boxes_px[i].tolist() if written is None else written[i]
+                said = list(said) if isinstance(said, tuple) else said
                 self._first_box = (
                     f"{places[i]}: {str(said)[:80]} is no box on a picture of {size_px[0]} x {size_px[1]} pixels "
                     f"({reason or 'reaches over its edge'})"
