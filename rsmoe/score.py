@@ -71,8 +71,8 @@ def score_files(
     files = {"predictions": _sha256(predictions)}
     files["references"] = _digest(known) if isinstance(references, References) else _sha256(references)
     if compare is not None:
-        files["compare"] = _sha256(compare)
         other = read_predictions(compare, known, task=task)
+        files["compare"] = _sha256(compare)
         with _named(compare, chosen.id):
             gaps = paired(known.samples, given, other, **options | {"draws": max(draws, 1)})
         for row in rows:

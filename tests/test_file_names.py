@@ -30,6 +30,7 @@ from rsmoe.data.coco_instances import COCOInstances
 from rsmoe.data.file_names import SUFFIXES, FileTree, globbed, listed, stem
 from rsmoe.data.image_tree import find_in_tree
 from rsmoe.data.images import find_images, load_image
+from rsmoe.data.own_folder import OwnFolder
 from rsmoe.data.tar_index import index_tar
 from rsmoe.errors import UserError
 from rsmoe.geo.dates import read_dates
@@ -152,6 +153,9 @@ def test_numbers_are_names(tmp_path: Path) -> None:
         assert make(tmp_path, 101)[0].images[0].name == "101.png"  # type: ignore[arg-type]
 
 
+NOT_THERE = "have no image|does not lie in|no name of a file|does not exist|not a CSV|holds a (NUL|character that no)"
+
+
 @pytest.mark.parametrize("make", NAMED.values(), ids=NAMED.keys())
 @pytest.mark.parametrize(
     "name", ["b.png", "a", "x/a.gone", "..", "../a.png", "\x00", "y" * 3000, "C:\\data\\q.png", "/etc/passwd", "a.png/"]
@@ -159,8 +163,7 @@ def test_numbers_are_names(tmp_path: Path) -> None:
 def test_what_is_not_there_is_one_clear_error(tmp_path: Path, make: Callable[[Path, str], Any], name: str) -> None:
     save(tmp_path / "root/z.png")
     save(tmp_path / "a.png")
-    said = "have no image|does not lie in|is no name of a file|does not exist|not a CSV|holds a"
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=NOT_THERE):
         make(tmp_path / "root", name)
 
 
@@ -210,6 +213,16 @@ def test_what_other_systems_leave_behind_is_no_picture(tmp_path: Path) -> None:
         assert FileTree(tmp_path, source="s").find(name) is None
     save(tmp_path / "zip\\of\\windows.png")  # as some tools unpack
     assert FileTree(tmp_path, source="s").find("zip\\of\\windows.png") == tmp_path / "zip\\of\\windows.png"
+
+
+def test_folders_that_other_systems_leave_behind_are_not_read(tmp_path: Path) -> None:
+    for folder in ("ice", ".ipynb_checkpoints", "ice/.ipynb_checkpoints", "__MACOSX/ice", "@eaDir"):
+        save(tmp_path / "train" / folder / "a.png")
+        (tmp_path / "train" / folder / "a.txt").write_text("Ice.\n")
+    data = OwnFolder(root=str(tmp_path), split="train")
+    assert [sample.id for sample in data] == ["ice/a.png"] and not data.unused
+    assert globbed(tmp_path, "train/*/a.png") == [tmp_path / "train/ice/a.png"]
+    assert OwnFolder(root=str(tmp_path / "train/.ipynb_checkpoints"), split="train", images=".").counts["images"] == 1
 
 
 def test_an_accent_in_a_folder(tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ from rich.console import Console
 
 from rsmoe.data.boxes import hbb_of_obb, hold_boxes
 from rsmoe.data.coco_instances import COCOInstances
+from rsmoe.data.dota import DOTA
 from rsmoe.data.images import load_image, read_array
 from rsmoe.data.inspect import inspect
+from rsmoe.data.mask_sources import PolygonMask
 from rsmoe.data.reader import left_out
 from rsmoe.data.rle import encode_rle
 from rsmoe.errors import UserError
@@ -372,6 +374,20 @@ def test_one_broken_mask_is_left_out_and_named(tmp_path: Path, shape: Any, fault
         coco(tmp_path, [square(*GOOD) | {"segmentation": shape}])
 
 
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        [True, True, 50, True, 50, 40],
+        ["10", "10", "50", "10", "50", "40"],
+        [[10, 10, 0], [50, 10, 0], [50, 40, 0], [10, 40, 0]],
+        [[10, 10], [50, True], [50, 40]],
+    ],
+)
+def test_corners_that_are_no_numbers(polygon: Any) -> None:
+    with pytest.raises(UserError, match="expected a polygon as numbers"):
+        PolygonMask([polygon], (100, 200))
+
+
 def test_parts_without_a_pixel_cost_nothing(tmp_path: Path) -> None:
     data = coco(tmp_path, [square(*GOOD) | {"segmentation": [[1, 2, 3, 4], *NINE, [5, 5, 6, 6, 7, 7], []]}])
     assert data.unused == {}
@@ -394,6 +410,50 @@ def test_boxes_of_coco_that_nobody_can_place(tmp_path: Path) -> None:
         data = coco(tmp_path, rows)
         assert sorted(s.id for s in data) == ["7:car:ground", "7:car:mask", "7:car:vqa", "7:ship:mask"]
         assert list(data.unused.values()) == [["a.json, 7.jpg, annotation 2"]]
+
+
+def test_values_of_coco_that_tools_write(tmp_path: Path) -> None:
+    """Boxes and ids that are none cost their annotation; numbers as texts and what is left out are read."""
+    cars = [square(*GOOD) | {"category_id": 5}] * 2
+    asked = ["7:car:ground", "7:car:mask", "7:car:vqa", "7:ship:mask"]
+    for box in (None, [], "1 1 5 5", [1, 1, 5], ["1", "1", "5", "5"], [True, 1, 5, 5], [[1, 1, 5, 5]], {}):
+        data = coco(tmp_path, [square(*GOOD), square(*GOOD) | {"bbox": box}, *cars])
+        assert sorted(s.id for s in data) == asked, box
+        assert list(data.unused.values()) == [["a.json, 7.jpg, annotation 2"]]
+    with pytest.raises(UserError, match=r"2 of 2 boxes .*annotation 1: None is no box .*x y width height"):
+        coco(tmp_path, [square(*GOOD) | {"bbox": None}] * 2)
+    for key, value in (("image_id", None), ("image_id", NAN), ("category_id", [2]), ("image_id", True)):
+        data = coco(tmp_path, [square(*GOOD), square(*GOOD) | {key: value}, *cars])
+        assert data.unused == {"image or category that is not in the file": ["a.json, annotations[1]"]}
+    with pytest.raises(UserError, match=r"annotations\[0\]: 'image_id': .*null; so it is with 2 of 2 annotations"):
+        coco(tmp_path, [square(*GOOD) | {"image_id": None}] * 2)
+    image = {"id": 7, "file_name": "7.jpg"}
+    for size in (
+        {},
+        {"width": None, "height": NAN},
+        {"width": "200", "height": "100"},
+        {"width": 200.0, "height": 100.0},
+    ):
+        assert len(coco(tmp_path, cars, images=[image | size])) == 3, size
+    for size in ({"width": 200.5, "height": 100}, {"width": 200}, {"width": "wide", "height": 100}):
+        with pytest.raises(UserError, match="a.json, image 7: .*expected"):
+            coco(tmp_path, cars, images=[image | size])
+    for crowd, samples in (("0", 3), (NAN, 3), (None, 3), ("1", 1), (True, 1)):
+        assert len(coco(tmp_path, [row | {"iscrowd": crowd} for row in cars])) == samples, crowd
+
+
+def test_lines_of_dota_that_are_no_place(tmp_path: Path) -> None:
+    good = "10 10 60 10 60 40 10 40 ship 0\n"
+    save(tmp_path / "train/images/P1.png", size=SIZE)
+    labels = tmp_path / "train/labelTxt/P1.txt"
+    labels.parent.mkdir(parents=True)
+    labels.write_text("imagesource: GoogleEarth\ngsd:-0.5\n" + 4 * good + good.replace("60", "nan"))
+    data = DOTA(root=str(tmp_path), split="train")
+    assert data.unused == {"not finite": ["P1.txt, P1.png, line 7"]} and data.counts["boxes"] == 4
+    assert data[0].meta["sensor"] == "GoogleEarth" and "gsd_m" not in data[0].meta
+    labels.write_text(good.replace("60", "6_0"))
+    with pytest.raises(UserError, match="line 1: expected x1 y1 x2"):
+        DOTA(root=str(tmp_path), split="train")
 
 
 def test_ids_of_coco(tmp_path: Path) -> None:

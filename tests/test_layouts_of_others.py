@@ -322,6 +322,35 @@ def test_numbers_are_answers(tmp_path: Path) -> None:
     assert overall(given, truth) == (100, 0)
 
 
+@pytest.mark.parametrize("text", ["['a port', 'a sea']", '["a port"]', "['a port',]"])
+def test_a_list_in_a_cell_is_no_reference(tmp_path: Path, text: str) -> None:
+    """As pandas writes a column of lists; what a model said may look like anything."""
+    truth = tmp_path / "r.csv"
+    truth.write_text('id,captions\n0,"' + text.replace('"', '""') + '"\n')
+    with pytest.raises(UserError, match="a list that was written as one"):
+        read_references(truth, task="caption", split="test")
+    truth = write(tmp_path / "r.json", [{"id": 0, "answer": "[refer] 'ships'"}])
+    assert overall(write(tmp_path / "p.json", [{"id": 0, "text": text}]), truth)[0] == 0
+
+
+def test_ids_of_questions_are_no_lists(tmp_path: Path) -> None:
+    given = write(tmp_path / "p.json", [{"question_id": [i], "answer": "2"} for i in (2, 1, 0)])
+    with pytest.raises(UserError, match="'question_id': expected .*a list"):
+        overall(given, references(tmp_path))
+
+
+def test_ids_that_are_paths_of_windows(tmp_path: Path) -> None:
+    truth = write(tmp_path / "r.json", [{"image": f"x/{i}.png", "answer": str(i)} for i in range(3)])
+    given = write(tmp_path / "p.json", [{"image": f"x\\{i}.png", "text": str(i)} for i in (2, 0, 1)])
+    assert overall(given, truth) == (100, 0)
+
+
+def test_a_comparison_that_is_not_there(tmp_path: Path) -> None:
+    truth = write(tmp_path / "r.json", [{"id": 0, "answer": "2"}])
+    with pytest.raises(UserError, match=r"absent.json does not exist"):
+        score_files(protocol="vqa/exact@1", predictions=truth, references=truth, compare=tmp_path / "absent.json")
+
+
 # -- whole files --
 
 

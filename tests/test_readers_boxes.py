@@ -161,7 +161,6 @@ def test_dota_settings(dota: Path) -> None:
     [
         ("1 2 3 4 5 6 7 ship 0", "P0002.txt, line 4: expected x1 y1"),
         ("1 2 3 4 5 6 7 x ship 0", "line 4"),
-        ("1 2 3 4 5 6 7 nan ship 0", "line 4"),
         ("1 2 3 4 5 6 7 8 ship -", "line 4"),
     ],
 )

@@ -124,11 +124,11 @@ def test_coco_settings(tmp_path: Path) -> None:
     [
         ({"annotations": {}}, "'annotations' should be list"),
         ({"annotations": [{"image_id": 1, "category_id": 2}]}, "there is no image 1"),
-        ({"annotations": [{"image_id": 7, "category_id": 2}]}, "no key 'bbox'"),
-        ({"annotations": [{"image_id": 7, "category_id": 2, "bbox": [1, 2, 3]}]}, "'bbox' should be 4 numbers"),
+        ({"annotations": [{"image_id": 7, "category_id": 2}]}, "1 of 1 boxes .*None is no box"),
+        ({"annotations": [{"image_id": 7, "category_id": 2, "bbox": [1, 2, 3]}]}, r"\[1, 2, 3\] is no box"),
         ({"annotations": []}, "holds no instance"),
         ({"images": [{"id": 7, "file_name": "8.jpg"}]}, "have no image"),
-        ({"images": [{"id": 7, "file_name": "7.jpg"}]}, "no key 'width'"),
+        ({"images": [{"id": 7, "file_name": "7.jpg", "width": 100}]}, "image 7: .*found 100, null"),
     ],
 )
 def test_broken_coco(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import math
 import os
@@ -174,6 +175,33 @@ def test_tables_that_are_none(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         list(read_csv(tmp_path / "a.csv"))
+
+
+def test_tables_of_excel(tmp_path: Path) -> None:
+    """A line that names the separator, rows below the table, and quotes after a blank."""
+    (tmp_path / "a.csv").write_text('sep=,\nimage, answer\na.png, "sea, land"\n,\n , \nb.png, "port"\n,\n')
+    rows = list(read_csv(tmp_path / "a.csv"))
+    assert [row for _, row in rows] == [
+        {"image": "a.png", "answer": "sea, land"},
+        {"image": "b.png", "answer": "port"},
+    ]
+    assert [where for where, _ in rows] == ["a.csv, line 3", "a.csv, line 6"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b'{"a": 1}'), "no text but compressed by gzip: gunzip -c .*a.jsonl > unpacked"),
+        (b"PK\x03\x04\x14\0\x06\0", "a zip or a table of Excel"),
+        (b"PAR1\x15\x04\xff", "a table of parquet: .*read_parquet"),
+        (b"\x28\xb5\x2f\xfd\x04\xff", "compressed by zstd"),
+    ],
+)
+def test_what_is_packed_says_how_to_unpack_it(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    for read in (read_json, read_lines, read_rows):
+        with pytest.raises(UserError, match=message):
+            read(tmp_path / "a.jsonl")
 
 
 def test_tables_of_pandas(tmp_path: Path) -> None:

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.annotations import data_root, field, identity, numbers, read_json, rows_by_id
+from rsmoe.data.annotations import data_root, field, identity, read_json, rows_by_id
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes.held import UNKNOWN_PLACE
 from rsmoe.data.file_names import stem
 from rsmoe.data.ground_sample import ground_sample
-from rsmoe.data.held_against import PictureCheck
+from rsmoe.data.held_against import PictureCheck, seen_size
 from rsmoe.data.images import find_images
 from rsmoe.data.mask_sources import UnionMask
 from rsmoe.data.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.splits import held_out, require_fractions
+from rsmoe.data.values import is_missing, is_number, shown, text_of
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.ranges import Fraction, Positive
 
@@ -43,9 +44,9 @@ class COCOInstances(Reader):
     of polygons or a run-length code; the mask of a sample is the union over the instances. Only classes that are in a
     picture are asked for, in the order of the annotations. Crowds ("iscrowd": 1) are one region
     of many objects: a class with a crowd is not counted and not located in that picture, its mask holds the crowd. Nor
-    is one with a box that nobody can read; one with a broken segmentation has no mask. Boxes are clipped to the picture
-    and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than stated is not
-    used.
+    is one with a box that nobody can read, or none; one with a broken segmentation has no mask. Boxes are clipped to
+    the picture and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than
+    stated is not used, and one without a stated size has its own.
 
     ``nwpu_vhr10``: NWPU VHR-10, 0.08 to 2 m, 533 to 1728 px, 10 classes; 650 pictures with objects and 150 without in
     the original (Cheng et al., "Multi-class geospatial object detection and geographic image classification based on
@@ -106,7 +107,7 @@ class COCOInstances(Reader):
         file = annotations["train" if split not in annotations and "train" in annotations else split]
         content = read_json(folder / file)
         pictures, categories = (rows_by_id(content, key, file) for key in ("images", "categories"))
-        names = {key: field(row, "name", str, f"{file}, category {key}") for key, row in categories.items()}
+        names = {key: identity(row, "name", f"{file}, category {key}") for key, row in categories.items()}
         files = {key: identity(row, "file_name", f"{file}, image {key}") for key, row in pictures.items()}
         chosen = set(files.values())
         if file == annotations.get("train"):
@@ -126,9 +127,10 @@ class COCOInstances(Reader):
             done.add(of)
             if not grouped[of]:
                 self.unused.setdefault("no instance", []).append(of)
-            width, height = (field(picture, side, int, f"{file}, image {key}") for side in ("width", "height"))
-            if not self._check.picture(paths[of], (width, height), f"{self._file}, {of}"):
+            stated = _stated(picture, f"{file}, image {key}")
+            if stated is not None and not self._check.picture(paths[of], stated, f"{self._file}, {of}"):
                 continue
+            width, height = seen_size(paths[of])
             label = stem(of) if stems[stem(of)] == 1 else of
             for category in sorted(grouped[of]):
                 self._add(paths[of], label, (width, height), category, grouped[of][category], tasks)
@@ -143,17 +145,22 @@ class COCOInstances(Reader):
         """Annotations of each picture and class; a file that has two ids, or a class, is one all the same."""
         grouped: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
         seen: dict[str, Any] = {}
-        astray: list[str] = []
+        astray: list[UserError] = []
         for i, row in enumerate(rows):
             where = f"{self._file}, annotations[{i}]"
-            image, category = identity(row, "image_id", where), identity(row, "category_id", where)
+            try:
+                image, category = identity(row, "image_id", where), identity(row, "category_id", where)
+                fault = UserError(f"{where}: there is no image {image}, or no category {category}")
+            except UserError as error:
+                image = category = ""
+                fault = error
             if image not in files or category not in names:
-                astray.append(where)
+                astray.append(fault)
                 self._check.leave_out("image or category that is not in the file", where)
                 if 2 * len(astray) > len(rows):
                     raise UserError(
-                        f"{astray[0]}: there is no image {image}, or no category {category}; so it is with "
-                        f"{len(astray)} of {len(rows)} annotations. The file is not whole, or of several releases"
+                        f"{astray[0]}; so it is with {len(astray)} of {len(rows)} annotations. The file is not whole, "
+                        "or of several releases"
                     )
             elif files[image] in chosen:
                 if "id" in row and seen.setdefault(str(row["id"]), row) is not row and seen[str(row["id"])] == row:
@@ -177,8 +184,8 @@ class COCOInstances(Reader):
         """The samples of one class of one picture."""
         word = category.replace("_", " ")
         places = [self._place(row, path.name) for row in rows]
-        written = np.array([_bbox(row, place) for row, place in zip(rows, places, strict=True)])
-        held = self._check.boxes(named("pixel_xywh").to_px(written, size), size, places, written=written.tolist())
+        boxes = named("pixel_xywh").to_px(np.array([_bbox(row) for row in rows]), size)
+        held = self._check.boxes(boxes, size, places, written=[row.get("bbox") for row in rows])
         lost = any(reason in UNKNOWN_PLACE for reason in held.reasons)  # it is in the picture, nobody knows where
         rows, places = [rows[i] for i in held.kept], [places[i] for i in held.kept]
         if not rows:
@@ -234,16 +241,32 @@ class COCOInstances(Reader):
             self.unused.setdefault(reason, []).extend(str(row.get("id", "?")) for row in rows)
 
 
-def _bbox(row: dict[str, Any], place: str) -> tuple[float, ...]:
-    """Four numbers, which may be no finite ones: such a box is left out, not the release."""
-    box = field(row, "bbox", list, place)
-    if len(box) == 4 and all(type(n) in (int, float) for n in box):
-        return tuple(float(n) if abs(n) < _HUGE else math.nan for n in box)
-    return numbers(row, "bbox", 4, place)
+def _bbox(row: dict[str, Any]) -> tuple[float, ...]:
+    """Four numbers, which are no finite ones where nobody can read them: such a box is left out, not the release."""
+    box = row.get("bbox")
+    if isinstance(box, list) and len(box) == 4 and all(is_number(n) and abs(n) < _HUGE for n in box):
+        return tuple(map(float, box))
+    return (math.nan,) * 4
+
+
+def _stated(row: dict[str, Any], where: str) -> tuple[int, int] | None:
+    """(width, height) as the file has it; None where it does not say, as tools that never opened the picture."""
+    sides = [row.get(side) for side in ("width", "height")]
+    if all(side is None or is_missing(side) for side in sides):
+        return None
+    try:
+        width, height = (int(text_of(side, f"{where}: its width and height", number=True)) for side in sides)
+    except ValueError:
+        raise UserError(
+            f"{where}: expected 'width' and 'height' in whole pixels, found {', '.join(map(shown, sides))}"
+        ) from None
+    return width, height
 
 
 def _is_crowd(row: dict[str, Any], place: str) -> bool:
-    value = row.get("iscrowd") or 0
-    if value not in (0, 1):
+    value = row.get("iscrowd")
+    if is_missing(value):
+        return False
+    if value not in (0, 1, "0", "1"):
         raise UserError(f"{place}: 'iscrowd' should be 0 or 1, found {str(value)[:40]!r}")
-    return bool(value)
+    return bool(int(value))

@@ -16,7 +16,8 @@ def read_csv(path: Path, *, columns: Sequence[str] = ()) -> Iterator[tuple[str, 
     """(place for messages, cells by column) of every row, the cells `stripped`; a .tsv is separated by tabs.
 
     "nan" and "NaN" in a cell are words; an empty cell is what pandas writes for a missing value. A column without a
-    name, as pandas writes its index, is left out.
+    name, as pandas writes its index, is left out, and so are rows of empty cells and Excel's first line "sep=,". A cell
+    may be quoted after a blank: ``a.png, "sea, land"``.
 
     Args:
         path: the file; its first row holds the names.
@@ -28,12 +29,16 @@ def read_csv(path: Path, *, columns: Sequence[str] = ()) -> Iterator[tuple[str, 
             `csv.field_size_limit`.
     """
     wanted = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader((f"{line}\n" for _, line in iter_lines(path)), strict=True, delimiter=wanted)
+    lines = (f"{line}\n" for _, line in iter_lines(path))
+    rows = csv.reader(lines, strict=True, delimiter=wanted, skipinitialspace=True)
     try:
-        names = [stripped(name) for name in next(rows, [])]
+        first = next(rows, [])
+        if first and first[0].lower() == "sep=" and not any(first[1:]):  # Excel's own line, "sep=,"
+            first = next(rows, [])
+        names = [stripped(name) for name in first]
         _check_names(path, names, wanted, columns)
         for row in rows:
-            if not row:
+            if not any(map(stripped, row)):  # Excel saves the rows below a table too
                 continue
             where = f"{path.name}, line {rows.line_num}"
             if len(row) != len(names):

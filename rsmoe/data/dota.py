@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class DOTA(Reader):
     Attributes:
         counts: of this split: "images", "boxes" (used), "difficult" (left out), "requests".
         unused: "no object" -> files without a usable one; "more than <max_boxes> boxes" -> file and class; boxes with
-            less than a pixel in their picture -> file, picture, line.
+            less than a pixel in their picture, or NaN -> file, picture, line.
 
     Raises:
         UserError: for a missing folder, a line of another form (naming file and line), images that are missing or
@@ -145,10 +146,10 @@ def _read(path: Path, keep_difficult: bool) -> _Labels:
         words = line.split()
         key, colon, value = line.partition(":")
         if colon and key in ("imagesource", "gsd"):
-            if key == "gsd" and _is_number(value):
+            if key == "gsd" and _is_number(value) and 0 < float(value) < math.inf:
                 meta["gsd_m"] = float(value)
-            elif key == "imagesource" and value:
-                meta["sensor"] = value
+            elif key == "imagesource" and value.strip():
+                meta["sensor"] = value.strip()
         elif len(words) == 10 and all(map(_is_number, words[:8])) and words[9].isdecimal():
             if words[9] != "0" and not keep_difficult:
                 difficult += 1
@@ -163,7 +164,9 @@ def _read(path: Path, keep_difficult: bool) -> _Labels:
 
 
 def _is_number(word: str) -> bool:
+    """NaN and infinities too: the box is left out, not the release."""
     try:
-        return bool(np.isfinite(float(word)))
+        float(word)
     except ValueError:
         return False
+    return "_" not in word  # which Python reads in numbers

@@ -33,6 +33,9 @@ _WRITTEN = {*SUFFIXES, ".img", ".ppm", ".pgm", ".npy", ".nitf", ".ecw"}
 """Suffixes that an annotated name may have, whatever the picture became since."""
 
 
+_LEFT_BEHIND = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
+
+
 def _composed(text: str) -> str:
     return normalize("NFC", text)
 
@@ -58,6 +61,12 @@ def is_picture(name: str) -> bool:
     return _suffix(name) in SUFFIXES and not name.startswith(".")
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a path below a data folder is hidden, or lies in a hidden folder or one that systems leave behind:
+    ``.ipynb_checkpoints``, ``__MACOSX``, ``@eaDir``. Jupyter puts copies of pictures and texts there."""
+    return any(part.startswith(".") or part in _LEFT_BEHIND for part in path.parts)
+
+
 def stem(name: str | Path) -> str:
     """The last part of a name without its suffix, if that is one of pictures: "x\\tile.1.TIF" -> "tile.1"."""
     last = slashes(str(name)).rpartition("/")[2]
@@ -77,6 +86,7 @@ def globbed(folder: Path, pattern: str) -> list[Path]:
     if suffix in SUFFIXES:
         pattern = pattern[: -len(suffix)] + ".*"
     found = [path for path in sorted(folder.glob(pattern)) if is_picture(path.name) and path.is_file()]
+    found = [path for path in found if not is_leftover(path.relative_to(folder))]
     return [require_inside(path) for path in found if suffix not in SUFFIXES or _suffix(path.name) == suffix]
 
 

@@ -99,9 +99,10 @@ class PictureCheck:
             if reason:
                 self.leave_out(reason, places[i])
             if not self._first_box and (reason or (self._declared and held.strayed)):
-                numbers = boxes_px[i].tolist() if written is None else list(written[i])
+                said = boxes_px[i].tolist() if written is None else written[i]
+                said = list(said) if isinstance(said, tuple) else said
                 self._first_box = (
-                    f"{places[i]}: {numbers} is no box on a picture of {size_px[0]} x {size_px[1]} pixels "
+                    f"{places[i]}: {str(said)[:80]} is no box on a picture of {size_px[0]} x {size_px[1]} pixels "
                     f"({reason or 'reaches over its edge'})"
                 )
         self._boxes += len(held.reasons)

@@ -44,6 +44,44 @@ def read_indices(path: Path) -> np.ndarray:
     return pixels.astype(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)
 
 
+def read_shades(path: Path) -> np.ndarray:
+    """`read_indices`, but of a palette of greys, the darkest of them black, its greys: ``Image.quantize`` gives white
+    the index 0. What anybody sees as white is the mask, as in a file that says white-is-zero.
+
+    Raises:
+        UserError: as `read_indices`.
+    """
+    pixels = read_indices(path)
+    if pixels.dtype == bool or not _is_paletted(path):
+        return pixels
+    colours = read_colours(path)
+    shades = colours[..., 0]
+    grey = (colours == shades[..., None]).all()
+    return shades if grey and shades.min() == 0 < shades.max() else pixels
+
+
+def is_lossy(path: Path) -> bool:
+    """Whether the compression of a file changes its values: JPEG, also inside of a TIFF, and lossy WebP."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if raster_drivers(path) == ("GTiff",):
+        from rsmoe.geo.info import opened
+
+        with opened(path) as dataset:
+            return str(dataset.profile.get("compress", "")).lower() == "jpeg"
+    return head.startswith(b"\xff\xd8") or (head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8 ")
+
+
+def require_lossless(path: Path) -> None:
+    """Raises a `UserError` for a file of labels that `is_lossy`."""
+    require_file_with_bytes(path, str(path))
+    if is_lossy(path):
+        raise UserError(
+            f"{path} is compressed as a photograph (JPEG), which changes its values: what class a pixel had is lost. "
+            "Give the labels in PNG or TIFF, as they were first written"
+        )
+
+
 def read_colours(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 colours of a file, upright, palettes applied; alpha and nodata are no matter.
 
@@ -65,7 +103,23 @@ def _of_picture(path: Path) -> tuple[np.ndarray, int]:
             return np.array(image, dtype=np.uint8)[..., None] // (255 // (levels - 1)), 1 if image.mode == "1" else 8
         if image.mode not in ("RGB", "RGBA", "LA", "PA"):
             raise UserError(f"{path} has pixels of mode {image.mode!r}; expected one band of whole numbers")
-        return np.array(image.convert("RGB")), 8
+        bands = np.array(image.convert("RGB"))
+        if image.mode != "RGB" and (bands == bands[0, 0]).all() and np.ptp(np.array(image.getchannel("A"))):
+            raise UserError(
+                f"{path} is of one colour, and its shape is in its transparency, where no value is looked for. Save "
+                f"that as the mask: python -c \"from PIL import Image; Image.open('{path}').getchannel('A')."
+                "save('mask.png')\""
+            )
+        return bands, 8
+
+
+def _is_paletted(path: Path) -> bool:
+    if raster_drivers(path):
+        from rsmoe.geo.info import open_raster
+
+        return open_raster(path).palette
+    with open_picture(path, str(path)) as image:
+        return image.mode == "P"
 
 
 def fitting(mask: np.ndarray, what: str, image: Path | None) -> np.ndarray:

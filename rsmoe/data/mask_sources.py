@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rsmoe.data.images import MAX_PIXELS
-from rsmoe.data.mask_files import fitting, read_colours, read_indices
+from rsmoe.data.mask_files import fitting, is_lossy, read_colours, read_indices, read_shades, require_lossless
 from rsmoe.data.polygons import corners, fill_polygon
 from rsmoe.data.rle import decode_rle
 from rsmoe.data.sample import Lazy
@@ -100,16 +100,19 @@ class PolygonMask:
 class FileMask:
     """(H, W) bool mask of a file with one band: grey, paletted (its indices, not its colours), 1 or 16 bits.
 
-    A file of three equal bands counts as one band. The set bit of a file of 1 bit is 1 and 255 alike.
+    A file of three equal bands counts as one band. The set bit of a file of 1 bit is 1 and 255 alike. A palette of
+    greys counts as grey without ``values``, see `read_shades`. JPEG leaves ripples around a shape: there "above 0" is
+    above 127.
 
     Args:
         path: the file.
         values: True where the pixel is one of these; None means by ``above``.
-        above: without ``values``, True where the pixel is greater. 127 is for masks that were saved as JPEG.
+        above: without ``values``, True where the pixel is greater.
         image: the picture that it lies on; `read` then refuses another size.
 
     Raises:
-        UserError: when read, for a file that is missing, truncated, coloured, or of another size than the picture.
+        UserError: when read, for a file that is missing, truncated, coloured, or of another size than the picture, and
+            for a JPEG of ``values``, or of small ones.
     """
 
     path: Path
@@ -124,7 +127,15 @@ class FileMask:
 
     def read(self) -> np.ndarray:
         """(H, W) bool."""
-        pixels = read_indices(self.path)
+        if self.values is not None:
+            require_lossless(self.path)
+            pixels = read_indices(self.path)
+        else:
+            pixels = read_shades(self.path)
+        if self.values is None and self.above == 0 and pixels.any() and is_lossy(self.path):
+            if pixels.max() < 128:
+                require_lossless(self.path)
+            return fitting(pixels > 127, str(self.path), self.image)
         mask = self._holds(pixels)
         if pixels.dtype == bool:  # the set bit is 255 to those who wrote the rule for 8 bits
             mask |= self._holds(pixels * np.uint8(255)) & pixels
@@ -169,6 +180,8 @@ class ColourMap:
 
     def read(self) -> np.ndarray:
         """(H, W) uint8, 255 where no class is known."""
+        if self.unlabelled is None:  # otherwise a colour that was changed is one of those that mean no class
+            require_lossless(self.path)
         red, green, blue = np.moveaxis(read_colours(self.path), -1, 0).astype(np.uint32)
         packed = red << 16 | green << 8 | blue  # (H, W)
         classes = np.full(packed.shape, UNKNOWN, dtype=np.uint8)
@@ -201,7 +214,8 @@ class IndexMap:
 
     Raises:
         UserError: for a class outside of 0 to 254, or a pixel value outside of 16 bits; when read, for a file that is
-            missing, truncated, coloured, or of another size than the picture, or for values that mean nothing (named).
+            missing, truncated, coloured, compressed as JPEG, or of another size than the picture, or for values that
+            mean nothing (named).
     """
 
     path: Path
@@ -225,6 +239,7 @@ class IndexMap:
 
     def read(self) -> np.ndarray:
         """(H, W) uint8, 255 where no class is known."""
+        require_lossless(self.path)
         pixels = read_indices(self.path).astype(np.uint16)
         table = dict(self.remap) if self.remap is not None else {value: value for value in range(UNKNOWN)}
         table |= dict.fromkeys(self.ignore, UNKNOWN)

@@ -8,7 +8,7 @@ from typing import Any
 from unicodedata import normalize
 
 from rsmoe.data.annotations import data_root, is_directional, read_lines, require_split
-from rsmoe.data.file_names import SUFFIXES
+from rsmoe.data.file_names import SUFFIXES, is_leftover
 from rsmoe.data.links import require_inside
 from rsmoe.data.raster_images import RasterImages
 from rsmoe.data.reader import Reader
@@ -65,7 +65,9 @@ class OwnFolder(Reader):
         folder = base / images.replace("{split}", split)
         super().__init__(name=name, split=split, official=official)
         self._rasters = RasterImages(raster)
-        files = sorted(require_inside(p) for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+        files = sorted(
+            require_inside(p) for p in folder.rglob("*") if p.is_file() and not is_leftover(p.relative_to(folder))
+        )
         texts = {_key(p): p for p in files if p.suffix.lower() == ".txt"}
         pictures: dict[Path, Path] = {}
         for suffix in SUFFIXES:

@@ -13,15 +13,15 @@ from rsmoe.data.file_names import FileTree, below
 from rsmoe.data.json_text import parse_json
 from rsmoe.data.jsonl import read_rows
 from rsmoe.data.text_files import require_file
-from rsmoe.data.values import present, shown, text_of
+from rsmoe.data.values import present, shown, text_of, written_text
 from rsmoe.errors import UserError
 
 
 def read_table(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """(place, row) of every row; lists in the cells of a CSV are taken apart; empty cells, null and NaN left out."""
-    if path.suffix == ".jsonl":
+    if path.suffix.lower() == ".jsonl":
         return [(where, present(row)) for where, row in read_rows(path)]
-    if path.suffix != ".csv":
+    if path.suffix.lower() != ".csv":
         raise UserError(f"{path.name} should end in .jsonl or .csv")
     rows: list[tuple[str, dict[str, Any]]] = []
     for where, row in read_csv(path):
@@ -50,7 +50,7 @@ def texts_of(row: dict[str, Any], one: str, several: str, where: str) -> list[st
         )
     value = row[given[0]]
     place = f"{where}: {given[0]!r} should hold texts, found {str(value)[:60]!r}"
-    texts = [text_of(text, place, number=True) for text in (value if isinstance(value, list) else [value])]
+    texts = [written_text(text, place) for text in (value if isinstance(value, list) else [value])]
     if not texts or not all(texts):
         raise UserError(place)
     return texts

@@ -13,15 +13,25 @@ def corners(polygon: Sequence[float] | Sequence[Sequence[float]]) -> tuple[float
     """``x1 y1 x2 y2 ...`` of a polygon given so, or as a list of (x, y).
 
     Raises:
-        UserError: for fewer than three corners, or coordinates that are no finite numbers.
+        UserError: for fewer than three corners, coordinates that are no finite numbers, or points of three.
     """
     try:
-        flat = np.asarray(polygon, dtype=np.float64).reshape(-1)
+        given = np.asarray(polygon, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"expected a polygon as numbers x1 y1 x2 y2 ..., found {str(polygon)[:60]}") from None
+    flat = given.reshape(-1)
+    if not _are_numbers(polygon) or (given.ndim > 1 and given.shape[-1] != 2):
+        raise UserError(f"expected a polygon as numbers x1 y1 x2 y2 ..., found {str(polygon)[:60]}")
     if flat.size < 6 or flat.size % 2 or not np.isfinite(flat).all():
         raise UserError(f"expected a polygon of three or more corners x y, found {str(polygon)[:60]}")
     return tuple(flat.tolist())
+
+
+def _are_numbers(values: object) -> bool:
+    """Whether no leaf is a text or true, which numpy takes for numbers."""
+    if isinstance(values, list | tuple):
+        return all(map(_are_numbers, values))
+    return not isinstance(values, bool | str | bytes)
 
 
 def area_left(polygon: Sequence[float], size: tuple[int, int]) -> bool:

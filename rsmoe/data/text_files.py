@@ -31,6 +31,17 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_PACKED = (
+    (b"\x1f\x8b", "compressed by gzip: gunzip -c {} > unpacked"),
+    (b"PK\x03\x04", "a zip or a table of Excel: unzip it, or save the table as .csv in UTF-8"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd: zstd -dc {} > unpacked"),
+    (b"BZh", "compressed by bzip2: bunzip2 -c {} > unpacked"),
+    (b"\xfd7zXZ", "compressed by xz: xz -dc {} > unpacked"),
+    (b"PAR1", 'a table of parquet: python -c "import pandas; pandas.read_parquet({!r}).to_csv({!r}, index=False)"'),
+    (b"\xd0\xcf\x11\xe0", "a table of an old Excel: save it as .csv in UTF-8"),
+)
+"""How files begin that are no text, and what they are with the remedy."""
+
 _ENDS = re.compile(r"\r\n|\r|\n")
 _BLANK = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u2060\ufeff"
 """White space of every script, and what is as invisible: zero-width spaces and a mark that was left inside a file."""
@@ -164,6 +175,8 @@ def _locate(path: Path, encoding: str, error: UnicodeDecodeError) -> UserError:
 def _no_text(
     where: str, encoding: str, error: UnicodeDecodeError, place: int, line: int, path: Path | None
 ) -> UserError:
+    if packed := _packed(path):
+        return packed
     name = encoding.removesuffix("-sig").upper()
     fault = (
         f"{where} is not {name} text ({error.reason} at byte {place}, line {line}: 0x{error.object[error.start]:02x})"
@@ -179,7 +192,22 @@ def _no_text(
     )
 
 
+def _packed(path: Path | None) -> UserError | None:
+    """The error of a file that is an archive or a binary table under the name of a text."""
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        head = file.read(8)
+    said = next((said for begin, said in _PACKED if head.startswith(begin)), None)
+    if said is None:
+        return None
+    file_, new = (str(path), f"{path.stem}.csv") if "{!r}" in said else (shlex.quote(str(path)), "")
+    return UserError(f"{path} is no text but {said.format(file_, new)}")
+
+
 def _nul(where: str, line: int, path: Path | None) -> UserError:
+    if packed := _packed(path):
+        return packed
     hint = "" if path is None else f": iconv -f utf-16le -t utf-8 {shlex.quote(str(path))} > new{path.suffix}"
     return UserError(
         f"{where} holds a NUL, line {line}: it is damaged, no text, or UTF-16 without its mark. Copy it again, or "

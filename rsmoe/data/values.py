@@ -17,6 +17,7 @@ from rsmoe.data.text_files import stripped
 from rsmoe.errors import UserError
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_LIST = re.compile(r"\[\s*(['\"]).*\1\s*,?\s*\]", re.DOTALL)
 _EXACT = 1 << 53
 """Whole numbers below are exact as floats."""
 
@@ -56,6 +57,21 @@ def text_of(value: object, where: str, *, number: bool = False) -> str:
     if _NO_TEXT.search(value):
         raise UserError(f"{where}: expected a text, found {shown(value)}, which holds a character that no text has")
     return stripped(value)
+
+
+def written_text(value: object, where: str) -> str:
+    """`text_of` of what somebody wrote as the truth: a caption, a reference; a number is one too.
+
+    Raises:
+        UserError: as `text_of`, and for a list in the words of Python, "['a', 'b']", as pandas puts it into a cell.
+    """
+    text = text_of(value, where, number=True)
+    if _LIST.fullmatch(text):
+        raise UserError(
+            f"{where}: expected a text, found a list that was written as one, {shown(text)}. Write the texts one by "
+            "one: in a json list, or in rows of their own"
+        )
+    return text
 
 
 def id_of(value: object, where: str) -> str:

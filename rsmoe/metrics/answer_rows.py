@@ -33,7 +33,7 @@ from rsmoe.data.csv_files import read_csv
 from rsmoe.data.json_text import read_json
 from rsmoe.data.jsonl import read_jsonl
 from rsmoe.data.text_files import stripped
-from rsmoe.data.values import is_missing, shown, text_of
+from rsmoe.data.values import is_missing, shown, text_of, written_text
 from rsmoe.errors import UserError
 
 ANSWERS = (
@@ -123,7 +123,7 @@ def truths_of(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
     found: Any = next((row[key] for key in TRUTHS if not is_missing(row.get(key)) and _may_be_truth(key, row)), [])
     listed = found if isinstance(found, list) else [found]
     texts = (one["answer"] if isinstance(one, dict) and "answer" in one else one for one in listed)
-    return tuple(filter(None, (text_of(text, f"{where}: a reference", number=True) for text in texts)))
+    return tuple(filter(None, (written_text(text, f"{where}: a reference") for text in texts)))
 
 
 def kind_of(row: Mapping[str, Any], where: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rsmoe.data.file_names import slashes
 from rsmoe.data.values import id_of, same_id, shown
 from rsmoe.errors import UserError
 from rsmoe.metrics.answer_rows import Rows
 
-IDS = (
-    *("id", "sample_id", "question_id", "questionId", "qid", "custom_id", "doc_id", "index"),
-    *("image_id", "image", "filename", "file_name", "image_path", "image_A", "img_id", "imgid"),
-)
+_PICTURES = ("image_id", "image", "filename", "file_name", "image_path", "image_A", "img_id", "imgid")
+
+IDS = ("id", "sample_id", "question_id", "questionId", "qid", "custom_id", "doc_id", "index", *_PICTURES)
 """Keys that may name a row, questions before pictures, which several questions share."""
 
 
@@ -24,8 +24,10 @@ def id_columns(rows: Rows) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     fault: UserError | None = None
     for key in IDS:
-        if all(isinstance(row.get(key, []), list | dict) for _, row in rows):  # a list of pictures is no id
+        if not any(key in row for _, row in rows):
             continue
+        if key in _PICTURES and all(isinstance(row.get(key, []), list | dict) for _, row in rows):
+            continue  # a list of pictures is no id
         try:
             if not all(key in row for _, row in rows):
                 lacking = next(where for where, row in rows if key not in row)
@@ -65,7 +67,7 @@ def match_ids(
 
     The key is one under which the ids are exactly those of the references, under their key of the same name or, where
     there is none, another. Without such a key that with the most known ids is taken, and unknown ones stay as they are,
-    for an error that names them. Ids are compared in Unicode's form NFC.
+    for an error that names them. Ids are compared in Unicode's form NFC, and with "/" between the parts of a path.
 
     Args:
         columns: of the answers, see `id_columns`.
@@ -78,7 +80,8 @@ def match_ids(
     """
     if tuple(own) not in map(tuple, known.values()):
         known = {"id": own, **known}
-    tables = {key: dict(zip(map(same_id, names), own, strict=True)) for key, names in known.items()}
+    columns = {key: [_spelled(name) for name in names] for key, names in columns.items()}
+    tables = {key: dict(zip(map(_spelled, names), own, strict=True)) for key, names in known.items()}
     tables = {key: table for key, table in tables.items() if len(table) == len(own)}
     pairs = [(key, other) for key in columns for other in tables]
     hits = {pair: len(tables[pair[1]].keys() & set(columns[pair[0]])) for pair in pairs}
@@ -93,3 +96,7 @@ def match_ids(
                 "fit, and they give the answers to different references. Remove one of the two keys"
             )
     return found[0]
+
+
+def _spelled(name: str) -> str:
+    return same_id(slashes(name))
