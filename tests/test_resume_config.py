@@ -139,7 +139,7 @@ def test_a_checkpoint_without_words_is_compared_as_it_is() -> None:
 
 def test_words_of_a_checkpoint_change_nothing_of_hydra(tmp_path: Path) -> None:
     checkpoint = saved()
-    checkpoint["hyper_parameters"]["words"] += [f"hydra.searchpath=[file://{tmp_path}]", 7, "hydra/launcher=x"]
+    checkpoint["hyper_parameters"]["words"] += [f"hydra.searchpath=[file://{tmp_path}]", "hydra/launcher=x"]
     assert resumed(checkpoint)[1] == []
 
 
