@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -41,8 +42,11 @@ class _Codec(BaseModel, **_STRICT):
 
 
 def _plain_word(word: str) -> str:
-    if word.lstrip("+~").startswith("hydra") or "${" in word:
-        raise ValueError("a word of a saved command line names no interpolation and nothing of Hydra's")
+    key = re.fullmatch(r"(?:~|\+\+?)?([A-Za-z_][\w./@:-]*)(?:=.*)?", word, re.DOTALL)
+    if key is None or "hydra" in re.split(r"\W", key[1]) or "${" in word:
+        raise ValueError(
+            "a word of a saved command line is key=value, and names no option, interpolation or key of Hydra's"
+        )
     return word
 
 
@@ -64,6 +68,11 @@ class _Checkpoint(BaseModel, **_STRICT):
     global_step: NonNegative = 0
     router_trace: list[dict[str, Any]] = []
     bases: list[dict[str, Any]] = []
+    optimizer_states: list[dict[str, Any]] = []
+    lr_schedulers: list[dict[str, Any]] = []
+    loops: dict[str, Any] = {}
+    callbacks: dict[str, Any] = {}
+    version: str = Field("", alias="pytorch-lightning_version")
 
 
 class _Moe(BaseModel, **_STRICT):
@@ -195,6 +204,40 @@ def check_continued(config: Mapping[str, Any]) -> None:
                     f"{path}._target_={shown(target)} stands in the run's checkpoint, and a file may not choose it. If "
                     f"the run is yours: export RSMOE_TRUST={target}"
                 )
+
+
+_WRITTEN = ("default_root_dir", "dir", "save_dir", "root_dir", "settings", "profiler", "model_registry", "log_model")
+"""Keys of trainers and loggers that say where something is written or sent."""
+
+
+def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequence[str]) -> None:
+    """What a run that goes on may not take from its own file: addresses, and places that are written to.
+
+    Args:
+        config: of the file, see `check_saved_config`.
+        words: of the run's command line, out of the file; the new folder has the ``name`` in it.
+        typed: words of the command line; what they say is the user's own choice.
+
+    Raises:
+        UserError: the key, and that it has to be typed again.
+    """
+    names = [word.partition("=")[2].strip("'\"") for word in words if word.lstrip("+").startswith("name=")]
+    held: list[tuple[str, Any]] = [("name", name) for name in names]
+    for path, value in [*held, *_leaves({key: config.get(key) for key in ("name", *_NAMED)}, "")]:
+        first, *steps = path.removeprefix(".").split(".")
+        text = str(value) if isinstance(value, str | bool | int | float) and value is not False else ""
+        outside = Path(text).is_absolute() or ".." in Path(text).parts
+        if (
+            "://" in text
+            or (first in ("name", "trainer", "logger") and outside)
+            or (first in ("trainer", "logger") and text and any(step in _WRITTEN for step in steps))
+            or (first == "corpus" and text and (steps[-1:] == ["cache"] or steps[1:] == ["generated", "root"]))
+        ) and not any(text in word for word in typed):
+            key = path.removeprefix(".")
+            raise UserError(
+                f"{key}={shown(value)} stands in the run's checkpoint, and a file may not choose what is fetched, or "
+                f"where something is written. If it is your choice, type it again: {key}={shown(value)}"
+            )
 
 
 def _slots(config: Mapping[str, Any]) -> dict[str, str]:

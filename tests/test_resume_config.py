@@ -22,13 +22,14 @@ from torch import distributed
 
 import rsmoe.training.resume
 from rsmoe.analysis.report import run_facts
+from rsmoe.command.check import checked
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 from rsmoe.train import train
 from rsmoe.training import ranks
 from rsmoe.training.launch import stamp
 from rsmoe.training.ranks import whole_group
-from rsmoe.training.resume import continued
+from rsmoe.training.resume import continued, words_of_run
 from rsmoe.training.run import find_checkpoint, load_checkpoint
 from rsmoe.training.stage_trainer import launched
 
@@ -138,8 +139,53 @@ def test_a_checkpoint_without_words_is_compared_as_it_is() -> None:
 
 def test_words_of_a_checkpoint_change_nothing_of_hydra(tmp_path: Path) -> None:
     checkpoint = saved()
-    checkpoint["hyper_parameters"]["words"] += [f"hydra.searchpath=[file://{tmp_path}]", 7, "hydra/launcher=x"]
+    checkpoint["hyper_parameters"]["words"] += [f"hydra.searchpath=[file://{tmp_path}]", "hydra/launcher=x"]
     assert resumed(checkpoint)[1] == []
+
+
+def resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> list[str]:
+    """What the command line becomes beside what the file says."""
+    checkpoint = saved()
+    monkeypatch.setattr("rsmoe.training.checkpoints.load_checkpoint", lambda path, weights: checkpoint)
+    monkeypatch.setattr("rsmoe.trust.check_checkpoint", lambda checkpoint: None)
+    checkpoint["hyper_parameters"]["words"] += changed.pop("words", [])
+    for key, value in changed.items():
+        checkpoint["hyper_parameters"]["config"][key] = value
+    return words_of_run([f"resume={tmp_path}", "seed=4", "logger.name=/mine"])
+
+
+def test_words_of_a_run_come_as_hydra_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quoted once, as they were saved; of a run that began with start=, without that word."""
+    own = resumable(tmp_path, monkeypatch, words=["lm.pretrained='/a folder'", "start='/x'"])
+    assert own == [w for w in WORDS if w != "seed=3"] + ["lm.pretrained='/a folder'"]
+    assert checked("train", [f"resume={tmp_path}"], before=["name='a b'"])[-2:] == [
+        "name='a b'",
+        f"resume='{tmp_path}'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"words": ["name=../../x"]}, "name"),
+        ({"words": ["name='/x'"]}, "name"),
+        ({"logger": {"name": "/x"}}, "logger.name"),
+        ({"logger": {"settings": {"base_url": "x"}}}, "logger.settings.base_url"),
+        ({"trainer": {"default_root_dir": "x"}}, "trainer.default_root_dir"),
+        ({"data": {"root": "http://x"}}, "data.root"),
+        ({"corpus": {"a": {"generated": {"root": "x"}}}}, "corpus.a.generated.root"),
+        ({"corpus": {"a": {"reader": {"cache": "x"}}}}, "corpus.a.reader.cache"),
+    ],
+)
+def test_a_file_chooses_no_address_and_no_place(
+    changed: dict[str, Any], key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=rf"^{key}=.*type it again: {key}="):
+        resumable(tmp_path, monkeypatch, **changed)
+
+
+def test_what_is_typed_again_is_the_users_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resumable(tmp_path, monkeypatch, logger={"name": "/mine"})
 
 
 def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,6 +273,14 @@ ATTEMPTS: dict[str, Attempt] = {
     "weight from nothing": put("state_dict", {"model.x": torch.zeros(1).expand(10**12)}),
     "weight that is sparse": put("state_dict", {"model.x": torch.eye(3).to_sparse()}),
     "parameters as a list": put("hyper_parameters", [1]),
+    **{f"word {word[:24]}": put("hyper_parameters.words", [word]) for word in (
+        "--experimental-rerun=/tmp/x.pickle", "--config-dir=/tmp", "-m", "-cd=/tmp", "hydra.run.dir=/tmp",
+        " hydra.verbose=1", "+hydra/launcher=x", "/hydra.run.dir=/tmp", "+model@hydra.run=tiny",
+        "+trainer.callbacks=[{_target_: os.mkdir}]", "name=${oc.env:HOME}", "", "=", "no word",
+    )},
+    "optimiser as text": put("optimizer_states", "x"),
+    "loops as a list": put("loops", [1]),
+    "version as a list": put("pytorch-lightning_version", [1]),
     "base behind an address": put("bases", [{"part": "bank", "name": "http://127.0.0.1:9/x"}]),
 }  # fmt: skip
 

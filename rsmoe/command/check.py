@@ -30,8 +30,13 @@ _UNCHECKED = ("hydra_help", "shell_completion", "experimental_rerun", "config_na
 """Options that are Hydra's own business."""
 
 
-def checked(name: str, words: Sequence[str]) -> list[str]:
+def checked(name: str, words: Sequence[str], *, before: Sequence[str] = ()) -> list[str]:
     """The words of a command line as Hydra reads them, where all jobs that they ask for can begin.
+
+    Args:
+        name: of the command.
+        words: as typed.
+        before: words that come first and are in Hydra's grammar already, none of them an option.
 
     Raises:
         UserError: the first thing that cannot be, in one line.
@@ -41,7 +46,7 @@ def checked(name: str, words: Sequence[str]) -> list[str]:
     own = option_words(options)
     if any(getattr(options, option) for option in _UNCHECKED):
         return [*own, *given]
-    overrides = [spelled(word, settings) for word in given]
+    overrides = [*before, *(spelled(word, settings) for word in given)]
     folder = options.config_dir
     if folder:
         typed = [override.lstrip("+").partition("=")[0].split("@")[0] for override in overrides]

@@ -30,15 +30,16 @@ def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: lis
 
         print(help_text(name))
         return
+    before: list[str] = []
     if name == "train" and any(word.startswith("resume=") and word != "resume=null" for word in words):
-        from rsmoe.training.resume import with_words_of_run
+        from rsmoe.training.resume import words_of_run
 
-        words = with_words_of_run(words)
+        before = words_of_run(words)
     from rsmoe.command.check import checked
 
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     warnings.formatwarning = _warning
-    spelled = checked(name, words)
+    spelled = checked(name, words, before=before)
     import hydra
 
     from rsmoe.command.jobs import Jobs, Stopped

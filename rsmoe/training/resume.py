@@ -84,24 +84,30 @@ def joined(old: Sequence[str], new: Sequence[str]) -> list[str]:
     return [word for word in old if _key(word) not in keys] + [w for w in new if _key(w) not in _OF_THE_COMMAND]
 
 
-def with_words_of_run(words: Sequence[str]) -> list[str]:
-    """The words of the run that ``resume=`` names before those that were typed, so that they need no second typing.
+def words_of_run(words: Sequence[str]) -> list[str]:
+    """The words of the run that ``resume=`` names, for Hydra, so that they need no second typing.
 
     What cannot be read is left for `continued` to explain.
+
+    Args:
+        words: what was typed now; of a key in it the run's own word is left out.
+
+    Raises:
+        UserError: the file chooses what only who types may choose, see `rsmoe.trust.check_chosen`.
     """
     from rsmoe.training.checkpoints import load_checkpoint
-    from rsmoe.trust import check_checkpoint
+    from rsmoe.trust import check_checkpoint, check_chosen
 
     run = next(word.partition("=")[2] for word in words if word.startswith("resume="))
     try:
         checkpoint = load_checkpoint(Path(run), weights=False)
         check_checkpoint(checkpoint)
     except UserError:
-        return list(words)
-    keys = {_key(word.lstrip("+~")) for word in words}
-    return [w for w in checkpoint["hyper_parameters"].get("words", []) if _key(w.lstrip("+~")) not in keys] + list(
-        words
-    )
+        return []
+    saved = checkpoint["hyper_parameters"]
+    check_chosen(saved["config"], words=saved.get("words", []), typed=words)
+    keys = {*_OF_THE_COMMAND, *(_key(word.lstrip("+~")) for word in words)}
+    return [word for word in saved.get("words", []) if _key(word.lstrip("+~")) not in keys]
 
 
 def _key(word: str) -> str:
