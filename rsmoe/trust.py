@@ -43,9 +43,12 @@ class _Codec(BaseModel, **_STRICT):
 
 def _plain_word(word: str) -> str:
     key = re.fullmatch(r"(?:~|\+\+?)?([A-Za-z_][\w./@:-]*)(?:=.*)?", word, re.DOTALL)
-    if key is None or "hydra" in re.split(r"\W", key[1]) or "${" in word:
+    named = re.findall(r"_target_['\"]?\s*[=:]\s*['\"]?([\w.]+)", word)
+    parts = len(named) == word.count("_target_") and all(map(_may_be_chosen, named))
+    if key is None or "hydra" in re.split(r"\W", key[1]) or "${" in word or not parts:
         raise ValueError(
-            "a word of a saved command line is key=value, and names no option, interpolation or key of Hydra's"
+            "a word of a saved command line is key=value, and names no option, interpolation, key of Hydra's, or part that "
+            "a file may not choose"
         )
     return word
 
@@ -194,12 +197,10 @@ def check_continued(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: one that no yaml of rsmoe's own ``conf/`` names, such as a callback, which could write anywhere.
     """
-    yamls = (path.read_text(encoding="utf-8") for path in conf_dir().rglob("*.yaml"))
-    known = {target for text in yamls for target in re.findall(r"_target_: *([\w.]+)", text)}
     for key in _NAMED:
         for path, node in _nodes({key: config.get(key)}, ""):
             target = node.get("_target_")
-            if "_target_" in node and not (isinstance(target, str) and (target in known or named_in_full(target))):
+            if "_target_" in node and not (isinstance(target, str) and _may_be_chosen(target)):
                 raise UserError(
                     f"{path}._target_={shown(target)} stands in the run's checkpoint, and a file may not choose it. If "
                     f"the run is yours: export RSMOE_TRUST={target}"
@@ -238,6 +239,12 @@ def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequ
                 f"{key}={shown(value)} stands in the run's checkpoint, and a file may not choose what is fetched, or "
                 f"where something is written. If it is your choice, type it again: {key}={shown(value)}"
             )
+
+
+def _may_be_chosen(target: str) -> bool:
+    """Whether a file may choose a part that is built on resuming: one that a yaml of ours names, or the user in full."""
+    yamls = (path.read_text(encoding="utf-8") for path in conf_dir().rglob("*.yaml"))
+    return named_in_full(target) or any(target in re.findall(r"_target_: *([\w.]+)", text) for text in yamls)
 
 
 def _slots(config: Mapping[str, Any]) -> dict[str, str]:
