@@ -47,8 +47,8 @@ def _plain_word(word: str) -> str:
     parts = len(named) == word.count("_target_") and all(map(_may_be_chosen, named))
     if key is None or "hydra" in re.split(r"\W", key[1]) or "${" in word or not parts:
         raise ValueError(
-            "a word of a saved command line is key=value, and names no option, interpolation, key of Hydra's, or part that "
-            "a file may not choose"
+            "a word of a saved command line is key=value, and names no option, interpolation, key of Hydra's, or part "
+            "that a file may not choose"
         )
     return word
 
@@ -242,7 +242,7 @@ def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequ
 
 
 def _may_be_chosen(target: str) -> bool:
-    """Whether a file may choose a part that is built on resuming: one that a yaml of ours names, or the user in full."""
+    """Whether a file may choose a part that resuming builds: one that a yaml of ours names, or the user in full."""
     yamls = (path.read_text(encoding="utf-8") for path in conf_dir().rglob("*.yaml"))
     return named_in_full(target) or any(target in re.findall(r"_target_: *([\w.]+)", text) for text in yamls)
 

@@ -428,3 +428,14 @@ def _pickled(folder: Path) -> Path:
 def test_a_checkpoint_of_other_software_is_refused() -> None:
     with pytest.raises(UserError, match="was not written by rsmoe.train: no config, codec, instruction_codec"):
         load_run({"state_dict": {}, "epoch": 1})
+
+
+@pytest.mark.parametrize("key", ["loops", "optimizer_states", "lr_schedulers"])
+def test_a_state_of_training_that_cannot_be_restored_is_one_line(key: str, tmp_path: Path) -> None:
+    run(tmp_path / "0", DENSE, every=2)
+    path = tmp_path / "0" / "checkpoints" / "last.ckpt"
+    saved = torch.load(path, weights_only=True)
+    saved[key] = {"fit_loop": {"x": 1}} if key == "loops" else [{"x": 1}]
+    torch.save(saved, path)
+    with pytest.raises(UserError, match="its state of training cannot be restored"):
+        run(tmp_path / "1", replace(DENSE, steps=9), resume=path)

@@ -37,11 +37,13 @@ class StageModule(pl.LightningModule):
         super().__init__()
         self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
         self.trace: list[dict[str, Any]] = []
+        self.began = False  # whether a first batch is near: what a checkpoint held is restored
         self._micro = 0
         self.save_hyperparameters({**hparams, "stage": index}, logger=False)  # whole tokenizers among them
 
     def on_train_start(self) -> None:
         """Starts the trace of the router anew, unless a checkpoint brought one."""
+        self.began = True
         if self.trainer.global_step == 0:
             self.trace = []
             # Lightning counts what it logs from 0 in every fit: one axis for all stages

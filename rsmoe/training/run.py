@@ -137,7 +137,15 @@ def run_stages(
         )
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
-        fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        try:
+            fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if resume is None or module.began or isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{resume}: its state of training cannot be restored ({type(error).__name__}: {error}). Give another "
+                "checkpoint of the run, or begin a new run from its weights: start=<it>"
+            ) from error
         resume = loaded = None
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
