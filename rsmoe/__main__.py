@@ -6,13 +6,13 @@ import os
 import sys
 from importlib import import_module
 
+from rsmoe.cli.terminal import printable
 from rsmoe.errors import unknown_name
-from rsmoe.terminal import printable
 
 
 def main() -> None:
     """Runs the command that the first word names; without one, lists the commands."""
-    from rsmoe.command.help import COMMANDS, commands_text
+    from rsmoe.cli.help import COMMANDS, commands_text
     from rsmoe.settings import settings_of
 
     words = sys.argv[1:]
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _complete(words: list[str]) -> None:
     """Hydra's completion, which knows programs without commands: ``rsmoe train seed=`` is asked as ``rsmoe seed=``."""
-    from rsmoe.command.help import COMMANDS
+    from rsmoe.cli.help import COMMANDS
     from rsmoe.settings import settings_of
 
     line = os.environ.get("COMP_LINE", "")

@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from rsmoe.as_trained import check_vocabularies
-from rsmoe.bases import LeftOut
-from rsmoe.data.text import TextCodec
+from rsmoe.checks.trust import check_checkpoint, check_finite
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.maps.words_about import WordsAbout
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
-from rsmoe.pretrained import parent_of, without_weights
-from rsmoe.trust import check_checkpoint, check_finite
+from rsmoe.temporal.bag_of_words import WordHead
 from rsmoe.vision.glance import Glance
-from rsmoe.vision.words import WordHead
-from rsmoe.vision.words_about import WordsAbout
+from rsmoe.weights.as_trained import check_vocabularies
+from rsmoe.weights.bases import LeftOut
+from rsmoe.weights.pretrained import parent_of, without_weights
 
 SKIPS = ("none", "mean", "cells")
 """What may go past the Q-Former."""
@@ -172,7 +172,7 @@ def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-_TOWER, _LM = "rsmoe.vision.pretrained.PretrainedTower", "rsmoe.experts.language_model.causal_lm"
+_TOWER, _LM = "rsmoe.vision.pretrained_tower.PretrainedTower", "rsmoe.experts.language_model.causal_lm"
 
 
 def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = False) -> None:

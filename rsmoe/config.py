@@ -13,12 +13,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import rsmoe.as_trained
-import rsmoe.training.launch  # noqa: F401  # the resolvers of conf/train.yaml
-from rsmoe.command.words import quoted
+from rsmoe.cli.words import quoted
+from rsmoe.cli.yaml_file import check_yaml
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings import settings_of
-from rsmoe.yaml_file import check_yaml
 
 MOST_FILES = 5000
 """Most files of a --config-dir."""

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsmoe.command import Interrupted, main
+from rsmoe.cli import Interrupted, main
 from rsmoe.errors import UserError
 from rsmoe.files import require_writable
 
@@ -23,10 +23,10 @@ def evaluate(config: dict[str, Any]) -> None:
     Every rank answers its own part; the first one joins the parts by id, scores them and writes.
     """
     from rsmoe.build import load_run
+    from rsmoe.cli.terminal import console as open_console
     from rsmoe.device import pick_device
-    from rsmoe.terminal import console as open_console
-    from rsmoe.training.benchmark import Benchmark
-    from rsmoe.training.benchmark_run import BenchmarkRun, open_ranks
+    from rsmoe.evaluation.benchmark import Benchmark
+    from rsmoe.evaluation.benchmark_run import BenchmarkRun, open_ranks
     from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
     console = open_console(120)

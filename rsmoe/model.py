@@ -14,15 +14,15 @@ from rsmoe.data.sample import TASKS
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.experts.lengths import by_length, widened
 from rsmoe.experts.mask import MaskExpert
+from rsmoe.maps.change_map import ChangeMap
+from rsmoe.maps.cover_map import CoverMap
+from rsmoe.maps.words_about import WordsAbout
 from rsmoe.perception import Perception, Reading, Shown, Sight
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
-from rsmoe.temporal.change_map import ChangeMap
+from rsmoe.temporal.bag_of_words import WordHead
 from rsmoe.temporal.memory import VisualMemory, spread
-from rsmoe.vision.cover_map import CoverMap
 from rsmoe.vision.glance import Glance
-from rsmoe.vision.words import WordHead
-from rsmoe.vision.words_about import WordsAbout
 
 
 class RSMoE(nn.Module):
@@ -35,7 +35,7 @@ class RSMoE(nn.Module):
     4. router: instruction + queries -> experts, weights
     5. prompts: one per chosen (sample, expert) row
     6. bank: every row through its own expert, in one pass
-    7. fusion: rows of one sample -> one distribution (`rsmoe.experts.mixture`)
+    7. fusion: rows of one sample -> one distribution (`rsmoe.generation.mixture`)
     8. heads: states that emit [SEG] or [RET] -> masks, embeddings
 
     Training, scoring and generation all go through `perceive`, `prefix` and `states`: there is no second path.

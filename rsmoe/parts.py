@@ -14,15 +14,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rsmoe.arguments import check_arguments
+from rsmoe.checks.arguments import check_arguments
 from rsmoe.errors import UserError, shown
 
 TRUSTED = ("rsmoe.", "lightning.pytorch.", "torch.optim.")
 """Prefixes that a ``_target_`` may have without further trust."""
 FUNCTIONS = (
     "rsmoe.experts.language_model.causal_lm",
-    "rsmoe.data.scenes.generated.rsicap",
-    "rsmoe.data.scenes.generated.rsieval",
+    "rsmoe.scenes.generated.rsicap",
+    "rsmoe.scenes.generated.rsieval",
 )
 """The functions that build parts; any other part is a class."""
 _ASKED = {
@@ -179,7 +179,7 @@ def check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, w
     if ours:
         _check_raster(f"{key}.raster", given.get("raster"))
         if isinstance(given.get("config"), Mapping):
-            from rsmoe.architecture import check_architecture
+            from rsmoe.checks.architecture import check_architecture
 
             check_architecture(given["config"], key=f"{key}.config")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from rsmoe.maps.change_map import ChangeEvidence
+from rsmoe.maps.cover_map import CoverEvidence
 from rsmoe.router.routing import Routing, Rows
-from rsmoe.temporal.change_map import ChangeEvidence
 from rsmoe.temporal.memory import VisualMemory
-from rsmoe.vision.cover_map import CoverEvidence
 
 
 @dataclass(frozen=True, kw_only=True)

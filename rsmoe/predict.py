@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsmoe.command import main
+from rsmoe.cli import main
 from rsmoe.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,18 +48,18 @@ def predict(
         text; instruction; weights: expert -> weight of the router; prompts: expert -> its prompt in words; dates:
         `rsmoe.geo.dates.Dates`; shown: the same as the words were found on, in arrays, thinned if it is large; mask:
         (H, W) bool of the size of ``shown`` when the answer holds [SEG], else None; notes: what was done; change:
-        `rsmoe.training.change_tiles.TiledChange` of two dates from a model with a change map, else None; classes: what
+        `rsmoe.evaluation.change_tiles.TiledChange` of two dates from a model with a change map, else None; classes: what
         the values of that map are called, as far as the training data said.
 
     Raises:
         UserError: see `rsmoe.geo.dates.read_dates`; one image for a checkpoint that only knows pairs.
     """
-    from rsmoe.data.change_instructions import CAPTION
+    from rsmoe.data.change.instructions import CAPTION
     from rsmoe.data.sample import Sample
+    from rsmoe.evaluation.answer import answer_batch, prompt_words
+    from rsmoe.evaluation.change_tiles import map_changes
+    from rsmoe.evaluation.open_run import open_run
     from rsmoe.geo.dates import read_dates
-    from rsmoe.training.answer import answer_batch, prompt_words
-    from rsmoe.training.change_tiles import map_changes
-    from rsmoe.training.open_run import open_run
 
     run = open_run(checkpoint, device=device)
     model, codec, collate, config = run.model, run.codec, run.collate, run.config
@@ -110,8 +110,8 @@ def cli(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
     from rich.table import Table
 
-    from rsmoe.terminal import console as open_console
-    from rsmoe.training.change_report import picture_name, report_change, write_answer, write_mask
+    from rsmoe.cli.terminal import console as open_console
+    from rsmoe.evaluation.change_report import picture_name, report_change, write_answer, write_mask
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     images = [Path(path) for path in (config["image"] if isinstance(config["image"], list) else [config["image"]])]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsmoe.command import main
+from rsmoe.cli import main
 from rsmoe.errors import UserError
 from rsmoe.metrics.protocols import protocol as named
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.table import Table
 
-    from rsmoe.metrics.layouts import References
+    from rsmoe.evaluation.formats.layouts import References
 
 
 def score_files(
@@ -37,7 +37,7 @@ def score_files(
 
     Args:
         protocol: id of a protocol that scores samples.
-        predictions, references, compare: files in the layouts of `rsmoe.metrics.layouts`; references may be read.
+        predictions, references, compare: files in the layouts of `rsmoe.evaluation.formats.layouts`; references may be read.
         split: of a file of references that holds several.
         vocabulary: json {word: id}, for protocols on word ids.
         draws: resampled test sets for the intervals; 0 for none.
@@ -51,10 +51,10 @@ def score_files(
     Raises:
         UserError: unknown protocol, unreadable file, or ids that do not match (named).
     """
-    from rsmoe.metrics.layouts import References, read_predictions, read_references, read_vocabulary
-    from rsmoe.metrics.score import compare as paired
-    from rsmoe.metrics.score import score
+    from rsmoe.evaluation.formats.layouts import References, read_predictions, read_references, read_vocabulary
     from rsmoe.metrics.scorers import SCORERS
+    from rsmoe.metrics.scoring import compare as paired
+    from rsmoe.metrics.scoring import score
 
     chosen = named(protocol)
     if chosen.id not in SCORERS:
@@ -113,7 +113,7 @@ def table(report: dict[str, Any]) -> Table:
 
 def from_release(node: DictConfig, *, protocol: str, split: str) -> tuple[References, str]:
     """The samples of a release that a protocol can score, and the prefix of its numbers."""
-    from rsmoe.metrics.layouts import References
+    from rsmoe.evaluation.formats.layouts import References
     from rsmoe.parts import instantiate
 
     dataset = instantiate(node, split=split)
@@ -131,7 +131,7 @@ def from_release(node: DictConfig, *, protocol: str, split: str) -> tuple[Refere
 @main("score")
 def cli(cfg: DictConfig) -> None:
     """Prints a table, or json on standard output."""
-    from rsmoe.terminal import console as open_console
+    from rsmoe.cli.terminal import console as open_console
 
     named(cfg.protocol)
     release = cfg.get("data")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsmoe.command import Interrupted, main
+from rsmoe.cli import Interrupted, main
 from rsmoe.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from lightning.pytorch.utilities import rank_zero_only
     from omegaconf import OmegaConf
 
-    from rsmoe.analysis.report import baselines, write_report
     from rsmoe.build import build_model, codecs_of, fit_codecs
+    from rsmoe.cli.terminal import console as open_console
+    from rsmoe.data.corpus import absent_from, build_corpus
     from rsmoe.data.datamodule import RSDataModule
-    from rsmoe.terminal import console as open_console
+    from rsmoe.evaluation.evaluate_splits import evaluate
+    from rsmoe.evaluation.report import baselines, write_report
     from rsmoe.training.checkpoints import load_checkpoint
-    from rsmoe.training.corpus import absent_from, build_corpus
-    from rsmoe.training.evaluation import evaluate
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
     from rsmoe.training.stage import Stage

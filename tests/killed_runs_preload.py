@@ -5,11 +5,11 @@ import killed_runs
 import torch
 from transformers import LlamaForCausalLM
 
-import rsmoe.analysis.report
-import rsmoe.command.run
+import rsmoe.cli.run
+import rsmoe.evaluation.evaluate_splits
+import rsmoe.evaluation.report
 import rsmoe.settings.train
 import rsmoe.train
-import rsmoe.training.evaluation
 import rsmoe.training.run
 
 torch.set_num_threads(1)

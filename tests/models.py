@@ -16,7 +16,7 @@ from rsmoe.config import compose
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.sample import Sample
-from rsmoe.data.text import TextCodec
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.model import RSMoE
 
 TINY = (

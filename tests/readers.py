@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from rsmoe.config import conf_dir
-from rsmoe.data.images import images_key, load_image, read_array
+from rsmoe.data.rasters.images import images_key, load_image, read_array
 from rsmoe.data.sample import Sample
 from rsmoe.parts import instantiate
 

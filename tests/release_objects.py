@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from readers import config, lines, save
 
-from rsmoe.data.rle import encode_rle
+from rsmoe.data.rasters.rle import encode_rle
 
 H, W = 8, 12
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from rsmoe.data.sample import Sample
-from rsmoe.data.shard_index import Shards
-from rsmoe.data.shard_writer import write_shards
+from rsmoe.data.shards.index import Shards
+from rsmoe.data.shards.writer import write_shards
 
 
 class Listed(Dataset[Sample]):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rsmoe.data.alignment import align, shift_between
-from rsmoe.data.scenes.generator import SceneGenerator
-from rsmoe.data.scenes.scene import ScenePair
-from rsmoe.data.transforms import Transform
+from rsmoe.data.transforms.alignment import align, shift_between
+from rsmoe.data.transforms.transforms import Transform
 from rsmoe.errors import UserError
+from rsmoe.scenes.generator import SceneGenerator
+from rsmoe.scenes.scene import ScenePair
 
 
 @cache

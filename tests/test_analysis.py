@@ -9,13 +9,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rsmoe.analysis.figure import PAGE_WIDTH_IN, save_figure, shorten
-from rsmoe.analysis.router_history import RouterHistory
-from rsmoe.analysis.router_plot import plot_router
-from rsmoe.analysis.sample_card import SampleCard
-from rsmoe.analysis.samples_plot import plot_samples
-from rsmoe.analysis.sheet import text_width_in, wrap
 from rsmoe.errors import UserError
+from rsmoe.figures.figure import PAGE_WIDTH_IN, save_figure, shorten
+from rsmoe.figures.router_history import RouterHistory
+from rsmoe.figures.router_plot import plot_router
+from rsmoe.figures.sample_card import SampleCard
+from rsmoe.figures.samples_plot import plot_samples
+from rsmoe.figures.sheet import text_width_in, wrap
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
 

@@ -19,13 +19,13 @@ from PIL import Image
 from readers import write
 from releases import RELEASES
 
-import rsmoe.training.evaluation
+import rsmoe.evaluation.evaluate_splits
 from rsmoe.config import compose, conf_dir
 from rsmoe.errors import UserError
 from rsmoe.evaluate import cli, evaluate
-from rsmoe.metrics.score import DEFAULT_PROTOCOLS
+from rsmoe.evaluation.benchmark import Benchmark
+from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS
 from rsmoe.score import score_files
-from rsmoe.training.benchmark import Benchmark
 
 BENCHMARKS = sorted(path.stem for path in (conf_dir() / "benchmark").glob("*.yaml"))
 EXPERTS = f"{FIVE_KINDS[:-1]},ground]"
@@ -174,7 +174,7 @@ def test_captions_of_change_by_the_words_of_the_release(
         f"checkpoint={checkpoint}", f"data.root={home}", f"out={tmp_path}", "benchmark=levir_cc", "pictures=0"
     )
     evaluate(given)
-    monkeypatch.setattr(rsmoe.training.evaluation, "answer_batch", lambda *a, **k: pytest.fail("it asked again"))
+    monkeypatch.setattr(rsmoe.evaluation.evaluate_splits, "answer_batch", lambda *a, **k: pytest.fail("it asked again"))
     node, ids = given["benchmark"]["levir_cc"], "change-caption/levir-ids@1"
     ours = {"levir_cc": node | {"protocols": {"change_caption": ids}}}
     evaluate(given | {"benchmark": ours})

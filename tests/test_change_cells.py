@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from rsmoe.data.change_answers import parse_cells, parse_counts, parse_presence, write_cells, write_counts
-from rsmoe.data.change_cells import CELLS, cell_shares, cells_of
-from rsmoe.data.change_facts import facts_of_masks
-from rsmoe.data.change_instructions import instructions
-from rsmoe.data.components import label_components
+from rsmoe.data.change.answers import parse_cells, parse_counts, parse_presence, write_cells, write_counts
+from rsmoe.data.change.cells import CELLS, cell_shares, cells_of
+from rsmoe.data.change.facts import facts_of_masks
+from rsmoe.data.change.instructions import instructions
+from rsmoe.data.rasters.components import label_components
 
 # --- cells and components ---
 

@@ -20,16 +20,16 @@ from release_change import (
     picture,
 )
 
-from rsmoe.data.change_answers import parse_counts
-from rsmoe.data.change_facts import facts_of_masks, facts_of_sample, facts_of_scenes
-from rsmoe.data.change_instructions import KINDS, instructions, location_prompt, question_kind
-from rsmoe.data.change_wording import open_questions
-from rsmoe.data.images import read_array
-from rsmoe.data.mask_sources import IndexMap
+from rsmoe.data.change.answers import parse_counts
+from rsmoe.data.change.facts import facts_of_masks, facts_of_sample, facts_of_scenes
+from rsmoe.data.change.instructions import KINDS, instructions, location_prompt, question_kind
+from rsmoe.data.change.wording import open_questions
+from rsmoe.data.rasters.images import read_array
+from rsmoe.data.rasters.mask_sources import IndexMap
 from rsmoe.data.sample import Sample
-from rsmoe.data.scenes.change_language import CHANGE_KINDS, CLASSES, NO_CHANGE, change_captions
-from rsmoe.data.scenes.generator import SceneGenerator
 from rsmoe.errors import UserError
+from rsmoe.scenes.generator import SceneGenerator
+from rsmoe.scenes.language.change_language import CHANGE_KINDS, CLASSES, NO_CHANGE, change_captions
 
 PAIR = (np.zeros((30, 30, 3), np.uint8), np.zeros((30, 30, 3), np.uint8))
 

@@ -11,12 +11,12 @@ from models import batch_of, codecs, tiny_model
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsmoe.data.change_cells import CELLS
-from rsmoe.data.change_facts import facts_of_masks
+from rsmoe.data.change.cells import CELLS
+from rsmoe.data.change.facts import facts_of_masks
 from rsmoe.errors import UserError
-from rsmoe.temporal.change_map import ChangeMap, likeliest
-from rsmoe.temporal.regions import read_regions
-from rsmoe.training.answer import answer_batch
+from rsmoe.evaluation.answer import answer_batch
+from rsmoe.maps.change_map import ChangeMap, likeliest
+from rsmoe.maps.change_regions import read_regions
 
 WIDTHS = (8, 16)
 

@@ -17,23 +17,23 @@ from readers import config, reader, same, write
 from release_change import levir_mci, second
 from rich.console import Console
 
-import rsmoe.data.scenes.pair_store as pair_store
+import rsmoe.scenes.pair_store as pair_store
 from rsmoe.config import compose, conf_dir
-from rsmoe.data.change_answers import read_target
+from rsmoe.data.change.answers import read_target
+from rsmoe.data.change.scene_changes import SceneChanges
 from rsmoe.data.collate import Collate
-from rsmoe.data.images import read_array
+from rsmoe.data.corpus import absent_from, build_corpus
+from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
-from rsmoe.data.scene_changes import SceneChanges
-from rsmoe.data.scenes.change_language import CHANGE_KINDS
-from rsmoe.data.text import TextCodec
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.metrics.change_agreement import ChangeAgreement
-from rsmoe.metrics.change_map_metric import ChangeMapOverlap
+from rsmoe.evaluation.answer import answer_batch
+from rsmoe.evaluation.prediction_lines import from_row, to_line
+from rsmoe.metrics.change.agreement import ChangeAgreement
+from rsmoe.metrics.change.map_iou import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.parts import instantiate
-from rsmoe.training.answer import answer_batch
-from rsmoe.training.corpus import absent_from, build_corpus
-from rsmoe.training.prediction_lines import from_row, to_line
+from rsmoe.scenes.language.change_language import CHANGE_KINDS
 from rsmoe.training.stage import Stage
 
 PAIRS = 4

@@ -15,11 +15,11 @@ import torch
 from models import batch_of
 from torch import Tensor
 
-import rsmoe.training.answer
-import rsmoe.training.open_run
+import rsmoe.evaluation.answer
+import rsmoe.evaluation.open_run
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError
-from rsmoe.training.benchmark_run import open_ranks
+from rsmoe.evaluation.benchmark_run import open_ranks
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
 
@@ -163,8 +163,8 @@ def test_predict_asks_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mon
         seen.extend([model.to_lm.weight, batch.pixels, batch.prompt_ids, model.right])
         raise Asked
 
-    monkeypatch.setattr(rsmoe.training.open_run, "pick_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr(rsmoe.training.answer, "answer_batch", answer)
+    monkeypatch.setattr(rsmoe.evaluation.open_run, "pick_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(rsmoe.evaluation.answer, "answer_batch", answer)
     with pytest.raises(Asked):
         predict(checkpoint=folder, images=[tmp_path / "a.png"], device="anything")
     assert all(tensor.is_meta for tensor in seen)

@@ -16,9 +16,9 @@ from PIL import Image
 
 from rsmoe.data import TASKS, Batch, Sample
 from rsmoe.data.collate import Collate
-from rsmoe.data.image_cache import ImageCache
-from rsmoe.data.text import TextCodec
-from rsmoe.data.transforms import Transform, resize
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.data.transforms.image_cache import ImageCache
+from rsmoe.data.transforms.transforms import Transform, resize
 from rsmoe.errors import UserError
 
 CODEC = TextCodec.fit(
@@ -253,7 +253,7 @@ def test_the_cache_decodes_once_up_to_its_bound(tmp_path: Path, monkeypatch: pyt
         Image.fromarray(picture(i)).save(path)
     decoded: list[Path] = []
     real = ImageCache.__call__.__globals__["load_image"]
-    monkeypatch.setattr("rsmoe.data.image_cache.load_image", lambda p: decoded.append(p) or real(p))
+    monkeypatch.setattr("rsmoe.data.transforms.image_cache.load_image", lambda p: decoded.append(p) or real(p))
     cache = ImageCache(size=SIZE, max_bytes=2 * 3 * SIZE * SIZE)
     first = [cache(p) for p in paths]
     assert all(torch.equal(cache(p), image) for p, image in zip(paths, first, strict=True))

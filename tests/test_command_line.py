@@ -15,16 +15,16 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from rsmoe.command import main
-from rsmoe.command.check import checked
-from rsmoe.command.help import COMMANDS
-from rsmoe.command.words import items
+from rsmoe.cli import main
+from rsmoe.cli.check import checked
+from rsmoe.cli.help import COMMANDS
+from rsmoe.cli.terminal import console, printable
+from rsmoe.cli.words import items
+from rsmoe.cli.yaml_file import check_yaml
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 from rsmoe.settings import settings_of
 from rsmoe.settings.model import fields_of, verbatim
-from rsmoe.terminal import console, printable
-from rsmoe.yaml_file import check_yaml
 
 WORDS = [
     "[refer] Where is the ship?",
@@ -312,7 +312,7 @@ def test_an_interrupt_that_an_import_swallows_ends_the_process(tmp_path: Path) -
     )
     script = (
         "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from rsmoe.command.entry import _listen\n_listen()\nimport swallows\nprint('went on')"
+        "from rsmoe.cli.entry import _listen\n_listen()\nimport swallows\nprint('went on')"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsmoe.analysis.compare import cli, to_latex, to_markdown
-from rsmoe.analysis.comparison import Comparison, compare
-from rsmoe.analysis.report import card
-from rsmoe.analysis.run_results import find_results
-from rsmoe.analysis.worst_best import _first, quality
+from rsmoe.commands.compare import cli, to_latex, to_markdown
 from rsmoe.data.sample import Sample
+from rsmoe.evaluation.report import card
+from rsmoe.evaluation.worst_best import _first, quality
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.studies.comparison import Comparison, compare
+from rsmoe.studies.run_results import find_results
 
 
 def row(metric: str, value: float, **more: Any) -> dict[str, Any]:

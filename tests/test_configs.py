@@ -14,7 +14,7 @@ from models import TINY, batch_of, codecs, tiny_config
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import Dataset
 
-import rsmoe.training.corpus
+import rsmoe.data.corpus
 from rsmoe.build import build_model
 from rsmoe.config import compose, conf_dir
 from rsmoe.data.sample import Sample
@@ -173,7 +173,7 @@ def short(config: dict[str, Any], *, scenes: int = 4) -> dict[str, Any]:
 
 def run(config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Trains, and checks what the run left."""
-    real = rsmoe.training.corpus.build_corpus
+    real = rsmoe.data.corpus.build_corpus
 
     def few(node: Any, **kwargs: Any) -> Any:
         key = json.dumps(node, sort_keys=True)
@@ -182,7 +182,7 @@ def run(config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -
             **{s: {k: First(d, 12) for k, d in getattr(corpus, s).items()} for s in ("train", "val", "test")}
         )
 
-    monkeypatch.setattr(rsmoe.training.corpus, "build_corpus", few)
+    monkeypatch.setattr(rsmoe.data.corpus, "build_corpus", few)
     monkeypatch.setenv("RSMOE_CACHE", str(folder / "cache"))
     out = folder / "run"
     out.mkdir()

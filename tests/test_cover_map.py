@@ -17,17 +17,17 @@ from scipy import ndimage
 from torch import Tensor
 
 from rsmoe.data.collate import Collate
-from rsmoe.data.images import load_image, read_array
-from rsmoe.data.rsicap import RSICap
+from rsmoe.data.corpus import absent_from, build_corpus
+from rsmoe.data.rasters.images import load_image, read_array
+from rsmoe.data.readers.rsicap import RSICap
 from rsmoe.data.sample import Sample
-from rsmoe.data.scenes.class_map import MAP_CLASSES, class_map
-from rsmoe.data.scenes.generated import rsieval
-from rsmoe.data.scenes.generator import SceneGenerator
 from rsmoe.errors import UserError
-from rsmoe.training.corpus import absent_from, build_corpus
-from rsmoe.vision.class_regions import MEASURES, class_regions, mean_over, measures
-from rsmoe.vision.cover_map import CoverEvidence, CoverMap
-from rsmoe.vision.words_about import WordsAbout
+from rsmoe.maps.class_regions import MEASURES, class_regions, mean_over, measures
+from rsmoe.maps.cover_map import CoverEvidence, CoverMap
+from rsmoe.maps.words_about import WordsAbout
+from rsmoe.scenes.class_map import MAP_CLASSES, class_map
+from rsmoe.scenes.generated import rsieval
+from rsmoe.scenes.generator import SceneGenerator
 
 WIDTHS = (8, 16)
 NAMES = ("ground", "water", "ship", "storage tank")
@@ -273,7 +273,7 @@ def test_the_map_turns_with_its_picture_and_is_read_once(tmp_path: Path, monkeyp
         np.testing.assert_array_equal(batch.class_map[0].numpy(), turns[turn][1])
         seen.add(turn)
     assert len(seen) > 2
-    monkeypatch.setattr("rsmoe.data.mask_sources.IndexMap.read", None)
+    monkeypatch.setattr("rsmoe.data.rasters.mask_sources.IndexMap.read", None)
     collate([(sample, 99)])
 
 
@@ -309,9 +309,14 @@ def test_a_cover_map_without_class_maps_to_learn_from_is_refused(tmp_path: Path)
     root = rsicap(tmp_path, ["a.png", "b.png"])
     config: dict[str, dict[str, Any]] = {
         "captions": {
-            "reader": {"_target_": "rsmoe.data.rsicap.RSICap", "name": "rsicap", "val_fraction": 0.0, "root": None}
+            "reader": {
+                "_target_": "rsmoe.data.readers.rsicap.RSICap",
+                "name": "rsicap",
+                "val_fraction": 0.0,
+                "root": None,
+            }
         },
-        "questions": {"generated": {"_target_": "rsmoe.data.scenes.generated.rsieval"}, "splits": {"train": "train"}},
+        "questions": {"generated": {"_target_": "rsmoe.scenes.generated.rsieval"}, "splits": {"train": "train"}},
     }
     config["captions"]["splits"] = {"train": "train"}
     corpus = build_corpus(config, root=str(root), console=Console(quiet=True))

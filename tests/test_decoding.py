@@ -12,8 +12,8 @@ from models import batch_of, codecs, tiny_model
 from torch import Tensor, nn
 
 from rsmoe.data.batch import Batch
-from rsmoe.experts.decoding import decode, mixed_log_probability
 from rsmoe.experts.output import BankOutput
+from rsmoe.generation.decoding import decode, mixed_log_probability
 from rsmoe.model import RSMoE
 from rsmoe.router.routing import Rows
 

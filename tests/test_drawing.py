@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import rsmoe
-from rsmoe.data.scenes.drawing import on_every_core
 from rsmoe.errors import UserError
+from rsmoe.scenes.drawing import on_every_core
 
 ROOT = Path(rsmoe.__file__).parents[1]
 
@@ -66,7 +66,7 @@ def test_nobody_is_left_behind_when_the_parent_is_killed(tmp_path: Path) -> None
     script = tmp_path / "draw.py"
     script.write_text(
         "import os, time\n"
-        "from rsmoe.data.scenes.drawing import on_every_core\n"
+        "from rsmoe.scenes.drawing import on_every_core\n"
         "os.sched_getaffinity = lambda _: {0, 1}\n"
         "def wait(n):\n"
         "    os.write(1, b'%d\\n' % os.getpid())\n"  # in one piece: two workers write at once

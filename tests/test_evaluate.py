@@ -21,17 +21,17 @@ from PIL import Image
 from test_training import Listed
 
 import rsmoe.evaluate
-import rsmoe.training.evaluation
+import rsmoe.evaluation.evaluate_splits
 from rsmoe.config import compose, conf_dir
-from rsmoe.data.recast import Recast
+from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluate import cli
+from rsmoe.evaluation.answer_job import AnswerJob
+from rsmoe.evaluation.benchmark import Benchmark
+from rsmoe.evaluation.prediction_lines import from_row, to_line
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.protocols import protocol
-from rsmoe.training.answer_job import AnswerJob
-from rsmoe.training.benchmark import Benchmark
-from rsmoe.training.prediction_lines import from_row, to_line
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(p.stem for p in (conf_dir() / "benchmark").glob("*.yaml"))
@@ -138,7 +138,7 @@ def test_a_job_that_was_killed_goes_on_with_what_is_missing(
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert evaluate("benchmark=ucm_captions", f"out={whole}", "pictures=0")[0] == 0
-    real = rsmoe.training.evaluation.answer_batch
+    real = rsmoe.evaluation.evaluate_splits.answer_batch
     asked: list[int] = []
 
     def answer(*args: Any, **options: Any) -> list[Prediction]:
@@ -147,7 +147,7 @@ def test_a_job_that_was_killed_goes_on_with_what_is_missing(
             raise KeyboardInterrupt
         return real(*args, **options)
 
-    monkeypatch.setattr(rsmoe.training.evaluation, "answer_batch", answer)
+    monkeypatch.setattr(rsmoe.evaluation.evaluate_splits, "answer_batch", answer)
     code, said = typed("benchmark=ucm_captions", f"out={killed}", "pictures=0")
     assert code == 1 and "Start the same command again" in said
     assert len(lines(killed / "ucm_captions")) == 3 and not (killed / "ucm_captions" / "metrics.json").exists()
@@ -195,7 +195,7 @@ def test_answers_that_came_about_otherwise_are_refused(evaluate: Call, run: Path
 
 
 def test_a_dry_run_says_what_would_be_asked(evaluate: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rsmoe.training.evaluation, "answer_batch", lambda *a, **k: pytest.fail("it asked"))
+    monkeypatch.setattr(rsmoe.evaluation.evaluate_splits, "answer_batch", lambda *a, **k: pytest.fail("it asked"))
     code, said = evaluate("benchmark=[ucm_captions,ucm_retrieval]", f"out={tmp_path}", "dry=true")
     assert code == 0, said
     for text in (
@@ -315,7 +315,7 @@ def test_every_benchmark_joins_what_exists(name: str, tmp_path: Path, monkeypatc
         assert task in protocol(chosen).tasks
     text = (conf_dir() / "benchmark" / f"{name}.yaml").read_text()
     assert "train" in yaml.safe_load(text)  # said, even where there is none
-    if config[name]["reader"]["_target_"].startswith(("rsmoe.data.scenes.", "rsmoe.data.scene_changes.")):
+    if config[name]["reader"]["_target_"].startswith(("rsmoe.scenes.", "rsmoe.data.change.scene_changes.")):
         return
     with pytest.raises(UserError, match=config[name]["reader"]["name"].split("_")[0]):  # an empty folder, by its name
         Benchmark.from_config(name, OmegaConf.to_container(config[name]), root=None)  # type: ignore[arg-type]

@@ -26,12 +26,12 @@ from release_objects import refsegrs, sky
 from release_web_pairs import shard
 
 from rsmoe.config import conf_dir
-from rsmoe.data.coco_instances import COCOInstances
-from rsmoe.data.file_names import SUFFIXES, FileTree, globbed, listed, stem
-from rsmoe.data.image_tree import find_in_tree
-from rsmoe.data.images import find_images, load_image
-from rsmoe.data.own_folder import OwnFolder
-from rsmoe.data.tar_index import index_tar
+from rsmoe.data.files.file_names import SUFFIXES, FileTree, globbed, listed, stem
+from rsmoe.data.files.tar_index import index_tar
+from rsmoe.data.rasters.images import find_images, load_image
+from rsmoe.data.readers.coco_instances import COCOInstances
+from rsmoe.data.readers.image_tree import find_in_tree
+from rsmoe.data.readers.own_folder import OwnFolder
 from rsmoe.errors import UserError
 from rsmoe.geo.dates import read_dates
 from rsmoe.geo.info import open_raster

@@ -25,13 +25,13 @@ from releases import RELEASES
 from rich.console import Console
 from shard_data import shards_of, toy
 
+from rsmoe.commands.inspect import inspect
 from rsmoe.config import conf_dir
-from rsmoe.data.images import load_image, read_array
-from rsmoe.data.inspect import inspect
+from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.sample import Sample
-from rsmoe.data.sample_codec import PIXELS, _plain
-from rsmoe.data.shard_writer import write_shards
-from rsmoe.data.stream import Stream
+from rsmoe.data.shards.sample_codec import PIXELS, _plain
+from rsmoe.data.shards.stream import Stream
+from rsmoe.data.shards.writer import write_shards
 from rsmoe.parts import instantiate
 
 ROOT = Path(__file__).parent.parent

@@ -10,8 +10,8 @@ from models import batch_of, codecs, padded, tiny_model
 
 from rsmoe.data.aspects import split_aspects
 from rsmoe.errors import UserError
-from rsmoe.experts.mixture import Mixture, mix
-from rsmoe.experts.rewrite import Rewrite
+from rsmoe.generation.mixture import Mixture, mix
+from rsmoe.generation.rewrite import Rewrite
 from rsmoe.model import RSMoE
 
 EXPERTS = "expert=[theme,object,relation,vqa,rewriter]"

@@ -16,12 +16,12 @@ from rasterio.control import GroundControlPoint
 from rich.console import Console
 
 from rsmoe.errors import UserError
+from rsmoe.evaluation.change_report import ground, report_change
 from rsmoe.geo import Georeference, RasterSource, align, open_raster
 from rsmoe.geo.dates import read_dates
 from rsmoe.geo.georeference import project
 from rsmoe.geo.polygons import area, map_polygons
 from rsmoe.geo.windows import DateWindows
-from rsmoe.training.change_report import ground, report_change
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -22,19 +22,19 @@ from release_questions import CORNER, thing, vrsbench
 from release_web_pairs import shard
 from rich.console import Console
 
+from rsmoe.commands.inspect import inspect
 from rsmoe.data.boxes import hbb_of_obb, hold_boxes
-from rsmoe.data.coco_instances import COCOInstances
-from rsmoe.data.dota import DOTA
-from rsmoe.data.images import load_image, read_array
-from rsmoe.data.inspect import inspect
-from rsmoe.data.mask_sources import PolygonMask
-from rsmoe.data.reader import left_out
-from rsmoe.data.rle import encode_rle
+from rsmoe.data.corpus import build_corpus
+from rsmoe.data.rasters.images import load_image, read_array
+from rsmoe.data.rasters.mask_sources import PolygonMask
+from rsmoe.data.rasters.rle import encode_rle
+from rsmoe.data.readers.coco_instances import COCOInstances
+from rsmoe.data.readers.dota import DOTA
+from rsmoe.data.readers.reader import left_out
 from rsmoe.errors import UserError
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.score import score
+from rsmoe.metrics.scoring import score
 from rsmoe.parts import instantiate
-from rsmoe.training.corpus import build_corpus
 
 SIZE = (200, 100)
 GOOD, OVER, OUT = [20, 20, 90, 80], [150, 50, 260, 140], [300, 10, 360, 60]
@@ -654,6 +654,11 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     inspect(own(tmp_path, [GOOD, OVER, OUT]), rows=1, sheet=0, out=tmp_path / "s.png", console=console)
     assert "outside of its picture" in console.file.getvalue()  # type: ignore[attr-defined]
     console = Console(width=200, file=io.StringIO())
-    node = {"_target_": "rsmoe.data.own_table.OwnTable", "name": "own", "root": None, "box_convention": "minigpt"}
+    node = {
+        "_target_": "rsmoe.data.readers.own_table.OwnTable",
+        "name": "own",
+        "root": None,
+        "box_convention": "minigpt",
+    }
     build_corpus({"own": {"reader": node, "splits": {"train": "train"}}}, root=str(tmp_path), console=console)
     assert "own, split train, left out: 1 outside of its picture" in console.file.getvalue()  # type: ignore[attr-defined]

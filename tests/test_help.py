@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import rsmoe.__main__
-from rsmoe.command.help import COMMANDS, help_text
+from rsmoe.cli.help import COMMANDS, help_text
 from rsmoe.config import conf_dir
 from rsmoe.settings import settings_of
 from rsmoe.settings.model import fields_of, mapping_of
@@ -58,7 +58,7 @@ def test_no_command_imports_torch_for_help_or_a_typing_mistake() -> None:
     script = f"""
 import importlib, io, sys
 from contextlib import redirect_stdout
-from rsmoe.command.help import COMMANDS
+from rsmoe.cli.help import COMMANDS
 from rsmoe.settings import settings_of
 for name in COMMANDS:
     cli = importlib.import_module(settings_of(name).module).cli

@@ -14,9 +14,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from rsmoe.analysis.inspect_sheet import plot_inspection
-from rsmoe.data.inspect import cli, counts_table, rows_table, scan, tasks_table, unused_table, varied
+from rsmoe.commands.inspect import cli, counts_table, rows_table, scan, tasks_table, unused_table, varied
 from rsmoe.data.sample import Sample
+from rsmoe.figures.inspect_sheet import plot_inspection
 
 YELLOW, BLUE, MAGENTA = "#F0E442", "#56B4E9", "#FF4FC3"
 

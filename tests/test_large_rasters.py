@@ -17,12 +17,12 @@ from rich.console import Console
 
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
+from rsmoe.evaluation.change_report import cells_changed, report_change
+from rsmoe.evaluation.change_tiles import map_changes
+from rsmoe.evaluation.watch import watched
 from rsmoe.geo.dates import Dates, read_dates
 from rsmoe.geo.strips import StripMap
 from rsmoe.geo.windows import LazyDate
-from rsmoe.training.change_report import cells_changed, report_change
-from rsmoe.training.change_tiles import map_changes
-from rsmoe.training.watch import watched
 
 EXPERTS = "expert=[change,mask]"
 
@@ -68,8 +68,8 @@ def test_windows_say_what_the_whole_picture_says(
     expected = map_changes(model, look(match_levels=True), whole, tile_px=tile)
     assert isinstance(expected.kinds, np.ndarray) and len(np.unique(expected.kinds)) > 1
     monkeypatch.setattr("rsmoe.geo.dates.WHOLE_PIXELS", 100)
-    monkeypatch.setattr("rsmoe.training.change_tiles.WHOLE_PIXELS", 150 * 150 if tile == 0 else 3 * tile * tile)
-    monkeypatch.setattr("rsmoe.training.change_tiles._STRIP_BYTES", 12_000)
+    monkeypatch.setattr("rsmoe.evaluation.change_tiles.WHOLE_PIXELS", 150 * 150 if tile == 0 else 3 * tile * tile)
+    monkeypatch.setattr("rsmoe.evaluation.change_tiles._STRIP_BYTES", 12_000)
     parts = read_dates(paths, bands=3)
     assert isinstance(parts.images[0], LazyDate) and parts.images[0].shape == whole.images[0].shape
     for ours, theirs in zip((*parts.overview().images, parts.valid[:, :]), (*whole.images, whole.valid), strict=True):
@@ -88,8 +88,8 @@ def test_strips_are_mixed_as_the_whole_would_be(model: Any) -> None:
     images = tuple(rng.integers(0, 255, (70, 45, 3), dtype=np.uint8) for _ in range(2))
     dates = Dates(images=images, valid=np.ones((70, 45), bool), georeference=None, notes=())
     found = map_changes(model, look(), dates, tile_px=32)
-    from rsmoe.temporal.change_map import likeliest
-    from rsmoe.training.change_tiles import _pair, _starts, _weights
+    from rsmoe.evaluation.change_tiles import _pair, _starts, _weights
+    from rsmoe.maps.change_map import likeliest
 
     total = torch.zeros(3, 70, 45)
     for y in _starts(70, 32):
@@ -151,7 +151,7 @@ def test_a_scene_of_many_gigapixels_opens_at_once(tmp_path: Path) -> None:
 def test_progress_is_a_line_now_and_then_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(record=True, force_terminal=False, width=100, quiet=False)
     times = iter(range(0, 1000, 10))
-    monkeypatch.setattr("rsmoe.training.watch.time.monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("rsmoe.evaluation.watch.time.monotonic", lambda: float(next(times)))
     with watched("map of changes, tiles", 1000, console) as advance:
         for _ in range(4):
             advance(100)

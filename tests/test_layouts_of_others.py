@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rsmoe.errors import UserError
-from rsmoe.metrics.layouts import read_predictions, read_references
+from rsmoe.evaluation.formats.layouts import read_predictions, read_references
 from rsmoe.score import score_files
 
 QUESTIONS = (("P1.png", "How many ships?", "2"), ("P1.png", "Is there a road?", "yes"), ("P2.png", "Where?", "top"))

@@ -12,13 +12,13 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsmoe.metrics.captions import Caption, caption_scores
-from rsmoe.metrics.change_captions import ChangeCaptions
-from rsmoe.metrics.cider import cider_d
-from rsmoe.metrics.corpus import Corpus
-from rsmoe.metrics.ngrams import NGrams
-from rsmoe.metrics.rouge import longest_common_subsequence, rouge_l
-from rsmoe.metrics.tokenize import Tokenizer, ptb, tokenizer, whitespace, word_ids, word_vocabulary
+from rsmoe.metrics.captions.caption_scores import Caption, caption_scores
+from rsmoe.metrics.captions.change_captions import ChangeCaptions
+from rsmoe.metrics.captions.cider import cider_d
+from rsmoe.metrics.captions.ngram_counts import NGrams
+from rsmoe.metrics.captions.rouge import longest_common_subsequence, rouge_l
+from rsmoe.metrics.captions.tokenize import Tokenizer, ptb, tokenizer, whitespace, word_ids, word_vocabulary
+from rsmoe.metrics.captions.tokenized import Corpus
 
 DATA = os.environ.get("RSMOE_DATA")
 GOLDEN = Path(DATA).parent / "golden" if DATA else Path("/nonexistent")

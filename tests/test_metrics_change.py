@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsmoe.data.change_answers import write_cells, write_counts, write_presence
-from rsmoe.data.change_cells import CELLS
+from rsmoe.data.change.answers import write_cells, write_counts, write_presence
+from rsmoe.data.change.cells import CELLS
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.metrics.change import ChangeCounts, ChangePresence
-from rsmoe.metrics.change_cells_metric import ChangeCells
+from rsmoe.metrics.change.cells_f1 import ChangeCells
+from rsmoe.metrics.change.presence import ChangeCounts, ChangePresence
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.score import score
+from rsmoe.metrics.scoring import score
 
 
 def presence(*rows: tuple[bool | None, bool]) -> dict[str, float]:

@@ -11,16 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from rsmoe.analysis.fingerprint import fingerprint
-from rsmoe.analysis.near_duplicates import NearDuplicates
 from rsmoe.data.boxes import write
 from rsmoe.data.collate import Collate
+from rsmoe.data.overlap.fingerprint import fingerprint
+from rsmoe.data.overlap.near_duplicates import NearDuplicates
 from rsmoe.data.sample import Sample
-from rsmoe.data.text import TextCodec
-from rsmoe.metrics.baselines import Baselines
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.evaluation.answer import answer_batch
+from rsmoe.evaluation.baselines import Baselines
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.score import score
-from rsmoe.training.answer import answer_batch
+from rsmoe.metrics.scoring import score
 from tests.models import codecs, collate, requests, tiny_model
 
 PICTURE = np.zeros((8, 8, 3), dtype=np.uint8)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
 from rsmoe.data.boxes import ParsedBoxes, obb_corners, parse, write
-from rsmoe.metrics.grounding import Grounding, average_precision, hbb_iou, match
-from rsmoe.metrics.obb import obb_iou
+from rsmoe.metrics.regions.grounding import Grounding, average_precision, hbb_iou, match
+from rsmoe.metrics.regions.obb import obb_iou
 
 
 def answer(*boxes: tuple[float, ...], failed: int = 0, width: int = 4) -> ParsedBoxes:

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from rsmoe.metrics.boundary import BoundaryF, grow, outline
-from rsmoe.metrics.class_maps import ClassMapIoU
-from rsmoe.metrics.instance_masks import InstanceMasks
-from rsmoe.metrics.mask_baselines import best_constant_mask, centre_box, full_image, mean_mask, resize_mask
-from rsmoe.metrics.masks import MaskIoU
+from rsmoe.evaluation.mask_baselines import best_constant_mask, centre_box, full_image, mean_mask, resize_mask
+from rsmoe.metrics.regions.boundary import BoundaryF, grow, outline
+from rsmoe.metrics.regions.class_map_iou import ClassMapIoU
+from rsmoe.metrics.regions.instance_masks import InstanceMasks
+from rsmoe.metrics.regions.masks import MaskIoU
 
 
 def box(size: int, top: int, left: int, bottom: int, right: int) -> np.ndarray:

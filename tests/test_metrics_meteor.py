@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsmoe.errors import UserError
-from rsmoe.metrics.corpus import Corpus
-from rsmoe.metrics.java_meteor import JavaMeteor, java_meteor_jar, java_meteor_tally
-from rsmoe.metrics.meteor import FUNCTION_WORDS, meteor, meteor_statistics
-from rsmoe.metrics.meteor_alignment import EXACT, STEM, Words, align
-from rsmoe.metrics.snowball import stem
-from rsmoe.metrics.tokenize import Tokenizer, ptb, whitespace, word_ids, word_vocabulary
+from rsmoe.metrics.captions.java_meteor import JavaMeteor, java_meteor_jar, java_meteor_tally
+from rsmoe.metrics.captions.meteor import FUNCTION_WORDS, meteor, meteor_statistics
+from rsmoe.metrics.captions.meteor_alignment import EXACT, STEM, Words, align
+from rsmoe.metrics.captions.snowball import stem
+from rsmoe.metrics.captions.tokenize import Tokenizer, ptb, whitespace, word_ids, word_vocabulary
+from rsmoe.metrics.captions.tokenized import Corpus
 
 DATA = os.environ.get("RSMOE_DATA")
 GOLDEN = Path(DATA).parent / "golden" if DATA else Path("/nonexistent")

@@ -21,31 +21,31 @@ from torchmetrics import Metric
 
 import rsmoe.metrics
 from rsmoe.data.boxes import ParsedBoxes
-from rsmoe.data.change_answers import write_cells, write_counts, write_presence
-from rsmoe.data.change_facts import facts_of_masks
+from rsmoe.data.change.answers import write_cells, write_counts, write_presence
+from rsmoe.data.change.facts import facts_of_masks
 from rsmoe.data.sample import Sample
-from rsmoe.metrics.boundary import BoundaryF
-from rsmoe.metrics.captions import Caption
-from rsmoe.metrics.change import ChangeCounts, ChangePresence
-from rsmoe.metrics.change_agreement import ChangeAgreement
-from rsmoe.metrics.change_captions import NO_CHANGE, ChangeCaptions
-from rsmoe.metrics.change_cells_metric import ChangeCells
-from rsmoe.metrics.change_map_metric import ChangeMapOverlap
-from rsmoe.metrics.class_maps import ClassMapIoU
-from rsmoe.metrics.free_text import FreeText
-from rsmoe.metrics.grounding import Grounding
-from rsmoe.metrics.instance_masks import InstanceMasks
-from rsmoe.metrics.java_meteor import JavaMeteor
-from rsmoe.metrics.masks import MaskIoU
-from rsmoe.metrics.multiple_choice import MultipleChoice
+from rsmoe.metrics.answers.free_text import FreeText
+from rsmoe.metrics.answers.multiple_choice import MultipleChoice
+from rsmoe.metrics.answers.vqa import VQA
+from rsmoe.metrics.captions.caption_scores import Caption
+from rsmoe.metrics.captions.change_captions import NO_CHANGE, ChangeCaptions
+from rsmoe.metrics.captions.java_meteor import JavaMeteor
+from rsmoe.metrics.captions.text_quality import TextQuality
+from rsmoe.metrics.change.agreement import ChangeAgreement
+from rsmoe.metrics.change.cells_f1 import ChangeCells
+from rsmoe.metrics.change.map_iou import ChangeMapOverlap
+from rsmoe.metrics.change.presence import ChangeCounts, ChangePresence
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.retrieval import Retrieval
-from rsmoe.metrics.routing import RoutingStats
-from rsmoe.metrics.rows import RowMetric
-from rsmoe.metrics.selo import SeLo
-from rsmoe.metrics.text_quality import TextQuality
-from rsmoe.metrics.vqa import VQA
-from rsmoe.metrics.zero_shot import ZeroShot
+from rsmoe.metrics.regions.boundary import BoundaryF
+from rsmoe.metrics.regions.class_map_iou import ClassMapIoU
+from rsmoe.metrics.regions.grounding import Grounding
+from rsmoe.metrics.regions.instance_masks import InstanceMasks
+from rsmoe.metrics.regions.masks import MaskIoU
+from rsmoe.metrics.retrieval.recall import Retrieval
+from rsmoe.metrics.retrieval.selo import SeLo
+from rsmoe.metrics.retrieval.zero_shot import ZeroShot
+from rsmoe.metrics.router_accuracy import RoutingStats
+from rsmoe.metrics.row_metric import RowMetric
 
 N = 11
 SHARES = {"uneven": (range(7), range(7, N)), "one rank empty": (range(N), range(0))}
@@ -558,10 +558,10 @@ def test_a_pair_that_is_asked_twice_counts_once() -> None:
 
 
 def test_beside_a_metric_stands_how_many_pairs_it_saw() -> None:
-    from rsmoe.training.evaluation import _own  # not at the top: two more processes would import all of training
+    from rsmoe.evaluation.evaluate_splits import _own  # not at the top: two more processes would import all of training
 
     predictions, samples = zip(*MAPS, strict=True)
-    node = {"_target_": "rsmoe.metrics.change_map_metric.ChangeMapOverlap"}
+    node = {"_target_": "rsmoe.metrics.change.map_iou.ChangeMapOverlap"}
     found = {r.metric: (r.n, r.parse_failures) for r in _own("map", node, samples, predictions, "", "test")}
     assert found["map/iou"] == (8, 1) and found["map/false_alarm"] == (3, 1), "11 requests on 8 pairs"
     assert not [name for name in found if name.startswith(("map/n", "map/parse"))]

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from rsmoe.metrics.bootstrap import intervals
-from rsmoe.metrics.ranking import ranking_row, ranking_tally
-from rsmoe.metrics.retrieval import Retrieval, chance_recalls
-from rsmoe.metrics.zero_shot import ZeroShot, class_embeddings
+from rsmoe.metrics.retrieval.ranking import ranking_row, ranking_tally
+from rsmoe.metrics.retrieval.recall import Retrieval, chance_recalls
+from rsmoe.metrics.retrieval.zero_shot import ZeroShot, class_embeddings
 
 
 def recalls(images: torch.Tensor, texts: torch.Tensor, owners: list[int]) -> dict[str, float]:

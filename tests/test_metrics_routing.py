@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rsmoe.metrics.bootstrap import intervals
-from rsmoe.metrics.routing import RoutingStats
+from rsmoe.metrics.router_accuracy import RoutingStats
 
 EXPERTS = ("caption", "vqa", "both")
 SERVES = (("caption",), ("vqa",), ("caption", "vqa"))

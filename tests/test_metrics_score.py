@@ -11,16 +11,16 @@ from rich.console import Console
 from rsmoe.data.boxes import parse
 from rsmoe.data.sample import TASKS, Sample
 from rsmoe.errors import UserError
-from rsmoe.metrics.baselines import Baselines
+from rsmoe.evaluation.baselines import Baselines
+from rsmoe.evaluation.table import results_table
 from rsmoe.metrics.bootstrap import differences, intervals
-from rsmoe.metrics.change_captions import ChangeCaptions
-from rsmoe.metrics.grounding import Grounding
+from rsmoe.metrics.captions.change_captions import ChangeCaptions
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.protocols import PROTOCOLS, protocol, protocol_table
+from rsmoe.metrics.regions.grounding import Grounding
 from rsmoe.metrics.result import Result
-from rsmoe.metrics.score import DEFAULT_PROTOCOLS, compare, match, score
 from rsmoe.metrics.scorers import SCORERS
-from rsmoe.metrics.table import results_table
+from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS, compare, match, score
 from rsmoe.metrics.tally import Tally, beside, overlap, ratio
 
 PICTURES = map(np.random.default_rng(0).integers, repeat(0), repeat(255), repeat((8, 8, 3)), repeat(np.uint8))

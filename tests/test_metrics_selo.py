@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from rsmoe.metrics.selo import SeLo, _box, _maximum, attention_centres
+from rsmoe.metrics.retrieval.selo import SeLo, _box, _maximum, attention_centres
 
 SQUARE = np.array([(40, 40), (160, 40), (160, 160), (40, 160)], dtype=float)
 

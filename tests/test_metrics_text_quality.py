@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rsmoe.data.sample import Sample
-from rsmoe.metrics.object_words import OBJECTS, ObjectWords
+from rsmoe.metrics.captions.object_words import OBJECTS, ObjectWords
+from rsmoe.metrics.captions.text_quality import TextQuality, text_quality_tally
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.score import score
-from rsmoe.metrics.text_quality import TextQuality, text_quality_tally
+from rsmoe.metrics.scoring import score
 
 
 def quality(texts: list[str], present: list[list[str] | None] | None = None) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import pytest
 
 from rsmoe.errors import UserError
-from rsmoe.metrics.tokenize import ptb, tokenizer, whitespace, word_ids, word_vocabulary
+from rsmoe.metrics.captions.tokenize import ptb, tokenizer, whitespace, word_ids, word_vocabulary
 
 PTB = {
     "There's a ship. It's here.": "there 's a ship it 's here",

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsmoe.metrics.answers import normalise, rsvqa
-from rsmoe.metrics.free_text import FreeText, token_f1
-from rsmoe.metrics.multiple_choice import MultipleChoice, read_choice
-from rsmoe.metrics.vqa import VQA
+from rsmoe.metrics.answers.free_text import FreeText, token_f1
+from rsmoe.metrics.answers.multiple_choice import MultipleChoice, read_choice
+from rsmoe.metrics.answers.normalise import normalise, rsvqa
+from rsmoe.metrics.answers.vqa import VQA
 
 
 def accuracy(prediction: str, answer: str, kind: str = "other", **kwargs: object) -> float:

@@ -13,9 +13,9 @@ from rsmoe.build import build_model, load_weights
 from rsmoe.data.batch import Batch
 from rsmoe.data.sample import TASKS
 from rsmoe.errors import UserError
-from rsmoe.experts.decoding import mixed_log_probability
 from rsmoe.experts.lengths import by_length
-from rsmoe.experts.mixture import mix
+from rsmoe.generation.decoding import mixed_log_probability
+from rsmoe.generation.mixture import mix
 from rsmoe.model import RSMoE
 from rsmoe.perception import Reading
 from rsmoe.router.routing import Rows

@@ -21,10 +21,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from readers import lines, reader
 from shard_data import Listed, sample, shards_of
 
-from rsmoe.data.images import decode_image, load_image, picture_size
-from rsmoe.data.mask_sources import ColourMap, FileMask, IndexMap
-from rsmoe.data.shard_dataset import ShardDataset
-from rsmoe.data.tar_image import TarImage
+from rsmoe.data.rasters.images import decode_image, load_image, picture_size
+from rsmoe.data.rasters.mask_sources import ColourMap, FileMask, IndexMap
+from rsmoe.data.rasters.tar_image import TarImage
+from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.errors import UserError
 from rsmoe.geo import RasterSource
 from rsmoe.geo.dates import read_dates

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsmoe.analysis.fingerprint import fingerprint
-from rsmoe.analysis.leakage import find_leakage
-from rsmoe.analysis.near_duplicates import SYMMETRIES, NearDuplicates, turned
-from rsmoe.analysis.overlap_sheet import plot_pairs
-from rsmoe.data.karpathy import KarpathyCaptions, karpathy_rows
-from rsmoe.data.overlap import cli, leakage_json, leakage_tables, overlap, sheet_pairs
-from rsmoe.data.scenes.generator import SceneGenerator
+from rsmoe.commands.overlap import cli, leakage_json, leakage_tables, overlap, sheet_pairs
+from rsmoe.data.overlap.fingerprint import fingerprint
+from rsmoe.data.overlap.leakage import find_leakage
+from rsmoe.data.overlap.near_duplicates import SYMMETRIES, NearDuplicates, turned
+from rsmoe.data.readers.karpathy import KarpathyCaptions, karpathy_rows
 from rsmoe.errors import UserError
+from rsmoe.figures.overlap_sheet import plot_pairs
+from rsmoe.scenes.generator import SceneGenerator
 
 Transposed = Image.Transpose
 
@@ -135,8 +135,8 @@ def test_a_picture_without_contrast_is_like_nothing() -> None:
 def test_many_training_pictures_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     train = thumbnails(scenes(7))
     whole = NearDuplicates(train).find(train[5:])
-    monkeypatch.setattr("rsmoe.analysis.near_duplicates._PART", 3)
-    monkeypatch.setattr("rsmoe.analysis.near_duplicates.CANDIDATES", 2)
+    monkeypatch.setattr("rsmoe.data.overlap.near_duplicates._PART", 3)
+    monkeypatch.setattr("rsmoe.data.overlap.near_duplicates.CANDIDATES", 2)
     assert NearDuplicates(train).find(train[5:]) == whole
     assert [(m.test, m.train, m.symmetry) for m in whole] == [(0, 5, "same"), (1, 6, "same")]
     assert whole[0].score == pytest.approx(1, abs=1e-3)

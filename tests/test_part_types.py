@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from rsmoe.arguments import check_arguments
+from rsmoe.checks.arguments import check_arguments
 from rsmoe.config import compose, conf_dir
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError

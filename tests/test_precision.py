@@ -14,8 +14,8 @@ from test_training import DENSE, EXPERTS, LOGGER, Killed, at_step, data_of, equa
 from rsmoe.build import load_run
 from rsmoe.config import compose, conf_dir
 from rsmoe.errors import UserError
+from rsmoe.evaluation.answer import answer_batch
 from rsmoe.model import RSMoE
-from rsmoe.training.answer import answer_batch
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import load_checkpoint, run_stages
 from rsmoe.training.stage import Stage

@@ -25,13 +25,13 @@ from rsmoe.build import load_run
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
+from rsmoe.evaluation.answer import answer_batch, embed_texts
+from rsmoe.evaluation.change_report import cells_changed
+from rsmoe.evaluation.change_tiles import map_changes
+from rsmoe.evaluation.evaluate_splits import evaluate
 from rsmoe.geo import open_raster
 from rsmoe.geo.dates import Dates
 from rsmoe.predict import predict
-from rsmoe.training.answer import answer_batch, embed_texts
-from rsmoe.training.change_report import cells_changed
-from rsmoe.training.change_tiles import map_changes
-from rsmoe.training.evaluation import evaluate
 from rsmoe.training.run import load_checkpoint, run_stages
 from rsmoe.training.stage import Stage
 

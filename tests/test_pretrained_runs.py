@@ -16,24 +16,24 @@ import transformers as hf
 from models import requests, tiny_config
 from test_training import LOGGER, TRAINER, Killed, Listed, equal
 
-from rsmoe.analysis.report import run_facts
-from rsmoe.bases import LeftOut
 from rsmoe.build import build_model, load_run
 from rsmoe.data.collate import Collate
 from rsmoe.data.datamodule import RSDataModule
-from rsmoe.data.text import TextCodec
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
+from rsmoe.evaluation.report import run_facts
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.language_model import causal_lm
 from rsmoe.model import RSMoE
-from rsmoe.pretrained import check_weights, without_weights
 from rsmoe.training.checkpoints import load_checkpoint
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import run_stages
 from rsmoe.training.sources import check_sources
 from rsmoe.training.stage import Stage
 from rsmoe.training.start import start_from
-from rsmoe.vision.pretrained import PretrainedTower
+from rsmoe.vision.pretrained_tower import PretrainedTower
+from rsmoe.weights.bases import LeftOut
+from rsmoe.weights.pretrained import check_weights, without_weights
 
 SPECIAL = ("[RET]", "[SEG]")
 ADAPTERS = ("*lora_*", "router", "to_lm", "prompts", "experts")
@@ -83,7 +83,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config_of(home: Path, vision: str, lm: str, *, qformer: str | None = None, **lm_options: Any) -> dict[str, Any]:
     """As ``vision.pretrained=... lm.pretrained=... text.lm=...`` with neither ``vision.config`` nor ``lm.config``."""
     config = tiny_config("words=false", "temporal.dropout=0.0", experts="expert=[theme,vqa,mask]")
-    config["vision"] = {"_target_": "rsmoe.vision.pretrained.PretrainedTower", "pretrained": str(home / vision)}
+    config["vision"] = {"_target_": "rsmoe.vision.pretrained_tower.PretrainedTower", "pretrained": str(home / vision)}
     config["lm"] = {"_target_": "rsmoe.experts.language_model.causal_lm", "pretrained": str(home / lm), **lm_options}
     config["text"] = {"lm": str(home / lm), "instruction": str(home / "bert")}
     config["qformer"] |= {"max_positions": 128, "init_std": 0.2}
@@ -427,7 +427,7 @@ def test_without_network_a_name_is_an_error_at_once(monkeypatch: pytest.MonkeyPa
     """The hub's client would try again for half a minute."""
     from huggingface_hub import constants
 
-    import rsmoe.pretrained as pretrained
+    import rsmoe.weights.pretrained as pretrained
 
     asked = []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

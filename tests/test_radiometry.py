@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rsmoe.data.alignment import align
-from rsmoe.data.radiometry import match_levels
-from rsmoe.data.scenes.generator import SceneGenerator
-from rsmoe.data.scenes.scene import ScenePair
-from rsmoe.data.transforms import Transform
+from rsmoe.data.transforms.alignment import align
+from rsmoe.data.transforms.radiometry import match_levels
+from rsmoe.data.transforms.transforms import Transform
+from rsmoe.scenes.generator import SceneGenerator
+from rsmoe.scenes.scene import ScenePair
 
 
 @cache

@@ -12,10 +12,10 @@ from release_captions import karpathy
 from release_questions import LINES
 from release_questions import rsivqa as write_rsivqa
 
-from rsmoe.data.annotations import data_root, is_directional, read_json
-from rsmoe.data.images import load_image
-from rsmoe.data.karpathy import KarpathyCaptions
-from rsmoe.data.rsivqa import RSIVQA, question_kind
+from rsmoe.data.rasters.images import load_image
+from rsmoe.data.readers.annotations import data_root, is_directional, read_json
+from rsmoe.data.readers.karpathy import KarpathyCaptions
+from rsmoe.data.readers.rsivqa import RSIVQA, question_kind
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 

@@ -15,13 +15,13 @@ from release_objects import dota as write_dota
 from release_objects import rsvg
 
 from rsmoe.data.boxes import parse
-from rsmoe.data.dior_rsvg import DIORRSVG
-from rsmoe.data.dota import DOTA
-from rsmoe.data.ground_sample import ground_sample
-from rsmoe.data.rsvg import RSVG
+from rsmoe.data.readers.dior_rsvg import DIORRSVG
+from rsmoe.data.readers.dota import DOTA
+from rsmoe.data.readers.grounding_sample import ground_sample
+from rsmoe.data.readers.rsvg import RSVG
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.metrics.obb import obb_iou
+from rsmoe.metrics.regions.obb import obb_iou
 
 picture = partial(save, size=(100, 80))
 

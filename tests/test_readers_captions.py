@@ -9,7 +9,7 @@ import pytest
 from readers import config, reader, same, save, write
 from release_captions import gaia, nwpu
 
-from rsmoe.data.splits import held_out
+from rsmoe.data.readers.splits import held_out
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 

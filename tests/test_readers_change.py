@@ -17,7 +17,7 @@ from release_change import (
     levir,
 )
 
-from rsmoe.data.images import load_image
+from rsmoe.data.rasters.images import load_image
 from rsmoe.errors import UserError
 
 

@@ -22,11 +22,11 @@ from release_change import (
 )
 from scipy import ndimage
 
-from rsmoe.data.change_facts import facts_of_sample
-from rsmoe.data.change_instructions import KINDS, instructions
-from rsmoe.data.components import without_specks
-from rsmoe.data.images import read_array
-from rsmoe.data.transition_map import TransitionMap, split_transitions, transition_names
+from rsmoe.data.change.facts import facts_of_sample
+from rsmoe.data.change.instructions import KINDS, instructions
+from rsmoe.data.rasters.components import without_specks
+from rsmoe.data.rasters.images import read_array
+from rsmoe.data.rasters.transition_map import TransitionMap, split_transitions, transition_names
 from rsmoe.errors import UserError
 
 # --- LEVIR-MCI, SECOND-CC ---

@@ -12,7 +12,7 @@ from readers import reader, same, write
 from readers import save as picture
 from release_questions import geobench, lhrs, message, rswk
 
-from rsmoe.data.choices import fill, lettered
+from rsmoe.data.readers.choices import fill, lettered
 from rsmoe.errors import UserError
 
 SIZE = (40, 20)

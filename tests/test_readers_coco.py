@@ -13,11 +13,11 @@ from readers import reader, save
 from release_objects import coco
 
 from rsmoe.data.boxes import parse
-from rsmoe.data.coco_instances import COCOInstances
-from rsmoe.data.images import picture_size, read_array
+from rsmoe.data.rasters.images import picture_size, read_array
+from rsmoe.data.readers.coco_instances import COCOInstances
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.metrics.grounding import Grounding, hbb_iou
+from rsmoe.metrics.regions.grounding import Grounding, hbb_iou
 
 picture = partial(save, size=(100, 80))
 

@@ -12,9 +12,9 @@ from readers import config, lines, reader, same, write
 from readers import save as picture
 from release_conversations import geochat, llava, skyeye, talk, teochat
 
-from rsmoe.data.conversations import DialogueForm, holds_coordinates, read_dialogue
-from rsmoe.data.declared_tasks import DeclaredTasks
-from rsmoe.data.image_tree import below, find_in_tree
+from rsmoe.data.readers.conversations import DialogueForm, holds_coordinates, read_dialogue
+from rsmoe.data.readers.declared_tasks import DeclaredTasks
+from rsmoe.data.readers.image_tree import below, find_in_tree
 from rsmoe.errors import UserError
 
 SIZE = (40, 20)

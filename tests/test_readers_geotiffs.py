@@ -16,7 +16,7 @@ from affine import Affine
 from readers import lines, reader, write
 from readers import save as picture
 
-from rsmoe.data.images import load_image, picture_size, read_array
+from rsmoe.data.rasters.images import load_image, picture_size, read_array
 from rsmoe.errors import UserError
 
 SIZE = (40, 20)

@@ -14,10 +14,10 @@ from readers import check_masks, config, lines
 from readers import save as picture
 from release_objects import ROOF, SHIP, H, W, block, geopix, refsegrs, rrsis
 
-from rsmoe.data.geopix_instruct import GeoPixInstruct
-from rsmoe.data.images import read_array
-from rsmoe.data.refsegrs import RefSegRS
-from rsmoe.data.rrsis_d import RRSISD
+from rsmoe.data.rasters.images import read_array
+from rsmoe.data.readers.geopix_instruct import GeoPixInstruct
+from rsmoe.data.readers.refsegrs import RefSegRS
+from rsmoe.data.readers.rrsis_d import RRSISD
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 

@@ -15,8 +15,8 @@ import pytest
 from readers import lines, reader, same, write
 from readers import save as picture
 
-from rsmoe.data.images import read_array
-from rsmoe.data.own_table import OwnTable
+from rsmoe.data.rasters.images import read_array
+from rsmoe.data.readers.own_table import OwnTable
 from rsmoe.errors import UserError
 
 SIZE = (40, 20)

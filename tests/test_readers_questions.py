@@ -13,7 +13,7 @@ from readers import config, reader, same, write
 from readers import save as picture
 from release_questions import floodnet, triples
 
-from rsmoe.data.images import load_image
+from rsmoe.data.rasters.images import load_image
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 

@@ -9,8 +9,8 @@ from readers import config, write
 from release_captions import rsicap
 from release_questions import rsieval
 
-from rsmoe.data.rsicap import RSICap
-from rsmoe.data.rsieval import RSIEval
+from rsmoe.data.readers.rsicap import RSICap
+from rsmoe.data.readers.rsieval import RSIEval
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 

@@ -9,8 +9,8 @@ import pytest
 from readers import config, reader, same, save, write
 from release_captions import camel, scenes, videos
 
-from rsmoe.data.scene_folder import SceneFolder, class_words
-from rsmoe.data.video_folder import VideoFolder
+from rsmoe.data.readers.scene_folder import SceneFolder, class_words
+from rsmoe.data.readers.video_folder import VideoFolder
 from rsmoe.errors import UserError
 
 # --- scene folders ---

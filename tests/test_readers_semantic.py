@@ -11,11 +11,11 @@ from readers import check_masks, config, lines
 from readers import save as picture
 from release_objects import LAYOUTS, H, W, block, geopix, pixels, release, sky
 
-from rsmoe.data.geopix_instruct import GeoPixInstruct
-from rsmoe.data.images import load_image, read_array
-from rsmoe.data.mask_sources import ClassMask, UnionMask
-from rsmoe.data.semantic_masks import SemanticMasks
-from rsmoe.data.sky_sa import SkySA
+from rsmoe.data.rasters.images import load_image, read_array
+from rsmoe.data.rasters.mask_sources import ClassMask, UnionMask
+from rsmoe.data.readers.geopix_instruct import GeoPixInstruct
+from rsmoe.data.readers.semantic_masks import SemanticMasks
+from rsmoe.data.readers.sky_sa import SkySA
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 

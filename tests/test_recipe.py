@@ -13,16 +13,16 @@ from omegaconf import OmegaConf
 from test_configs import Words, plain
 from test_configs import run as run_config
 
-from rsmoe.as_trained import check_vocabularies
 from rsmoe.build import build_model, fit_codecs, load_run
 from rsmoe.config import compose, conf_dir
-from rsmoe.data.text import TextCodec
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.run import load_checkpoint
 from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import check_stage, has_part
+from rsmoe.weights.as_trained import check_vocabularies
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 CLIP_MEAN, IMAGENET_MEAN = [0.48145466, 0.4578275, 0.40821073], [0.485, 0.456, 0.406]

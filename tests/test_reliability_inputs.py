@@ -35,9 +35,10 @@ import rsmoe.evaluate
 import rsmoe.predict
 import rsmoe.score
 import rsmoe.train
-from rsmoe.data import http_ranges, inspect, shard
-from rsmoe.data.shard_index import open_shards
-from rsmoe.data.stream import Stream
+from rsmoe.commands import inspect, shard
+from rsmoe.data.files import http_ranges
+from rsmoe.data.shards.index import open_shards
+from rsmoe.data.shards.stream import Stream
 from rsmoe.errors import UserError
 
 __all__ = ["serve"]

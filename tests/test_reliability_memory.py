@@ -19,8 +19,8 @@ from reliability import LONG
 from shard_data import shards_of, toy
 
 from rsmoe.config import compose
-from rsmoe.data.shard_index import open_shards
-from rsmoe.data.stream import Stream
+from rsmoe.data.shards.index import open_shards
+from rsmoe.data.shards.stream import Stream
 from rsmoe.evaluate import evaluate
 from rsmoe.predict import predict
 

@@ -21,13 +21,13 @@ from test_training import run as run_stages_of
 from torch import distributed
 
 import rsmoe.training.resume
-from rsmoe.analysis.report import run_facts
-from rsmoe.command.check import checked
+from rsmoe.cli.check import checked
+from rsmoe.cli.launch import stamp
 from rsmoe.config import compose
 from rsmoe.errors import UserError
+from rsmoe.evaluation.report import run_facts
 from rsmoe.train import train
 from rsmoe.training import ranks
-from rsmoe.training.launch import stamp
 from rsmoe.training.ranks import whole_group
 from rsmoe.training.resume import continued, words_of_run
 from rsmoe.training.run import find_checkpoint, load_checkpoint
@@ -147,7 +147,7 @@ def resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changed: Any) -
     """What the command line becomes beside what the file says."""
     checkpoint = saved()
     monkeypatch.setattr("rsmoe.training.checkpoints.load_checkpoint", lambda path, weights: checkpoint)
-    monkeypatch.setattr("rsmoe.trust.check_checkpoint", lambda checkpoint: None)
+    monkeypatch.setattr("rsmoe.checks.trust.check_checkpoint", lambda checkpoint: None)
     checkpoint["hyper_parameters"]["words"] += changed.pop("words", [])
     for key, value in changed.items():
         checkpoint["hyper_parameters"]["config"][key] = value
@@ -247,7 +247,7 @@ def test_a_process_that_is_gone_is_a_line(reason: str, tmp_path: Path, monkeypat
 def test_ranks_that_start_a_second_apart_share_one_folder(tmp_path: Path) -> None:
     """As torchrun starts them, with the store of its agent."""
     store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    code = "import sys, time; from rsmoe.training.launch import stamp; print(stamp())"
+    code = "import sys, time; from rsmoe.cli.launch import stamp; print(stamp())"
     told = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none",
     }  # fmt: skip

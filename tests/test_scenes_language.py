@@ -15,24 +15,24 @@ import pytest
 import torch
 
 from rsmoe.data.aspects import split_aspects
-from rsmoe.data.change_facts import facts_of_scenes
-from rsmoe.data.directions import rewrite
-from rsmoe.data.rsicap import RSICap
-from rsmoe.data.rsieval import RSIEval
+from rsmoe.data.change.facts import facts_of_scenes
+from rsmoe.data.readers.rsicap import RSICap
+from rsmoe.data.readers.rsieval import RSIEval
 from rsmoe.data.sample import Sample
-from rsmoe.data.scenes import LAND_COVER, Change, Scene, SceneObject, ScenePair
-from rsmoe.data.scenes.answers import ANSWERS
-from rsmoe.data.scenes.captions import short_captions
-from rsmoe.data.scenes.change_language import NO_CHANGE, change_captions
-from rsmoe.data.scenes.dataset import SCENE_TASKS, SceneDataset
-from rsmoe.data.scenes.description import describe
-from rsmoe.data.scenes.facts import SceneFacts, direction
-from rsmoe.data.scenes.generator import OBJECT_CLASSES, SCENE_CLASSES, SceneGenerator
-from rsmoe.data.scenes.phrases import NUMBERS, SYNONYMS, plural
-from rsmoe.data.scenes.questions import KINDS, RSIEVAL_KINDS, Question, ask
-from rsmoe.data.scenes.referring import Reference, refer
-from rsmoe.data.scenes.release import BLOCK, split_range, write_rsicap, write_rsieval
+from rsmoe.data.transforms.directions import rewrite
 from rsmoe.errors import UserError
+from rsmoe.scenes import LAND_COVER, Change, Scene, SceneObject, ScenePair
+from rsmoe.scenes.generator import OBJECT_CLASSES, SCENE_CLASSES, SceneGenerator
+from rsmoe.scenes.language.answers import ANSWERS
+from rsmoe.scenes.language.captions import short_captions
+from rsmoe.scenes.language.change_language import NO_CHANGE, change_captions
+from rsmoe.scenes.language.description import describe
+from rsmoe.scenes.language.facts import SceneFacts, direction
+from rsmoe.scenes.language.phrases import NUMBERS, SYNONYMS, plural
+from rsmoe.scenes.language.questions import KINDS, RSIEVAL_KINDS, Question, ask
+from rsmoe.scenes.language.referring import Reference, refer
+from rsmoe.scenes.release import BLOCK, split_range, write_rsicap, write_rsieval
+from rsmoe.scenes.samples import SCENE_TASKS, SceneDataset
 
 SIZE = 48
 NOUNS = {form: name for name in OBJECT_CLASSES for n in SYNONYMS.get(name, (name,)) for form in (n, plural(n))}

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rsmoe.data.scenes import generator as generator_module
-from rsmoe.data.scenes.generator import OBJECT_CLASSES, PAIR_CLASSES, SCENE_CLASSES, VISIBLE_LEVELS, SceneGenerator
-from rsmoe.data.scenes.light import shading, shadows
-from rsmoe.data.scenes.scene import LAND_COVER, Change, Scene, ScenePair
 from rsmoe.errors import UserError
+from rsmoe.scenes import generator as generator_module
+from rsmoe.scenes.generator import OBJECT_CLASSES, PAIR_CLASSES, SCENE_CLASSES, VISIBLE_LEVELS, SceneGenerator
+from rsmoe.scenes.render.light import shading, shadows
+from rsmoe.scenes.scene import LAND_COVER, Change, Scene, ScenePair
 
 VEHICLES = {"airplane", "boat", "car", "ship", "truck"}
 N = len(SCENE_CLASSES)

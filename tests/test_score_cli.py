@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from rsmoe.config import compose
-from rsmoe.data.rle import encode_rle
+from rsmoe.data.rasters.rle import encode_rle
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.metrics.layouts import References, read_predictions, read_references
+from rsmoe.evaluation.formats.layouts import References, read_predictions, read_references
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.score import score_files, table
 

@@ -10,8 +10,8 @@ import lightning.pytorch as pl
 import pytest
 import yaml
 
-from rsmoe.command.check import checked
-from rsmoe.command.help import COMMANDS
+from rsmoe.cli.check import checked
+from rsmoe.cli.help import COMMANDS
 from rsmoe.config import conf_dir
 from rsmoe.errors import UserError
 from rsmoe.settings import settings_of

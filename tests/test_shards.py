@@ -27,18 +27,19 @@ from rich.console import Console
 from shard_data import Listed, picture, sample, shards_of, toy, value_of
 from torch.utils.data import DataLoader
 
+from rsmoe.commands import shard
+from rsmoe.commands.inspect import inspect
 from rsmoe.config import conf_dir
-from rsmoe.data import images, shard
-from rsmoe.data.byte_ranges import read_range
-from rsmoe.data.images import load_image, read_array
-from rsmoe.data.inspect import inspect
+from rsmoe.data.files.byte_ranges import read_range
+from rsmoe.data.rasters import images
+from rsmoe.data.rasters.images import load_image, read_array
+from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.sample import Sample
-from rsmoe.data.sample_codec import PIXELS
-from rsmoe.data.shard_dataset import ShardDataset
-from rsmoe.data.shard_index import open_shards
-from rsmoe.data.shard_member import decode_picture, encode_array
-from rsmoe.data.shard_writer import ShardWriter
-from rsmoe.data.tar_image import TarImage
+from rsmoe.data.shards.dataset import ShardDataset
+from rsmoe.data.shards.index import open_shards
+from rsmoe.data.shards.member import decode_picture, encode_array
+from rsmoe.data.shards.sample_codec import PIXELS
+from rsmoe.data.shards.writer import ShardWriter
 from rsmoe.errors import UserError
 from rsmoe.geo import RasterSource, Stretch
 from rsmoe.geo.georeference import Georeference

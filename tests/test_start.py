@@ -9,7 +9,7 @@ import torch
 from models import FIVE_KINDS, codecs, tiny_config, tiny_model
 
 from rsmoe.build import build_model
-from rsmoe.data.text import TextCodec
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.training.start import start_from
 

@@ -19,9 +19,9 @@ from torch.utils.data import Dataset
 
 from rsmoe.data import Batch, Sample
 from rsmoe.data.datamodule import RSDataModule
-from rsmoe.data.mixture import Mixture
-from rsmoe.data.steps import StepSampler
-from rsmoe.data.text import TextCodec
+from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.step_sampler import StepSampler
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.training.stage import Stage
 

@@ -29,18 +29,19 @@ from models import codecs
 from shard_data import Listed, picture, sample, shards_of, toy, value_of
 from torch.utils.data import DataLoader
 
-from rsmoe.data import http_ranges, sample_codec
-from rsmoe.data.byte_ranges import read_range
 from rsmoe.data.collate import Collate
-from rsmoe.data.images import load_image
-from rsmoe.data.quarantine import Quarantine
-from rsmoe.data.sample_codec import PIXELS
-from rsmoe.data.shard_dataset import ShardDataset
-from rsmoe.data.shard_index import Shards, open_shards
-from rsmoe.data.shard_member import Form, ShardMember, encode_array
-from rsmoe.data.stream import Stream
-from rsmoe.data.stream_order import StreamOrder
-from rsmoe.data.stream_window import EncodedBytes
+from rsmoe.data.files import http_ranges
+from rsmoe.data.files.byte_ranges import read_range
+from rsmoe.data.rasters.images import load_image
+from rsmoe.data.shards import sample_codec
+from rsmoe.data.shards.dataset import ShardDataset
+from rsmoe.data.shards.index import Shards, open_shards
+from rsmoe.data.shards.member import Form, ShardMember, encode_array
+from rsmoe.data.shards.order import StreamOrder
+from rsmoe.data.shards.quarantine import Quarantine
+from rsmoe.data.shards.sample_codec import PIXELS
+from rsmoe.data.shards.stream import Stream
+from rsmoe.data.shards.window import EncodedBytes
 from rsmoe.errors import UserError
 
 Ids = list[list[tuple[str, int]]]

@@ -13,7 +13,7 @@ from test_training import LOGGER, TRAINER
 
 from rsmoe.data.batch import Batch
 from rsmoe.data.datamodule import RSDataModule
-from rsmoe.data.shard_dataset import ShardDataset
+from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.training.module import StageModule

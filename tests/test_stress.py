@@ -15,22 +15,22 @@ import torch
 from models import codecs, collate, tiny_model
 from PIL import Image
 
-from rsmoe.analysis.change_detection import binary_pairs, classical_maps
-from rsmoe.analysis.change_detection_sheet import draw_maps
-from rsmoe.analysis.classical_change import CLASSICAL, change_vectors, ir_mad, otsu, pca_kmeans
-from rsmoe.analysis.ngrams import missing, overlap, real_captions
-from rsmoe.analysis.stress import StressTest, temporal_name
-from rsmoe.analysis.stress_pairs import disturbed, spread, stress_pairs
-from rsmoe.analysis.stress_plot import plot_stress
-from rsmoe.data.change_facts import PairFacts, facts_of_masks
-from rsmoe.data.change_pairs import ChangePairs
-from rsmoe.data.misregistration import shift_image
-from rsmoe.data.perturb import PERTURBATIONS
+from rsmoe.commands.change_detection import binary_pairs, classical_maps
+from rsmoe.commands.ngrams import missing, overlap, real_captions
+from rsmoe.commands.stress import StressTest, temporal_name
+from rsmoe.data.change.facts import PairFacts, facts_of_masks
+from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.data.sample import Sample
+from rsmoe.data.transforms.misregistration import shift_image
+from rsmoe.data.transforms.perturb import PERTURBATIONS
 from rsmoe.errors import UserError
-from rsmoe.metrics.change_map_metric import ChangeMapOverlap
+from rsmoe.figures.change_detection_sheet import draw_maps
+from rsmoe.figures.stress_plot import plot_stress
+from rsmoe.metrics.change.map_iou import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.score import tally_results
+from rsmoe.metrics.scoring import tally_results
+from rsmoe.studies.classical_change import CLASSICAL, change_vectors, ir_mad, otsu, pca_kmeans
+from rsmoe.studies.stress_pairs import disturbed, spread, stress_pairs
 
 SIDE = 32
 SHIFT = replace(PERTURBATIONS["misregistration"], strengths=(2.0,))
@@ -186,7 +186,7 @@ def test_a_study_has_every_number_at_every_strength(tmp_path: Path) -> None:
 
 def test_no_curve_leaves_its_axes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr("rsmoe.analysis.stress_plot.save_figure", lambda figure, path: drawn.append(figure) or path)
+    monkeypatch.setattr("rsmoe.figures.stress_plot.save_figure", lambda figure, path: drawn.append(figure) or path)
     metric = "change_caption/cider_d/changed"
     points = [("none", 0.0, 40.0), ("illumination", 0.5, 30.0), ("haze", 0.5, 140.0)]
     plot_stress(

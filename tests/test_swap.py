@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from models import codecs, collate, tiny_model
 
-import rsmoe.analysis.swap as swap
+import rsmoe.commands.swap as swap
 from rsmoe.data.batch import Batch
-from rsmoe.data.change_facts import PairFacts, facts_of_masks
+from rsmoe.data.change.facts import PairFacts, facts_of_masks
 from rsmoe.errors import UserError
 from rsmoe.metrics.prediction import Prediction
 
@@ -61,7 +61,7 @@ def says(by_pixels: bool) -> object:
 def test_a_model_that_looks_turns_with_the_dates(
     by_pixels: bool, right: float, swapped: float, flipped: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rsmoe.training.answer.answer_batch", says(by_pixels))
+    monkeypatch.setattr("rsmoe.evaluation.answer.answer_batch", says(by_pixels))
     rates = swap.swap_rates(tiny_model(), codecs()[0], collate(inference=True), PAIRS)
     assert rates["n"] == 3 and rates["kept"] == 100 - rates["flipped"]
     assert [rates[k] for k in ("right", "right_swapped", "flipped")] == pytest.approx(
@@ -80,7 +80,7 @@ def test_the_way_of_a_map_counts_where_both_maps_have_one(monkeypatch: pytest.Mo
         seen[1:8] = 1
         return [Prediction(id=s.id, task=s.task, text="a house is built", change_map=seen) for s in batch.samples]
 
-    monkeypatch.setattr("rsmoe.training.answer.answer_batch", answer)
+    monkeypatch.setattr("rsmoe.evaluation.answer.answer_batch", answer)
     rates = swap.swap_rates(tiny_model(), codecs()[0], collate(inference=True), pairs)
     assert rates["map_right"] == pytest.approx(300 / 7) and rates["map_right_swapped"] == pytest.approx(400 / 7)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rsmoe.data.transition_map import TransitionMap, split_transitions
+from rsmoe.data.rasters.transition_map import TransitionMap, split_transitions
 from rsmoe.errors import UserError
 from rsmoe.temporal.cross_attention import CrossAttention
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention

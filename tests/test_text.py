@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from rsmoe.data.text import TextCodec
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 
 TEXTS = ("There are twenty-two storage tanks , 2.5 m wide .", "Is it Rural?", "the ship’s deck", "a b c 1 2 3 sure")

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rsmoe.data import Sample
-from rsmoe.data.annotations import is_directional
 from rsmoe.data.boxes import obb_corners
-from rsmoe.data.directions import has_coordinates, rewrite, turn_sample
-from rsmoe.data.gsd import at_gsd
-from rsmoe.data.images import load_image, picture_size, read_array
-from rsmoe.data.misregistration import misregister, shift_image
-from rsmoe.data.placement import Placement
-from rsmoe.data.symmetries import SYMMETRIES, inverse, turn_image, turn_points, turn_vector
-from rsmoe.data.transforms import Transform, Views, resize
+from rsmoe.data.rasters.images import load_image, picture_size, read_array
+from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.readers.gsd import at_gsd
+from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
+from rsmoe.data.transforms.misregistration import misregister, shift_image
+from rsmoe.data.transforms.placement import Placement
+from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_points, turn_vector
+from rsmoe.data.transforms.transforms import Transform, Views, resize
 from rsmoe.errors import UserError
 from rsmoe.geo import Georeference
 

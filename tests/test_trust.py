@@ -19,12 +19,12 @@ from models import codecs, tiny_config, tiny_model
 from transformers import CONFIG_MAPPING
 
 from rsmoe.build import load_run
+from rsmoe.checks.trust import check_checkpoint, check_saved_config
 from rsmoe.errors import UserError
+from rsmoe.evaluation.open_run import open_run
 from rsmoe.parts import check_parts, instantiate
-from rsmoe.training.open_run import open_run
 from rsmoe.training.run import load_checkpoint
 from rsmoe.training.start import start_from
-from rsmoe.trust import check_checkpoint, check_saved_config
 
 EXPERTS = "expert=[theme,vqa]"
 
@@ -103,9 +103,9 @@ class Touch:
 
 Attempt = Callable[[dict[str, Any], Canary], Any]
 CALLS: dict[str, Callable[[Canary], dict[str, Any]]] = {
-    "write_json": lambda c: {"_target_": "rsmoe.data.scenes.files.write_json", "path": c.name, "content": {}},
-    "write_text": lambda c: {"_target_": "rsmoe.data.scenes.files.write_text", "path": c.name, "text": "x"},
-    "write_shards": lambda c: {"_target_": "rsmoe.data.shard.shard", "source": {}, "out": c.name},
+    "write_json": lambda c: {"_target_": "rsmoe.scenes.files.write_json", "path": c.name, "content": {}},
+    "write_text": lambda c: {"_target_": "rsmoe.scenes.files.write_text", "path": c.name, "text": "x"},
+    "write_shards": lambda c: {"_target_": "rsmoe.commands.shard.shard", "source": {}, "out": c.name},
     "write_adapter": lambda c: {"_target_": "rsmoe.experts.peft_format.write_adapter", "folder": c.name},
     "hparams": lambda c: {
         "_target_": "lightning.pytorch.core.saving.save_hparams_to_yaml", "config_yaml": c.name, "hparams": {"a": 1},
@@ -132,7 +132,7 @@ CALLS: dict[str, Callable[[Canary], dict[str, Any]]] = {
     "copyfile": lambda c: {"_target_": "shutil.copyfile", "src": __file__, "dst": c.name},
     "mkdir": lambda c: {"_target_": "os.mkdir", "path": c.name},
     "reexported": lambda c: {"_target_": "rsmoe.parts.os.mkdir", "path": c.name},
-    "reexported_module": lambda c: {"_target_": "rsmoe.vision.pretrained.transformers.pipeline", "task": "x"},
+    "reexported_module": lambda c: {"_target_": "rsmoe.vision.pretrained_tower.transformers.pipeline", "task": "x"},
     "path": lambda c: {"_target_": "pathlib.Path.touch", "self": c.name},
     "instantiate": lambda c: {"_target_": "rsmoe.parts.instantiate", "node": {"_target_": "os.mkdir", "path": c.name}},
     "locate": lambda c: {"_target_": "rsmoe.parts.locate", "target": "os.mkdir"},
@@ -141,15 +141,15 @@ CALLS: dict[str, Callable[[Canary], dict[str, Any]]] = {
     "trainer": lambda c: {"_target_": "lightning.pytorch.Trainer", "default_root_dir": c.name},
     "logger": lambda c: {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": c.name},
     "optimizer": lambda c: {"_target_": "torch.optim.SGD", "params": []},
-    "scenes": lambda c: {"_target_": "rsmoe.data.scenes.generated.rsicap", "split": "train", "scenes": {"train": 1},
+    "scenes": lambda c: {"_target_": "rsmoe.scenes.generated.rsicap", "split": "train", "scenes": {"train": 1},
                          "root": c.name},
-    "cache": lambda c: {"_target_": "rsmoe.data.scenes.dataset.SceneDataset", "split": "train", "size": 1,
+    "cache": lambda c: {"_target_": "rsmoe.scenes.samples.SceneDataset", "split": "train", "size": 1,
                         "cache": c.name},
-    "writer": lambda c: {"_target_": "rsmoe.data.shard_writer.ShardWriter", "folder": c.name},
-    "image_cache": lambda c: {"_target_": "rsmoe.data.image_cache.ImageCache", "size": 8, "max_bytes": 8},
+    "writer": lambda c: {"_target_": "rsmoe.data.shards.writer.ShardWriter", "folder": c.name},
+    "image_cache": lambda c: {"_target_": "rsmoe.data.transforms.image_cache.ImageCache", "size": 8, "max_bytes": 8},
     "io": lambda c: {"_target_": "rsmoe.training.checkpoint_io.WholeFileIO"},
-    "tower": lambda c: {"_target_": "rsmoe.vision.pretrained.PretrainedTower", "pretrained": c.model()},
-    "codec": lambda c: {"_target_": "rsmoe.data.text.TextCodec.from_pretrained", "name": c.model()},
+    "tower": lambda c: {"_target_": "rsmoe.vision.pretrained_tower.PretrainedTower", "pretrained": c.model()},
+    "codec": lambda c: {"_target_": "rsmoe.data.text_codec.TextCodec.from_pretrained", "name": c.model()},
     "dunder": lambda c: {"_target_": "rsmoe.vision.resnet.ResNet.__init__.__globals__", "name": c.name},
     "spaces": lambda c: {"_target_": " os.mkdir", "path": c.name},
     "no_text": lambda c: {"_target_": 5},

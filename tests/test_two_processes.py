@@ -29,7 +29,7 @@ SMALL = (
     "+evaluation.metrics.own._target_=own_metric.Longest",
 )
 OWN_METRIC = """
-from rsmoe.metrics.rows import RowMetric
+from rsmoe.metrics.row_metric import RowMetric
 
 class Longest(RowMetric):
     tasks, protocol = ("vqa",), "own/longest@1"

@@ -18,12 +18,12 @@ from rich.console import Console
 
 import rsmoe.predict
 from rsmoe import files
-from rsmoe.data.scenes import generated
-from rsmoe.data.scenes.pair_store import PairStore
 from rsmoe.errors import UserError
+from rsmoe.evaluation.change_report import report_change, write_mask
 from rsmoe.files import CACHE_KEY, cache_folder, part_of, require_writable, whole_file, write_text
 from rsmoe.geo.dates import Dates
-from rsmoe.training.change_report import report_change, write_mask
+from rsmoe.scenes import generated
+from rsmoe.scenes.pair_store import PairStore
 
 
 def test_a_file_where_a_folder_is_wanted_and_the_other_way_round(tmp_path: Path) -> None:
@@ -128,8 +128,7 @@ def test_commands_ask_before_they_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing else that these words name is there: who read first would say so."""
-    from rsmoe.analysis import change_detection, ngrams, swap
-    from rsmoe.data import inspect, overlap, shard
+    from rsmoe.commands import change_detection, inspect, ngrams, overlap, shard, swap
 
     (tmp_path / "file").write_text("")
     out = f"out={tmp_path}/file/x"

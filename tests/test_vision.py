@@ -18,7 +18,7 @@ from rsmoe.vision import VisionFeatures
 from rsmoe.vision.convnext import ConvNeXt
 from rsmoe.vision.inputs import inflate_bands
 from rsmoe.vision.positions import sine_positions
-from rsmoe.vision.pretrained import PretrainedTower
+from rsmoe.vision.pretrained_tower import PretrainedTower
 from rsmoe.vision.pyramid import GridPyramid
 from rsmoe.vision.resnet import ResNet
 

@@ -1,7 +1,7 @@
 """Data contract: one `Sample` from every reader, one `Batch` for the model.
 
 A **dataset** is a map-style ``torch.utils.data.Dataset[Sample]`` in one file, with one yaml of the same stem in
-``conf/data/``; `rsmoe.data.reader.Reader` is what they share. It has
+``conf/data/``; `rsmoe.data.readers.reader.Reader` is what they share. It has
 
 - ``name: str``        short name, becomes ``Sample.source``;
 - ``split: str``       "train" | "val" | "test";

@@ -12,16 +12,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, Positive, PositiveReal, Share
 from rsmoe.data.batch import Batch
-from rsmoe.data.directions import turn_sample
-from rsmoe.data.image_cache import ImageCache
-from rsmoe.data.images import images_key
-from rsmoe.data.mask_sources import UNKNOWN
+from rsmoe.data.rasters.images import images_key
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.sample import TASKS, Sample
-from rsmoe.data.text import TextCodec
-from rsmoe.data.transforms import Transform
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.data.transforms.directions import turn_sample
+from rsmoe.data.transforms.image_cache import ImageCache
+from rsmoe.data.transforms.transforms import Transform
 from rsmoe.errors import UserError
-from rsmoe.ranges import Fraction, NonNegative, NonNegativeReal, Positive, PositiveReal, Share
 
 Limit = Annotated[int, Field(ge=2)]
 """Most tokens of a text, the one that ends it included."""

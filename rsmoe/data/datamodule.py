@@ -10,13 +10,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
-from rsmoe.data.images import images_key
-from rsmoe.data.mixture import Mixture
+from rsmoe.data.rasters.images import images_key
 from rsmoe.data.sample import Sample
-from rsmoe.data.shard_dataset import ShardDataset
-from rsmoe.data.steps import StepSampler
-from rsmoe.data.stream import Stream
-from rsmoe.data.text import TextCodec
+from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.step_sampler import StepSampler
+from rsmoe.data.shards.dataset import ShardDataset
+from rsmoe.data.shards.stream import Stream
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class RSDataModule(LightningDataModule):
         if len(shards) < len(train):
             plain = ", ".join(name for name in train if name not in shards)
             raise UserError(
-                f"loader.stream reads shards, and {plain} is none. Write it first: python -m rsmoe.data.shard data=... "
+                f"loader.stream reads shards, and {plain} is none. Write it first: python -m rsmoe.commands.shard data=... "
                 "out=..., and name it with data=shards"
             )
         stream = Stream(shards=shards, **options, **(self.stream or {}))

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from rsmoe.checks.ranges import Depth, Fraction, Positive, PositiveReal
 from rsmoe.errors import UserError
 from rsmoe.experts.base_export import published_name, write_base
 from rsmoe.experts.lora import GroupedLoRA
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
 from rsmoe.experts.rows import RowExperts, checkpoint_contexts, current, using
-from rsmoe.ranges import Depth, Fraction, Positive, PositiveReal
 
 
 class ExpertBank(nn.Module):

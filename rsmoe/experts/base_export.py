@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from rsmoe.bases import Base, plain
+from rsmoe.weights.bases import Base, plain
 
 
 def published_name(lm: PreTrainedModel) -> str | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
 from rsmoe.data.sample import TASKS
 from rsmoe.errors import unknown_name
-from rsmoe.ranges import Positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Low-rank products of rows that belong to different experts: three kernels with the same result.
 
 Shapes: x (R, n, in), a (E, r, in), b (E, out, r) -> scale * b_e a_e x (R, n, out), e the expert of the row.
-Times in the comments: one core, fp32, 512 -> 512, r 16, 32 rows; `rsmoe.benchmarks.experts` measures a whole model.
+Times in the comments: one core, fp32, 512 -> 512, r 16, 32 rows; `rsmoe.timings.experts` measures a whole model.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from rsmoe.bases import remember
+from rsmoe.checks.ranges import Positive
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.pretrained import explained, load_config, load_pretrained, on_meta_device, rebuilding, with_weights
-from rsmoe.ranges import Positive
+from rsmoe.weights.bases import remember
+from rsmoe.weights.pretrained import explained, load_config, load_pretrained, on_meta_device, rebuilding, with_weights
 
 DTYPES = ("float32", "bfloat16", "float16")
 

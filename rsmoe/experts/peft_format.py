@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from rsmoe.arguments import explained
+from rsmoe.checks.arguments import explained
+from rsmoe.checks.ranges import Positive, Share
 from rsmoe.errors import UserError, shown
-from rsmoe.ranges import Positive, Share
 
 if TYPE_CHECKING:
     from rsmoe.experts.lora import GroupedLoRA

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
 from rsmoe.experts.expert import Expert, HeadInput
-from rsmoe.ranges import Positive
 
 
 class RetrievalExpert(Expert):

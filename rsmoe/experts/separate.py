@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from rsmoe.checks.ranges import Depth, Fraction, Positive, PositiveReal
 from rsmoe.errors import UserError
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.output import BankOutput
-from rsmoe.ranges import Depth, Fraction, Positive, PositiveReal
 
 
 class SeparateBank(nn.Module):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmoe.data.images import MAX_PIXELS
+from rsmoe.data.rasters.images import MAX_PIXELS
 from rsmoe.errors import UserError
 from rsmoe.geo.failures import gdal_failures
 from rsmoe.geo.georeference import Georeference, geographic, project

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import ExifTags
 
-from rsmoe.data.file_format import raster_drivers, tiff_orientation
-from rsmoe.data.images import decode_picture, open_picture, require_file_with_bytes
+from rsmoe.data.rasters.file_format import raster_drivers, tiff_orientation
+from rsmoe.data.rasters.images import decode_picture, open_picture, require_file_with_bytes
 from rsmoe.errors import UserError
 from rsmoe.geo.bands import COMMON_NM, named_bands
 from rsmoe.geo.failures import gdal_failures

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rsmoe.data.images import require_pixels
+from rsmoe.checks.ranges import PositiveReal
+from rsmoe.data.rasters.images import require_pixels
 from rsmoe.errors import UserError
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.info import Band, RasterInfo, open_raster, opened, read_info
 from rsmoe.geo.stretch import SENSOR_STRETCHES, Stretch, named_stretch
-from rsmoe.ranges import PositiveReal
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -35,7 +35,7 @@ class RasterSource:
 
     A pixel holds data where GDAL's mask says so (alpha, a mask within the file, or nodata in some but not in all bands,
     for a dark band alone is no hole) and all chosen bands are finite; elsewhere it is 0 in every band. Palettes,
-    white-is-zero, few bits and orientations become what `rsmoe.data.images.load_image` says.
+    white-is-zero, few bits and orientations become what `rsmoe.data.rasters.images.load_image` says.
 
     Args:
         path: see `open_raster`.
@@ -51,7 +51,7 @@ class RasterSource:
 
     Raises:
         UserError: for ``bands`` and ``wavelengths_nm`` together or an unknown stretch; when read, see `open_raster`,
-            and for bands that are not there, a window outside, more than `rsmoe.data.images.MAX_PIXELS`, or no stretch
+            and for bands that are not there, a window outside, more than `rsmoe.data.rasters.images.MAX_PIXELS`, or no stretch
             where one is needed.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.rle import encode_rle
+from rsmoe.data.rasters.rle import encode_rle
 
 
 @dataclass(frozen=True, kw_only=True)

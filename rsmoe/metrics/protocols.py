@@ -217,7 +217,7 @@ PROTOCOLS: dict[str, Protocol] = {
             id="change/direction@1",
             sentence="x100: changed pairs whose caption tells, like its references, of what appeared or of what "
             "vanished; the same on swapped dates, which must turn it round; answers that turn. Words of "
-            "`rsmoe.analysis.swap`.",
+            "`rsmoe.commands.swap`.",
             source="ours",
             equals="-",
         ),

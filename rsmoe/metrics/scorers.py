@@ -9,30 +9,30 @@ import numpy as np
 import torch
 
 from rsmoe.data.boxes import ParsedBoxes, convention, hbb_of_obb, parse
-from rsmoe.data.change_answers import CHANGE_CLASSES, read_target
-from rsmoe.data.images import read_array
+from rsmoe.data.change.answers import CHANGE_CLASSES, read_target
+from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.metrics.answers import Same, exact, rsvqa
-from rsmoe.metrics.boundary import boundary_row, boundary_tally
-from rsmoe.metrics.captions import caption_tally
-from rsmoe.metrics.change import counts_tally, presence_tally
-from rsmoe.metrics.change_captions import change_caption_tally
-from rsmoe.metrics.change_cells_metric import cells_tally
-from rsmoe.metrics.free_text import free_text_row, free_text_tally
-from rsmoe.metrics.grounding import grounding_row, grounding_tally
-from rsmoe.metrics.instance_masks import instances_row, instances_tally
-from rsmoe.metrics.java_meteor import java_meteor_tally
-from rsmoe.metrics.masks import mask_row, mask_tally
-from rsmoe.metrics.multiple_choice import choice_row
-from rsmoe.metrics.object_words import OBJECTS, ObjectWords
+from rsmoe.metrics.answers.free_text import free_text_row, free_text_tally
+from rsmoe.metrics.answers.multiple_choice import choice_row
+from rsmoe.metrics.answers.normalise import Same, exact, rsvqa
+from rsmoe.metrics.answers.vqa import Kinds, accuracy_row, accuracy_tally, judge
+from rsmoe.metrics.captions.caption_scores import caption_tally
+from rsmoe.metrics.captions.change_captions import change_caption_tally
+from rsmoe.metrics.captions.java_meteor import java_meteor_tally
+from rsmoe.metrics.captions.object_words import OBJECTS, ObjectWords
+from rsmoe.metrics.captions.text_quality import text_quality_tally
+from rsmoe.metrics.captions.tokenize import Tokenizer, tokenizer, word_ids
+from rsmoe.metrics.change.cells_f1 import cells_tally
+from rsmoe.metrics.change.presence import counts_tally, presence_tally
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.ranking import ranking_row, ranking_tally
-from rsmoe.metrics.retrieval import Retrieval
+from rsmoe.metrics.regions.boundary import boundary_row, boundary_tally
+from rsmoe.metrics.regions.grounding import grounding_row, grounding_tally
+from rsmoe.metrics.regions.instance_masks import instances_row, instances_tally
+from rsmoe.metrics.regions.masks import mask_row, mask_tally
+from rsmoe.metrics.retrieval.ranking import ranking_row, ranking_tally
+from rsmoe.metrics.retrieval.recall import Retrieval
 from rsmoe.metrics.tally import Tally, beside
-from rsmoe.metrics.text_quality import text_quality_tally
-from rsmoe.metrics.tokenize import Tokenizer, tokenizer, word_ids
-from rsmoe.metrics.vqa import Kinds, accuracy_row, accuracy_tally, judge
 
 Pairs = Sequence[tuple[Sample, Prediction]]
 Vocabulary = Mapping[str, int] | None

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsmoe.bases import remember
+from rsmoe.checks.ranges import Depth, Fraction, NonNegativeReal, Positive
 from rsmoe.errors import UserError
-from rsmoe.pretrained import on_meta_device, with_weights
 from rsmoe.qformer.weights import bert_weights, instructblip_weights
-from rsmoe.ranges import Depth, Fraction, NonNegativeReal, Positive
 from rsmoe.temporal.memory import VisualMemory
+from rsmoe.weights.bases import remember
+from rsmoe.weights.pretrained import on_meta_device, with_weights
 
 
 class InstructQFormer(nn.Module):

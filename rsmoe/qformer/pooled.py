@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rsmoe.ranges import Positive
+from rsmoe.checks.ranges import Positive
 from rsmoe.temporal.memory import VisualMemory
 
 

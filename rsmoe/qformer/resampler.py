@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.checks.ranges import Depth, Fraction, Positive
 from rsmoe.errors import UserError
-from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.temporal.memory import VisualMemory
 
 

@@ -12,7 +12,7 @@ from transformers import BertModel, InstructBlipConfig, InstructBlipQFormerModel
 from transformers.models.instructblip.modeling_instructblip import InstructBlipPreTrainedModel
 
 from rsmoe.errors import UserError
-from rsmoe.pretrained import load_config, load_pretrained
+from rsmoe.weights.pretrained import load_config, load_pretrained
 
 RENAMES = (
     (r"^(?:bert\.|qformer\.|Qformer\.bert\.)", ""),

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rsmoe.ranges import NonNegativeReal, Positive, Share
+from rsmoe.checks.ranges import NonNegativeReal, Positive, Share
 from rsmoe.router.routing import Routing
 
 

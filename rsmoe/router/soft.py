@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rsmoe.ranges import Positive
+from rsmoe.checks.ranges import Positive
 from rsmoe.router.prompts import PromptRequest, Prompts
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rsmoe.ranges import NonNegative, Positive
+from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.router.prompts import PromptRequest, Prompts
 
 

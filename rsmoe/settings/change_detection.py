@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.analysis.change_detection``."""
+"""Keys of ``python -m rsmoe.commands.change_detection``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsmoe.settings.types import Count, Device, Draws, Name, Number, OutFolder, 
 class ChangeDetection(Settings):
     """Scores a model's map of changes beside classical methods, on pairs with masks."""
 
-    module: ClassVar[str] = "rsmoe.analysis.change_detection"
+    module: ClassVar[str] = "rsmoe.commands.change_detection"
     examples: ClassVar[tuple[str, ...]] = (
         "data=levir_cd data.root=/data",
         "data=dsifn_cd checkpoint=runs/changechat_moe out=change_detection",

@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.analysis.compare``."""
+"""Keys of ``python -m rsmoe.commands.compare``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Names = Annotated[
 class Compare(Settings):
     """Puts the results of runs into one table, as Markdown and LaTeX."""
 
-    module: ClassVar[str] = "rsmoe.analysis.compare"
+    module: ClassVar[str] = "rsmoe.commands.compare"
     examples: ClassVar[tuple[str, ...]] = (
         "runs/*",
         "runs/*/*/evaluation format=latex out=tables",

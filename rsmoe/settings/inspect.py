@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.data.inspect``."""
+"""Keys of ``python -m rsmoe.commands.inspect``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsmoe.settings.types import Count, Name, OutFile
 class Inspect(Settings):
     """Shows what a reader makes of a data set: counts, what cannot be used, first rows, a contact sheet."""
 
-    module: ClassVar[str] = "rsmoe.data.inspect"
+    module: ClassVar[str] = "rsmoe.commands.inspect"
     examples: ClassVar[tuple[str, ...]] = (
         "data=scenes",
         "data=ucm_captions data.root=/data split=test out=ucm.png",

@@ -32,7 +32,7 @@ class Collate(Settings):
 
 
 class Stream(Settings):
-    """Options of `rsmoe.data.stream.Stream`."""
+    """Options of `rsmoe.data.shards.stream.Stream`."""
 
     temperature: Annotated[float, Gt(0)] | None = Field(None, description="1: by size; the greater, the more equal")
     buffer: Number | None = Field(None, description="draws that are shuffled, of each data set on each rank")

@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.analysis.ngrams``."""
+"""Keys of ``python -m rsmoe.commands.ngrams``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsmoe.settings.types import Name, Number, OutFile, PathWord, Pixels, Seed
 class Ngrams(Settings):
     """Counts the n-grams that generated change captions share with LEVIR-CC's real ones."""
 
-    module: ClassVar[str] = "rsmoe.analysis.ngrams"
+    module: ClassVar[str] = "rsmoe.commands.ngrams"
     examples: ClassVar[tuple[str, ...]] = (
         "data.root=/data",
         "captions=captions_train_val.json pairs=100",

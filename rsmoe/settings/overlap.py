@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.data.overlap``."""
+"""Keys of ``python -m rsmoe.commands.overlap``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DataNames = Annotated[Name | Annotated[list[Name], Len(1)], Says("names of data 
 class Overlap(Settings):
     """Finds test pictures and captions that training data holds as well."""
 
-    module: ClassVar[str] = "rsmoe.data.overlap"
+    module: ClassVar[str] = "rsmoe.commands.overlap"
     examples: ClassVar[tuple[str, ...]] = (
         "train=ucm_captions test=ucm_captions",
         "train=[ucm_captions,rsicd] test=[ucm_captions,rsicd:val] data.root=/data out=overlap",

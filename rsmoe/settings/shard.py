@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.data.shard``."""
+"""Keys of ``python -m rsmoe.commands.shard``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsmoe.settings.types import Name, Number, OutFolder, Seed, Share
 class Shard(Settings):
     """Writes a data set as tar shards, to be read or streamed; typed again, it goes on where it stopped."""
 
-    module: ClassVar[str] = "rsmoe.data.shard"
+    module: ClassVar[str] = "rsmoe.commands.shard"
     examples: ClassVar[tuple[str, ...]] = (
         "data=scenes split=train out=shards/scenes",
         "data=ucm_captions data.root=/data split=train out=shards/ucm_captions",

@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.analysis.stress``."""
+"""Keys of ``python -m rsmoe.commands.stress``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rsmoe.settings.types import (
 class Stress(Settings):
     """Disturbs the second date of pairs (shift, light, season ...) and measures what is left of a model."""
 
-    module: ClassVar[str] = "rsmoe.analysis.stress"
+    module: ClassVar[str] = "rsmoe.commands.stress"
     examples: ClassVar[tuple[str, ...]] = (
         "checkpoint=runs/changechat_moe",
         "checkpoint=[runs/a,runs/b,runs/c] data=levir_cd data.root=/data tile=64",

@@ -1,4 +1,4 @@
-"""Keys of ``python -m rsmoe.analysis.swap``."""
+"""Keys of ``python -m rsmoe.commands.swap``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsmoe.settings.types import Beams, Device, Name, Number, OutFile, PathWord,
 class Swap(Settings):
     """Asks whether "appeared" and "vanished" change places when the two dates do."""
 
-    module: ClassVar[str] = "rsmoe.analysis.swap"
+    module: ClassVar[str] = "rsmoe.commands.swap"
     examples: ClassVar[tuple[str, ...]] = (
         "checkpoint=runs/changechat_moe",
         "checkpoint=runs/levir_cc_moe data=levir_cc data.root=/data out=swap.json",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rsmoe.ranges import Positive
+from rsmoe.checks.ranges import Positive
+from rsmoe.temporal.date_pairs import perceive_pairs
 from rsmoe.temporal.memory import VisualMemory
-from rsmoe.temporal.pairs import perceive_pairs
 
 
 class Concat(nn.Module):

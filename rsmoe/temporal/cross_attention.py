@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rsmoe.checks.ranges import Depth, Fraction, Positive
 from rsmoe.errors import UserError
-from rsmoe.ranges import Depth, Fraction, Positive
+from rsmoe.temporal.date_pairs import perceive_pairs
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention
 from rsmoe.temporal.memory import VisualMemory
-from rsmoe.temporal.pairs import perceive_pairs
 
 
 class CrossAttention(nn.Module):

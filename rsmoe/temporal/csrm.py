@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rsmoe.ranges import Fraction, Positive
+from rsmoe.checks.ranges import Fraction, Positive
+from rsmoe.temporal.date_pairs import perceive_pairs
 from rsmoe.temporal.memory import VisualMemory
-from rsmoe.temporal.pairs import perceive_pairs
 
 
 class CSRM(nn.Module):

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rsmoe.checks.ranges import Depth, Positive, PositiveReal
 from rsmoe.errors import UserError
-from rsmoe.ranges import Depth, Positive, PositiveReal
 from rsmoe.temporal.memory import VisualMemory
 
 

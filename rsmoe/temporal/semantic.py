@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsmoe.data.mask_sources import UNKNOWN
-from rsmoe.ranges import Depth, Fraction, Positive
+from rsmoe.checks.ranges import Depth, Fraction, Positive
+from rsmoe.data.rasters.mask_sources import UNKNOWN
+from rsmoe.temporal.date_pairs import perceive_pairs
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention
 from rsmoe.temporal.memory import VisualMemory
-from rsmoe.temporal.pairs import perceive_pairs
 from rsmoe.temporal.semantic_tokens import SemanticTokens
 
 

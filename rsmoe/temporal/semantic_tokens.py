@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsmoe.data.mask_sources import UNKNOWN
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
 from rsmoe.vision.positions import sine_positions
 
@@ -43,7 +43,7 @@ class SemanticTokens(nn.Module):
         """(R, H, W) uint8 transitions -> (R, 2, cells^2, D).
 
         Args:
-            changes: what became what, as `rsmoe.data.transition_map.TransitionMap` writes it: 0 no change,
+            changes: what became what, as `rsmoe.data.rasters.transition_map.TransitionMap` writes it: 0 no change,
                 1 + n (a - 1) + (b - 1), 255 unknown.
 
         Raises:

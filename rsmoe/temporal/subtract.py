@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from rsmoe.temporal.date_pairs import perceive_pairs
 from rsmoe.temporal.memory import VisualMemory
-from rsmoe.temporal.pairs import perceive_pairs
 
 
 class Subtract(nn.Module):

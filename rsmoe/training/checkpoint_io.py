@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from rsmoe.bases import LeftOut
 from rsmoe.build import whole_state
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.weights.bases import LeftOut
 
 _STATES = ("state_dict", "current_model_state")
 """Where Lightning keeps weights; the second one beside a moving average of them."""

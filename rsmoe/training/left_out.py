@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rsmoe.bases import LeftOut, bases_of, megabytes, plain
 from rsmoe.model import RSMoE
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import has_part
+from rsmoe.weights.bases import LeftOut, bases_of, megabytes, plain
 
 
 def left_out(model: RSMoE, stages: Sequence[Stage]) -> list[LeftOut]:

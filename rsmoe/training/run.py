@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_only
 
 from rsmoe.build import built_configs, load_weights
+from rsmoe.checks.trust import check_finite
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
@@ -30,7 +31,6 @@ from rsmoe.training.ranks import alike
 from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import check_stage, has_part
 from rsmoe.training.stage_trainer import stage_trainer
-from rsmoe.trust import check_finite
 
 _KNOWN = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for

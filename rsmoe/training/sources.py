@@ -9,11 +9,11 @@ from typing import Any
 from transformers.utils import is_flash_attn_2_available
 
 from rsmoe.build import codecs_of
-from rsmoe.data.text import TextCodec
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.pretrained import check_weights, needs_flash
 from rsmoe.training.checkpoints import load_checkpoint
-from rsmoe.vision.pretrained import tower_config
+from rsmoe.vision.pretrained_tower import tower_config
+from rsmoe.weights.pretrained import check_weights, needs_flash
 
 
 def check_sources(config: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ def check_sources(config: Mapping[str, Any]) -> None:
     flash = str(config["lm"].get("attention")) == "flash_attention_2"
     if flash and not is_flash_attn_2_available():
         raise needs_flash()
-    if vision.get("pretrained") and vision["_target_"] == "rsmoe.vision.pretrained.PretrainedTower":
+    if vision.get("pretrained") and vision["_target_"] == "rsmoe.vision.pretrained_tower.PretrainedTower":
         tower_config(vision["pretrained"], vision.get("config"))
     for key in ("lm", "instruction"):
         if text[key] and not config["resume"]:  # a run that goes on has its tokenizers

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from transformers import ConvNextV2Config, ConvNextV2Model
 
+from rsmoe.checks.ranges import Depth, Fraction, Positive
 from rsmoe.errors import UserError
-from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.vision.positions import sine_positions

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rsmoe.errors import UserError
-from rsmoe.pretrained import parent_of
+from rsmoe.weights.pretrained import parent_of
 
 
 def check_pixels(pixels: Tensor, *, bands: int, multiple: int) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
 
+from rsmoe.checks.ranges import Depth, Fraction, Positive
 from rsmoe.errors import UserError
-from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.vision.positions import sine_positions

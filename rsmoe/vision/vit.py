@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
+from rsmoe.checks.ranges import Depth, Fraction, Positive
 from rsmoe.errors import UserError
-from rsmoe.ranges import Depth, Fraction, Positive
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.vision.pyramid import GridPyramid

@@ -10,11 +10,11 @@ Text becomes boxes only under a declared convention (`CONVENTIONS`); none is eve
     write(boxes, convention="lhrs", size_px=(800, 600))                           # "[0.100, 0.200, 0.300, 0.400]"
 """
 
+from rsmoe.data.boxes.box_text import ParsedBoxes, parse, write
 from rsmoe.data.boxes.convention import Convention
 from rsmoe.data.boxes.conventions import CONVENTIONS, convention
 from rsmoe.data.boxes.geometry import hbb_of_obb, obb_corners, obb_from_corners, wrap_angle
 from rsmoe.data.boxes.held import HeldBoxes, hold_boxes
-from rsmoe.data.boxes.text import ParsedBoxes, parse, write
 
 __all__ = [
     "CONVENTIONS",

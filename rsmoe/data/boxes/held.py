@@ -41,7 +41,7 @@ def hold_boxes(boxes: np.ndarray, size_px: tuple[int, int]) -> HeldBoxes:
 
     Args:
         boxes: (n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg``, float pixels.
-        size_px: (width, height) of the picture as it is seen, see `rsmoe.data.images.picture_size`.
+        size_px: (width, height) of the picture as it is seen, see `rsmoe.data.rasters.images.picture_size`.
     """
     given = np.asarray(boxes, dtype=np.float64)
     oriented = given.shape[1] == 5

@@ -1,1 +1,0 @@
-"""Timings that the library's claims rest on; each prints a table: ``python -m rsmoe.benchmarks.<name>``."""

@@ -1,0 +1,76 @@
+"""Change instructions on generated pairs, whose truth is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rsmoe.checks.ranges import NonNegative, Positive
+from rsmoe.data.change.instructions import KINDS, PairFacts
+from rsmoe.data.change.pairs import ChangePairs
+from rsmoe.errors import UserError, unknown_name
+from rsmoe.scenes.pair_store import PairStore
+
+
+class SceneChanges(ChangePairs):
+    """ChangeChat's six tasks, and "mask", on pairs of `SceneGenerator`; half of the pairs are unchanged.
+
+    Light, season, haze, noise, vehicles and a shift of a few pixels differ between the dates of every pair and are
+    never a change. Counts are of the things themselves, captions those of the generated world. Pairs are
+    rendered once and kept on disk, see `PairStore`: all of ``scenes`` at once, else when they are asked for.
+
+    Args:
+        root: must be None; accepted because every data set has it.
+        split: "train", "val" or "test"; splits share no pair.
+        size: number of rows; those of one pair follow one another, and the last pair may be cut.
+        scenes: number of pairs of each split, all of whose rows there are; goes before ``size``.
+        seed: of the world and of every choice of words.
+        size_px: side of the images.
+        bands: 3, or 4 with near infrared.
+        kinds: of `KINDS` and "mask".
+        open_turns: open questions a pair.
+        name: short name.
+        cache: folder of the rendered pairs; None means ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
+
+    Raises:
+        UserError: a root, no kind or an unknown one, an unknown split, a size or ``scenes`` that is not positive.
+    """
+
+    protocol = "generated/"
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        size: Positive = 1200,
+        scenes: Mapping[str, Positive] | None = None,
+        seed: NonNegative = 0,
+        size_px: Positive = 64,
+        bands: Positive = 3,
+        kinds: Sequence[str] = (*KINDS, "mask"),
+        open_turns: NonNegative = 4,
+        name: str = "scene_changes",
+        cache: str | None = None,
+    ) -> None:
+        if root is not None:
+            raise UserError(f"generated pairs are read from no folder: leave data.root out (it is {root!r}).")
+        if scenes is not None and split not in scenes:
+            raise unknown_name(f"split of {name}", split, scenes)
+        pairs = 0 if scenes is None else scenes[split]
+        if max(size, pairs) < 1 or not kinds:
+            raise UserError(f"{name}: size={size} and kinds={list(kinds)}; expected at least one row of one kind")
+        self._store = PairStore(split=split, size_px=size_px, bands=bands, seed=seed, cache=cache)
+        self._store.draw(pairs)
+        super().__init__(
+            name=name,
+            split=split,
+            kinds=kinds,
+            open_turns=open_turns,
+            seed=seed,
+            pairs=pairs,
+            size=size if scenes is None else None,
+        )
+
+    def facts(self, pair: int) -> PairFacts:
+        """Of pair ``pair`` of the split."""
+        return self._store.facts(pair, source=self.name)

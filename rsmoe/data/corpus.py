@@ -1,0 +1,123 @@
+"""The data sets of a run, by split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from torch.utils.data import Dataset
+
+from rsmoe.data.readers.reader import left_out
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError, unknown_name
+from rsmoe.parts import instantiate
+
+SPLITS = ("train", "val", "test")
+SEARCHED = 100
+"""Samples of a data set that are looked at for the names of its classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Named data sets of each split; the names are those of the corpus yaml."""
+
+    train: dict[str, Dataset[Sample]]
+    val: dict[str, Dataset[Sample]]
+    test: dict[str, Dataset[Sample]]
+
+    def texts(self) -> Iterator[str]:
+        """Every instruction and response of the training split, for a tokenizer to be fitted on."""
+        for data in self.train.values():
+            for i in range(len(data)):  # type: ignore[arg-type]
+                sample = data[i]
+                yield sample.instruction
+                yield from sample.responses
+                for question, answer in sample.history:
+                    yield f"q: {question} a: {answer}"
+
+    def change_classes(self, *, kinds: int) -> list[str]:
+        """Names of "no change" and of ``kinds`` of change, from the class map of a pair among the first `SEARCHED`
+        training samples of a data set; [] where none has so many."""
+        samples = (data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data))))  # type: ignore[arg-type]
+        named = (s.classes for s in samples if len(s.images) == 2 and s.class_map is not None)
+        return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
+
+    def check_cover(self, names: Sequence[str]) -> None:
+        """Nothing, where class maps of single pictures, among the first `SEARCHED` training samples of each data set,
+        are of these classes.
+
+        Raises:
+            UserError: there is none, or one of other classes.
+        """
+        samples = [data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data)))]  # type: ignore[arg-type]
+        found = {s.classes: s.source for s in samples if len(s.images) == 1 and s.class_map is not None}
+        if not found:
+            raise UserError(
+                "cover=map is taught by class maps of single pictures, and the training data has none. Type cover=none "
+                "or give maps, corpus.<name>.reader.class_maps=<folder>"
+            )
+        for classes, source in found.items():
+            if classes != tuple(names):
+                raise UserError(
+                    f"the class maps of {source!r} have the classes {', '.join(classes)}; cover.classes are "
+                    f"{', '.join(names)}. Give the first: cover.classes=[...]"
+                )
+
+
+def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Console) -> Corpus:
+    """Builds the readers of a corpus yaml.
+
+    An entry may name a ``generated`` stand-in: it is used, and said aloud, when no folder of real data is given.
+
+    Args:
+        config: name -> {reader: yaml of `conf/data`, splits: {train: <its split>, test: ...}, generated: ...}.
+        root: ``data.root``: the folder of the only data set, or one that holds each set under its own name.
+
+    Raises:
+        UserError: no training split, an unknown split, or whatever the readers raise.
+    """
+    entries = {name: dict(entry) for name, entry in config.items()}
+    stand_in = all("generated" in e for e in entries.values()) and root is None and not _has_real(entries)
+    parts: dict[str, dict[str, Dataset[Sample]]] = {split: {} for split in SPLITS}
+    for name, entry in entries.items():
+        reader = dict(entry["generated"] if stand_in else entry.get("reader", {}))
+        if not reader:  # exists in the generated world only
+            continue
+        if root is not None and "root" in reader and reader["root"] is None:
+            own = Path(root) / str(reader["name"])
+            reader["root"] = str(own if own.is_dir() else root)
+        for split, theirs in entry["splits"].items():
+            if split not in SPLITS:
+                raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
+            data = instantiate({**reader, **entry.get(split, {}), "split": theirs})
+            if unused := left_out(data):
+                console.print(f"{name}, split {split}, left out: {unused}", markup=False, highlight=False)
+            parts[split][name] = data
+    if not parts["train"]:
+        raise UserError("the corpus has no training split: give corpus.<name>.splits.train")
+    if any(getattr(d, "protocol", "") for split in parts.values() for d in split.values()):
+        told = "GENERATED SCENES, NOT REAL DATA: every number carries protocol generated/..."
+        console.rule(Text(told, style="bold red"))
+    return Corpus(train=parts["train"], val=parts["val"], test=parts["test"])
+
+
+def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:
+    """Training sets of a corpus yaml that exist in the other world only: with real data alone, or generated alone."""
+    one_sided = {name for name, entry in config.items() if entry.get("generated") == {} or not entry.get("reader")}
+    return one_sided - set(corpus.train)
+
+
+def _has_real(entries: Mapping[str, Mapping[str, Any]]) -> bool:
+    home = os.environ.get("RSMOE_DATA", "")
+    if home and not Path(home).expanduser().is_dir():
+        raise UserError(
+            f"RSMOE_DATA={home} is not a folder; unset it for generated scenes, or name the folder of data sets"
+        )
+    names = [str(e["reader"]["name"]) for e in entries.values() if e.get("reader")]
+    given = any(e["reader"].get("root") for e in entries.values() if e.get("reader"))
+    return given or any((Path(home).expanduser() / name).is_dir() for name in names if home)

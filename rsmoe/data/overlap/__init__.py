@@ -1,0 +1,1 @@
+"""Overlap: the same picture in training and test, exactly or nearly (leakage)."""

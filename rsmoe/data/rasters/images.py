@@ -1,0 +1,237 @@
+"""From file names to files, and from files to uint8 arrays."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from rsmoe.data.files.file_names import SUFFIXES as SUFFIXES
+from rsmoe.data.files.file_names import FileTree
+from rsmoe.data.rasters.file_format import grey_levels, raster_drivers
+from rsmoe.data.sample import Lazy, Sample
+from rsmoe.errors import UserError
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+"""What Pillow may decode: others start programs (EPS runs Ghostscript). TIFF and JPEG 2000 are GDAL's, see
+`rsmoe.data.rasters.file_format`."""
+
+MAX_PIXELS = 100_000_000
+"""Largest picture that is decoded whole: 300 MB as uint8 RGB. A larger one is a scene to cut, or an attack."""
+
+
+def read_array(source: np.ndarray | Lazy) -> np.ndarray:
+    """A mask or class map of a `Sample`, read now."""
+    return source if isinstance(source, np.ndarray) else source.read()
+
+
+def images_key(sample: Sample) -> tuple[Hashable, ...]:
+    """The same for two samples of one process that are about the same picture, or pictures."""
+    return tuple(
+        image if isinstance(image, Path) else id(image) if isinstance(image, np.ndarray) else image.key
+        for image in sample.images
+    )
+
+
+@contextmanager
+def open_picture(file: Path | bytes, name: str, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever fails here or inside of the ``with`` is one `UserError`.
+
+    Args:
+        file: where it is, or its bytes.
+        name: what it is called in messages.
+        formats: what Pillow may decode, of `FORMATS`.
+
+    Raises:
+        UserError: for a file that is missing, empty, truncated, not an image, or larger than `MAX_PIXELS`.
+    """
+    require_file_with_bytes(file, name)
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=formats) as image:
+            require_pixels(image.width, image.height, name)
+            yield image
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        known = ", ".join(sorted((*formats, "TIFF", "JPEG 2000")) if formats is FORMATS else formats)
+        raise UserError(f"{name} is not a picture that can be read. Expected one of {known}") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{name} is truncated or damaged ({error}). Copy or download it again") from error
+
+
+def require_file_with_bytes(file: Path | bytes, name: str) -> None:
+    """Raises a `UserError` for a path without a file, or with an empty one."""
+    if isinstance(file, Path) and not file.is_file():
+        raise UserError(f"no image file {name}")
+    if isinstance(file, Path) and file.stat().st_size == 0:
+        raise UserError(f"{name} is empty (0 bytes). Copy or download it again")
+
+
+def require_pixels(width: int, height: int, name: str) -> None:
+    """Raises a `UserError` for more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+
+
+def decode_image(file: Path | bytes, name: str) -> np.ndarray:
+    """(H, W, C) uint8 of an encoded picture, see `load_image`."""
+    return decode_picture(file, name)[0]
+
+
+def decode_picture(file: Path | bytes, name: str, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decodes one picture: the only way from a file to pixels, whether it lies in a folder, a tar file or a shard.
+
+    What it becomes is said by `load_image`. In memory each band lies in one piece.
+
+    Args:
+        file: where it is, or its bytes.
+        name: what it is called in messages.
+        blank: whether pixels without data are 0; False leaves what is stored there, for colours that mean classes.
+
+    Returns:
+        (H, W, C) uint8, and the (H, W) bool mask of the pixels that hold data; None where all do.
+
+    Raises:
+        UserError: as `open_picture`, and for more than 8 bits a band.
+    """
+    require_file_with_bytes(file, name)
+    if raster_drivers(file):
+        from rsmoe.geo.raster import decode_raster
+
+        return decode_raster(file, name, blank=blank)
+    with open_picture(file, name) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        valid = _opaque(image, file)
+        rgb = image if image.mode == "RGB" else image.convert("RGB")  # of the same mode, it would copy
+        # band after band in memory, as tensors want it: to part interleaved bands costs a fifth of a JPEG's decoding
+        planes = np.empty((3, rgb.height, rgb.width), dtype=np.uint8)
+        for plane, band in zip(planes, "RGB", strict=True):
+            plane[:] = np.frombuffer(rgb.tobytes("raw", band), np.uint8).reshape(plane.shape)
+        if valid is not None and blank:
+            planes[:, ~valid] = 0
+        return planes.transpose(1, 2, 0), valid
+
+
+def load_image(source: Path | np.ndarray | Lazy) -> np.ndarray:
+    """Decodes one picture to (H, W, C) uint8.
+
+    Of a file, whatever its suffix:
+
+    - palettes are applied, white-is-zero is turned, CMYK and YCbCr are converted, 1, 2 and 4 bits are spread over 0 to
+      255; one grey band is repeated three times, and a TIFF or JPEG 2000 of more bands keeps all of them;
+    - alpha is no band: where it is 0, where a key colour, a mask or a nodata value says so, there is no data, and every
+      band is 0; elsewhere the colours are as stored;
+    - it stands upright by its orientation (EXIF, or the TIFF tag of a file without a georeference): boxes and masks are
+      in this frame;
+    - of several pages or frames the first is read; embedded colour profiles are not applied;
+    - more than 8 bits a band are refused, for how they become 8 has to be declared: `rsmoe.geo.RasterSource`.
+
+    An array passes as it is, with any number of bands, and so does what a `Lazy` one reads.
+
+    Raises:
+        UserError: for a file that is missing, empty, truncated, not an image, of more than 8 bits a band or larger
+            than `MAX_PIXELS`; for an array that is not (H, W, C) uint8.
+    """
+    if isinstance(source, Path):
+        return decode_image(source, str(source))
+    source = read_array(source)
+    if source.ndim != 3 or source.dtype != np.uint8 or 0 in source.shape:
+        raise UserError(f"expected a picture as (H, W, C) uint8, got an array {source.shape} {source.dtype}")
+    return source
+
+
+def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
+    """(width, height) in pixels of what `load_image` gives; of a file only the header is read, a `Lazy` one whole.
+
+    Raises:
+        UserError: as `load_image`.
+    """
+    if not isinstance(source, Path):
+        height, width = read_array(source).shape[:2]
+        return width, height
+    require_file_with_bytes(source, str(source))
+    if raster_drivers(source):
+        from rsmoe.geo.info import open_raster
+
+        info = open_raster(source)
+        require_pixels(info.width, info.height, str(source))
+        return info.width, info.height
+    with open_picture(source, str(source)) as image:
+        if image.width == image.height:
+            return image.size  # whichever side is up; of a PNG, the orientation may stand behind the pixels
+        lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)  # on its side
+        return (image.height, image.width) if lies else image.size
+
+
+def find_images(folder: Path, names: Iterable[str], *, source: str, absent: list[str] | None = None) -> dict[str, Path]:
+    """The file of every name, as `rsmoe.data.files.file_names` finds it: "101.tif" finds ``101.jpg``.
+
+    A name with a path in it lies in that folder below ``folder``, or, where there is none, in ``folder`` itself:
+    annotations often have the paths of another machine. No name leads out of ``folder``.
+
+    Args:
+        folder: where the pictures are.
+        names: file names as the annotations have them.
+        source: name of the release, for messages.
+        absent: gets the names that have no file, which are an error without it.
+
+    Raises:
+        UserError: when the folder is missing, when names have no file or an empty one (counted, five named), when two
+            files fit a name equally well, or one file two names.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{source}: the images folder {folder} does not exist. Unpack the images there")
+    return find_all(FileTree(folder, source=source, flat=True), names, source=source, absent=absent)
+
+
+def find_all(tree: FileTree, names: Iterable[str], *, source: str, absent: list[str] | None) -> dict[str, Path]:
+    """`find_images`, in a tree whose rule is given."""
+    wanted = dict.fromkeys(names)
+    looked_up = {name: tree.find(name) for name in wanted}
+    found = {name: path for name, path in looked_up.items() if path is not None}
+    missing = [name for name in wanted if name not in found]
+    if absent is not None:
+        absent += missing
+    elif missing:
+        place = tree.place(missing[0])
+        if not place.is_dir():
+            raise UserError(f"{source}: the images folder {place} does not exist. Unpack the images there")
+        beside = [name for name in wanted if tree.place(name) == place]
+        missing = [name for name in beside if name not in found]
+        refuse(missing, len(beside), f"annotated names have no image in {place}", source=source)
+    empty = [name for name, path in found.items() if path.stat().st_size == 0]
+    refuse(empty, len(wanted), f"annotated names are empty files in {tree.root}", source=source)
+    return found
+
+
+def refuse(names: Sequence[str], total: int, fault: str, *, source: str) -> None:
+    """Raises a `UserError` that counts the names and gives five of them; nothing when there are none."""
+    if names:
+        shown = ", ".join(name if name.strip() and name.isprintable() else ascii(name) for name in names[:5])
+        more = " ..." if len(names) > 5 else ""
+        raise UserError(f"{source}: {len(names)} of {total} {fault}: {shown}{more}. Download them again")
+
+
+def _opaque(image: Image.Image, file: Path | bytes) -> np.ndarray | None:
+    """(H, W) bool: where alpha, or what a file has instead of it, is not 0; None for everywhere."""
+    if not image.has_transparency_data:
+        return None
+    key, levels = image.info.get("transparency"), grey_levels(file)
+    if isinstance(key, int) and levels is not None:  # Pillow spreads the pixels over 0 to 255, the key of 1 bit alone
+        opaque = np.asarray(image.convert("L")) != min(key, levels - 1) * (255 // (levels - 1))
+    else:
+        opaque = np.asarray(image.convert("RGBA").getchannel("A")) > 0
+    return None if opaque.all() else opaque
+
+
+def _too_large(name: str) -> UserError:
+    return UserError(
+        f"{name} has more than {MAX_PIXELS:,} pixels, too many to decode whole. Cut it into tiles first: "
+        "gdal_translate -srcwin left top width height in.tif tile.tif"
+    )

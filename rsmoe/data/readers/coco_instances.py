@@ -1,0 +1,272 @@
+"""Instance annotations in COCO's json: boxes, masks and counts of every class of a picture."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsmoe.checks.ranges import Fraction, Positive
+from rsmoe.data.boxes import convention as named
+from rsmoe.data.boxes.held import UNKNOWN_PLACE
+from rsmoe.data.files.file_names import stem
+from rsmoe.data.files.values import is_missing, is_number, shown, text_of
+from rsmoe.data.rasters.images import find_images
+from rsmoe.data.rasters.mask_sources import UnionMask
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, rows_by_id
+from rsmoe.data.readers.grounding_sample import ground_sample
+from rsmoe.data.readers.picture_check import PictureCheck, seen_size
+from rsmoe.data.readers.reader import Reader
+from rsmoe.data.readers.splits import held_out, require_fractions
+from rsmoe.data.sample import Lazy, Sample
+from rsmoe.errors import UserError, unknown_name
+
+_HUGE = 1e9
+"""No coordinate is so large, and beyond it a whole number may be too large for a float."""
+
+PROMPTS = {
+    "ground": "Locate every {name}.",
+    "mask": "Segment every {name}.",
+    "vqa": "How many instances of {name} are in the picture?",
+}
+"""Task -> request; the words are ours, for the format has none."""
+
+
+class COCOInstances(Reader):
+    """One sample a picture, class and task: all boxes ("ground"), all masks ("mask"), or their number ("vqa").
+
+    ``{"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name"}], "annotations": [{"id",
+    "image_id", "category_id", "bbox": [x, y, w, h] in pixels, "segmentation", "iscrowd"}]}``. A segmentation is a list
+    of polygons or a run-length code; the mask of a sample is the union over the instances. Only classes that are in a
+    picture are asked for, in the order of the annotations. Crowds ("iscrowd": 1) are one region
+    of many objects: a class with a crowd is not counted and not located in that picture, its mask holds the crowd. Nor
+    is one with a box that nobody can read, or none; one with a broken segmentation has no mask. Boxes are clipped to
+    the picture and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than
+    stated is not used, and one without a stated size has its own.
+
+    ``nwpu_vhr10``: NWPU VHR-10, 0.08 to 2 m, 533 to 1728 px, 10 classes; 650 pictures with objects and 150 without in
+    the original (Cheng et al., "Multi-class geospatial object detection and geographic image classification based on
+    collection of part detectors", ISPRS J. 98, 2014; for research); boxes and polygons in COCO's json come with
+    RSPrompter (arXiv:2306.16269, Apache-2.0, https://github.com/KyanChen/RSPrompter). It has no official split.
+
+    Args:
+        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
+        split: a key of ``annotations``, or "val" / "test" where a fraction makes one.
+        name: short name.
+        annotations: split -> json, relative to ``root``.
+        images: folder of images, relative to ``root``.
+        tasks: of "ground", "mask", "vqa".
+        convention: how boxes are answered, see `rsmoe.data.boxes`.
+        prompts: task -> request with {name}, where it is not that of `PROMPTS`.
+        max_boxes: a class with more instances in a picture is not located; None asks for all.
+        val_fraction: share of the pictures of "train" that becomes "val", by `held_out`; 0 where the release has one.
+        test_fraction: the same for "test".
+        official: counts of each split, as the release states them.
+
+    Attributes:
+        counts: of this split: "images", "boxes", and samples of each task.
+        unused: "crowd", "more than <max_boxes> boxes" -> ids; "no instance" -> files; what `PictureCheck` leaves out,
+            annotations of an unknown image or category, and those that are there twice -> file, picture, annotation.
+
+    Raises:
+        UserError: for a missing file, another format (naming the key), one id for two pictures or classes, images that
+            are missing or empty, an unknown split or task, and where most annotations do not fit their pictures.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str,
+        annotations: Mapping[str, str],
+        images: str,
+        tasks: Sequence[str] = ("ground", "mask", "vqa"),
+        convention: str = "minigpt",
+        prompts: Mapping[str, str] | None = None,
+        max_boxes: Positive | None = None,
+        val_fraction: Fraction = 0.0,
+        test_fraction: Fraction = 0.0,
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        require_fractions(name, val_fraction=val_fraction, test_fraction=test_fraction)
+        self._prompts = PROMPTS | dict(prompts or {})
+        for task in (*tasks, *self._prompts):
+            if task not in PROMPTS:
+                raise unknown_name("task", task, PROMPTS)
+        made = {"val": val_fraction, "test": test_fraction} if "train" in annotations else {}
+        if split not in (known := {*annotations, *(key for key, share in made.items() if share)}):
+            raise unknown_name(f"split of {name}", split, known)
+        folder = data_root(root, name)
+        super().__init__(name=name, split=split, official=official)
+        self._convention, self._max_boxes = convention, max_boxes
+        file = annotations["train" if split not in annotations and "train" in annotations else split]
+        content = read_json(folder / file)
+        pictures, categories = (rows_by_id(content, key, file) for key in ("images", "categories"))
+        names = {key: identity(row, "name", f"{file}, category {key}") for key, row in categories.items()}
+        files = {key: identity(row, "file_name", f"{file}, image {key}") for key, row in pictures.items()}
+        chosen = set(files.values())
+        if file == annotations.get("train"):
+            test, both = held_out(chosen, test_fraction), held_out(chosen, val_fraction + test_fraction)
+            chosen = {"train": chosen - both, "val": both - test, "test": test}[split]
+        self._file = Path(file).name
+        self._check = PictureCheck(name=name, unused=self.unused, remedy="Boxes of COCO are x y width height in pixels")
+        grouped = self._group(field(content, "annotations", list, file), files, names, chosen)
+        paths = find_images(folder / images, chosen, source=name)
+        self.counts: dict[str, int] = {"images": len(paths), "boxes": 0}
+        stems = Counter(stem(picture) for picture in chosen)
+        done = set[str]()
+        for key, picture in pictures.items():
+            of = files[key]
+            if of not in chosen or of in done:
+                continue
+            done.add(of)
+            if not grouped[of]:
+                self.unused.setdefault("no instance", []).append(of)
+            stated = _stated(picture, f"{file}, image {key}")
+            if stated is not None and not self._check.picture(paths[of], stated, f"{self._file}, {of}"):
+                continue
+            width, height = seen_size(paths[of])
+            label = stem(of) if stems[stem(of)] == 1 else of
+            for category in sorted(grouped[of]):
+                self._add(paths[of], label, (width, height), category, grouped[of][category], tasks)
+        self._check.finish()
+        if not self._samples:
+            raise UserError(f"{name}: split {split!r} holds no instance for the tasks {', '.join(tasks)}")
+        self.counts |= Counter(sample.task for sample in self._samples)
+
+    def _group(
+        self, rows: list[Any], files: dict[str, str], names: dict[str, str], chosen: set[str]
+    ) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Annotations of each picture and class; a file that has two ids, or a class, is one all the same."""
+        grouped: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+        seen: dict[str, Any] = {}
+        astray: list[UserError] = []
+        for i, row in enumerate(rows):
+            where = f"{self._file}, annotations[{i}]"
+            try:
+                image, category = identity(row, "image_id", where), identity(row, "category_id", where)
+                fault = UserError(f"{where}: there is no image {image}, or no category {category}")
+            except UserError as error:
+                image = category = ""
+                fault = error
+            if image not in files or category not in names:
+                astray.append(fault)
+                self._check.leave_out("image or category that is not in the file", where)
+                if 2 * len(astray) > len(rows):
+                    raise UserError(
+                        f"{astray[0]}; so it is with {len(astray)} of {len(rows)} annotations. The file is not whole, "
+                        "or of several releases"
+                    )
+            elif files[image] in chosen:
+                if "id" in row and seen.setdefault(str(row["id"]), row) is not row and seen[str(row["id"])] == row:
+                    self._check.leave_out("there twice", self._place(row, files[image]))
+                    continue
+                grouped[files[image]][names[category]].append(row)
+        return grouped
+
+    def _place(self, row: dict[str, Any], picture: str) -> str:
+        return f"{self._file}, {picture}, annotation {row.get('id', '?')}"
+
+    def _add(
+        self,
+        path: Path,
+        label: str,
+        size: tuple[int, int],
+        category: str,
+        rows: list[dict[str, Any]],
+        tasks: Sequence[str],
+    ) -> None:
+        """The samples of one class of one picture."""
+        word = category.replace("_", " ")
+        places = [self._place(row, path.name) for row in rows]
+        boxes = named("pixel_xywh").to_px(np.array([_bbox(row) for row in rows]), size)
+        held = self._check.boxes(boxes, size, places, written=[row.get("bbox") for row in rows])
+        lost = any(reason in UNKNOWN_PLACE for reason in held.reasons)  # it is in the picture, nobody knows where
+        rows, places = [rows[i] for i in held.kept], [places[i] for i in held.kept]
+        if not rows:
+            return
+        crowd = [row for row, place in zip(rows, places, strict=True) if _is_crowd(row, place)]
+        self._leave_out("crowd", crowd)
+        self.counts["boxes"] += len(rows) - len(crowd)
+        many = self._max_boxes is not None and len(rows) > self._max_boxes
+        if many and not crowd:
+            self._leave_out(f"more than {self._max_boxes} boxes", rows)
+        if "ground" in tasks and not crowd and not many and not lost:
+            self._samples.append(
+                ground_sample(
+                    id=f"{label}:{category}:ground",
+                    image=path,
+                    size_px=size,
+                    instruction=self._prompts["ground"].format(name=word),
+                    boxes=held.boxes,
+                    labels=(category,) * len(rows),
+                    convention=self._convention,
+                    source=self.name,
+                    kind=category,
+                )
+            )
+        if "mask" in tasks:
+            shapes = [row.get("segmentation") for row in rows]
+            found = [self._check.mask(shape, size, path, place) for shape, place in zip(shapes, places, strict=True)]
+            masks = [mask for mask in found if mask is not None]
+            if len(masks) == len(rows):
+                mask = UnionMask(tuple(masks))
+                self._samples.append(
+                    self._sample(path, label, category, "mask", f"the {word} is here [SEG]", mask=mask)
+                )
+        if "vqa" in tasks and not crowd and not lost:
+            self._samples.append(self._sample(path, label, category, "vqa", str(len(rows))))
+
+    def _sample(
+        self, path: Path, label: str, category: str, task: str, response: str, mask: Lazy | None = None
+    ) -> Sample:
+        return Sample(
+            id=f"{label}:{category}:{task}",
+            images=(path,),
+            instruction=self._prompts[task].format(name=category.replace("_", " ")),
+            responses=(response,),
+            task=task,
+            source=self.name,
+            kind="count" if task == "vqa" else category,
+            mask=mask,
+        )
+
+    def _leave_out(self, reason: str, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self.unused.setdefault(reason, []).extend(str(row.get("id", "?")) for row in rows)
+
+
+def _bbox(row: dict[str, Any]) -> tuple[float, ...]:
+    """Four numbers, which are no finite ones where nobody can read them: such a box is left out, not the release."""
+    box = row.get("bbox")
+    if isinstance(box, list) and len(box) == 4 and all(is_number(n) and abs(n) < _HUGE for n in box):
+        return tuple(map(float, box))
+    return (math.nan,) * 4
+
+
+def _stated(row: dict[str, Any], where: str) -> tuple[int, int] | None:
+    """(width, height) as the file has it; None where it does not say, as tools that never opened the picture."""
+    sides = [row.get(side) for side in ("width", "height")]
+    if all(side is None or is_missing(side) for side in sides):
+        return None
+    try:
+        width, height = (int(text_of(side, f"{where}: its width and height", number=True)) for side in sides)
+    except ValueError:
+        raise UserError(
+            f"{where}: expected 'width' and 'height' in whole pixels, found {', '.join(map(shown, sides))}"
+        ) from None
+    return width, height
+
+
+def _is_crowd(row: dict[str, Any], place: str) -> bool:
+    value = row.get("iscrowd")
+    if is_missing(value):
+        return False
+    if value not in (0, 1, "0", "1"):
+        raise UserError(f"{place}: 'iscrowd' should be 0 or 1, found {str(value)[:40]!r}")
+    return bool(int(value))

@@ -1,0 +1,184 @@
+"""DIOR-RSVG: expressions that refer to one object each, in VOC xml."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from rsmoe.data.files.file_names import listed
+from rsmoe.data.files.text_files import read_text, require_file
+from rsmoe.data.rasters.images import find_images
+from rsmoe.data.readers.annotations import data_root
+from rsmoe.data.readers.grounding_sample import ground_sample
+from rsmoe.data.readers.picture_check import PictureCheck
+from rsmoe.data.readers.reader import Reader
+from rsmoe.errors import UserError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Object:
+    """One <object>, with what its file says of the picture."""
+
+    xml: str
+    file: str
+    size_px: tuple[int, int]
+    name: str
+    box: tuple[float, float, float, float]
+    expression: str
+
+
+class DIORRSVG(Reader):
+    """One sample an expression, with the box of the object that it refers to.
+
+    ``Annotations/00001.xml``: <filename>, <size> with <width> and <height>, and <object>s with <name>, <bndbox>
+    (<xmin> <ymin> <xmax> <ymax>, pixels) and <description>. ``train.txt``, ``val.txt`` and ``test.txt`` hold one number
+    a line, and these are **not** images: the release's loader counts the objects of all xml files, from 0, file after
+    file, and the number is that count. Its file order is that of the disk; here it is by name, which is the order it
+    was made with. So the folder of annotations has to be complete, and a number beyond the last object is an error.
+    Expressions of one image can lie in different splits.
+
+    RGB, 800 px, 0.5 to 30 m, 20 classes of DIOR; 17,402 images, 38,320 expressions, train / val / test
+    26,991 / 3,829 / 7,500 (as we remember it). Annotations and splits were replaced on 2023-04-10: older downloads give
+    other numbers.
+
+    Zhan et al., "RSVG: Exploring Data and Models for Visual Grounding on Remote Sensing Data", TGRS 2023,
+    doi:10.1109/TGRS.2023.3250471; images of DIOR, for research; https://github.com/ZhanYang-nwpu/RSVG-pytorch.
+
+    Args:
+        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
+        split: "train", "val" or "test".
+        name: short name.
+        annotations: folder of the xml files, relative to ``root``.
+        images: folder of images, relative to ``root``.
+        splits: the file of each split, relative to ``root``.
+        convention: how the answer is written, see `rsmoe.data.boxes`.
+        prompt: the request; {expression} is replaced.
+        official: counts of each split, as the release states them.
+
+    Attributes:
+        counts: "images" and "expressions" of this split.
+        unused: "no expression" -> objects of this split whose description is empty; what `PictureCheck` leaves out:
+            pictures of another size than stated, boxes without an area or outside -> file, picture, object.
+
+    Raises:
+        UserError: for a missing file, xml of another form (naming file and element), numbers that count no object,
+            images that are missing or empty, an unknown split.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "dior_rsvg",
+        annotations: str = "Annotations",
+        images: str = "JPEGImages",
+        splits: Mapping[str, str],
+        convention: str = "minigpt",
+        prompt: str = "Where is this: {expression}?",
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        folder = data_root(root, name)
+        super().__init__(name=name, split=split, official=official)
+        if split not in splits:
+            raise unknown_name(f"split of {name}", split, splits)
+        wanted = _numbers(folder / splits[split])
+        objects = _objects(folder / annotations)
+        beyond = [number for number in wanted if number >= len(objects)]
+        if beyond:
+            raise UserError(
+                f"{folder / splits[split]}: {len(beyond)} of {len(wanted)} numbers count beyond the {len(objects)} "
+                f"objects of {folder / annotations}: {beyond[:5]}. Annotations are missing, or of another version than "
+                "the split: download both again"
+            )
+        paths = find_images(folder / images, [objects[number].file for number in wanted], source=name)
+        check = PictureCheck(name=name, unused=self.unused, remedy="Boxes are xmin ymin xmax ymax in pixels")
+        fits: dict[str, bool] = {}
+        for number in wanted:
+            one = objects[number]
+            place = f"{one.xml}, {one.file}, object {number}"
+            if not one.expression:
+                self.unused.setdefault("no expression", []).append(str(number))
+                continue
+            if one.file not in fits:
+                fits[one.file] = check.picture(paths[one.file], one.size_px, f"{one.xml}, {one.file}")
+            if not fits[one.file]:
+                continue
+            held = check.boxes(np.array([one.box]), one.size_px, [place])
+            if not len(held.kept):
+                continue
+            self._samples.append(
+                ground_sample(
+                    id=str(number),
+                    image=paths[one.file],
+                    size_px=one.size_px,
+                    instruction=prompt.format(expression=one.expression.rstrip(". ")),
+                    boxes=held.boxes,
+                    labels=(one.name,),
+                    convention=convention,
+                    source=name,
+                    kind=one.name,
+                )
+            )
+        check.finish()
+        if not self._samples:
+            raise UserError(f"{name}: split {split!r} holds no expression")
+        self.counts = {"images": len({s.images[0] for s in self._samples}), "expressions": len(self._samples)}
+
+
+def _numbers(path: Path) -> list[int]:
+    words = read_text(path).split()
+    wrong = [word for word in words if not word.isdecimal()]
+    if wrong or not words or len(set(words)) < len(words):
+        raise UserError(
+            f"{path} should hold one number of an object a line, none twice; found {len(words)} words, "
+            f"{len(wrong)} of them no numbers ({', '.join(wrong[:5])})"
+        )
+    return [int(word) for word in words]
+
+
+def _objects(folder: Path) -> list[_Object]:
+    """Every object of every file, in the order that the split files count."""
+    files = listed(folder, ".xml") if folder.is_dir() else []
+    if not files:
+        raise UserError(f"{folder} holds no xml file. Unpack the annotations there")
+    return [one for path in files for one in _read(path)]
+
+
+def _read(path: Path) -> list[_Object]:
+    try:
+        page = ElementTree.parse(require_file(path)).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings that expat lacks
+        raise UserError(f"{path} is not xml ({error}; {path.stat().st_size} bytes). Download it again") from error
+
+    def text(node: ElementTree.Element, tag: str) -> str:
+        found = node.find(tag)
+        if found is None:
+            raise UserError(f"{path}: no <{tag}> in <{node.tag}>; this is not the format that the reader expects")
+        return " ".join((found.text or "").split())
+
+    def number(node: ElementTree.Element, tag: str) -> float:
+        try:
+            if math.isfinite(value := float(text(node, tag))):
+                return value
+        except ValueError:
+            pass
+        raise UserError(f"{path}: <{tag}> should be a number, found {text(node, tag)[:60]!r}")
+
+    size = int(number(page, "size/width")), int(number(page, "size/height"))
+    return [
+        _Object(
+            xml=path.name,
+            file=text(page, "filename"),
+            size_px=size,
+            name=text(node, "name"),
+            box=tuple(number(node, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")),  # type: ignore[arg-type]
+            expression=text(node, "description"),
+        )
+        for node in page.findall("object")
+    ]

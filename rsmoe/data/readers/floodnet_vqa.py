@@ -1,0 +1,104 @@
+"""FloodNet-VQA: questions on drone pictures of flooded towns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from rsmoe.checks.ranges import Fraction
+from rsmoe.data.files.text_files import stripped
+from rsmoe.data.files.values import present, text_of
+from rsmoe.data.rasters.images import find_images
+from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.reader import Reader
+from rsmoe.data.readers.splits import held_out, require_fractions
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+
+
+class FloodNetVQA(Reader):
+    """One sample a question: ``{"<key>": {"Image_ID", "Question", "Question_Type", "Ground_Truth"}, ...}``.
+
+    RGB pictures of 4000 x 3000 px, about 1.5 cm, taken by drones after hurricane Harvey (2017). ``Sample.kind`` is the
+    type: "Condition_Recognition", "Yes_No", "Simple_Counting", "Complex_Counting". ``Ground_Truth`` is text or, of
+    counts, a number.
+
+    The challenge publishes answers of the training questions alone (4,511: 2,315 / 867 / 636 / 693 in the order of the
+    types above, on 1,448 pictures as we remember it); its validation and test questions have none and cannot be read.
+    So "val" is held out here: ``val_fraction`` of the training pictures with all of their questions, see `held_out`.
+
+    Rahnemoonfar et al., "FloodNet: A High Resolution Aerial Imagery Dataset for Post Flood Scene Understanding", IEEE
+    Access 2021, arXiv:2012.02951; Community Data License (permissive) as we remember it; track 2 of
+    https://github.com/BinaLab/FloodNet-Challenge-EARTHVISION2021. The layout is that of public loaders of the
+    release.
+
+    Args:
+        root: folder that holds ``Questions`` and ``Images``; None means ``$RSMOE_DATA/<name>``.
+        split: "train" or "val".
+        name: short name.
+        questions: the json, relative to ``root``.
+        images: the folder of its pictures, relative to ``root``.
+        val_fraction: share of the pictures that "val" gets; 0 trains on all.
+        kinds: types to keep; None keeps all.
+        official: counts that the release states; "all" is train and val together.
+
+    Attributes:
+        counts: "images", "questions", and the questions of each type, of this split.
+        unused: keys of questions without an answer.
+
+    Raises:
+        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
+            split that does not exist or would be empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "floodnet_vqa",
+        questions: str = "Questions/Training Question.json",
+        images: str = "Images/Train_Image",
+        val_fraction: Fraction = 0.1,
+        kinds: Sequence[str] | None = None,
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        require_fractions(name, val_fraction=val_fraction)
+        folder = data_root(root, name)
+        super().__init__(name=name, split=split, official=official)
+        content = read_json(folder / questions)
+        if not isinstance(content, dict):
+            raise UserError(f"{questions}: expected an object of questions by key, found {type(content).__name__}")
+        rows: list[tuple[str, str, str, str, str]] = []
+        for key, row in content.items():
+            where = f"{questions}, question {key!r}"
+            file = identity(row, "Image_ID", where)
+            text, kind = (stripped(field(row, k, str, where)) for k in ("Question", "Question_Type"))
+            answer = text_of(present(row).get("Ground_Truth", ""), f"{where}: 'Ground_Truth'", number=True)
+            if answer:
+                rows.append((key, file, text, kind, answer))
+            else:
+                self.unused.setdefault("questions without a published answer", []).append(key)
+        if not rows:
+            raise UserError(f"{name}: no question of {questions} has an answer; only the training questions have them")
+        files = {file for _, file, *_ in rows}
+        val = held_out(files, val_fraction)
+        require_split(name, split, ["train"] * (val < files) + ["val"] * bool(val))
+        rows = [row for row in rows if (row[1] in val) == (split == "val") and (kinds is None or row[3] in kinds)]
+        if not rows:
+            raise UserError(f"{name}: no question of type {list(kinds or ())} in split {split!r}")
+        paths = find_images(folder / images, [file for _, file, *_ in rows], source=name)
+        self.counts = {"images": len(paths), "questions": len(rows), **Counter(row[3] for row in rows)}
+        self._samples = [
+            Sample(
+                id=key,
+                images=(paths[file],),
+                instruction=text,
+                responses=(answer,),
+                task="vqa",
+                source=name,
+                kind=kind,
+                directional=is_directional(text, answer),
+            )
+            for key, file, text, kind, answer in rows
+        ]

@@ -1,0 +1,128 @@
+"""GAIA: pictures of many sensors from the web, five written descriptions each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.values import id_of, is_missing
+from rsmoe.data.rasters.images import find_images
+from rsmoe.data.readers.annotations import captions_of, data_root, field, is_directional, require_split
+from rsmoe.data.readers.reader import Reader
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+
+_META = {
+    "resolution": "resolution",
+    "location": "place",
+    "lat": "lat",
+    "lon": "lon",
+    "tag": "tags",
+    "satellite": "satellites",
+    "sensor": "sensors",
+    "modalities": "modalities",
+    "image_alt": "alt",
+    "image_src": "url",
+    "credits": "credits",
+}
+
+
+class GAIA(Reader):
+    """One sample an image: a json list of ``{"id", "captions": [5], "location", "resolution", "sensor", ...}``.
+
+    41,030 images of 1998 to 2024 with 205,150 captions by GPT-4o (40,201 and 201,005 in a later version of the paper);
+    70 / 10 / 20 % train / val / test, stratified in space and time. Optical, radar, thermal and other products, as
+    pictures. Each caption begins "The image showcases:", and is kept so; they are long.
+
+    Only addresses are released. Whoever downloads the pictures keeps them here as ``<images>/<id>.png`` (any usual
+    suffix); img2dataset writes the ``id`` of each beside it, with ``--save_additional_columns "['id']"``. Some
+    addresses are dead by now: ``incomplete=true`` leaves out what could not be had, and lists it.
+
+    ``Sample.meta``: resolution (Low, Moderate, High, Very High), place, lat, lon, tags, satellites, sensors,
+    modalities, alt, url, credits, as far as a row has them.
+
+    Zavras et al., "GAIA: A Global, Multi-modal, Multi-scale Vision-Language Dataset for Remote Sensing Image Analysis",
+    arXiv:2502.09598; https://huggingface.co/datasets/azavras/GAIA; each image belongs to those in its ``credits``.
+
+    Args:
+        root: folder of the json files and of ``images``; None means ``$RSMOE_DATA/<name>``.
+        split: a key of ``annotations``.
+        name: short name.
+        annotations: split -> json, relative to ``root``.
+        images: the folder of images, relative to ``root``.
+        incomplete: whether images may be missing; else they are an error.
+        instruction: the request of every sample.
+        official: split -> counts as the release states them.
+
+    Attributes:
+        counts: "images", "captions" of this split.
+        unused: "image not downloaded", "empty caption" -> ids.
+
+    Raises:
+        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
+            row without a caption, an unknown split, or no image at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "gaia",
+        annotations: Mapping[str, str],
+        images: str = "images",
+        incomplete: bool = False,
+        instruction: str = "Provide a detailed description of the image.",
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        folder = data_root(root, name)
+        super().__init__(name=name, split=split, official=official)
+        require_split(name, split, sorted(annotations))
+        file = annotations[split]
+        rows = _rows(folder / file)
+        if incomplete and (folder / images).is_dir():
+            absent: list[str] = []
+            find_images(folder / images, [f"{key}.png" for key in rows], source=name, absent=absent)
+            self.unused = {"image not downloaded": [file.removesuffix(".png") for file in absent]}
+            lacking = set(absent)
+            rows = {key: row for key, row in rows.items() if f"{key}.png" not in lacking}
+        if not rows:
+            raise UserError(f"{name}: none of the images of {file} is in {folder / images}. Download them first")
+        paths = find_images(folder / images, [f"{key}.png" for key in rows], source=name)
+        for key, row in rows.items():
+            where = f"{file}, id {key}"
+            written = field(row, "captions", list, where)
+            captions = captions_of(written, where)
+            if len(captions) < len(written):
+                self.unused.setdefault("empty caption", []).append(key)
+            self._samples.append(
+                Sample(
+                    id=key,
+                    images=(paths[f"{key}.png"],),
+                    instruction=instruction,
+                    responses=captions,
+                    task="caption",
+                    source=name,
+                    directional=is_directional(*captions),
+                    meta={
+                        new: row[old]
+                        for old, new in _META.items()
+                        if row.get(old) not in (None, "", []) and not is_missing(row[old])
+                    },
+                )
+            )
+        self.counts = {"images": len(paths), "captions": sum(len(s.responses) for s in self._samples)}
+
+
+def _rows(path: Path) -> dict[str, dict[str, Any]]:
+    """The rows by id, which names the picture and so has to be a plain name, and unique."""
+    rows: dict[str, dict[str, Any]] = {}
+    for where, row in read_rows(path):
+        value: object = field(row, "id", object, where)
+        key = id_of(value, f"{where}: 'id'")
+        if key in rows or Path(key).name != key:
+            raise UserError(f"{where}: id {value!r} is no plain file name, or is there twice")
+        rows[key] = row
+    return rows

@@ -1,0 +1,162 @@
+"""Your own data: webdataset shards, a picture and its text a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rsmoe.data.boxes import hold_boxes
+from rsmoe.data.files.byte_ranges import read_range
+from rsmoe.data.files.json_text import parse_json
+from rsmoe.data.files.links import require_inside
+from rsmoe.data.files.tar_index import index_tar
+from rsmoe.data.files.text_files import decode, lines_of, stripped
+from rsmoe.data.files.values import present
+from rsmoe.data.rasters.images import picture_size
+from rsmoe.data.rasters.tar_image import TarImage
+from rsmoe.data.readers.annotations import data_root, is_directional
+from rsmoe.data.readers.conversations import holds_coordinates
+from rsmoe.data.readers.own_rows import boxes_of, texts_of, value_of
+from rsmoe.data.readers.reader import Reader
+from rsmoe.data.sample import TASKS, Sample
+from rsmoe.errors import UserError, unknown_name
+
+_COLUMNS = ("instruction", "answer", "responses", "task", "kind", "boxes", "labels")
+_TASKS = tuple(task for task in TASKS if task not in ("mask", "change_caption", "change_vqa"))
+
+
+class OwnWebdataset(Reader):
+    """Tar files with two members a sample, of one name and next to one another::
+
+        train/000.tar:  port.jpg  port.txt   ice.jpg  ice.txt  ...
+
+    and type ``data=own_webdataset data.root=/path/to/it``. Every line of a ``txt`` is a caption, all of them right.
+    With ``data.text=json`` the text is an object instead::
+
+        {"instruction": "How many ships are there?", "answer": "two", "task": "vqa", "place": "Genoa"}
+
+    with ``answer`` or ``responses``, ``instruction``, ``task``, ``kind``, ``boxes`` and ``labels`` as `OwnTable` has
+    them; every other key goes to ``Sample.meta``. One picture a sample; several dates and masks need a jsonl. Samples
+    are read by their place in the file; nothing is unpacked and no pickle is loaded. To stream them, shard them with
+    ``python -m rsmoe.commands.shard``.
+
+    Args:
+        root: folder of the tar files; None means ``$RSMOE_DATA/<name>``.
+        split: fills "{split}" in ``shards``.
+        name: what the numbers are called by.
+        shards: pattern of the tar files, relative to ``root``, not compressed.
+        image: extension of the pictures.
+        text: "txt", or "json".
+        answer: the json key that is taken for "answer": "caption" in what img2dataset writes.
+        task, instruction: of samples that do not say; None requires it of each.
+        index: folder that keeps the places of all samples, see `index_tar`; None reads the headers every time.
+        official: counts to compare with.
+
+    Attributes:
+        counts: "shards" and "samples".
+        unused: "empty text" -> ids.
+
+    Raises:
+        UserError: for a pattern without a file, a damaged tar file, or a sample without one of its members;
+            `__getitem__` raises it for a text that is not of this form or none of whose boxes lies on its picture, the
+            image when it is decoded.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "own_webdataset",
+        shards: str = "{split}/*.tar",
+        image: str = "jpg",
+        text: str = "txt",
+        answer: str = "answer",
+        task: str | None = "caption",
+        instruction: str | None = "Describe this image in one sentence.",
+        index: str | None = None,
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        folder = data_root(root, name)
+        super().__init__(name=name, split=split, official=official)
+        if text not in ("txt", "json"):
+            raise unknown_name("text of a webdataset", text, ("txt", "json"))
+        pattern = shards.replace("{split}", split)
+        found = (path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+        self._paths = sorted(map(require_inside, found))
+        if not self._paths:
+            raise UserError(f"{name}: no file is {folder / pattern}. Give the pattern, data.shards=... with {{split}}")
+        self._answer, self._defaults = answer, {"task": task, "instruction": instruction}
+        self._json = text == "json"
+        cache = None if index is None else folder / index
+        tables = [index_tar(path, (image, text), cache=cache) for path in self._paths]
+        self._shard = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+        self._row = np.concatenate([np.arange(len(table)) for table in tables])
+        self._places = np.concatenate(tables)
+        empty = self._places[:, 1, 1] == 0
+        self.unused = {"empty text": [self._id(int(i)) for i in np.flatnonzero(empty)]} if empty.any() else {}
+        self._shard, self._row, self._places = self._shard[~empty], self._row[~empty], self._places[~empty]
+        if not len(self):
+            raise UserError(f"{name}: {folder / pattern} holds no sample with {image} and {text}")
+        self.counts = {"shards": len(tables), "samples": len(self)}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Sample:
+        path, where = self._paths[self._shard[index]], self._id(index)
+        (start, size), place = self._places[index].tolist()
+        text = stripped(decode(read_range(str(path), *place), f"{where}: its text"))
+        row = (
+            parse_json(text, f"{where}: its text") if self._json else {"responses": list(filter(None, lines_of(text)))}
+        )
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected an object, found {type(row).__name__}")
+        return self._sample(present(row), where, TarImage(path, start, size, where))
+
+    def _sample(self, row: dict[str, Any], where: str, image: TarImage) -> Sample:
+        if self._answer != "answer":
+            row = {"answer" if key == self._answer else key: value for key, value in row.items() if key != "answer"}
+        task = value_of(row, "task", where, default=self._defaults["task"])
+        if task not in _TASKS:
+            raise UserError(f"{where}: {unknown_name('task on one picture', task, _TASKS)}")
+        instruction = value_of(row, "instruction", where, default=self._defaults["instruction"])
+        responses = texts_of(row, "answer", "responses", where)
+        boxes = row.get("boxes")
+        if boxes is not None and not isinstance(boxes, list):
+            raise UserError(f"{where}: expected boxes as a list, found {str(boxes)[:40]!r}")
+        boxes = boxes_of(boxes, where)
+        labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
+        if labels and len(labels) != (0 if boxes is None else len(boxes)):
+            raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
+        if boxes is not None:
+            size = picture_size(image)
+            held = hold_boxes(boxes, size)
+            if not len(held.kept):
+                raise UserError(
+                    f"{where}: none of its boxes is a box on a picture of {size[0]} x {size[1]} pixels, the first: "
+                    f"{boxes[0].tolist()} ({held.reasons[0]}). Write x1 y1 x2 y2, or cx cy w h angle_deg, in pixels"
+                )
+            boxes, labels = held.boxes, tuple(labels[i] for i in held.kept) if labels else ()
+        return Sample(
+            id=where,
+            images=(image,),
+            instruction=instruction,
+            responses=tuple(responses),
+            task=task,
+            source=self.name,
+            kind=value_of(row, "kind", where) if row.get("kind", "") != "" else "",
+            boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
+            obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
+            labels=labels,
+            directional=task == "ground"
+            or is_directional(instruction, *responses)
+            or holds_coordinates(instruction, *responses),
+            meta={key: value for key, value in row.items() if key not in _COLUMNS},
+        )
+
+    def _id(self, index: int) -> str:
+        path = self._paths[self._shard[index]]
+        return f"{path.stem}:{self._row[index]}"

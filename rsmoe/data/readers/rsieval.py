@@ -1,0 +1,121 @@
+"""RSIEval: the descriptions and questions that models trained on RSICap are measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rsmoe.data.files.text_files import stripped
+from rsmoe.data.rasters.images import find_images
+from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.class_maps import maps_beside
+from rsmoe.data.readers.reader import Reader
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError, unknown_name
+
+_PLACE_KINDS = ("ab_position", "re_position", "road_ori")
+"""Kinds whose answer is a side or a direction even when no word of `is_directional` is in it."""
+
+
+class RSIEval(Reader):
+    """``{"annotations": [{"filename", "caption", "qa_pairs": [{"question", "answer", "type"}]}]}``.
+
+    100 images of 512 px with one description each, and 936 questions; ``Sample.kind`` of a question is its type:
+    presence, quantity, color, ab_position, re_position, area_comp, road_ori, image, scene, reasoning. Answers are free
+    text of uneven form ("Yes.", "yes", "There are seven planes in the image."): scoring has to normalise. Pairs with an
+    empty question or answer can be neither asked nor scored; they are left out and counted, as in RSGPT's own test
+    script. Further keys of a row go to ``Sample.meta``.
+
+    Hu et al., "RSGPT: A Remote Sensing Vision Language Model and Benchmark", arXiv:2307.15266; images of DOTA, for
+    academic use; https://github.com/Lavender105/RSGPT, folder ``dataset/RSIEval``. The request for a description is
+    the one of its test script.
+
+    Args:
+        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
+        split: must be ``holds``.
+        name: short name.
+        annotations: the json, relative to ``root``.
+        images: the folder of images, relative to ``root``.
+        class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
+            release has none.
+        tasks: "caption", "vqa" or both.
+        request: the instruction of the caption samples.
+        holds: the split that this folder is. The public release is all "test"; one written in its format to train on
+            says so here.
+        protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
+        official: split -> counts as the release states them.
+
+    Attributes:
+        counts: "images", "captions", "questions", "empty_questions" and "empty_answers" (left out).
+        unused: "empty question" and "empty answer" -> ids, see `Sample.id`.
+
+    Raises:
+        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty,
+            an unknown split or task, or no sample at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str = "test",
+        name: str = "rsieval",
+        annotations: str = "annotations.json",
+        images: str = "images",
+        class_maps: str | None = None,
+        tasks: Sequence[str] = ("caption", "vqa"),
+        request: str = "Please provide a detailed description of the picture.",
+        holds: str = "test",
+        protocol: str = "",
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        for task in tasks:
+            if task not in ("caption", "vqa"):
+                raise unknown_name(f"task of {name}", task, ("caption", "vqa"))
+        folder = data_root(root, name)
+        super().__init__(name=name, split=split, official=official)
+        self.protocol = protocol
+        require_split(name, split, [holds])
+        rows = field(read_json(folder / annotations), "annotations", list, annotations)
+        places = [f"{annotations}, annotations[{i}]" for i in range(len(rows))]
+        files = [identity(row, "filename", place) for row, place in zip(rows, places, strict=True)]
+        paths = find_images(folder / images, files, source=name)
+        maps = maps_beside(folder / class_maps if class_maps else None, paths, source=name)
+        self.counts = {"images": len(paths), "captions": 0, "questions": 0, "empty_questions": 0, "empty_answers": 0}
+        for i, (row, file, place) in enumerate(zip(rows, files, places, strict=True)):
+            meta = {key: value for key, value in row.items() if key not in ("filename", "caption", "qa_pairs")}
+            shared: dict[str, Any] = {"images": (paths[file],), "source": name, "meta": meta, **maps[file]}
+            if "caption" in tasks:
+                caption = stripped(field(row, "caption", str, place))
+                if not caption:
+                    raise UserError(f"{place}: the caption is empty")
+                self.counts["captions"] += 1
+                self._add("caption", f"{i}:{file}", request, caption, "", shared)
+            if "vqa" in tasks:
+                for j, pair in enumerate(field(row, "qa_pairs", list, place)):
+                    question, answer, kind = (
+                        stripped(field(pair, key, str, f"{place}.qa_pairs[{j}]"))
+                        for key in ("question", "answer", "type")
+                    )
+                    if not question or not answer:
+                        part = "answer" if question else "question"
+                        self.counts[f"empty_{part}s"] += 1
+                        self.unused.setdefault(f"empty {part}", []).append(f"{i}:{file}:{j}")
+                        continue
+                    self.counts["questions"] += 1
+                    self._add("vqa", f"{i}:{file}:{j}", question, answer, kind, shared)
+        if not self._samples:
+            raise UserError(f"{folder / annotations} holds nothing for the tasks: {', '.join(tasks) or '(none)'}")
+
+    def _add(self, task: str, key: str, instruction: str, response: str, kind: str, shared: dict[str, Any]) -> None:
+        self._samples.append(
+            Sample(
+                id=key,
+                instruction=instruction,
+                responses=(response,),
+                task=task,
+                kind=kind,
+                directional=kind in _PLACE_KINDS or is_directional(instruction, response),
+                **shared,
+            )
+        )

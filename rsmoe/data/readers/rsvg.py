@@ -1,0 +1,130 @@
+"""RSVG: expressions that refer to one object each, in torch files."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsmoe.data.boxes import convention as named
+from rsmoe.data.files.values import is_number
+from rsmoe.data.rasters.images import find_images
+from rsmoe.data.readers.annotations import data_root, require_file
+from rsmoe.data.readers.grounding_sample import ground_sample
+from rsmoe.data.readers.picture_check import PictureCheck, seen_size
+from rsmoe.data.readers.reader import Reader
+from rsmoe.errors import UserError, unknown_name
+
+
+class RSVG(Reader):
+    """One sample an expression, with the box of the object that it refers to.
+
+    ``rsvg_train.pth``, ``rsvg_val.pth``, ``rsvg_test.pth``: lists of (image file, box, expression, ...), written with
+    ``torch.save``; read without running any code in them. ``images/``: the pictures. The layout is that of a public
+    converter for this release, and it takes the box as corners in pixels: not checked against the release, therefore
+    ``box_convention`` is a setting, and refused when most boxes leave their pictures under it.
+
+    RGB, 1024 px, 0.24 to 4.88 m, from Google Earth; 4,239 images, 7,933 expressions, train / val / test
+    5,505 / 1,201 / 1,227 (as we remember it; SkyEye-968k counts 5.5k for training).
+
+    Sun et al., "Visual Grounding in Remote Sensing Images", ACM MM 2022, doi:10.1145/3503161.3548316; for research;
+    https://sunyuxi.github.io/publication/GeoVG.
+
+    Args:
+        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
+        split: "train", "val" or "test".
+        name: short name.
+        splits: the file of each split, relative to ``root``.
+        images: folder of images, relative to ``root``.
+        box_convention: how the release writes a box, "pixel_xyxy" or "pixel_xywh".
+        convention: how the answer is written, see `rsmoe.data.boxes`.
+        prompt: the request; {expression} is replaced.
+        official: counts of each split, as the release states them.
+
+    Attributes:
+        counts: "images" and "expressions" of this split.
+        unused: "no expression" -> positions of rows whose expression is empty; boxes that are none -> file, picture,
+            position.
+
+    Raises:
+        UserError: for a missing file, a file that is none of ``torch.save`` or asks for code, rows of another form,
+            boxes most of which do not fit their pictures, images that are missing or empty, an unknown split.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "rsvg",
+        splits: Mapping[str, str],
+        images: str = "images",
+        box_convention: str = "pixel_xyxy",
+        convention: str = "minigpt",
+        prompt: str = "Where is this: {expression}?",
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        folder = data_root(root, name)
+        super().__init__(name=name, split=split, official=official)
+        if split not in splits:
+            raise unknown_name(f"split of {name}", split, splits)
+        path = folder / splits[split]
+        rows = [_row(row, f"{path.name}, [{i}]") for i, row in enumerate(_load(path))]
+        paths = find_images(folder / images, [file for file, _, _ in rows], source=name)
+        sizes = {file: seen_size(paths[file]) for file in paths}
+        check = PictureCheck(
+            name=name,
+            unused=self.unused,
+            space=repr(box_convention),
+            remedy="Set data.box_convention to how this release writes boxes: pixel_xyxy or pixel_xywh",
+            declared=True,
+        )
+        for i, (file, numbers, expression) in enumerate(rows):
+            if not expression:
+                self.unused.setdefault("no expression", []).append(str(i))
+                continue
+            box = named(box_convention).to_px(np.array([numbers]), sizes[file])
+            held = check.boxes(box, sizes[file], [f"{path.name}, {file}, [{i}]"], written=[numbers])
+            if not len(held.kept):
+                continue
+            self._samples.append(
+                ground_sample(
+                    id=str(i),
+                    image=paths[file],
+                    size_px=sizes[file],
+                    instruction=prompt.format(expression=expression.rstrip(". ")),
+                    boxes=held.boxes,
+                    convention=convention,
+                    source=name,
+                )
+            )
+        check.finish()
+        if not self._samples:
+            raise UserError(f"{name}: split {split!r} holds no expression")
+        self.counts = {"images": len({s.images[0] for s in self._samples}), "expressions": len(self._samples)}
+
+
+def _load(path: Path) -> list[Any]:
+    try:
+        rows = torch.load(require_file(path), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(
+            f"{path} is not a list of plain values written with torch.save ({str(error).splitlines()[0][:120]}). "
+            "Download it again; of arrays inside, write plain lists"
+        ) from error
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path} should hold a list of rows, found {type(rows).__name__} {str(rows)[:40]}")
+    return rows
+
+
+def _row(row: Any, where: str) -> tuple[str, tuple[float, ...], str]:
+    """(file, four numbers, expression) of a row, which may have more behind."""
+    form = isinstance(row, list | tuple) and len(row) >= 3 and isinstance(row[0], str) and isinstance(row[2], str)
+    numbers = row[1].tolist() if form and isinstance(row[1], torch.Tensor) else row[1] if form else None
+    if not isinstance(numbers, list | tuple) or len(numbers) != 4 or not all(map(is_number, numbers)):
+        raise UserError(f"{where}: expected (image file, four numbers, expression), found {str(row)[:80]}")
+    return row[0], tuple(map(float, numbers)), " ".join(row[2].split())

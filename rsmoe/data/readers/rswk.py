@@ -1,0 +1,159 @@
+"""RSWK of RS-RAG: landmarks seen from above, with what an encyclopaedia and satellites know of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rsmoe.data.files.file_names import stem
+from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.text_files import stripped
+from rsmoe.data.readers.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
+from rsmoe.data.readers.image_tree import find_in_tree
+from rsmoe.data.readers.reader import Reader
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError, unknown_name
+
+KINDS = ("caption", "classification", "vqa_wk", "vqa_rsk", "vqa_c", "vqa")
+"""Long captions; the category; questions on world knowledge, on monthly satellite variables, on what follows from them;
+the three kinds mixed, which is what the mini test holds."""
+
+_FORM = DialogueForm(messages="messages", speaker="role", text="content", asks="user", answers="assistant")
+
+
+class RSWK(Reader):
+    """One sample an answer of ``{"messages": [{"role", "content"}, ...], "images": ["000474.png"]}`` lines.
+
+    The free questions (``vqa_c``) are a json list instead, ``[{"ID", "Name", "qa_pairs": [{"question", "answer"}]}]``;
+    an earlier revision of the release says ``{"image_name", "gpt_output"}`` there and names its images by landmark.
+    Both are read, by the keys that are there. ``Sample.kind`` is a name of `KINDS`; captions have the task "caption",
+    everything else "vqa".
+
+    ``Sample.meta["knowledge"]`` is the record of the landmark, from ``[{"ID", "image_name", "world knowledge",
+    "remote sensing expert knowledge", ...}]``, without ID and image_name, keys as written. It is the answer to many of
+    the questions: never feed it to a model unasked. 14,141 landmarks in 175 countries, RGB of ArcGIS; a caption, a
+    category, and one or many questions each.
+
+    =========  =========  ==============  =======  =======  =================  ========================
+    split      caption    classification  vqa_wk   vqa_rsk  vqa_c              mini (caption/class/vqa)
+    =========  =========  ==============  =======  =======  =================  ========================
+    train      11,827     11,827          11,827   11,827   18,103 by name
+    test       2,993      2,993           2,993    2,993    21,869 of 320      1,496 / 1,600 / 5,242
+                                                            images
+    =========  =========  ==============  =======  =======  =================  ========================
+
+    Known noise, kept: the prompt of the mini classification says 16 categories and lists 14; the full classification
+    test has 47 labels. Wen et al., "RS-RAG: Bridging Remote Sensing Imagery and Comprehensive Knowledge with a
+    Multi-Modal Dataset and Retrieval-Augmented Generation Model", arXiv:2504.04988; to be cited, no licence stated;
+    https://github.com/CongcongWen1208/RS-RAG, folder ``DATASET``; images apart.
+
+    Args:
+        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
+        split: a key of ``files``.
+        name: short name.
+        files: split -> kind -> file, relative to ``root``.
+        images: the folder of images, relative to ``root``.
+        knowledge: split -> file of the records; a split without one has no knowledge.
+        kinds: kinds to read; None reads all that the split has.
+        official: counts that the release states.
+
+    Attributes:
+        counts: "images", the answers of each kind, and, where there are records, "with_knowledge" (images).
+        unused: places of empty or unanswered turns.
+
+    Raises:
+        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, an
+            unknown kind, a split that does not exist or is empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        name: str = "rswk",
+        files: Mapping[str, Mapping[str, str]],
+        images: str = "images",
+        knowledge: Mapping[str, str] | None = None,
+        kinds: Sequence[str] | None = None,
+        official: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
+        folder = data_root(root, name)
+        require_split(name, split, sorted(files))
+        for kind in (*files[split], *(kinds or ())):
+            if kind not in KINDS:
+                raise unknown_name(f"kind of {name}", kind, KINDS)
+        super().__init__(name=name, split=split, official=official)
+        rows = [
+            (f"{Path(file).stem}:{number}", kind, image, question, answer)
+            for kind, file in files[split].items()
+            if kinds is None or kind in kinds
+            for number, (image, question, answer) in enumerate(self._read(folder / file))
+        ]
+        if not rows:
+            raise UserError(f"{name}: split {split!r} holds no answer of {', '.join(kinds or files[split])}")
+        paths = find_in_tree(folder / images, [image for _, _, image, _, _ in rows], source=name)
+        records = _records(folder / knowledge[split]) if knowledge and split in knowledge else {}
+        self.counts = {"images": len(paths), **Counter(kind for _, kind, *_ in rows)}
+        if records:
+            self.counts["with_knowledge"] = sum(_landmark(image) in records for image in paths)
+        self._samples = [
+            Sample(
+                id=key,
+                images=(paths[image],),
+                instruction=question,
+                responses=(answer,),
+                task="caption" if kind == "caption" else "vqa",
+                source=name,
+                kind=kind,
+                directional=is_directional(question, answer),
+                meta={"knowledge": records[_landmark(image)]} if _landmark(image) in records else {},
+            )
+            for key, kind, image, question, answer in rows
+        ]
+
+    def _read(self, path: Path) -> list[tuple[str, str, str]]:
+        """(image, question, answer) of one file."""
+        triples: list[tuple[str, str, str]] = []
+        for where, row in read_rows(path):
+            if "messages" in row:
+                images = field(row, "images", list, where)
+                if len(images) != 1 or not isinstance(images[0], str):
+                    raise UserError(f"{where}: expected one image, found {str(images)[:60]}")
+                dialogue = read_dialogue(row, _FORM, where)
+                for reason in dialogue.unused:
+                    self.unused.setdefault(reason, []).append(where)
+                if len(dialogue.turns) > 1:
+                    raise UserError(
+                        f"{where}: expected one question and one answer, found {len(dialogue.turns)} of each"
+                    )
+                triples += [(images[0], question, answer) for question, answer in dialogue.turns]
+                continue
+            old = "gpt_output" in row
+            landmark = field(row, "image_name" if old else "ID", str, where)
+            for pair in field(row, "gpt_output" if old else "qa_pairs", list, where):
+                question, answer = (stripped(field(pair, key, str, where)) for key in ("question", "answer"))
+                if question and answer:
+                    triples.append((f"{landmark}.png", question, answer))
+                else:
+                    self.unused.setdefault("turns with an empty question or answer", []).append(where)
+        return triples
+
+
+def _landmark(image: str) -> str:
+    """What a landmark is called in an image's name: its ID or, in the earlier revision, its own name."""
+    return stem(image)
+
+
+def _records(path: Path) -> dict[str, dict[str, Any]]:
+    """Knowledge by ID and by name of the landmark."""
+    records: dict[str, dict[str, Any]] = {}
+    for where, row in read_rows(path):
+        facts = {key: value for key, value in row.items() if key not in ("ID", "image_name")}
+        records[field(row, "image_name", str, where)] = facts
+        if "ID" in row:
+            records[field(row, "ID", str, where)] = facts
+    return records

@@ -1,0 +1,155 @@
+"""Text to token ids and back, the same calls for a vocabulary of words and for any Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from rsmoe.errors import UserError
+from rsmoe.weights.pretrained import source
+
+_WORD = r"\d+(?:[.,]\d+)+|\w+(?:['-]\w+)*|[^\w\s]"
+"""A number, a word with its hyphens and apostrophes ("twenty-two"), or one punctuation mark."""
+
+_ROLES = ("pad_token", "unk_token", "bos_token", "eos_token")
+
+
+class TextCodec:
+    """A tokenizer with what training needs: a pad, an end, and special tokens that heads read.
+
+    Build one with `fit`, `from_pretrained` or `from_state`. Its vocabulary never changes afterwards.
+
+    Attributes:
+        tokenizer: the wrapped ``transformers.PreTrainedTokenizerFast``.
+        special: tokens kept whole by `encode` and shown by `decode`, "[SEG]".
+        pad_id, eos_id, bos_id: ids, the latter two None where the tokenizer has no such token.
+        vocab_size: rows that an embedding needs: the highest id, added tokens included, plus one.
+    """
+
+    def __init__(self, *, tokenizer: PreTrainedTokenizerFast, special: Sequence[str] = ()) -> None:
+        self.tokenizer = tokenizer
+        self.special = tuple(special)
+        missing = [token for token in self.special if token not in tokenizer.get_vocab()]
+        if missing:
+            tokenizer.add_tokens(missing, special_tokens=True)
+        if tokenizer.pad_token_id is None:
+            # Masks say what is padding, so any id serves; a new one would grow the language model's embedding.
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        if tokenizer.pad_token_id is None:
+            raise UserError("the tokenizer has no pad, end or unknown token, so that texts cannot be padded with it")
+        self.pad_id = int(tokenizer.pad_token_id)
+        self.eos_id: int | None = tokenizer.eos_token_id
+        self.bos_id: int | None = tokenizer.bos_token_id
+        self._backend: Tokenizer = tokenizer.backend_tokenizer
+        self._hidden = {self.pad_id, self.eos_id, self.bos_id}
+        self.vocab_size = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], *, special: Sequence[str] = (), min_count: int = 1) -> TextCodec:
+        """A lower-cased vocabulary of the words and marks of ``texts``, the most frequent first, ties by alphabet.
+
+        Args:
+            texts: training texts only; words of other splits become "[UNK]".
+            special: tokens kept whole, "[SEG]".
+            min_count: a rarer word becomes "[UNK]".
+
+        Raises:
+            UserError: when the texts hold no word at all.
+        """
+        normalizer = normalizers.Sequence(
+            [normalizers.NFKC(), normalizers.Replace("\u2019", "'"), normalizers.Lowercase()]
+        )
+        splitter = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
+        counts: Counter[str] = Counter()
+        for text, times in Counter(texts).items():
+            for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
+                counts[word] += times
+        words = sorted((w for w, n in counts.items() if n >= min_count), key=lambda w: (-counts[w], w))
+        if not words:
+            raise UserError(f"no word occurs {min_count} times in the training texts: the vocabulary would be empty")
+        first = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *special]
+        vocabulary = {token: i for i, token in enumerate([*first, *(w for w in words if w not in first)])}
+        backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        backend.normalizer = normalizer
+        backend.pre_tokenizer = splitter
+        backend.add_special_tokens(first)
+        roles = dict(zip(_ROLES, first, strict=False))
+        return cls(tokenizer=_wrap(backend, roles), special=special)
+
+    @classmethod
+    def from_pretrained(cls, name: str, *, special: Sequence[str] = ()) -> TextCodec:
+        """A tokenizer by its Hugging Face name or local folder; ``special`` tokens that it lacks are added.
+
+        `vocab_size` then exceeds the checkpoint's: resize the model's embedding to it.
+
+        Raises:
+            UserError: when it cannot be loaded, or is not a fast (Rust) tokenizer.
+        """
+        try:
+            place, options = source(name)
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        except (OSError, ValueError, ImportError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"no tokenizer could be loaded from {name!r}: {reason} "
+                "Give a folder with tokenizer.json, or a name on the Hugging Face hub"
+            ) from error
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise UserError(f"{name!r} has no fast tokenizer. Convert it to tokenizer.json with transformers first")
+        return cls(tokenizer=tokenizer, special=special)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> TextCodec:
+        """The codec that `state` describes, token for token; `UserError` where that is no tokenizer."""
+        try:
+            tokenizer = _wrap(Tokenizer.from_str(state["tokenizer"]), state["roles"])
+        except Exception as error:  # tokenizers has no errors of its own
+            raise UserError(f"the tokenizer in the checkpoint cannot be read: {error}") from error
+        return cls(tokenizer=tokenizer, special=state["special"])
+
+    def state(self) -> dict[str, Any]:
+        """Plain strings and lists, fit for a checkpoint that is loaded with ``weights_only=True``."""
+        definition = json.loads(self._backend.to_str()) | {"truncation": None, "padding": None}
+        roles = {role: str(token) for role in _ROLES if (token := getattr(self.tokenizer, role)) is not None}
+        return {"tokenizer": json.dumps(definition), "roles": roles, "special": list(self.special)}
+
+    def encode(self, text: str, *, wrap: bool = False, last: int | None = None) -> list[int]:
+        """Ids of ``text``.
+
+        Args:
+            text: any text; `special` tokens in it become their own ids.
+            wrap: also what the tokenizer itself puts around a text (``[CLS]`` .. ``[SEP]``).
+            last: keep so many ids at most, the wrapping and the end of the text.
+        """
+        encoded = self._backend.encode(text, add_special_tokens=wrap)
+        ids: list[int] = encoded.ids
+        if last is None or len(ids) <= last:
+            return ids
+        inner = [k for k, added in enumerate(encoded.special_tokens_mask) if not added]
+        dropped = set(inner[: len(ids) - last])
+        return [i for k, i in enumerate(ids) if k not in dropped]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ``ids`` without pad, begin and end; `special` tokens stay, words of `fit` are joined by spaces."""
+        shown = [i for i in ids if i not in self._hidden]
+        return str(self._backend.decode(shown, skip_special_tokens=False)).strip()
+
+    def vocabulary(self) -> dict[str, int]:
+        """Every token and its id."""
+        return dict(self._backend.get_vocab())
+
+    def token_id(self, token: str) -> int:
+        """Id of one token of the vocabulary, "[SEG]"; `UserError` when there is none."""
+        found = self._backend.token_to_id(token)
+        if found is None:
+            raise UserError(f"the vocabulary has no token {token!r}; special tokens: {', '.join(self.special) or '-'}")
+        return int(found)
+
+
+def _wrap(backend: Tokenizer, roles: dict[str, str]) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **roles)

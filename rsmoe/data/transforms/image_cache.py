@@ -1,0 +1,71 @@
+"""Decoded and resized pictures and class maps, kept in memory up to a bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsmoe.data.rasters.images import load_image
+from rsmoe.data.sample import Lazy
+from rsmoe.data.transforms.transforms import nearest, resize
+
+
+class ImageCache:
+    """Decodes a file once; a small data set then costs no more decoding, on one core the slowest part of a step.
+
+    Filled until ``max_bytes`` and left so: in shuffled order every picture is as likely to be next as any other, and
+    evicting one for another gains nothing. Each loader worker has its own; pickling leaves the pictures behind.
+
+    Args:
+        size: side in pixels that pictures are resized to.
+        max_bytes: bound on what is kept; 0 keeps nothing.
+    """
+
+    def __init__(self, *, size: int, max_bytes: int) -> None:
+        self.size, self.max_bytes = size, max_bytes
+        self._kept: dict[Path | str, Tensor] = {}
+        self._bytes = 0
+
+    def __call__(self, source: Path | np.ndarray | Lazy) -> Tensor:
+        """(C, size, size) uint8 of a file, or of an array, which is never kept; not to be changed in place.
+
+        Raises:
+            UserError: when the picture cannot be read, see `load_image`.
+        """
+        if isinstance(source, np.ndarray):
+            return resize(load_image(source), self.size)
+        key = source if isinstance(source, Path) else source.key
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = resize(load_image(source), self.size)
+            self._keep(key, kept)
+        return kept
+
+    def class_map(self, source: np.ndarray | Lazy) -> np.ndarray:
+        """(size, size) uint8 of a class map, the class at the middle of each pixel; not to be changed in place.
+
+        Raises:
+            UserError: when it cannot be read.
+        """
+        if isinstance(source, np.ndarray):
+            return source
+        kept = self._kept.get(source.key)
+        if kept is None:
+            kept = nearest(torch.from_numpy(np.ascontiguousarray(source.read())), self.size).contiguous()
+            self._keep(source.key, kept)
+        return kept.numpy()
+
+    def _keep(self, key: Path | str, tensor: Tensor) -> None:
+        if self._bytes + tensor.nbytes <= self.max_bytes:
+            self._kept[key] = tensor
+            self._bytes += tensor.nbytes
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}, "_bytes": 0}

@@ -1,0 +1,253 @@
+"""uint8 pictures to normalised pixels, with augmentation that keeps words, masks and boxes true."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rsmoe.data.rasters.images import picture_size, read_array
+from rsmoe.data.sample import Sample
+from rsmoe.data.transforms.alignment import align
+from rsmoe.data.transforms.directions import has_coordinates, turn_sample
+from rsmoe.data.transforms.misregistration import misregister
+from rsmoe.data.transforms.placement import Placement
+from rsmoe.data.transforms.radiometry import match_levels
+from rsmoe.data.transforms.symmetries import IDENTITY, turn_image
+from rsmoe.errors import UserError
+
+CROP_TASKS = ("caption", "retrieval")
+"""Tasks whose text survives a mild crop; a count, a place, a change or a mask may be about the border."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """One sample, ready for a batch. S is the side in pixels."""
+
+    pixels: Tensor
+    """(T, C, S, S) float32, normalised."""
+    mask: Tensor | None = None
+    """(S, S) float32 in {0, 1}."""
+    class_map: Tensor | None = None
+    """(S, S) uint8."""
+    boxes_px: Tensor | None = None
+    """(m, 4) float32 ``x1 y1 x2 y2`` in pixels of the S x S picture."""
+    obb_px: Tensor | None = None
+    """(m, 5) float32 ``cx cy w h angle_deg`` in pixels of the S x S picture."""
+    labels: tuple[str, ...] = ()
+    """Names of the boxes that are left after a crop."""
+    symmetry: int = IDENTITY
+    """How the picture was turned: `rsmoe.data.transforms.directions.turn_sample` gives the words that are true of it."""
+
+
+def resize(image: np.ndarray, size: int) -> Tensor:
+    """(H, W, C) uint8 -> (C, size, size) uint8, bicubic and antialiased; the aspect ratio is not kept."""
+    if min(image.strides) < 0:  # of a mirrored view, which tensors cannot be
+        image = np.ascontiguousarray(image)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)  # (C, H, W)
+    if pixels.shape[1:] == (size, size):
+        return pixels.contiguous()
+    # in uint8: much faster than in float, and the arithmetic of Pillow
+    return functional.interpolate(pixels[None], (size, size), mode="bicubic", antialias=True)[0].contiguous()
+
+
+def nearest(classes: Tensor, size: int) -> Tensor:
+    """(H, W) uint8 -> (size, size): the class at the middle of each pixel."""
+    if classes.shape == (size, size):
+        return classes
+    return functional.interpolate(classes[None, None], (size, size), mode="nearest-exact")[0, 0]
+
+
+class Transform:
+    """Augments and normalises the pictures of one sample; dates, mask, class map and boxes get the same geometry.
+
+    With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
+    of at least ``crop_area`` of the picture, only for captions and retrieval without direction words, coordinates and
+    masks; brightness and contrast, each date its own, hue never (colour words must stay true).
+
+    Args:
+        size: S, side of the output in pixels.
+        mean, std: of each band on the scale 0-1; their length is the number of bands.
+        augment: True for training; all that follows does nothing otherwise.
+        crop_area: least share of the area that a crop keeps; 1 turns crops off.
+        jitter: greatest relative change of brightness and of contrast; 0 turns it off.
+        noise: standard deviation of Gaussian noise, on the scale 0-1.
+        band_drop: probability that one band, the same at all dates, holds its mean instead; for multispectral
+            pictures, since without a band of three the colours that captions name are wrong.
+        misregister_px: greatest shift between dates, see `misregister`.
+        align_px: greatest shift between dates that is taken back, with and without ``augment``, see `align`.
+        match_levels: bring every date to the levels of the first, with and without ``augment``, see `match_levels`.
+
+    Raises:
+        UserError: for ``mean`` and ``std`` of different lengths, or options out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: bool = False,
+        crop_area: float = 0.7,
+        jitter: float = 0.2,
+        noise: float = 0.0,
+        band_drop: float = 0.0,
+        misregister_px: float = 0.0,
+        align_px: int = 0,
+        match_levels: bool = False,
+    ) -> None:
+        if not mean or len(mean) != len(std):
+            raise UserError(f"mean has {len(mean)} values and std {len(std)}; both need one per band")
+        if size < 1 or not 0 < crop_area <= 1 or not 0 <= jitter < 1 or min(std) <= 0:
+            raise UserError(
+                f"size={size}, crop_area={crop_area}, jitter={jitter}, std={list(std)}: expected size >= 1, "
+                "0 < crop_area <= 1, 0 <= jitter < 1, std > 0"
+            )
+        if noise < 0 or not 0 <= band_drop <= 1 or misregister_px < 0 or not 0 <= align_px < size // 2:
+            raise UserError(
+                f"noise={noise}, band_drop={band_drop}, misregister_px={misregister_px}, align_px={align_px}: expected "
+                f"noise >= 0, 0 <= band_drop <= 1, misregister_px >= 0, 0 <= align_px < {max(1, size // 2)}"
+            )
+        self.size, self.bands = size, len(mean)
+        self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
+        self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
+        self.match_levels = match_levels
+        self._mean = 255 * torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
+        self._scale = 1 / (255 * torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
+
+    def __call__(
+        self,
+        images: Sequence[Tensor],
+        *,
+        sample: Sample,
+        generator: torch.Generator,
+        together: Sequence[Sample] = (),
+    ) -> Views:
+        """Pictures (C, S, S) uint8, as `resize` makes them, to `Views`.
+
+        The geometry depends on the generator, and on what the words and masks of ``sample`` and ``together`` allow.
+
+        Args:
+            images: T pictures of ``sample``.
+            sample: whose mask, boxes, task and words decide what may be done.
+            generator: source of every random choice.
+            together: all samples that share these pictures, ``sample`` too; the caller then takes their words from
+                `turn_sample` and ``Views.symmetry``. Without it the words stay, and directional samples unturned.
+
+        Raises:
+            UserError: for another number of bands than ``mean`` has.
+        """
+        for image in images:
+            if image.shape[0] != self.bands:
+                raise UserError(
+                    f"sample {sample.id!r} of {sample.source!r} has {image.shape[0]} bands, expected {self.bands}. "
+                    f"Set bands={image.shape[0]} and one mean and std per band, or read {self.bands} of them: "
+                    "raster.bands=[...] of data of your own"
+                )
+        symmetry, window = IDENTITY, None
+        if self.augment:
+            window = self._window(together or [sample], generator)
+            symmetry = _symmetry(sample, together, generator)
+        stacked = torch.stack(list(images)) if len(images) > 1 else images[0][None]  # (T, C, S, S) uint8
+        pixels = self._cut(turn_image(stacked, symmetry), window).float()
+        if self.augment:
+            pixels = misregister(pixels, most_px=self.misregister_px, generator=generator)
+        pixels = align(pixels, most_px=self.align_px)
+        if self.augment:
+            pixels = self._relight(pixels, generator)
+        if self.match_levels:
+            pixels = match_levels(pixels)
+        plain = Views(pixels=pixels.sub_(self._mean).mul_(self._scale), symmetry=symmetry)
+        return self._annotated(plain, sample, window)
+
+    def _window(self, members: Sequence[Sample], generator: torch.Generator) -> tuple[int, int, int, int] | None:
+        """``x y w h`` to cut out, or None for all of the picture."""
+        if self.crop_area == 1 or any(_uncroppable(member) for member in members):
+            return None
+        area, aspect, x, y = torch.rand(4, generator=generator).tolist()
+        side = math.sqrt(self.crop_area + (1 - self.crop_area) * area) * self.size
+        stretch = 1.1 ** (2 * aspect - 1)
+        height = min(self.size, max(1, round(side * stretch)))
+        width = min(self.size, max(1, round(side / stretch)))
+        return round(x * (self.size - width)), round(y * (self.size - height)), width, height
+
+    def _cut(self, pixels: Tensor, window: tuple[int, int, int, int] | None) -> Tensor:
+        if window is None:
+            return pixels
+        left, top, width, height = window
+        cut = pixels[..., top : top + height, left : left + width]
+        cut = (
+            cut.contiguous() if self.bands <= 4 else cut.float()
+        )  # torch has a fast path for up to four bands of uint8
+        return functional.interpolate(cut, (self.size, self.size), mode="bilinear", antialias=True)
+
+    def _relight(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        change = 1 + self.jitter * (2 * torch.rand(2, len(pixels), 1, 1, 1, generator=generator) - 1)
+        brightness, contrast = change
+        level = pixels.mean(dim=(1, 2, 3), keepdim=True)
+        pixels = pixels.mul_(contrast).add_(level * (brightness - contrast))
+        if self.noise:
+            pixels.add_(torch.randn(pixels.shape, generator=generator), alpha=255 * self.noise)
+        pixels.clamp_(0, 255)
+        if self.band_drop and float(torch.rand((), generator=generator)) < self.band_drop:
+            band = int(torch.randint(self.bands, (), generator=generator))
+            pixels[:, band] = self._mean[band]
+        return pixels
+
+    def _annotated(self, views: Views, sample: Sample, window: tuple[int, int, int, int] | None) -> Views:
+        """The mask, class map and boxes of the sample, placed as the pixels are."""
+        if sample.mask is not None:
+            mask = _resize_mask(read_array(sample.mask), self.size)
+            views = replace(views, mask=turn_image(mask, views.symmetry).contiguous())  # never cut, see `_uncroppable`
+        if sample.class_map is not None:
+            classes = torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
+            classes = turn_image(nearest(classes, self.size), views.symmetry)
+            if window is not None:
+                left, top, width, height = window
+                classes = nearest(classes[top : top + height, left : left + width], self.size)
+            views = replace(views, class_map=classes.contiguous())
+        if sample.boxes_px is None and sample.obb_px is None:
+            return views
+        place = Placement(
+            size_px=picture_size(sample.images[0]), size=self.size, symmetry=views.symmetry, window=window
+        )
+        boxes = None if sample.boxes_px is None else place.boxes(sample.boxes_px)
+        oriented = None if sample.obb_px is None else place.obb(sample.obb_px)
+        kept = np.logical_and.reduce([inside for _, inside in filter(None, (boxes, oriented))])
+        return replace(
+            views,
+            boxes_px=None if boxes is None else torch.from_numpy(boxes[0][kept]),
+            obb_px=None if oriented is None else torch.from_numpy(oriented[0][kept]),
+            labels=tuple(label for label, keep in zip(sample.labels, kept.tolist(), strict=False) if keep),
+        )
+
+
+def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Generator) -> int:
+    """One of the eight symmetries, the identity where some sample's words cannot follow the one that was drawn."""
+    drawn = int(torch.randint(8, (), generator=generator))
+    if not together and sample.directional:
+        return IDENTITY
+    return drawn if all(turn_sample(member, drawn) is not None for member in together or [sample]) else IDENTITY
+
+
+def _uncroppable(sample: Sample) -> bool:
+    return (
+        sample.task not in CROP_TASKS
+        or sample.directional
+        or sample.mask is not None
+        or has_coordinates(sample.instruction, *sample.responses)
+    )
+
+
+def _resize_mask(mask: np.ndarray, size: int) -> Tensor:
+    """(H, W) bool -> (size, size) float in {0, 1}: a pixel is set when at least half of it is."""
+    covered = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]  # (1, 1, H, W)
+    if covered.shape[2:] != (size, size):
+        covered = functional.interpolate(covered, (size, size), mode="area")
+    return (covered[0, 0] >= 0.5).float()

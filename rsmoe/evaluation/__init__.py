@@ -1,0 +1,9 @@
+"""Evaluation: answers of a trained model, their scores, baselines and reports.
+
+- `open_run.open_run(path)`: a checkpoint, ready to be asked; `answer.answer_batch`: answers of one batch;
+- `evaluate_splits.evaluate`: the numbers that a training run ends with; `benchmark_run.BenchmarkRun`: those of
+  ``rsmoe.evaluate``, by every rank, resumable;
+- `baselines`, `neighbours`, `mask_baselines`: trivial answers that stand beside every result;
+- `file_formats`: predictions and references in the layouts that others write; `report`, `benchmark_report`: what is
+  left in the run's folder.
+"""

@@ -1,0 +1,277 @@
+"""A trained model on benchmarks: answers on every rank, numbers and a report on the first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from rsmoe.data.batch import Batch
+from rsmoe.data.collate import Collate
+from rsmoe.data.readers.reader import left_out
+from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.device import pick_device
+from rsmoe.errors import UserError
+from rsmoe.evaluation.answer_job import AnswerJob
+from rsmoe.evaluation.benchmark import Benchmark
+from rsmoe.evaluation.benchmark_report import write_benchmark
+from rsmoe.evaluation.evaluate_splits import answers, assess
+from rsmoe.evaluation.formats.layouts import read_vocabulary
+from rsmoe.evaluation.open_run import collate_options
+from rsmoe.evaluation.report import baselines, run_facts
+from rsmoe.evaluation.table import results_table
+from rsmoe.metrics.protocols import protocol
+from rsmoe.metrics.scorers import ON_WORD_IDS, Vocabulary
+from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS, score
+from rsmoe.model import RSMoE
+
+
+def open_ranks(*, device: str = "auto", accelerator: str = "auto", devices: int | str, num_nodes: int) -> Fabric:
+    """The processes of this evaluation, started or, under torchrun or SLURM, found; they only wait for each other.
+
+    A rank waits for the slowest one as long as that takes, which is hours on large benchmarks.
+
+    Args:
+        device: see `rsmoe.device.pick_device`; one with a number is for a single rank.
+        accelerator: kind of the devices, for those who know Lightning; "auto" is that of ``device``.
+        devices, num_nodes: of Lightning's Fabric.
+
+    Raises:
+        UserError: no such device, or ``device`` and the others contradict each other.
+    """
+    kind = {"gpu": "cuda"}.get(str(accelerator), str(accelerator))
+    place = pick_device(kind if device == "auto" and kind != "auto" else device)
+    if kind not in ("auto", place.type):
+        raise UserError(f"device={device} and ranks.accelerator={accelerator} contradict each other: leave one on auto")
+    if place.index is not None:
+        if devices != 1:
+            raise UserError(f"device={device} is one device, ranks.devices={devices} asks for others: device=cuda")
+        devices = [place.index]  # type: ignore[assignment]
+    accelerator = place.type
+    alone = devices in (1, [place.index]) and num_nodes == 1
+    strategy = "auto" if alone else DDPStrategy(process_group_backend="gloo", timeout=timedelta(days=14))
+    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
+    fabric.launch()
+    return fabric
+
+
+class BenchmarkRun:
+    """One checkpoint, ready to be asked.
+
+    Args:
+        model, codec, instruction_codec: of `rsmoe.build.load_run`.
+        config: that the model was trained with.
+        checkpoint, checkpoint_sha256: where it is, and its content.
+        console: for tables and `show`.
+        beams, max_new: in place of the benchmark's; None keeps those.
+        batch_size, workers: of the loader, on each rank.
+        limit, sample_ids: see `Benchmark.choose`.
+        neighbours: most training samples for the trivial baselines; None for all.
+        draws: of the bootstrap that gives 95 % intervals; 0 for none.
+        pictures: samples on each contact sheet of the report; 0 draws none, and the report names its samples alone.
+        metrics: name -> config of a metric of your own.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: RSMoE,
+        codec: TextCodec,
+        instruction_codec: TextCodec,
+        config: Mapping[str, Any],
+        checkpoint: Path,
+        checkpoint_sha256: str,
+        console: Console,
+        beams: int | None = None,
+        max_new: int | None = None,
+        batch_size: int = 32,
+        workers: int = 0,
+        limit: int | None = None,
+        sample_ids: Sequence[str] | None = None,
+        neighbours: int | None = 20_000,
+        draws: int = 1000,
+        pictures: int = 6,
+        metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.model, self.codec, self.config, self.console = model, codec, config, console
+        self.checkpoint, self.checkpoint_sha256 = checkpoint, checkpoint_sha256
+        self._beams, self._max_new, self._batch_size, self._workers = beams, max_new, batch_size, workers
+        self._limit, self._ids, self._neighbours, self._draws, self._metrics = (
+            limit,
+            sample_ids,
+            neighbours,
+            draws,
+            metrics,
+        )
+        self._pictures = pictures
+        self._pixels = collate_options(config)
+        self._collate = Collate(codec=codec, instruction_codec=instruction_codec, **self._pixels, inference=True)
+
+    def __call__(self, benchmark: Benchmark, folder: Path, ranks: Fabric) -> None:
+        """Answers what is not answered yet, then scores; the results of a part are in ``<folder>/partial``."""
+        samples = self._samples(benchmark)
+        job = self._job(benchmark, folder, rank=ranks.global_rank, world=ranks.world_size)
+        batches = job.batches(samples, self._batch_size)
+        loader: DataLoader[Batch] = DataLoader(
+            Mixture([samples]),  # type: ignore[arg-type,list-item]  # a list has all that a data set needs
+            batch_sampler=[[(i, 0) for i in batch] for batch in batches],
+            collate_fn=self._collate,
+            num_workers=self._workers,
+        )
+        if not ranks.global_rank and (unused := left_out(benchmark.data)):
+            text = f"{_name(benchmark)}, split {benchmark.data.split}, left out: {unused}"  # type: ignore[attr-defined]
+            self.console.print(text, markup=False, highlight=False)
+        title = "" if ranks.global_rank else f"{benchmark.name}, {sum(map(len, batches))} to answer"
+        given = answers(self.model, self.codec, loader, **self._decoding(benchmark), title=title)
+        for batch, predictions in zip(batches, given, strict=True):
+            job.append(predictions, [samples[i] for i in batch])
+        ranks.barrier()
+        if ranks.global_rank == 0:
+            self._report(benchmark, folder, samples, job)
+
+    def show(self, benchmark: Benchmark, folder: Path) -> None:
+        """Says what would be asked, how it would be scored, and what is there already; asks nothing."""
+        samples = self._samples(benchmark)
+        first, say = samples[0], self.console.print
+        kept = 0
+        if (folder / "job.json").is_file():
+            kept = len(samples) - sum(map(len, self._job(benchmark, folder).batches(samples, 1)))
+        prompt = self._collate([(first, 0)]).prompt_ids[0]
+        kinds = Counter(f"{s.task} {s.kind}".strip() for s in samples).most_common(12)
+        rows = {
+            "data": f"{_name(benchmark)}, split {benchmark.data.split}: {_counts(benchmark.data)}",  # type: ignore[attr-defined]
+            "samples": f"{len(samples)} of {len(benchmark.data)}; {', '.join(f'{n} {kind}' for kind, n in kinds)}",  # type: ignore[arg-type]
+            "requests cut": f"{self._cut(samples)} of more than {self._collate.max_prompt} tokens lose their beginning",
+            "decoding": f"{self._decoding(benchmark)}, pictures of {self.config['image_size']} px",
+            "protocols": "\n".join(f"{p}: {protocol(p).sentence}" for p in self._protocols(benchmark, samples)),
+            "baselines": self._learned(benchmark),
+            "folder": f"{folder}; {kept} of {len(samples)} are answered",
+            "first sample": f"{first.id}: {', '.join(_place(i) for i in first.images)}",
+            "prompt": self.codec.decode(prompt.tolist()),
+            "references": "\n".join(first.responses),
+        }
+        self.console.rule(benchmark.name)
+        for key, text in rows.items():
+            say(f"{key + ':':<14}", style="bold", end="")
+            say(text, markup=False, highlight=False)
+
+    def _report(self, benchmark: Benchmark, folder: Path, samples: list[Sample], job: AnswerJob) -> None:
+        outcome = assess(
+            benchmark.name, benchmark.data, samples=samples, predictions=job.predictions(samples), split="",
+            model=self.model, protocols=benchmark.protocols, metrics=self._metrics, draws=self._draws,
+            vocabulary=self._vocabulary(benchmark, samples),
+        )  # fmt: skip
+        learned = _spread(benchmark.train, self._neighbours)
+        beside = baselines(outcome, model=self.model, collate=self._collate, train=learned)
+        total = len(benchmark.data)  # type: ignore[arg-type]
+        split = str(getattr(benchmark.data, "split", ""))
+        facts = {
+            "run": run_facts(self.model, self.config)
+            | {"checkpoint": self.checkpoint.stem, "checkpoint_sha256": self.checkpoint_sha256},
+            "benchmark": {
+                "name": benchmark.name, "data": _name(benchmark), "split": split, "n": len(samples), "of": total,
+                "data_sha256": outcome.sha256, "limit": self._limit, "sample_ids": self._ids,
+                "vocabulary_words": None if outcome.vocabulary is None else len(outcome.vocabulary),
+                "requests_cut": self._cut(samples), "baselines": self._learned(benchmark), **self._decoding(benchmark),
+            },
+        }  # fmt: skip
+        part = folder / "partial" if len(samples) < total else folder
+        write_benchmark(part, outcome, beside, facts=facts, pictures=self._pictures)
+        self.console.print(results_table(outcome.results, beside, title=f"{self.config['name']}: {benchmark.name}"))
+        self.console.print(f"everything is in {part}", markup=False)
+
+    def _samples(self, benchmark: Benchmark) -> list[Sample]:
+        """Those to be answered; every reason to refuse them is found before the first is."""
+        samples = benchmark.choose(limit=self._limit, ids=self._ids)
+        benchmark.require_heads(self.model, samples)
+        score([], [], protocol_prefix="", split="", protocols=benchmark.protocols)
+        if twice := [i for i, n in Counter(s.id for s in samples).items() if n > 1]:
+            raise UserError(f"{benchmark.name} has {len(twice)} ids more than once: {', '.join(twice[:5])}")
+        if lost := {s.task for s in samples} - set(DEFAULT_PROTOCOLS):
+            raise UserError(f"{benchmark.name} holds samples of {', '.join(sorted(lost))}, which no protocol scores")
+        self._vocabulary(benchmark, samples)
+        self._require_dates(benchmark, samples)
+        return samples
+
+    def _require_dates(self, benchmark: Benchmark, samples: Sequence[Sample]) -> None:
+        """Shows the model the sample with the most dates: most models compare two, and one batch may be the last."""
+        most = max(samples, key=lambda s: len(s.images))
+        if len(most.images) < 3:
+            return
+        try:
+            with torch.inference_mode():
+                self.model.eval().see(self._collate([(most, 0)]).to(self.model.to_lm.weight.device))
+        except UserError as error:
+            raise UserError(
+                f"{benchmark.name}, sample {most.id}: {error}, or train a model with temporal=frames, which reads any "
+                "number of dates"
+            ) from error
+
+    def _job(self, benchmark: Benchmark, folder: Path, *, rank: int = 0, world: int = 1) -> AnswerJob:
+        facts = {"checkpoint_sha256": self.checkpoint_sha256, "data": _name(benchmark), "dense": self.model.dense}
+        return AnswerJob(folder, facts=facts | self._decoding(benchmark) | self._pixels, rank=rank, world=world)
+
+    def _decoding(self, benchmark: Benchmark) -> dict[str, int]:
+        return {"beams": self._beams or benchmark.beams, "max_new": self._max_new or benchmark.max_new}
+
+    def _protocols(self, benchmark: Benchmark, samples: Sequence[Sample]) -> list[str]:
+        chosen = DEFAULT_PROTOCOLS | dict(benchmark.protocols)
+        return sorted({chosen[s.task] for s in samples})
+
+    def _vocabulary(self, benchmark: Benchmark, samples: Sequence[Sample]) -> Vocabulary:
+        """Of the release, where a protocol scores words by their ids: which words have one moves the numbers."""
+        asking = ON_WORD_IDS & set(self._protocols(benchmark, samples))
+        if not asking:
+            return None
+        if benchmark.vocabulary is None:
+            raise UserError(
+                f"{', '.join(sorted(asking))} scores words by their ids in the vocabulary of the release. Name "
+                f"its file, a json {{word: id}}: benchmark.{benchmark.name}.vocabulary=/path/to/vocab.json"
+            )
+        return read_vocabulary(benchmark.vocabulary)
+
+    def _cut(self, samples: Sequence[Sample]) -> int:
+        return sum(len(self.codec.encode(s.instruction)) > self._collate.max_prompt for s in samples)
+
+    def _learned(self, benchmark: Benchmark) -> str:
+        if benchmark.train is None:
+            return "No trivial baseline learns from training samples: this benchmark has none."
+        size = len(benchmark.train)  # type: ignore[arg-type]
+        used = size if self._neighbours is None else min(size, self._neighbours)
+        part = f"{_name(benchmark, train=True)}, split {getattr(benchmark.train, 'split', 'train')}"
+        return f"The trivial baselines learn from {used} of {size} samples of {part}."
+
+
+def _name(benchmark: Benchmark, *, train: bool = False) -> str:
+    return str(getattr(benchmark.train if train else benchmark.data, "name", benchmark.name))
+
+
+def _place(image: Any) -> str:
+    return str(image) if isinstance(image, Path) else getattr(image, "key", f"an array {getattr(image, 'shape', '')}")
+
+
+def _counts(data: Any) -> str:
+    """What the reader read, what the release states, and what could not be used."""
+    parts = [", ".join(f"{n} {what}" for what, n in getattr(data, "counts", {}).items()) or "not counted"]
+    if stated := getattr(data, "official", {}).get(getattr(data, "split", "")):
+        parts.append("the release states " + ", ".join(f"{n} {what}" for what, n in stated.items()))
+    if unused := left_out(data):
+        parts.append(f"left out: {unused}")
+    return "; ".join(parts)
+
+
+def _spread(data: Any, most: int | None) -> list[Sample]:
+    """At most ``most`` samples, evenly spaced; none of no data."""
+    size = 0 if data is None else len(data)
+    n = size if most is None else min(size, most)
+    return [data[i * size // n] for i in range(n)]

@@ -1,0 +1,185 @@
+"""Predictions of a model on data sets, scored: the one way from samples to numbers, in training and after it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
+
+from rsmoe.data.batch import Batch
+from rsmoe.data.datamodule import RSDataModule
+from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.evaluation.answer import answer_batch
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.result import Result
+from rsmoe.metrics.scorers import Vocabulary
+from rsmoe.metrics.scoring import score
+from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate
+from rsmoe.training.ranks import joined, my_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Everything that one data set of one split gave."""
+
+    data: str
+    split: str
+    samples: Sequence[Sample]
+    predictions: Sequence[Prediction]
+    results: Sequence[Result]
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    """Task -> protocol id, where it was not the task's default."""
+    vocabulary: Vocabulary = None
+    """That protocols on word ids scored with."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Fingerprint of what was asked: ids, instructions with their history, and references, in order."""
+        digest = hashlib.sha256()
+        for s in self.samples:
+            digest.update(json.dumps([s.id, s.instruction, s.history, s.responses]).encode() + b"\n")
+        return digest.hexdigest()
+
+
+def evaluate(
+    *,
+    model: RSMoE,
+    codec: TextCodec,
+    data: RSDataModule,
+    splits: Sequence[str],
+    beams: int,
+    max_new: int,
+    limit: int | None = None,
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Outcome]:
+    """Runs the model over every data set of the splits; the ranks of a run share the batches.
+
+    Args:
+        splits: "val", "test".
+        beams, max_new: of decoding.
+        limit: first n samples of each data set; None for all.
+        metrics: name -> config of a metric of your own, see `rsmoe.metrics`.
+
+    Returns:
+        one `Outcome` per data set and split; the split in its results is the name that the release gives it.
+    """
+    outcomes = []
+    rank, world = my_share()
+    for split in splits:
+        for name, dataset in data.datasets[split].items():
+            loader = data.eval_loader(split, name=name, limit=limit, rank=rank, world=world)
+            title = "" if rank else f"evaluating {name} ({split})"
+            given = answers(model, codec, loader, beams=beams, max_new=max_new, title=title)
+            predictions = [p for batch in joined(list(given)) for p in batch]
+            samples = [dataset[i] for i in range(len(predictions))]
+            outcomes.append(
+                assess(
+                    name, dataset, samples=samples, predictions=predictions, split=split, model=model, metrics=metrics
+                )
+            )
+    return outcomes
+
+
+def answers(
+    model: RSMoE, codec: TextCodec, loader: DataLoader[Batch], *, beams: int, max_new: int, title: str
+) -> Iterator[list[Prediction]]:
+    """The predictions of each batch as it comes; the model is left in eval mode.
+
+    Args:
+        loader: of batches without responses.
+        beams, max_new: of decoding.
+        title: of the progress bar; "" shows none.
+    """
+    model.eval()
+    device = model.to_lm.weight.device
+    for batch in track(loader, description=title, total=len(loader), disable=not title):
+        yield answer_batch(model, codec, batch.to(device), beams=beams, max_new=max_new)
+
+
+def assess(
+    name: str,
+    dataset: Dataset[Sample],
+    *,
+    samples: Sequence[Sample],
+    predictions: Sequence[Prediction],
+    split: str,
+    model: RSMoE,
+    protocols: Mapping[str, str] | None = None,
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    vocabulary: Vocabulary = None,
+    draws: int = 0,
+) -> Outcome:
+    """Scores the predictions for samples of one data set.
+
+    Args:
+        name: of the data set in this run.
+        dataset: where the samples come from; its ``protocol`` and ``split`` go into the results.
+        samples, predictions: the same ids, in any order.
+        split: where the data set has no ``split`` of its own.
+        model: its experts' tasks say what the router should have chosen.
+        protocols: task -> protocol id, where it is not the default.
+        metrics: as for `evaluate`.
+        vocabulary: word -> id, for protocols on word ids.
+        draws: of the bootstrap that gives 95 % intervals; 0 for none.
+    """
+    prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
+    tasks: dict[str, Sequence[str]] = {e.name: e.tasks for e in model.experts} | {"dense": TASKS}
+    results = score(
+        samples,
+        predictions,
+        protocol_prefix=prefix,
+        split=own,
+        protocols=protocols,
+        expert_tasks=tasks,
+        vocabulary=vocabulary,
+        draws=draws,
+    )
+    for key, node in (metrics or {}).items():
+        results += _own(key, node, samples, predictions, prefix, own)
+    return Outcome(
+        data=name,
+        split=split,
+        samples=samples,
+        predictions=predictions,
+        results=results,
+        protocols=dict(protocols or {}),
+        vocabulary=vocabulary,
+    )
+
+
+def _own(
+    name: str,
+    node: Mapping[str, Any],
+    samples: Sequence[Sample],
+    predictions: Sequence[Prediction],
+    prefix: str,
+    split: str,
+) -> list[Result]:
+    """Results of a metric that came by config; none where no sample is of its tasks."""
+    metric = instantiate(node)
+    metric.sync_on_compute = False  # every rank that scores has all predictions
+    pairs = [(p, s) for p, s in zip(predictions, samples, strict=True) if s.task in metric.tasks]
+    if not pairs:
+        return []
+    metric.update(*(list(side) for side in zip(*pairs, strict=True)))
+    values = {"n": len(pairs), "parse_failures": 0} | metric.compute()
+    return [
+        Result(
+            metric=f"{name}/{key}",
+            value=float(value),
+            protocol=prefix + metric.protocol,
+            split=split,
+            n=int(values.get(f"n/{key}", values["n"])),
+            parse_failures=int(values["parse_failures"]),
+        )
+        for key, value in values.items()
+        if key.split("/")[0] not in ("n", "parse_failures")
+    ]

@@ -1,0 +1,1 @@
+"""Formats of predictions and references: ours, and those of other programs."""

@@ -1,0 +1,86 @@
+"""The training sample that looks most like a test sample, and does not show the test picture itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from rsmoe.data.rasters.images import images_key, load_image
+from rsmoe.data.sample import Sample
+
+
+def nearest_others(
+    test: Sequence[Sample],
+    train: Sequence[Sample],
+    groups: Mapping[Hashable, Sequence[int]],
+    keys: Callable[[Sample], Sequence[Hashable]],
+    *,
+    test_features: Tensor,
+    train_features: Tensor,
+) -> list[int | None]:
+    """For each test sample the training sample of highest cosine, as its place; None where there is none.
+
+    A training sample that shows a picture of the test sample, pixel for pixel, is passed over, whatever its id, file or
+    question is: else a test picture that is also in the base would be answered with its own references. Near copies
+    are not recognised here; `rsmoe.commands.overlap` finds them.
+
+    Args:
+        test, train: samples with pictures that can be read; of ``train`` only those are that are about to be chosen.
+        groups: key -> places in ``train``.
+        keys: the groups in which a test sample looks, one after the other until one has an answer.
+        test_features, train_features: (n, D) of each sample.
+
+    Raises:
+        ValueError: another number of features than of samples.
+    """
+    if len(train_features) != len(train) or len(test_features) != len(test):
+        raise ValueError(
+            f"{len(train_features)} and {len(test_features)} feature rows for {len(train)} training samples "
+            f"and {len(test)} test samples"
+        )
+    known = torch.nn.functional.normalize(train_features.float(), dim=1)
+    asked = torch.nn.functional.normalize(test_features.float(), dim=1)
+    shown = _Shown()
+    found: list[int | None] = [None] * len(test)
+    for level in range(max((len(keys(sample)) for sample in test), default=0)):
+        rows_of: dict[Hashable, list[int]] = defaultdict(list)
+        for row, sample in enumerate(test):
+            if found[row] is None and len(own := keys(sample)) > level:
+                rows_of[own[level]].append(row)
+        for key, rows in rows_of.items():
+            if places := groups.get(key):
+                base = [train[place] for place in places]
+                for row, cosine in zip(rows, asked[rows] @ known[list(places)].T, strict=True):
+                    best = _first_other(test[row], base, cosine, shown)
+                    found[row] = None if best is None else places[best]
+    return found
+
+
+def _first_other(sample: Sample, base: Sequence[Sample], cosine: Tensor, shown: _Shown) -> int | None:
+    """The place of the highest cosine among samples that share no picture with this one."""
+    while cosine[best := int(cosine.argmax())] > -torch.inf:
+        if not shown(sample) & shown(base[best]):
+            return best
+        same = images_key(base[best])
+        cosine[[i for i, other in enumerate(base) if images_key(other) == same]] = -torch.inf
+    return None
+
+
+class _Shown:
+    """Sample -> hashes of the pixels of its pictures; each picture is read once."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[Hashable, str] = {}
+
+    def __call__(self, sample: Sample) -> frozenset[str]:
+        names = images_key(sample)
+        for name, image in zip(names, sample.images, strict=True):
+            if name not in self._hashes:
+                pixels = load_image(image)
+                content = f"{pixels.shape}".encode() + pixels.tobytes()
+                self._hashes[name] = hashlib.blake2b(content, digest_size=16).hexdigest()
+        return frozenset(self._hashes[name] for name in names)

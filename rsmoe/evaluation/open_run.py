@@ -1,0 +1,55 @@
+"""A trained run, ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsmoe.build import load_run
+from rsmoe.data.collate import Collate
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.device import pick_device
+from rsmoe.model import RSMoE
+from rsmoe.training.checkpoints import load_checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """What asking a model needs; made by `open_run`."""
+
+    model: RSMoE
+    """In eval mode."""
+    codec: TextCodec
+    """Of its language model."""
+    collate: Collate
+    """Of the model, at inference."""
+    config: Mapping[str, Any]
+    """The run's resolved config."""
+    change_classes: tuple[str, ...] = ()
+    """Names of the values of its maps of changes, where its training data named them."""
+
+
+def open_run(path: Path, *, device: str = "auto") -> OpenRun:
+    """The newest checkpoint of a run folder, or a checkpoint file.
+
+    Args:
+        device: where the model is asked, see `rsmoe.device.pick_device`; batches have to be brought there.
+
+    Raises:
+        UserError: there is no checkpoint that can be read, or no such device.
+    """
+    place = pick_device(device)
+    loaded = load_checkpoint(path)
+    model, codec, words = load_run(loaded)
+    model.to(place)
+    config = loaded["hyper_parameters"]["config"]
+    collate = Collate(codec=codec, instruction_codec=words, **collate_options(config), inference=True)
+    classes = tuple(loaded["hyper_parameters"].get("change_classes", ()))
+    return OpenRun(model=model, codec=codec, collate=collate, config=config, change_classes=classes)
+
+
+def collate_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run sees pictures and cuts texts, as options of `Collate`."""
+    return {key: config[key] for key in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])

@@ -1,0 +1,244 @@
+"""What a run leaves behind: metrics.json, predictions.jsonl, router.png, samples.png, and a table on the terminal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from rsmoe.data.boxes import obb_corners, parse
+from rsmoe.data.collate import Collate
+from rsmoe.data.rasters.images import load_image, read_array
+from rsmoe.data.rasters.polygons import fill_polygon
+from rsmoe.data.sample import Sample
+from rsmoe.evaluation.baselines import Baselines
+from rsmoe.evaluation.evaluate_splits import Outcome
+from rsmoe.evaluation.image_features import image_features
+from rsmoe.evaluation.mask_baselines import resize_mask
+from rsmoe.evaluation.table import results_table
+from rsmoe.figures.router_history import RouterHistory
+from rsmoe.figures.router_plot import plot_router
+from rsmoe.figures.sample_card import SampleCard
+from rsmoe.figures.samples_plot import plot_samples
+from rsmoe.files import write_text
+from rsmoe.metrics.answers.normalise import normalise
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.result import Result
+from rsmoe.model import RSMoE
+from rsmoe.training.stage import Stage
+
+
+def write_report(
+    folder: Path,
+    outcomes: Sequence[Outcome],
+    beside: Sequence[Mapping[str, list[Result]]],
+    *,
+    model: RSMoE,
+    trace: Sequence[Mapping[str, Any]],
+    stages: Sequence[Stage],
+    minutes: float,
+    cpu_minutes: float,
+    processes: int,
+    config: Mapping[str, Any],
+    console: Console,
+) -> None:
+    """Writes everything into the run folder, each file whole or not at all, and prints the table.
+
+    Args:
+        outcomes: of `rsmoe.evaluation.evaluate_splits.evaluate`.
+        beside: of `baselines`, one for each outcome.
+        trace: the router's, of `rsmoe.training.run.run_stages`.
+        minutes: wall-clock time of training; cpu_minutes: processor time of all processes, which says
+            more on a shared machine.
+        processes: that trained.
+    """
+    rows: dict[str, Any] = {
+        "run": run_facts(model, config)
+        | {"processes": processes, "minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)},
+        "results": [],
+        "baselines": {},
+    }
+    lines = []
+    for outcome, trivial in zip(outcomes, beside, strict=True):
+        console.print(
+            results_table(outcome.results, trivial, title=f"{config['name']}: {outcome.data} ({outcome.split})")
+        )
+        rows["results"] += result_rows(outcome, outcome.results)
+        for name, results in trivial.items():
+            rows["baselines"].setdefault(name, [])
+            rows["baselines"][name] += result_rows(outcome, results)
+        lines += prediction_rows(outcome)
+    write_text(folder / "metrics.json", json.dumps(rows, indent=1) + "\n")
+    write_text(folder / "predictions.jsonl", "".join(lines))
+    pairs = [(s, p) for o in outcomes for s, p in zip(o.samples, o.predictions, strict=True)]
+    if pairs:
+        names, matrix = routing_matrix(pairs)
+        load = np.mean([p.weights for _, p in pairs], axis=0)
+        history = router_history(trace, stages)
+        plot_router(
+            folder / "router.png",
+            matrix=matrix,
+            task_names=names,
+            expert_names=model.names,
+            load=load.tolist(),
+            history=history,
+        )
+        plot_samples(folder / "samples.png", [card(s, p) for s, p in choose(pairs, 12)])
+    console.print(
+        f"training took {minutes:.1f} min ({cpu_minutes:.1f} of processor time); everything is in {folder}",
+        markup=False,
+    )
+
+
+def baselines(
+    outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequence[Sample], shared: bool = False
+) -> dict[str, list[Result]]:
+    """Majority, text-only and nearest-neighbour results on the same samples, fitted on training samples.
+
+    Args:
+        outcome: what stands beside them.
+        model: whose visual memory neighbours are looked up in.
+        collate: of evaluation.
+        train: training samples. A task that has none among them gets no baseline, but for the chance level of
+            retrieval.
+        shared: see `image_features`.
+    """
+    asked = {s.task for s in outcome.samples}
+    train = [s for s in train if s.task in asked]
+    known = {s.task for s in train} | {"retrieval"}  # its chance level needs no training
+    test = [s for s in outcome.samples if s.task in known]
+    if not test:
+        return {}
+    seen = bool(known & asked - {"retrieval"})
+    first = outcome.results[0]
+    return Baselines(train).results(
+        test,
+        protocol_prefix="generated/" if first.protocol.startswith("generated/") else "",
+        split=first.split,
+        train_features=image_features(model, collate, train, shared=shared) if seen else None,
+        test_features=image_features(model, collate, test, shared=shared) if seen else None,
+        protocols=dict(outcome.protocols),
+        vocabulary=outcome.vocabulary,
+    )
+
+
+def result_rows(outcome: Outcome, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Results as rows of ``metrics.json``, each with the name and the fingerprint of its data."""
+    return [{"data": outcome.data, "data_sha256": outcome.sha256[:16]} | r.as_dict() for r in results]
+
+
+def prediction_rows(outcome: Outcome) -> list[str]:
+    """Lines of ``predictions.jsonl``: what was asked, what was answered, the the references."""
+    lines = []
+    for sample, prediction in zip(outcome.samples, outcome.predictions, strict=True):
+        asked = {"data": outcome.data, "instruction": sample.instruction, "references": list(sample.responses)}
+        lines.append(json.dumps(prediction.as_dict() | asked, ensure_ascii=False) + "\n")
+    return lines
+
+
+def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]], most: int = 14) -> tuple[list[str], np.ndarray]:
+    """Mean router weights (kinds, E) by task, questions also by type; the ``most`` frequent rows."""
+    groups: dict[str, list[tuple[float, ...]]] = {}
+    for sample, prediction in pairs:
+        label = f"vqa: {sample.kind}" if sample.task == "vqa" and sample.kind else sample.task.replace("_", " ")
+        groups.setdefault(label, []).append(prediction.weights)
+    names = sorted(sorted(groups, key=lambda k: -len(groups[k]))[:most])
+    return names, np.array([np.mean(groups[n], axis=0) for n in names])
+
+
+def router_history(trace: Sequence[Mapping[str, Any]], stages: Sequence[Stage]) -> RouterHistory | None:
+    """The trace with steps counted over all stages; None where no stage had a router."""
+    if not trace:
+        return None
+    starts = np.cumsum([0, *(s.steps for s in stages)])
+    return RouterHistory(
+        step=[float(starts[t["stage"]] + t["step"]) for t in trace],
+        entropy=[t["entropy"] for t in trace],
+        accuracy=[t["accuracy"] for t in trace],
+        load=[t["load"] for t in trace],
+        stages=[(float(start), stage.name) for start, stage in zip(starts, stages, strict=False)],
+    )
+
+
+def choose(pairs: Sequence[tuple[Sample, Prediction]], count: int) -> list[tuple[Sample, Prediction]]:
+    """Pairs for the contact sheet: tasks and question types in turn, evenly spread, never picked by their score."""
+    groups: dict[tuple[str, str], list[tuple[Sample, Prediction]]] = {}
+    for pair in pairs:
+        groups.setdefault((pair[0].task, pair[0].kind if pair[0].task == "vqa" else ""), []).append(pair)
+    tasks: dict[str, list[list[tuple[Sample, Prediction]]]] = {}
+    for (task, _), group in sorted(groups.items()):
+        tasks.setdefault(task, []).append(group)
+    chosen: list[tuple[Sample, Prediction]] = []
+    for turn in range(count):
+        for kinds in tasks.values():
+            group = kinds[turn % len(kinds)]
+            place = (2 * (turn // len(kinds)) + 1) * len(group) // (2 * count)
+            if len(chosen) < min(count, len(pairs)) and group[place] not in chosen:
+                chosen.append(group[place])
+    return sorted(chosen, key=lambda pair: (pair[0].task, pair[0].kind))
+
+
+def card(sample: Sample, prediction: Prediction) -> SampleCard:
+    """One cell of the contact sheet; boxes are shown as what they cover."""
+    images = [load_image(i) for i in sample.images]
+    shape = images[-1].shape[:2]
+    mask, reference = prediction.mask, None if sample.mask is None else read_array(sample.mask)
+    if sample.task == "ground" and "box_convention" in sample.meta:
+        mask, reference = covered(prediction.text, sample, shape), covered(sample.responses[0], sample, shape)
+    right = {normalise(r) for r in sample.responses}
+    return SampleCard(
+        images=images,
+        instruction=sample.instruction,
+        reference=sample.responses[0],
+        prediction=prediction.text,
+        correct=normalise(prediction.text) in right if sample.task in ("vqa", "change_vqa") else None,
+        mask=None if mask is None else resize_mask(mask, shape),
+        reference_mask=None if reference is None else resize_mask(reference, shape),
+        router=dict(zip(prediction.experts, prediction.weights, strict=True)),
+    )
+
+
+def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W) bool: the pixels in the boxes of an answer to a sample of task "ground"."""
+    boxes = parse(text, convention=sample.meta["box_convention"], size_px=sample.meta["size_px"]).boxes
+    mask = np.zeros(shape, dtype=bool)
+    for box in boxes:
+        x1, y1, x2, y2 = box[:4]
+        fill_polygon(
+            mask, obb_corners(box[None])[0] if len(box) == 5 else np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+        )
+    return mask
+
+
+def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``metrics.json`` says of a model and of how it was trained.
+
+    ``method_sha256`` leaves the seed and the places of files out: runs that share it are one method, over seeds.
+    """
+    method = {k: v for k, v in config.items() if k not in _NOT_METHOD}
+    return {
+        "name": config["name"],
+        "seed": config["seed"],
+        "hardware": f"{torch.get_num_threads()} threads of {platform.processor() or platform.machine()}"
+        if not torch.cuda.is_available()
+        else torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "config_sha256": _hash({**config, "resume": None}),  # a run that went on is the same run
+        "method_sha256": _hash(method),
+    }
+
+
+_NOT_METHOD = ("seed", "resume", "data", "logger", "trainer", "checkpoint_every", "evaluation")
+"""Keys of a config that leave the method as it is."""
+
+
+def _hash(node: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,76 @@
+"""Fusion by mixture: the experts of a sample share every next token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rsmoe.checks.ranges import NonNegativeReal
+from rsmoe.data.batch import Batch
+from rsmoe.generation.decoding import decode
+from rsmoe.router.routing import Rows
+
+if TYPE_CHECKING:
+    from rsmoe.model import RSMoE
+    from rsmoe.perception import Perception, Reading
+
+
+class Mixture(nn.Module):
+    """p(y_t | y_<t) = sum_e w_e p_e(y_t | y_<t): one text, differentiable through the router's weights.
+
+    The RS-MoE paper does not publish its fusion; this one is ours (design section 3) and claims no parity.
+
+    Args:
+        length_penalty: of beam search.
+        length_weight: an answer of n tokens weighs n ** length_weight in the loss. 1 is the mean over tokens, where
+            "yes" beside a description learns nothing; 0 the mean over answers; 0.5 lies between, as in InternVL
+            (square averaging, arXiv 2412.05271, section 3.2).
+    """
+
+    def __init__(self, *, length_penalty: NonNegativeReal = 1.0, length_weight: NonNegativeReal = 1.0) -> None:
+        super().__init__()
+        self.length_penalty, self.length_weight = length_penalty, length_weight
+
+    def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Negative log-likelihood of the responses' tokens under the mixture, averaged by ``length_weight``.
+
+        ``smoothing`` moves that much of the target onto the uniform distribution, per row.
+        """
+        rows, mask = reading.rows, batch.response_mask
+        loss = -mix(reading.log_probability, rows, len(batch))  # (B, Lr)
+        if smoothing > 0:
+            flat = loss.new_zeros(loss.shape).index_add(0, rows.sample, reading.smooth * rows.weight[:, None])
+            loss = (1 - smoothing) * loss - smoothing * flat
+        share = mask * mask.sum(1, keepdim=True).clamp_min(1).to(loss.dtype) ** (self.length_weight - 1)  # (B, Lr)
+        return {"text": (loss * share).sum() / share.sum().clamp_min(1e-9)}
+
+    @torch.no_grad()
+    def generate(
+        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+    ) -> list[list[int]]:
+        """B answers as token ids."""
+        rows = perception.routing.rows()
+        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
+        return decode(
+            model.bank,
+            embeds,
+            mask,
+            rows,
+            samples=len(batch),
+            end_id=end_id,
+            beams=beams,
+            max_new=max_new,
+            length_penalty=self.length_penalty,
+        )
+
+
+def mix(log_probability: Tensor, rows: Rows, samples: int) -> Tensor:
+    """(R, L) log-probabilities of every row -> (B, L) of the mixture: log sum_e w_e p_e."""
+    weighted = log_probability + rows.weight.clamp_min(1e-20).log()[:, None]
+    peak = weighted.new_full((samples, weighted.shape[1]), float("-inf"))
+    index = rows.sample[:, None].expand_as(weighted)
+    peak = peak.scatter_reduce(0, index, weighted.detach(), "amax")
+    total = torch.zeros_like(peak).scatter_add(0, index, (weighted - peak[rows.sample]).exp())
+    return peak + total.log()

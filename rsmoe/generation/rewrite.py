@@ -1,0 +1,136 @@
+"""Fusion by rewriting: each aspect expert writes its sub-answer, one more expert rewrites them into one caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from rsmoe.checks.ranges import NonNegativeReal
+from rsmoe.data.aspects import ASPECTS, split_aspects
+from rsmoe.data.batch import Batch
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.errors import UserError
+from rsmoe.generation.decoding import decode
+from rsmoe.generation.mixture import mix
+from rsmoe.router.routing import Rows
+
+if TYPE_CHECKING:
+    from rsmoe.model import RSMoE
+    from rsmoe.perception import Perception, Reading, Shown
+
+
+class Rewrite(nn.Module):
+    """Sub-answers, then a caption: closest to what the RS-MoE paper describes, whose own fusion is unpublished.
+
+    Training: the experts named theme, object and relation learn their sentences of the reference
+    (`rsmoe.data.aspects.split_aspects`), the rewriter learns the whole reference from all three. At inference the
+    rewriter reads the sub-answers that were written. Samples that the router gives to a single expert, and every sample
+    while the model is dense, are answered by mixture.
+
+    Args:
+        codec: of the language model.
+        names: expert names in the bank's order; must hold "rewriter" and at least two aspects.
+        length_penalty: of beam search.
+    """
+
+    def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:
+        super().__init__()
+        self.aspects = {index: name for index, name in enumerate(names) if name in ASPECTS}
+        if "rewriter" not in names or len(self.aspects) < 2:
+            raise UserError(
+                f"fusion=rewrite needs the expert 'rewriter' and two of {', '.join(ASPECTS)}; the experts are "
+                f"{', '.join(names)}. Type for example expert=[theme,object,relation,vqa,rewriter]"
+            )
+        assert codec.eos_id is not None
+        self.eos_id = codec.eos_id
+        self.codec, self.rewriter, self.length_penalty = codec, list(names).index("rewriter"), length_penalty
+
+    def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Token-mean negative log-likelihood: "text" of single and rewritten answers, "aspect" of sub-answers."""
+        rows, mask = reading.rows, batch.response_mask
+        loss = -mix(reading.log_probability, rows, len(batch))
+        if model.dense:
+            return {"text": (loss * mask).sum() / mask.sum().clamp_min(1)}
+        chosen = reading.perception.routing.chosen
+        several = chosen[:, list(self.aspects)].sum(1) >= 2
+        single = (loss * mask * ~several[:, None]).sum()
+        if not bool(several.any()):
+            return {"text": single / mask.sum().clamp_min(1)}
+        parts = {
+            b: split_aspects(self.codec.decode(batch.response_ids[b][mask[b]].tolist()))
+            for b in several.nonzero().flatten().tolist()
+        }
+        pairs = [(b, e) for e in self.aspects for b in parts if bool(chosen[b, e])]  # sorted by expert
+        written = [[*self.codec.encode(parts[b][self.aspects[e]]), self.eos_id] for b, e in pairs]
+        aspect = self._nll(model, batch, reading.perception.shown, self._rows(pairs, mask.device), written)
+        prompts = {
+            b: [i for e in self.aspects for i in self.codec.encode(part[self.aspects[e]])] for b, part in parts.items()
+        }
+        answers = [batch.response_ids[b][mask[b]].tolist() for b in parts]
+        rewriting = self._rows([(n, self.rewriter) for n in range(len(parts))], mask.device)
+        asked = self._asked(batch, list(parts), list(prompts.values()))
+        again = self._nll(model, asked, reading.perception.shown[list(parts)], rewriting, answers)
+        return {
+            "text": (single + again.sum()) / mask.sum().clamp_min(1),
+            "aspect": aspect.sum() / sum(map(len, written)),
+        }
+
+    @torch.no_grad()
+    def generate(
+        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+    ) -> list[list[int]]:
+        """B answers as token ids."""
+        options: dict[str, Any] = {
+            "end_id": end_id,
+            "beams": beams,
+            "max_new": max_new,
+            "length_penalty": self.length_penalty,
+        }
+        rows = perception.routing.rows()
+        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
+        answers = decode(model.bank, embeds, mask, rows, samples=len(batch), **options)
+        several = perception.routing.chosen[:, list(self.aspects)].sum(1) >= 2
+        if model.dense or not bool(several.any()):
+            return answers
+        again = several.nonzero().flatten().tolist()
+        pairs = [(b, e) for e in self.aspects for b in again if bool(perception.routing.chosen[b, e])]
+        rows = self._rows(pairs, batch.pixels.device)
+        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
+        alone = Rows(sample=torch.arange(len(pairs), device=embeds.device), expert=rows.expert, weight=rows.weight)
+        written = decode(model.bank, embeds, mask, alone, samples=len(pairs), **options)
+        prompts = [[i for (b, _), ids in zip(pairs, written, strict=True) if b == s for i in ids] for s in again]
+        asked = self._asked(batch, again, prompts)
+        rows = self._rows([(n, self.rewriter) for n in range(len(again))], embeds.device)
+        embeds, mask, _ = model.prefix(asked, perception.shown[again], rows)
+        for b, ids in zip(again, decode(model.bank, embeds, mask, rows, samples=len(again), **options), strict=True):
+            answers[b] = ids
+        return answers
+
+    def _rows(self, pairs: Sequence[tuple[int, int]], device: torch.device) -> Rows:
+        sample, expert = (torch.tensor(part, device=device) for part in zip(*pairs, strict=True))
+        return Rows(sample=sample, expert=expert, weight=torch.ones(len(pairs), device=device))
+
+    def _asked(self, batch: Batch, places: list[int], sub_answers: list[list[int]]) -> Batch:
+        """The requests at ``places``, with the sub-answers before the user's words in the prompt."""
+        whole = [
+            torch.tensor(sub + batch.prompt_ids[b][batch.prompt_mask[b]].tolist(), dtype=torch.long)
+            for b, sub in zip(places, sub_answers, strict=True)
+        ]
+        flipped = [ids.flip(0) for ids in whole]
+        ids = pad_sequence(flipped, batch_first=True, padding_value=self.codec.pad_id).flip(1)
+        mask = pad_sequence([torch.ones(len(w), dtype=torch.bool) for w in whole], batch_first=True).flip(1)
+        device = batch.pixels.device
+        return replace(batch, prompt_ids=ids.to(device), prompt_mask=mask.to(device))
+
+    def _nll(self, model: RSMoE, batch: Batch, shown: Shown, rows: Rows, answers: list[list[int]]) -> Tensor:
+        start, start_mask, _ = model.prefix(batch, shown, rows)
+        ids = pad_sequence([torch.tensor(a) for a in answers], batch_first=True, padding_value=self.codec.pad_id)
+        mask = pad_sequence([torch.ones(len(a), dtype=torch.bool) for a in answers], batch_first=True)
+        ids, mask = ids.to(start.device), mask.to(start.device)
+        _, log_p, _ = model.states(start, start_mask, ids, mask, rows)
+        return -(log_p * mask)

@@ -1,0 +1,141 @@
+"""Captions of change: changed and unchanged pairs apart, and whether a change was reported at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rsmoe.metrics.captions.caption_scores import caption_tally
+from rsmoe.metrics.captions.tokenize import Tokenizer, tokenizer, whitespace
+from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.tally import Tally, beside, ratio
+
+NO_CHANGE = (
+    "the scene is the same as before",
+    "there is no difference",
+    "the two scenes seem identical",
+    "no change has occurred",
+    "almost nothing has changed",
+    "no change is occurred",
+    "almost nothing is changed",
+)
+"""The sentences for unchanged pairs of LEVIR-CC (the first five) and SECOND-CC."""
+
+KINDS = ("changed", "unchanged")
+
+
+def change_caption_tally(
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    kinds: Sequence[str],
+    *,
+    tokenize: Tokenizer,
+    meteor: bool = False,
+    no_change: Sequence[str] = NO_CHANGE,
+) -> Tally:
+    """What each pair of images adds to the scores of change captions.
+
+    Half of the field's test sets are unchanged pairs with one of five sentences, so a score over all pairs says little
+    about change. Each subset is a corpus of its own, as in the field's scripts; CIDEr-D of the unchanged pairs is 0 by
+    construction (every image has the same references) and is left out, and so is S*m, which would average it.
+
+    Whether a caption reports a change follows from its text alone: it does not when it is one of the no-change
+    sentences, or any reference of an unchanged pair of this corpus. An empty caption reports nothing: it is a false
+    alarm on an unchanged pair and a miss on a changed one.
+
+    Args:
+        hypotheses: n captions.
+        references: of each, one or more.
+        kinds: "changed" or "unchanged" of each.
+        tokenize: text -> tokens.
+        meteor: add METEOR and S*m, the mean of bleu4, meteor, rouge_l and cider_d.
+        no_change: sentences that say "no change".
+
+    Returns:
+        the numbers of `rsmoe.metrics.captions.caption_scores.caption_tally`, again as ``<key>/changed`` and ``<key>/unchanged`` for
+        subsets that have a pair; ``presence`` (share of pairs where change was rightly reported or rightly not),
+        ``false_alarm`` (share of the unchanged pairs not called unchanged), ``missed`` (share of the changed pairs not
+        reported as changed), 0 to 1.
+
+    Raises:
+        ValueError: no pair, a pair without references, or another kind.
+    """
+    _check(kinds)
+    parts = []
+    for kind in KINDS:
+        if places := [i for i, own in enumerate(kinds) if own == kind]:
+            texts, theirs = [hypotheses[i] for i in places], [references[i] for i in places]
+            part = caption_tally(texts, theirs, tokenize=tokenize, meteor=meteor).part(kind, places, len(kinds))
+            parts.append(_without(part, ("cider_d/unchanged", "s_m/unchanged")))
+    whole = caption_tally(hypotheses, references, tokenize=tokenize, meteor=meteor)
+    return beside(whole, *parts, _presence(hypotheses, references, kinds, no_change))
+
+
+def _check(kinds: Sequence[str]) -> None:
+    if unknown := set(kinds) - set(KINDS):
+        raise ValueError(f"kinds of change captions are {KINDS}, not {sorted(unknown)}")
+
+
+def _without(tally: Tally, names: Sequence[str]) -> Tally:
+    return Tally(rows=tally.rows, finish=lambda sums: {k: v for k, v in tally.finish(sums).items() if k not in names})
+
+
+def _presence(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str], no_change: Sequence[str]
+) -> Tally:
+    said = {tuple(whitespace(text)) for text in no_change}
+    said |= {
+        tuple(whitespace(t)) for texts, k in zip(references, kinds, strict=True) if k == "unchanged" for t in texts
+    }
+    table = np.zeros((len(kinds), len(KINDS), 2))  # pairs, wrong ones
+    for i, (text, kind) in enumerate(zip(hypotheses, kinds, strict=True)):
+        tokens = tuple(whitespace(text))
+        table[i, KINDS.index(kind)] = 1, not tokens or (tokens in said) != (kind == "unchanged")
+    names = {"missed": KINDS.index("changed"), "false_alarm": KINDS.index("unchanged")}
+    present = {name: place for name, place in names.items() if table[:, place, 0].any()}
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        pairs, wrong = np.moveaxis(sums.reshape(*sums.shape[:-1], len(KINDS), 2), -1, 0)
+        rates = {name: ratio(wrong[..., place], pairs[..., place]) for name, place in present.items()}
+        return {"presence": 1 - ratio(wrong.sum(axis=-1), pairs.sum(axis=-1)), **rates}
+
+    return Tally(rows=table.reshape(len(kinds), -1), finish=finish)
+
+
+class ChangeCaptions(RowMetric):
+    """Caption scores over all pairs, and over the changed and the unchanged ones apart; see `change_caption_tally`.
+
+    Args:
+        tokenize: as for `rsmoe.metrics.captions.caption_scores.Caption`.
+        no_change: sentences that say "no change".
+        meteor: add METEOR and S*m.
+        kwargs: of ``torchmetrics.Metric``.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokenize: str | Tokenizer = "whitespace",
+        no_change: Sequence[str] = NO_CHANGE,
+        meteor: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._tokenize = tokenizer(tokenize)
+        self._no_change = tuple(no_change)
+        self._meteor = meteor
+
+    def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str]) -> None:
+        """Adds one caption, its references and "changed" or "unchanged" per pair; ValueError for another kind."""
+        _check(kinds)
+        rows = zip(predictions, references, kinds, strict=True)
+        self.append([text, sorted(texts), kind] for text, texts, kind in rows)
+
+    def compute(self) -> dict[str, float]:
+        """The numbers of `change_caption_tally`; raises ValueError before the first update."""
+        rows = self.rows()
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+        options: dict[str, Any] = {"no_change": self._no_change, "meteor": self._meteor}
+        return change_caption_tally(*columns, tokenize=self._tokenize, **options).values()

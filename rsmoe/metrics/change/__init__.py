@@ -1,0 +1,1 @@
+"""Change: presence, counts, places and maps of what differs between two dates."""

@@ -1,0 +1,1 @@
+"""Boxes and masks: grounding, oriented boxes, referring segmentation, class maps."""

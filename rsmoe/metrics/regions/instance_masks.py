@@ -1,0 +1,83 @@
+"""Several masks for one request: each true one is found once, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rsmoe.metrics.regions.grounding import THRESHOLDS, match
+from rsmoe.metrics.regions.masks import Mask, as_bool
+from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.tally import Tally, overlap, ratio
+
+
+class InstanceMasks(RowMetric):
+    """Masks of several targets, matched one to one by overlap (`grounding.match`), so that a duplicate wins nothing.
+
+    - ``miou``: mean over true masks of the IoU with the mask that was matched to them, 0 without one;
+    - ``precision@t``, ``recall@t``, ``f1@t``: of masks matched at IoU >= t, over all samples.
+
+    A sample without any predicted mask is a parse failure; its true masks stay in every denominator. ``n`` is the
+    number of true masks. An empty mask is the right answer to an empty true one, and to no other.
+
+    Args:
+        kwargs: of ``torchmetrics.Metric``.
+    """
+
+    higher_is_better = True
+
+    def update(self, predictions: Sequence[Sequence[Mask]], targets: Sequence[Sequence[Mask]]) -> None:
+        """Adds the predicted and the true masks, each (H, W) bool of one size, per sample.
+
+        Raises:
+            ValueError: a sample without a true mask, or masks of another size.
+        """
+        self.append(instances_row(*pair) for pair in zip(predictions, targets, strict=True))
+
+    def compute(self) -> dict[str, float]:
+        """The numbers on the scale 0 to 1, n, parse_failures; raises ValueError without samples."""
+        return instances_tally(self.rows()).values()
+
+
+def mask_iou(first: Sequence[Mask], second: Sequence[Mask]) -> np.ndarray:
+    """n and m masks of one size -> (n, m) float64 intersection over union, 1 where both are empty."""
+    sizes = {np.shape(mask) for mask in (*first, *second)}
+    if len(sizes) > 1:
+        raise ValueError(f"masks of {sorted(sizes)} in one sample: resize them to one size")
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    a, b = (np.stack([as_bool(mask).ravel() for mask in masks]).astype(np.float32) for masks in (first, second))
+    both = (a @ b.T).astype(np.float64)
+    return ratio(both, a.sum(1)[:, None] + b.sum(1) - both, empty=1.0)
+
+
+def instances_row(predictions: Sequence[Mask], targets: Sequence[Mask]) -> list[Any]:
+    """One sample, as `instances_tally` reads it: true masks, predicted ones, sum of IoU, matches per threshold."""
+    if not targets:
+        raise ValueError("a sample of several masks needs at least one true mask")
+    # of equal overlaps the first counts: no order of the file may decide
+    said, true = (sorted(map(as_bool, masks), key=np.ndarray.tobytes) for masks in (predictions, targets))
+    iou = mask_iou(said, true)
+    owner = match(iou)
+    total = float(sum(iou[i, j] for i, j in enumerate(owner) if j >= 0))
+    hits = [int((match(iou, at_least=t) >= 0).sum()) for t in THRESHOLDS]
+    return [len(targets), len(predictions), total, *hits]
+
+
+def instances_tally(rows: Sequence[list[Any]]) -> Tally:
+    """Numbers of `InstanceMasks` from rows of `instances_row`."""
+    if not rows:
+        raise ValueError("no mask was added before compute()")
+    table = np.array([[*row, row[1] == 0] for row in rows], dtype=np.float64)
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        n, said, total = np.moveaxis(sums[..., :3], -1, 0)
+        found = {"miou": ratio(total, n)}
+        for i, t in enumerate(THRESHOLDS, start=3):
+            hits = sums[..., i]
+            found |= {f"{key}@{t}": value for key, value in overlap(hits, said - hits, n - hits).items()}
+        return {**found, "n": n, "parse_failures": sums[..., -1]}
+
+    return Tally(rows=table, finish=finish)

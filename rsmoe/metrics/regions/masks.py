@@ -1,0 +1,97 @@
+"""Overlap of predicted and true masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.tally import Tally, ratio
+
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+Mask = np.ndarray | Tensor
+
+
+class MaskIoU(RowMetric):
+    """mIoU, cIoU and precision at five thresholds, one binary mask per sample.
+
+    - ``miou``: mean over samples of the intersection over union (called gIoU in referring segmentation);
+    - ``ciou``: sum of intersections over sum of unions (cumulative, also oIoU; large objects dominate it);
+    - ``p@t``: share of samples with IoU >= t;
+    - ``miou/<class>``: mean over the samples of a class, and ``class_miou``, the mean of those over classes.
+
+    Empty against empty is IoU 1. A missing mask is an empty one and a parse failure: IoU 0 unless the target is empty,
+    and then 0 as well, because nothing was answered.
+
+    Args:
+        kwargs: of ``torchmetrics.Metric``.
+    """
+
+    higher_is_better = True
+
+    def update(
+        self, predictions: Sequence[Mask | None], targets: Sequence[Mask], kinds: Sequence[str] | None = None
+    ) -> None:
+        """Adds one mask (H, W) bool per sample, of its target's size, and its class; None where the model gave none.
+
+        Raises:
+            ValueError: sizes differ; bring the prediction to the size of the target first.
+        """
+        names = [""] * len(targets) if kinds is None else kinds
+        self.append(mask_row(*row) for row in zip(predictions, targets, names, strict=True))
+
+    def compute(self) -> dict[str, float]:
+        """The numbers on the scale 0 to 1, n, parse_failures; raises ValueError without samples."""
+        return mask_tally(self.rows()).values()
+
+
+def as_bool(mask: Mask) -> np.ndarray:
+    """(H, W) bool in main memory."""
+    return np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask, dtype=bool)
+
+
+def same_size(prediction: Mask | None, target: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks as bool, an empty one where the model gave none; ValueError when their sizes differ."""
+    truth = as_bool(target)
+    mask = np.zeros_like(truth) if prediction is None else as_bool(prediction)
+    if mask.shape != truth.shape:
+        raise ValueError(f"mask of {mask.shape} against a target of {truth.shape}: resize it to the target")
+    return mask, truth
+
+
+def mask_row(prediction: Mask | None, target: Mask, kind: str = "") -> list[Any]:
+    """One sample, as `mask_tally` reads it: class, intersection, union, missing."""
+    mask, truth = same_size(prediction, target)
+    return [kind, int((mask & truth).sum()), int((mask | truth).sum()), int(prediction is None)]
+
+
+def mask_tally(rows: Sequence[list[Any]]) -> Tally:
+    """Numbers of `MaskIoU` from rows of `mask_row`."""
+    if not rows:
+        raise ValueError("no mask was added before compute()")
+    both, either, missing = (np.array([row[i] for row in rows], dtype=np.float64) for i in (1, 2, 3))
+    iou = np.where(missing > 0, 0.0, ratio(both, either, empty=1.0))
+    kinds = sorted({row[0] for row in rows} - {""})
+    own = np.array([[row[0] == kind for kind in kinds] for row in rows], dtype=np.float64).reshape(len(rows), -1)
+    hits = iou[:, None] >= np.array(THRESHOLDS)
+    columns = [np.ones(len(rows)), iou, both, either, missing]
+    table = np.concatenate([np.stack(columns, axis=1), hits, own, own * iou[:, None]], axis=1)
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        n, total, shared, union, failed = np.moveaxis(sums[..., :5], -1, 0)
+        miou = ratio(total, n)
+        found = {"miou": miou, "ciou": ratio(shared, union, empty=miou)}
+        found |= {f"p@{t}": ratio(sums[..., 5 + i], n) for i, t in enumerate(THRESHOLDS)}
+        if kinds:
+            count, inside = np.split(sums[..., 5 + len(THRESHOLDS) :], 2, axis=-1)
+            mean = ratio(inside, count)
+            found["class_miou"] = np.nanmean(mean, axis=-1)
+            found |= {f"miou/{kind}": mean[..., i] for i, kind in enumerate(kinds)}
+            found |= {f"n/{kind}": count[..., i] for i, kind in enumerate(kinds)}
+        return {**found, "n": n, "parse_failures": failed}
+
+    return Tally(rows=table, finish=finish)

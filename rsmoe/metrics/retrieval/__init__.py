@@ -1,0 +1,1 @@
+"""Retrieval: recall at k, zero-shot classification, semantic localisation."""

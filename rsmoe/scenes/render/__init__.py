@@ -1,0 +1,1 @@
+"""From a plan of things to pixels: palette, light, shadow, canopy, noise."""

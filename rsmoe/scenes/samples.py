@@ -1,0 +1,201 @@
+"""Samples of every task, straight from the generator."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from rsmoe.checks.ranges import NonNegative, Positive
+from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError, unknown_name
+from rsmoe.scenes.class_map import MAP_CLASSES
+from rsmoe.scenes.generator import SceneGenerator
+from rsmoe.scenes.language.captions import short_captions
+from rsmoe.scenes.language.description import describe
+from rsmoe.scenes.language.facts import SceneFacts
+from rsmoe.scenes.language.questions import ask
+from rsmoe.scenes.language.referring import refer
+from rsmoe.scenes.pair_store import PairStore
+from rsmoe.scenes.release import BLOCK, split_range
+
+CAPTION_STYLES = ("short", "detailed", "theme", "objects", "relations")
+"""What a "caption" sample asks for: five short captions, the whole description, or one aspect of it."""
+
+_CAPTION = {
+    "short": (
+        "Describe this image in one sentence.",
+        "Write a short caption for this image.",
+        "What is in this image?",
+    ),
+    "detailed": ("Describe this image in detail.", "Please provide a detailed description of the picture."),
+    "theme": ("What is the theme of this image? Describe it.",),
+    "objects": ("Describe the objects in this image.",),
+    "relations": ("Describe the relations between the objects in this image.",),
+}
+_CHANGE = (
+    "Please briefly describe the changes in these two images.",
+    "What has changed between the two images?",
+    "Describe the difference between the two dates.",
+)
+_SEGMENT = ("Segment {0}.", "Please mark {0}.", "Show the pixels of {0}.", "Where exactly is {0}? Give a mask.")
+_SEGMENTED = ("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0} [SEG]")
+_RETRIEVE = ("Embed this image for retrieval.", "Represent this image to search for its caption.")
+
+
+SCENE_TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval")
+"""Tasks that the generated world can set."""
+
+
+class SceneDataset(Dataset[Sample]):
+    """Generated scenes as a dataset: rows take turns over ``tasks``.
+
+    Row i has task ``tasks[i % len(tasks)]``; the n-th rows of the tasks on one image are about the same scene, except
+    that "vqa" rows are drawn within blocks of scenes in which `ask` balances the questions. Scenes are rendered at
+    the first access to their block and kept as finished samples (size_px ** 2 * (bands + 1) bytes a scene, and the
+    masks): with several loader workers each renders its own, so that ``num_workers=0`` is usually the fastest. Pairs
+    are kept on disk, see `PairStore`. Every sample has a ``class_map``: of a picture the classes `MAP_CLASSES`, of a
+    pair what changed.
+
+    Args:
+        root: must be None; accepted because every dataset has it.
+        split: "train", "val" or "test"; splits share no scene.
+        size: number of rows.
+        seed: of the generator and of every choice of words.
+        size_px: side of the images.
+        bands: 3, or 4 with near infrared.
+        tasks: any of `SCENE_TASKS`.
+        name: short name.
+        caption_style: one of `CAPTION_STYLES`.
+        cache: folder of the rendered pairs; None means ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
+
+    Raises:
+        UserError: a root, no task, an unknown or repeated one, an unknown split or style, a size that is not positive.
+    """
+
+    protocol = "generated/"
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        split: str,
+        size: Positive,
+        seed: NonNegative = 0,
+        size_px: Positive = 64,
+        bands: Positive = 3,
+        tasks: Sequence[str] = SCENE_TASKS,
+        name: str = "scenes",
+        caption_style: str = "short",
+        cache: str | None = None,
+    ) -> None:
+        if root is not None:
+            raise UserError(f"generated scenes are read from no folder: leave data.root out (it is {root!r}).")
+        if not tasks:
+            raise UserError(f"tasks is empty: name at least one of {', '.join(SCENE_TASKS)}.")
+        if len(set(tasks)) < len(tasks):
+            raise UserError(f"name each task once, not {', '.join(tasks)}.")
+        for task in tasks:
+            if task not in SCENE_TASKS:
+                raise unknown_name("task", task, SCENE_TASKS)
+        if caption_style not in CAPTION_STYLES:
+            raise unknown_name("caption style", caption_style, CAPTION_STYLES)
+        self.name, self.split = name, split
+        self.tasks, self.caption_style = tuple(tasks), caption_style
+        self._size = len(split_range(split, size))
+        self._first = split_range(split, 1).start
+        self._seed = seed
+        self._generator = SceneGenerator(size_px=size_px, bands=bands, seed=seed)
+        self._pairs = PairStore(split=split, size_px=size_px, bands=bands, seed=seed, cache=cache)
+        self._rows: dict[tuple[str, int], Sample] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: int) -> Sample:
+        """Row ``index``; `IndexError` outside of the dataset."""
+        if not -self._size <= index < self._size:
+            raise IndexError(f"row {index} of {self._size} generated rows")
+        number, turn = divmod(index % self._size, len(self.tasks))
+        key = (self.tasks[turn], number)
+        if key not in self._rows:
+            if key[0] == "change_caption":
+                self._rows[key] = self._change(number)
+            else:
+                self._fill(number // BLOCK)
+        return self._rows[key]
+
+    def _fill(self, block: int) -> None:
+        """Renders one block and writes every row on a single image that is about it."""
+        numbers = range(block * BLOCK, (block + 1) * BLOCK)
+        facts = [SceneFacts(self._generator.scene(self._first + n)) for n in numbers]
+        if "vqa" in self.tasks:
+            rng = self._random("vqa", block)
+            for number, q in zip(numbers, ask(facts, count=BLOCK, rng=rng), strict=True):
+                self._add("vqa", number, facts[q.scene], q.text, (q.answer,), kind=q.kind)
+        for number, of in zip(numbers, facts, strict=True):
+            for task in self.tasks:
+                if task == "caption":
+                    self._caption(number, of)
+                elif task == "mask":
+                    self._mask(number, of, facts)
+                elif task == "retrieval":
+                    rng = self._random(task, number)
+                    captions = short_captions(of, rng)
+                    self._add(task, number, of, rng.choice(_RETRIEVE), captions, kind=of.scene.scene_class)
+
+    def _caption(self, number: int, facts: SceneFacts) -> None:
+        rng = self._random("caption", number)
+        captions = short_captions(facts, rng)
+        description = describe(facts, rng)
+        texts = {
+            "short": captions,
+            "detailed": (description.text,),
+            "theme": (description.theme,),
+            "objects": (description.objects,),
+            "relations": (description.relations or description.theme,),
+        }
+        request = rng.choice(_CAPTION[self.caption_style])
+        self._add("caption", number, facts, request, texts[self.caption_style], kind=self.caption_style)
+
+    def _mask(self, number: int, facts: SceneFacts, block: Sequence[SceneFacts]) -> None:
+        """A referring expression on this scene or, where nothing in it can be referred to, on the next that has one."""
+        rng = self._random("mask", number)
+        start = next(i for i, other in enumerate(block) if other is facts)
+        for other in (*block[start:], *block[:start]):
+            found = refer(other, rng)
+            if found is not None:
+                reference, target = found
+                mask = other.scene.instances == target.instance
+                box = np.asarray([target.box_px], dtype=np.float32)
+                request = rng.choice(_SEGMENT).format(reference.text)
+                response = rng.choice(_SEGMENTED).format(target.category)
+                self._add("mask", number, other, request, (response,), kind=target.category, mask=mask, boxes_px=box)
+                return
+        raise RuntimeError(f"no object of {BLOCK} scenes can be referred to")
+
+    def _add(
+        self, task: str, number: int, facts: SceneFacts, request: str, texts: tuple[str, ...], *, kind: str, **more: Any
+    ) -> None:
+        self._rows[task, number] = Sample(
+            id=f"{self.split}-{task}-{number:06d}", images=(facts.scene.image,), instruction=request, responses=texts,
+            task=task, source=self.name, kind=kind, directional=is_directional(request, *texts),
+            meta=facts.scene.meta, class_map=facts.class_map, classes=MAP_CLASSES, **more,
+        )  # fmt: skip
+
+    def _change(self, number: int) -> Sample:
+        facts = self._pairs.facts(number, source=self.name)
+        request = self._random("change_caption", number).choice(_CHANGE)
+        return Sample(
+            id=f"{self.split}-change_caption-{number:06d}", images=facts.images, instruction=request,
+            responses=facts.captions, task="change_caption", source=self.name,
+            kind="changed" if facts.changed else "unchanged", directional=is_directional(request, *facts.captions),
+            meta=dict(facts.meta), class_map=facts.class_map, classes=facts.classes,
+        )  # fmt: skip
+
+    def _random(self, task: str, number: int) -> random.Random:
+        return random.Random(f"{self._seed}/{self._first + number}/{task}")
