@@ -48,8 +48,8 @@ def predict(
         text; instruction; weights: expert -> weight of the router; prompts: expert -> its prompt in words; dates:
         `rsmoe.geo.dates.Dates`; shown: the same as the words were found on, in arrays, thinned if it is large; mask:
         (H, W) bool of the size of ``shown`` when the answer holds [SEG], else None; notes: what was done; change:
-        `rsmoe.evaluation.change_tiles.TiledChange` of two dates from a model with a change map, else None; classes: what
-        the values of that map are called, as far as the training data said.
+        `rsmoe.evaluation.change_tiles.TiledChange` of two dates from a model with a change map, else None; classes:
+        what the values of that map are called, as far as the training data said.
 
     Raises:
         UserError: see `rsmoe.geo.dates.read_dates`; one image for a checkpoint that only knows pairs.

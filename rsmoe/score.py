@@ -37,7 +37,8 @@ def score_files(
 
     Args:
         protocol: id of a protocol that scores samples.
-        predictions, references, compare: files in the layouts of `rsmoe.evaluation.formats.layouts`; references may be read.
+        predictions, references, compare: files in the layouts of `rsmoe.evaluation.formats.layouts`; references may be
+            read.
         split: of a file of references that holds several.
         vocabulary: json {word: id}, for protocols on word ids.
         draws: resampled test sets for the intervals; 0 for none.

@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.shard data=<name> split=train out=<folder>``: a data set as shards, to be read or streamed."""
+"""``python -m rsmoe.commands.shard data=<name> split=train out=<folder>``: a data set as shards, to read or stream."""
 
 from __future__ import annotations
 

@@ -219,8 +219,8 @@ class RSDataModule(LightningDataModule):
         if len(shards) < len(train):
             plain = ", ".join(name for name in train if name not in shards)
             raise UserError(
-                f"loader.stream reads shards, and {plain} is none. Write it first: python -m rsmoe.commands.shard data=... "
-                "out=..., and name it with data=shards"
+                f"loader.stream reads shards, and {plain} is none. Write it first: "
+                "python -m rsmoe.commands.shard data=... out=..., and name it with data=shards"
             )
         stream = Stream(shards=shards, **options, **(self.stream or {}))
         return DataLoader(

@@ -15,7 +15,7 @@
 state (`mask.MaskExpert`: [SEG] -> mask logits, `retrieval.RetrievalExpert`: [RET] -> embedding).
 An expert is one yaml in ``conf/expert/`` and, when it has a head, one file here.
 
-**Fusion** (`mixture.Mixture`, `rewrite.Rewrite`): rows of one sample -> one text.
+How the rows of one request become one text: `rsmoe.generation`.
 """
 
 from rsmoe.experts.output import BankOutput

@@ -85,10 +85,11 @@ class Dates:
 def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] | None = None) -> Dates:
     """Opens the pictures, puts georeferenced dates on the grid of the first, and chooses as many bands as asked for.
 
-    Rasters (see `rsmoe.data.rasters.file_format`) are read with ``options``, other pictures as `load_image` does. Without a
-    choice of bands among them a file of more bands gives red, green and blue where it names them, else its first ones,
-    and a note says so. Timestamps are those of ``date_pattern``, of the names where each of them holds a date
-    (`rsmoe.geo.name_dates`), or of the files. Rasters of more than `WHOLE_PIXELS` are read later, window by window.
+    Rasters (see `rsmoe.data.rasters.file_format`) are read with ``options``, other pictures as `load_image` does.
+    Without a choice of bands among them a file of more bands gives red, green and blue where it names them, else its
+    first ones, and a note says so. Timestamps are those of ``date_pattern``, of the names where each of them holds a
+    date (`rsmoe.geo.name_dates`), or of the files. Rasters of more than `WHOLE_PIXELS` are read later, window by
+    window.
 
     Args:
         paths: in temporal order.

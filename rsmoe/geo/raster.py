@@ -51,8 +51,8 @@ class RasterSource:
 
     Raises:
         UserError: for ``bands`` and ``wavelengths_nm`` together or an unknown stretch; when read, see `open_raster`,
-            and for bands that are not there, a window outside, more than `rsmoe.data.rasters.images.MAX_PIXELS`, or no stretch
-            where one is needed.
+            and for bands that are not there, a window outside, more than `rsmoe.data.rasters.images.MAX_PIXELS`, or no
+            stretch where one is needed.
     """
 
     path: Path

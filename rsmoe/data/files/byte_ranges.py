@@ -38,7 +38,8 @@ def read_range(location: str, start: int, size: int, *, whole: bool = False) -> 
         whole: the range is known to be there, so that an address which gives less of it is tried again.
 
     Raises:
-        UserError: naming a file or an address that cannot be read, after the tries of `rsmoe.data.files.http_ranges.WAITS_S`.
+        UserError: naming a file or an address that cannot be read, after the tries of
+            `rsmoe.data.files.http_ranges.WAITS_S`.
     """
     if size <= 0:
         return b""

@@ -20,8 +20,8 @@ def read_indices(path: Path) -> np.ndarray:
     be whole numbers. White-is-zero is turned, so that white is the greatest value.
 
     Raises:
-        UserError: for a file that is missing, truncated, no picture, too large (`rsmoe.data.rasters.images.MAX_PIXELS`),
-            coloured, or with values that are no whole numbers of 16 bits.
+        UserError: for a file that is missing, truncated, no picture, too large
+            (`rsmoe.data.rasters.images.MAX_PIXELS`), coloured, or with values that are no whole numbers of 16 bits.
     """
     require_file_with_bytes(path, str(path))
     if raster_drivers(path):

@@ -18,10 +18,10 @@ class RasterImages:
     """Adds the georeference of the first image, and puts a `RasterSource` for rasters when there are ``options``; no
     pixel is decoded.
 
-    Rasters are TIFF, JPEG 2000, ERDAS and ENVI files and PNG of 16 bits, see `rsmoe.data.rasters.file_format`: each is read
-    with the options, a file of one band three times unless they choose bands. Without options, and of other files, the
-    path stays, which `rsmoe.data.rasters.images.load_image` reads. What a header says is kept, for there may be a hundred
-    questions to a picture.
+    Rasters are TIFF, JPEG 2000, ERDAS and ENVI files and PNG of 16 bits, see `rsmoe.data.rasters.file_format`: each is
+    read with the options, a file of one band three times unless they choose bands. Without options, and of other files,
+    the path stays, which `rsmoe.data.rasters.images.load_image` reads. What a header says is kept, for there may be a
+    hundred questions to a picture.
 
     Args:
         options: keywords of `RasterSource` but ``path`` and ``window``: ``{"bands": [4, 3, 2], "stretch": "unit"}``.

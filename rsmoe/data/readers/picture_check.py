@@ -1,8 +1,8 @@
 """Annotations held against the picture they speak of: what cannot be true is left out, named and counted.
 
 A release with one broken box, mask or picture is still of use; one whose boxes are all of another convention, or whose
-pictures were all scaled, is not. So each fault goes into `rsmoe.data.readers.reader.Reader.unused`, and `PictureCheck.finish`
-refuses what is left where most of it is at fault.
+pictures were all scaled, is not. So each fault goes into `rsmoe.data.readers.reader.Reader.unused`, and
+`PictureCheck.finish` refuses what is left where most of it is at fault.
 """
 
 from __future__ import annotations

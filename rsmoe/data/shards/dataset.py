@@ -14,8 +14,8 @@ from rsmoe.errors import UserError
 
 
 class ShardDataset(Dataset[Sample]):
-    """What a reader gave to ``python -m rsmoe.commands.shard``, in the order of the shards: views in a shuffled order, the
-    samples of each together.
+    """What a reader gave to ``python -m rsmoe.commands.shard``, in the order of the shards: views in a shuffled
+    order, the samples of each together.
 
     A sample is read by its place in the shard, its pictures when they are decoded; nothing is unpacked. At an address
     each of these is a request: `rsmoe.data.shards.stream.Stream` reads in long runs instead.

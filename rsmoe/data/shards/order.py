@@ -1,4 +1,7 @@
-"""What batch k of a stream holds: a pure function of the seed and k, as `rsmoe.data.sampling.step_sampler` is for map-style data."""
+"""What batch k of a stream holds: a pure function of the seed and k.
+
+For map-style data, `rsmoe.data.sampling.step_sampler` is the same.
+"""
 
 from __future__ import annotations
 

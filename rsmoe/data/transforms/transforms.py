@@ -42,7 +42,7 @@ class Views:
     labels: tuple[str, ...] = ()
     """Names of the boxes that are left after a crop."""
     symmetry: int = IDENTITY
-    """How the picture was turned: `rsmoe.data.transforms.directions.turn_sample` gives the words that are true of it."""
+    """How it was turned: `rsmoe.data.transforms.directions.turn_sample` gives the words that are true of it."""
 
 
 def resize(image: np.ndarray, size: int) -> Tensor:

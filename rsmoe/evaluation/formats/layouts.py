@@ -4,8 +4,8 @@
 references            one of
 ====================  ==============================================================================================
 rows                  .jsonl, a .json list, .csv or .tsv: an id (`rsmoe.evaluation.formats.row_ids.IDS`), a truth
-                      (`rsmoe.evaluation.formats.answer_rows.TRUTHS`: "references", "captions", "ground_truth", "answer" ...),
-                      "kind"; further keys become ``Sample.meta`` ("options", "size_px", "box_convention",
+                      (`rsmoe.evaluation.formats.answer_rows.TRUTHS`: "references", "captions", "ground_truth", "answer"
+                      ...), "kind"; further keys become ``Sample.meta`` ("options", "size_px", "box_convention",
                       "changeflag"), "boxes_px", "obb_px" boxes, "mask" and "masks" COCO run-length codes
 Karpathy, LEVIR-CC    {"images": [{"filename", "split", "imgid", "sentences": [{"raw"}], "changeflag"}]}
 COCO                  {"images": [...], "annotations": [{"image_id", "caption"}]}, or "question_id" and "answer"
@@ -13,9 +13,10 @@ mapping               {id: text or [text, ...]}
 lines                 .txt, one reference a line; ids are line numbers from 0
 ====================  ==============================================================================================
 
-Predictions are rows as our own ``predictions.jsonl`` and the programs of `rsmoe.evaluation.formats.answer_rows` write them, a
-mapping, or lines in the order of the references. Rows without any id are in that order too; where they bring their own
-truth ("labels", "target"), it has to be that of the reference. Which key is the id: `rsmoe.evaluation.formats.row_ids.match_ids`.
+Predictions are rows as our own ``predictions.jsonl`` and the programs of `rsmoe.evaluation.formats.answer_rows` write
+them, a mapping, or lines in the order of the references. Rows without any id are in that order too; where they bring
+their own truth ("labels", "target"), it has to be that of the reference. Which key is the id:
+`rsmoe.evaluation.formats.row_ids.match_ids`.
 """
 
 from __future__ import annotations

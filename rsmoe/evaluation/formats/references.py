@@ -31,7 +31,7 @@ class References:
     """Captions of the training split, where the file holds it too."""
 
     def word_vocabulary(self) -> dict[str, int] | None:
-        """Word -> id from the training captions, see `rsmoe.metrics.captions.tokenize.word_vocabulary`; None where none is."""
+        """Word -> id from the training captions, see `rsmoe.metrics.captions.tokenize.word_vocabulary`; or None."""
         return word_vocabulary(self.training_captions) or None
 
 

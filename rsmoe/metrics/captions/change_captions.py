@@ -54,10 +54,10 @@ def change_caption_tally(
         no_change: sentences that say "no change".
 
     Returns:
-        the numbers of `rsmoe.metrics.captions.caption_scores.caption_tally`, again as ``<key>/changed`` and ``<key>/unchanged`` for
-        subsets that have a pair; ``presence`` (share of pairs where change was rightly reported or rightly not),
-        ``false_alarm`` (share of the unchanged pairs not called unchanged), ``missed`` (share of the changed pairs not
-        reported as changed), 0 to 1.
+        the numbers of `rsmoe.metrics.captions.caption_scores.caption_tally`, again as ``<key>/changed`` and
+        ``<key>/unchanged`` for subsets that have a pair; ``presence`` (share of pairs where change was rightly reported
+        or rightly not), ``false_alarm`` (share of the unchanged pairs not called unchanged), ``missed`` (share of the
+        changed pairs not reported as changed), 0 to 1.
 
     Raises:
         ValueError: no pair, a pair without references, or another kind.

@@ -93,7 +93,8 @@ class JavaMeteor(RowMetric):
     Needs Java and ``pip install pycocoevalcap==1.2``; asks for them when it is made, not after hours of evaluation.
 
     Args:
-        tokenize: name of a tokenizer in `rsmoe.metrics.captions.tokenize`, or a function; "ptb" is that of pycocoevalcap.
+        tokenize: name of a tokenizer in `rsmoe.metrics.captions.tokenize`, or a function; "ptb" is that of
+            pycocoevalcap.
         kwargs: of ``torchmetrics.Metric``.
 
     Raises:

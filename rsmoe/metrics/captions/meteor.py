@@ -13,7 +13,8 @@ https://www.cs.cmu.edu/~alavie/METEOR.
 - On words the program gives 26.35 and this module 25.43: 0.88 of it are WordNet synonyms and paraphrases, from tables
   of 20 MB that are not part of this library, 0.04 the other list of function words.
 
-So compare METEOR on words with numbers of this library only; `rsmoe.metrics.captions.java_meteor` gives the program's own.
+So compare METEOR on words with numbers of this library only; `rsmoe.metrics.captions.java_meteor` gives the program's
+own.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What stands where in a generated scene: things, their outlines, and the layouts of towns, country, water, transport."""
+"""What stands where in a generated scene: things, outlines, and layouts of towns, country, water and transport."""
