@@ -46,10 +46,10 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.data.datamodule import RSDataModule
     from rsmoe.evaluation.evaluate_splits import evaluate
     from rsmoe.evaluation.report import baselines, write_report
+    from rsmoe.settings.stage import Stage
     from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
-    from rsmoe.training.stage import Stage
     from rsmoe.training.start import start_from
 
     started = time.monotonic()

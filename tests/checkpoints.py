@@ -7,8 +7,8 @@ from pathlib import Path
 from models import FIVE_KINDS, codecs, requests, tiny_config, tiny_model
 from test_training import LOGGER, TRAINER, data_of
 
+from rsmoe.settings.stage import Stage
 from rsmoe.training.run import run_stages
-from rsmoe.training.stage import Stage
 
 CALM = ("temporal.dropout=0.0", "words=false")
 

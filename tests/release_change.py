@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from readers import write
 
-from rsmoe.scenes.language.change_language import NO_CHANGE
+from rsmoe.data.change.phrases import NO_CHANGE
 
 H, W = 9, 12
 

@@ -21,15 +21,17 @@ from release_change import (
 )
 
 from rsmoe.data.change.answers import parse_counts
-from rsmoe.data.change.facts import facts_of_masks, facts_of_sample, facts_of_scenes
+from rsmoe.data.change.facts import facts_of_masks, facts_of_sample
 from rsmoe.data.change.instructions import KINDS, instructions, location_prompt, question_kind
+from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.change.wording import open_questions
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.rasters.mask_sources import IndexMap
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.scenes.generator import SceneGenerator
-from rsmoe.scenes.language.change_language import CHANGE_KINDS, CLASSES, NO_CHANGE, change_captions
+from rsmoe.scenes.language.change_language import CHANGE_KINDS, CLASSES, change_captions
+from rsmoe.scenes.pair_facts import facts_of_scenes
 
 PAIR = (np.zeros((30, 30, 3), np.uint8), np.zeros((30, 30, 3), np.uint8))
 

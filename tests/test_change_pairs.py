@@ -20,7 +20,6 @@ from rich.console import Console
 import rsmoe.scenes.pair_store as pair_store
 from rsmoe.config import compose, conf_dir
 from rsmoe.data.change.answers import read_target
-from rsmoe.data.change.scene_changes import SceneChanges
 from rsmoe.data.collate import Collate
 from rsmoe.data.corpus import absent_from, build_corpus
 from rsmoe.data.rasters.images import read_array
@@ -34,7 +33,8 @@ from rsmoe.metrics.change.map_iou import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.parts import instantiate
 from rsmoe.scenes.language.change_language import CHANGE_KINDS
-from rsmoe.training.stage import Stage
+from rsmoe.scenes.scene_changes import SceneChanges
+from rsmoe.settings.stage import Stage
 
 PAIRS = 4
 

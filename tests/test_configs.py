@@ -21,9 +21,9 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
+from rsmoe.settings.stage import Stage
 from rsmoe.train import train
 from rsmoe.training.freeze import set_trainable
-from rsmoe.training.stage import Stage
 
 CONF = conf_dir()
 GROUPS = {

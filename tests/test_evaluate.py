@@ -315,7 +315,7 @@ def test_every_benchmark_joins_what_exists(name: str, tmp_path: Path, monkeypatc
         assert task in protocol(chosen).tasks
     text = (conf_dir() / "benchmark" / f"{name}.yaml").read_text()
     assert "train" in yaml.safe_load(text)  # said, even where there is none
-    if config[name]["reader"]["_target_"].startswith(("rsmoe.scenes.", "rsmoe.data.change.scene_changes.")):
+    if config[name]["reader"]["_target_"].startswith(("rsmoe.scenes.", "rsmoe.scenes.scene_changes.")):
         return
     with pytest.raises(UserError, match=config[name]["reader"]["name"].split("_")[0]):  # an empty folder, by its name
         Benchmark.from_config(name, OmegaConf.to_container(config[name]), root=None)  # type: ignore[arg-type]

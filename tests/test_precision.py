@@ -16,9 +16,9 @@ from rsmoe.config import compose, conf_dir
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import load_checkpoint, run_stages
-from rsmoe.training.stage import Stage
 
 assert at_step  # a fixture
 CPU = ("trainer.accelerator=cpu", "trainer.devices=1")

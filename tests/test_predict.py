@@ -32,8 +32,8 @@ from rsmoe.evaluation.evaluate_splits import evaluate
 from rsmoe.geo import open_raster
 from rsmoe.geo.dates import Dates
 from rsmoe.predict import predict
+from rsmoe.settings.stage import Stage
 from rsmoe.training.run import load_checkpoint, run_stages
-from rsmoe.training.stage import Stage
 
 ROOT = Path(__file__).parent.parent
 CALM = ("temporal.dropout=0.0", "words=false")

@@ -25,11 +25,11 @@ from rsmoe.evaluation.report import run_facts
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.language_model import causal_lm
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.checkpoints import load_checkpoint
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import run_stages
 from rsmoe.training.sources import check_sources
-from rsmoe.training.stage import Stage
 from rsmoe.training.start import start_from
 from rsmoe.vision.pretrained_tower import PretrainedTower
 from rsmoe.weights.bases import LeftOut

@@ -18,9 +18,9 @@ from rsmoe.config import compose, conf_dir
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.run import load_checkpoint
-from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import check_stage, has_part
 from rsmoe.weights.as_trained import check_vocabularies
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rsmoe.data.aspects import split_aspects
-from rsmoe.data.change.facts import facts_of_scenes
+from rsmoe.data.change.phrases import NO_CHANGE, NUMBERS, SYNONYMS, plural
 from rsmoe.data.readers.rsicap import RSICap
 from rsmoe.data.readers.rsieval import RSIEval
 from rsmoe.data.sample import Sample
@@ -25,12 +25,12 @@ from rsmoe.scenes import LAND_COVER, Change, Scene, SceneObject, ScenePair
 from rsmoe.scenes.generator import OBJECT_CLASSES, SCENE_CLASSES, SceneGenerator
 from rsmoe.scenes.language.answers import ANSWERS
 from rsmoe.scenes.language.captions import short_captions
-from rsmoe.scenes.language.change_language import NO_CHANGE, change_captions
+from rsmoe.scenes.language.change_language import change_captions
 from rsmoe.scenes.language.description import describe
 from rsmoe.scenes.language.facts import SceneFacts, direction
-from rsmoe.scenes.language.phrases import NUMBERS, SYNONYMS, plural
 from rsmoe.scenes.language.questions import KINDS, RSIEVAL_KINDS, Question, ask
 from rsmoe.scenes.language.referring import Reference, refer
+from rsmoe.scenes.pair_facts import facts_of_scenes
 from rsmoe.scenes.release import BLOCK, split_range, write_rsicap, write_rsieval
 from rsmoe.scenes.samples import SCENE_TASKS, SceneDataset
 

@@ -16,8 +16,8 @@ from rsmoe.config import conf_dir
 from rsmoe.errors import UserError
 from rsmoe.settings import settings_of
 from rsmoe.settings.model import fields_of, mapping_of
+from rsmoe.settings.stage import Stage
 from rsmoe.settings.trainer import Trainer
-from rsmoe.training.stage import Stage
 
 BASE = {
     "train": [],

@@ -23,7 +23,7 @@ from rsmoe.data.sampling.dataset_mixture import Mixture
 from rsmoe.data.sampling.step_sampler import StepSampler
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.training.stage import Stage
+from rsmoe.settings.stage import Stage
 
 CODEC = TextCodec.fit(["what is this ? a b c"])
 

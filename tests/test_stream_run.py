@@ -16,9 +16,9 @@ from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import load_checkpoint, run_stages
-from rsmoe.training.stage import Stage
 
 STEPS = 9
 """Batches of four draws: more than three epochs of the ten samples, killed in the second."""

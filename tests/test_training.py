@@ -24,11 +24,11 @@ from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import find_checkpoint, load_checkpoint, run_stages
-from rsmoe.training.stage import Stage
 
 DROPOUT = ("bank.dropout=0.2", "qformer.dropout=0.2", "words=true", "router.jitter=0.1")
 LOSSES = {"text": 1.0, "label": 0.5, "balance": 0.01, "z": 0.001, "mask_bce": 2.0, "mask_dice": 0.5, "retrieval": 1.0}

@@ -14,9 +14,9 @@ from test_training import LOGGER, TRAINER, data_of
 
 import rsmoe
 from rsmoe.errors import UserError
+from rsmoe.settings.stage import Stage
 from rsmoe.train import cli
 from rsmoe.training.run import run_stages
-from rsmoe.training.stage import Stage
 
 SMALL = (
     "corpus.captions.generated.scenes.train=34",

@@ -55,7 +55,7 @@ def real_captions(path: Path) -> list[str]:
     Raises:
         UserError: no such file, or one of another layout.
     """
-    from rsmoe.scenes.language.change_language import NO_CHANGE
+    from rsmoe.data.change.phrases import NO_CHANGE
 
     try:
         content: Any = read_json(path)

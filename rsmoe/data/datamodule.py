@@ -20,7 +20,7 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from rsmoe.training.stage import Stage
+    from rsmoe.settings.stage import Stage
 
 Datasets = Mapping[str, Dataset[Sample]]
 

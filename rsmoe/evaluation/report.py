@@ -32,7 +32,7 @@ from rsmoe.metrics.answers.normalise import normalise
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
 from rsmoe.model import RSMoE
-from rsmoe.training.stage import Stage
+from rsmoe.settings.stage import Stage
 
 
 def write_report(

@@ -70,7 +70,7 @@ class ChangeMap(nn.Module):
 
     Attributes:
         told_truth: in training, the share of pairs whose tokens tell the true map, where it is known, in place of the
-            one that is seen; a stage sets it, see `rsmoe.training.stage.Stage`.
+            one that is seen; a stage sets it, see `rsmoe.settings.stage.Stage`.
 
     Raises:
         UserError: channels that are no multiple of 8.

@@ -66,7 +66,7 @@ class CoverMap(nn.Module):
 
     Attributes:
         told_truth: in training, the share of pictures whose tokens tell the true map, where it is known, in place of
-            the one that is seen; a stage sets it, see `rsmoe.training.stage.Stage`.
+            the one that is seen; a stage sets it, see `rsmoe.settings.stage.Stage`.
 
     Raises:
         UserError: one class or too many, channels that are no multiple of 8.

@@ -10,12 +10,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from rsmoe.data.change.facts import PairFacts, facts_of_scenes
+from rsmoe.data.change.facts import PairFacts
 from rsmoe.errors import UserError
 from rsmoe.files import CACHE_KEY, cache_folder, part_of, require_writable
 from rsmoe.scenes.drawing import on_every_core
 from rsmoe.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.scenes.language.change_language import change_captions
+from rsmoe.scenes.pair_facts import facts_of_scenes
 from rsmoe.scenes.release import LANGUAGE_VERSION, split_range
 
 BLOCK = 16

@@ -12,9 +12,9 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings.loader import Loader
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
+from rsmoe.settings.stage import Stage
 from rsmoe.settings.trainer import Trainer
 from rsmoe.settings.types import Beams, Number, Part, PathWord, Seed, Tokens, Word
-from rsmoe.training.stage import Stage
 
 Bands = Annotated[list[float], MinLen(1)]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.freeze import set_trainable
-from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import has_part
 from rsmoe.weights.bases import LeftOut, bases_of, megabytes, plain
 

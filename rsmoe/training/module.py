@@ -15,7 +15,7 @@ from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
-from rsmoe.training.stage import Stage
+from rsmoe.settings.stage import Stage
 from rsmoe.training.stage_checks import SEEN, learning_rates
 
 

@@ -19,6 +19,7 @@ from rsmoe.checks.trust import check_finite
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import open_curves
@@ -28,7 +29,6 @@ from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
-from rsmoe.training.stage import Stage
 from rsmoe.training.stage_checks import check_stage, has_part
 from rsmoe.training.stage_trainer import stage_trainer
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.training.freeze import matching
-from rsmoe.training.stage import Stage
 
 LOSSES = (
     "text", "aspect", "label", "balance", "z", "prompt", "words", "mask_bce", "mask_dice", "retrieval",

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rsmoe.data.change.cells import CELLS, in_order
-from rsmoe.scenes.language.phrases import NUMBERS, plural
+from rsmoe.data.change.phrases import NUMBERS, plural
 
 CHANGE_CLASSES = ("road", "building")
 """What ChangeChat counts and places; in this order in its answers."""

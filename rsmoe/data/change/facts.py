@@ -16,14 +16,11 @@ from rsmoe.data.rasters.images import read_array
 from rsmoe.data.rasters.mask_sources import ClassMask
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
-from rsmoe.scenes.language.change_language import CHANGE_KINDS
-from rsmoe.scenes.language.change_language import CLASSES as SCENE_CLASSES
-from rsmoe.scenes.scene import ScenePair
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairFacts:
-    """Ground truth of one pair of dates; made by `facts_of_masks`, `facts_of_sample` or `facts_of_scenes`."""
+    """Ground truth of one pair of dates; made by `facts_of_masks`, `facts_of_sample` or `rsmoe.scenes.pair_facts`."""
 
     id: str
     images: tuple[Path | np.ndarray | Lazy, ...]
@@ -171,40 +168,4 @@ def facts_of_sample(
         class_map=sample.class_map,
         classes=sample.classes,
         meta=sample.meta,
-    )
-
-
-def facts_of_scenes(
-    pair: ScenePair,
-    *,
-    id: str,
-    source: str,
-    captions: Sequence[str] = (),
-    nouns: Sequence[str] = CHANGE_CLASSES,
-    min_share: float = MIN_SHARE,
-) -> PairFacts:
-    """Facts of a generated pair; counts are those of the things themselves, which touching masks cannot tell.
-
-    Raises:
-        UserError: for a noun that is no class of the generated world.
-    """
-    unknown = [noun for noun in nouns if noun not in SCENE_CLASSES.values()]
-    if unknown:
-        raise UserError(
-            f"generated pairs have no class {', '.join(unknown)}; known: {', '.join(SCENE_CLASSES.values())}"
-        )
-    values = {name: value for value, name in SCENE_CLASSES.items()}
-    return facts_of_masks(
-        {noun: pair.change_mask == values[noun] for noun in nouns},
-        id=id,
-        images=(pair.before.image, pair.after.image),
-        source=source,
-        anything=pair.change_mask > 0,
-        counts={noun: sum(change.mask_value == values[noun] for change in pair.changes) for noun in nouns},
-        min_share=min_share,
-        captions=tuple(captions),
-        mask=pair.change_mask > 0,
-        class_map=pair.change_mask + len(SCENE_CLASSES) * pair.vanished.astype(np.uint8),
-        classes=CHANGE_KINDS,
-        meta=pair.before.meta,
     )

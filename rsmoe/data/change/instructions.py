@@ -24,12 +24,12 @@ from rsmoe.data.change.answers import (
     write_presence,
 )
 from rsmoe.data.change.cells import CELLS
-from rsmoe.data.change.facts import PairFacts, facts_of_masks, facts_of_sample, facts_of_scenes
+from rsmoe.data.change.facts import PairFacts, facts_of_masks, facts_of_sample
+from rsmoe.data.change.phrases import plural
 from rsmoe.data.change.wording import change_sentences, description, listed, open_questions
 from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.scenes.language.phrases import plural
 
 __all__ = [
     "CELLS",
@@ -38,7 +38,6 @@ __all__ = [
     "PairFacts",
     "facts_of_masks",
     "facts_of_sample",
-    "facts_of_scenes",
     "instructions",
     "parse_cells",
     "parse_counts",

@@ -14,8 +14,7 @@ import numpy as np
 from rsmoe.data.change.answers import write_counts
 from rsmoe.data.change.cells import CELLS, MIN_SHARE, in_order
 from rsmoe.data.change.facts import PairFacts
-from rsmoe.scenes.language.change_language import NO_CHANGE
-from rsmoe.scenes.language.phrases import PLACES, counted, plural, sentence
+from rsmoe.data.change.phrases import NO_CHANGE, PLACES, counted, plural, sentence
 
 _EVERYWHERE = 6
 """From so many cells on, a sentence says that the change is all over the scene."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.change.instructions import CAPTION, SEGMENT, SEGMENTED
+from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import ClassMask
 from rsmoe.data.readers.annotations import data_root, is_directional, require_split
@@ -18,7 +19,6 @@ from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.scenes.language.change_language import NO_CHANGE
 
 MISSING = ("error", "skip")
 """What to do with a pair whose files are not all there."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from rsmoe.data.change.answers import read_target
 from rsmoe.data.change.instructions import CAPTION, KINDS, question_kind
+from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.readers.annotations import data_root, field, is_directional, other_root, require_split
@@ -20,7 +21,6 @@ from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.scenes.language.change_language import NO_CHANGE
 
 
 @dataclass(frozen=True)

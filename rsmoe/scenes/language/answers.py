@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import permutations
 
+from rsmoe.data.change.phrases import COVER_NAMES, NUMBERS, number_word, plural
 from rsmoe.scenes.language.description import resolution
 from rsmoe.scenes.language.facts import SceneFacts, direction
-from rsmoe.scenes.language.phrases import COVER_NAMES, NUMBERS, number_word, plural
 from rsmoe.scenes.language.referring import ORDERS, Reference
 from rsmoe.scenes.scene import SceneObject
 

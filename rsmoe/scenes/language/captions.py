@@ -9,9 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from rsmoe.scenes.language.clauses import neighbouring_groups, neighbours, place, road_way, scene_noun, state
-from rsmoe.scenes.language.facts import Group, SceneFacts
-from rsmoe.scenes.language.phrases import (
+from rsmoe.data.change.phrases import (
     COVER_NAMES,
     be,
     counted,
@@ -21,6 +19,8 @@ from rsmoe.scenes.language.phrases import (
     plural,
     with_article,
 )
+from rsmoe.scenes.language.clauses import neighbouring_groups, neighbours, place, road_way, scene_noun, state
+from rsmoe.scenes.language.facts import Group, SceneFacts
 
 _FRAMES = ("image", "picture", "scene")
 _ROOFED = ("house", "building", "warehouse", "factory", "hangar")

@@ -5,18 +5,9 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 
+from rsmoe.data.change.phrases import NO_CHANGE, be, loosely_counted, plural
 from rsmoe.scenes.language.change_places import cell_phrase, ground_of, ground_phrase, road_phrase
-from rsmoe.scenes.language.phrases import be, loosely_counted, plural
 from rsmoe.scenes.scene import LAND_COVER, Change, ScenePair
-
-NO_CHANGE = (
-    "the scene is the same as before",
-    "there is no difference",
-    "the two scenes seem identical",
-    "no change has occurred",
-    "almost nothing has changed",
-)
-"""The five captions that LEVIR-CC gives to every unchanged pair."""
 
 CLASSES = {1: "building", 2: "road", 3: "water", 4: "vegetation", 5: "object"}
 """Values of `ScenePair.change_mask`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
+from rsmoe.data.change.phrases import COVER_NAMES, PLACES, SIDES, with_article
 from rsmoe.scenes.language.facts import Group, SceneFacts, gap_px
-from rsmoe.scenes.language.phrases import COVER_NAMES, PLACES, SIDES, with_article
 
 SCENE_NOUNS: dict[str, tuple[str, ...]] = {
     "residential area": ("residential area", "neighborhood", "housing area"),

@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+from rsmoe.data.change.phrases import cell_at
 from rsmoe.scenes.class_map import class_map
-from rsmoe.scenes.language.phrases import cell_at
 from rsmoe.scenes.scene import LAND_COVER, Scene, SceneObject
 
 _ROUND = ("storage tank", "roundabout", "baseball diamond")

@@ -7,8 +7,8 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
+from rsmoe.data.change.phrases import PLACES
 from rsmoe.scenes.language.facts import SceneFacts, center
-from rsmoe.scenes.language.phrases import PLACES
 from rsmoe.scenes.scene import SceneObject
 
 ORDERS = ("largest", "smallest", "leftmost", "rightmost", "topmost", "bottommost")

@@ -11,6 +11,15 @@ from collections.abc import Sequence
 
 from rsmoe.data.change.cells import CELLS as CELLS
 
+NO_CHANGE = (
+    "the scene is the same as before",
+    "there is no difference",
+    "the two scenes seem identical",
+    "no change has occurred",
+    "almost nothing has changed",
+)
+"""The five captions that LEVIR-CC gives to every unchanged pair."""
+
 NUMBERS = (
     "zero",
     "one",
