@@ -36,10 +36,11 @@ soak: $(VENV)/installed-dev  ## install, then the reliability tests in full, hal
 	RSMOE_SOAK=experiments/reliability $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/test_reliability_*.py \
 	  tests/test_settings.py tests/test_part_types.py tests/test_trust.py $(ARGS)
 
-lint: $(VENV)/installed-dev  ## ruff and mypy
+lint: $(VENV)/installed-dev  ## ruff, mypy and the order of the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports --no-cache
 
 format: $(VENV)/installed-dev  ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
