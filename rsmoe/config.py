@@ -13,6 +13,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import rsmoe.cli.launch  # a resolver of conf/train.yaml
+import rsmoe.weights.as_trained  # noqa: F401  # another one
 from rsmoe.cli.words import quoted
 from rsmoe.cli.yaml_file import check_yaml
 from rsmoe.errors import UserError, unknown_name

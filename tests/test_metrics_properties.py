@@ -491,7 +491,7 @@ def same(found: Mapping[str, float], expected: Mapping[str, float]) -> None:
 
 
 def test_every_metric_is_here() -> None:
-    modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(rsmoe.metrics.__path__, "rsmoe.metrics.")]
+    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(rsmoe.metrics.__path__, "rsmoe.metrics.")]
     defined = {
         found.__name__
         for module in modules

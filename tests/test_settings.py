@@ -69,7 +69,7 @@ WRONG = {
     "inspect": "rows=-1 rows=x sheet=-1 sheet=1.5 split=3 split= out=".split(),
     "overlap": "threshold=2 threshold=-0.1 threshold=nan threshold=x sheet=-1 train=[] train=3 test=[1] test=".split(),
     "shard": (
-        "shard_size=0 seed=-1 pixels=png check=1 processes=0 processes=-1 max_bad_fraction=2 verify=yes_please"
+        "shard_size=0 seed=-1 pixels=png check=1 processes=-1 max_bad_fraction=2 verify=yes_please"
     ).split(),
     "compare": "format=html digits=-1 digits=100 digits=1.5 metrics=[] runs=[a,]".split(),
     "stress": (

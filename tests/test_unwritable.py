@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -130,6 +131,7 @@ def test_commands_ask_before_they_read(
     """Nothing else that these words name is there: who read first would say so."""
     from rsmoe.commands import change_detection, inspect, ngrams, overlap, shard, swap
 
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # of handlers whose stream an earlier test has closed
     (tmp_path / "file").write_text("")
     out = f"out={tmp_path}/file/x"
     data = ["data=ucm_captions", f"data.root={tmp_path}/none"]
