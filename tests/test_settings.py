@@ -68,9 +68,7 @@ WRONG = {
     "score": "draws=-1 draws=1e12 seed=x seed=-1 json=1 split=3 split= predictions=".split(),
     "inspect": "rows=-1 rows=x sheet=-1 sheet=1.5 split=3 split= out=".split(),
     "overlap": "threshold=2 threshold=-0.1 threshold=nan threshold=x sheet=-1 train=[] train=3 test=[1] test=".split(),
-    "shard": (
-        "shard_size=0 seed=-1 pixels=png check=1 processes=-1 max_bad_fraction=2 verify=yes_please"
-    ).split(),
+    "shard": ("shard_size=0 seed=-1 pixels=png check=1 processes=-1 max_bad_fraction=2 verify=yes_please").split(),
     "compare": "format=html digits=-1 digits=100 digits=1.5 metrics=[] runs=[a,]".split(),
     "stress": (
         "pairs=0 pairs=-1 tile=0 tile=2.5 text=-1 batch_size=0 beams=0 max_new=0 draws=-1 seed=x checkpoint=[] "
