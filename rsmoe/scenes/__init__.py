@@ -5,7 +5,7 @@
 - `place`: what stands where; `render`: from there to pixels;
 - `language`: captions, descriptions, questions, referring expressions and change captions of a scene;
 - `release`: writes scenes to disk in RSICap's and RSIEval's own formats;
-- `dataset.SceneDataset`: `Sample`s of every task, straight from the generator.
+- `samples.SceneDataset`: `Sample`s of every task, straight from the generator.
 """
 
 from rsmoe.scenes.scene import LAND_COVER, Change, Scene, SceneObject, ScenePair
