@@ -13,8 +13,8 @@ A **dataset** is a map-style ``torch.utils.data.Dataset[Sample]`` in one file, w
 A fact that is marked "as we remember it", in a docstring or a yaml, was not checked against the release. Where a
 layout is said to be that of a public loader, there was no release to check it against.
 
-``Sample.images`` holds T paths (or arrays); `rsmoe.data.rasters.images` decodes them. Tasks are the names in `TASKS`; the task
-label supervises the router during warm-up and is never an input of the model.
+``Sample.images`` holds T paths (or arrays); `rsmoe.data.rasters.images` decodes them. Tasks are the names in `TASKS`;
+the task label supervises the router during warm-up and is never an input of the model.
 """
 
 from typing import TYPE_CHECKING, Any
