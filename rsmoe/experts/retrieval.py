@@ -25,6 +25,7 @@ class RetrievalExpert(Expert):
     """
 
     token = "[RET]"
+    terms = {"retrieval": 1.0}
 
     def __init__(
         self,

@@ -38,6 +38,9 @@ class Rewrite(nn.Module):
         length_penalty: of beam search.
     """
 
+    terms = {"aspect": 1.0}
+    """Loss of the sub-answers, beside that of the text."""
+
     def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:
         super().__init__()
         self.aspects = {index: name for index, name in enumerate(names) if name in ASPECTS}

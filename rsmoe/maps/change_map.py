@@ -76,6 +76,9 @@ class ChangeMap(nn.Module):
         UserError: channels that are no multiple of 8.
     """
 
+    terms = {"change": 4.0, "change_dice": 1.0}
+    """Losses and their weights."""
+
     def __init__(
         self,
         *,

@@ -72,6 +72,9 @@ class CoverMap(nn.Module):
         UserError: one class or too many, channels that are no multiple of 8.
     """
 
+    terms = {"cover": 1.0, "cover_dice": 1.0}
+    """Losses and their weights."""
+
     def __init__(
         self,
         *,

@@ -28,6 +28,8 @@ class TextPrompts(nn.Module):
         end_id: token that ends one; by default 0, the padding.
     """
 
+    terms = {"prompt": 1.0}
+    """Loss of the writer."""
     targets: Tensor
 
     def __init__(
