@@ -88,7 +88,7 @@ class Stage:
         for key in config:
             if key not in known:
                 raise unknown_name(f"key under 'stage.{config['name']}'", str(key), known)
-        return cls(**{**config, "mix": config.get("mix") or {}})  # null takes back the mix of another experiment
+        return cls(**{**config, "mix": config.get("mix") or {}, "lr_groups": config.get("lr_groups") or {}})
 
     def without(self, absent: Collection[str]) -> Stage:
         """The stage, its mix without data sets that are not there in this world."""
