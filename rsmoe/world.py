@@ -26,7 +26,8 @@ def is_generated(config: Mapping[str, Any]) -> bool:
     lacking = [name for name, entry in entries.items() if "generated" not in entry]
     if world == "generated" and lacking:
         raise UserError(
-            f"world=generated: {', '.join(lacking)} of the corpus cannot be generated. Give world=auto, or another corpus"
+            f"world=generated: {', '.join(lacking)} of the corpus cannot be generated. Give world=auto, or another "
+            "corpus"
         )
     if world != "auto":
         return bool(world == "generated")

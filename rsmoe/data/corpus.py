@@ -107,4 +107,3 @@ def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:
     """Training sets of a corpus yaml that exist in the other world only: with real data alone, or generated alone."""
     one_sided = {name for name, entry in config.items() if entry.get("generated") == {} or not entry.get("reader")}
     return one_sided - set(corpus.train)
-

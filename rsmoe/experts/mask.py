@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -31,7 +31,7 @@ class MaskExpert(Expert):
     """
 
     token = "[SEG]"
-    terms = {"mask_bce": 2.0, "mask_dice": 0.5}
+    terms: Mapping[str, float] = {"mask_bce": 2.0, "mask_dice": 0.5}
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class RetrievalExpert(Expert):
     """
 
     token = "[RET]"
-    terms = {"retrieval": 1.0}
+    terms: Mapping[str, float] = {"retrieval": 1.0}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class Rewrite(nn.Module):
         length_penalty: of beam search.
     """
 
-    terms = {"aspect": 1.0}
+    terms: Mapping[str, float] = {"aspect": 1.0}
     """Loss of the sub-answers, beside that of the text."""
 
     def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:

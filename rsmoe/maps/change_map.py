@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +76,7 @@ class ChangeMap(nn.Module):
         UserError: channels that are no multiple of 8.
     """
 
-    terms = {"change": 4.0, "change_dice": 1.0}
+    terms: Mapping[str, float] = {"change": 4.0, "change_dice": 1.0}
     """Losses and their weights."""
 
     def __init__(

@@ -69,7 +69,7 @@ class Stage:
     losses: Annotated[Mapping[str, NotNegative], Says("names of losses with a weight from 0 each")] = field(
         default_factory=lambda: {"text": 1.0}
     )
-    """Name -> weight. Losses of maps, heads, prompts and fusion have weights of their own (``terms``), which a name here
+    """Name -> weight. Losses of maps, heads, prompts and fusion have default weights (``terms``), which a name here
     changes, see `rsmoe.training.stage_losses`; any other that is not named has weight 0."""
     losses_until: Annotated[Mapping[str, Count], Says("names of losses with a step from 0 each")] = field(
         default_factory=dict

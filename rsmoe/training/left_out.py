@@ -18,7 +18,7 @@ def left_out(model: RSMoE, stages: Sequence[Stage]) -> list[LeftOut]:
 
     Args:
         model: before it is trained, on any device.
-        stages: all of the schedule, those too that are complete.
+        stages: all of the run, those too that are complete.
     """
     trained: set[str] = set()
     for stage in stages:

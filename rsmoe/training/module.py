@@ -1,4 +1,4 @@
-"""The LightningModule: one stage of a schedule on one model."""
+"""The LightningModule: one stage of a training on one model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StageModule(pl.LightningModule):
     Args:
         model: trained in place.
         stage: the stage.
-        index: its place in the schedule; part of every seed.
+        index: its place among the stages; part of every seed.
         seed: of the run.
         hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
         first_step: steps of the stages before, from where the curves go on.

@@ -166,7 +166,7 @@ def _check_steps(before: Mapping[str, Any], after: Mapping[str, Any], checkpoint
         raise UserError("the checkpoint says no stage and step: it was not written by rsmoe.train") from error
     old, new = (list(config["stage"].values()) for config in (before, after))
     if not 0 <= stage < len(old):
-        raise UserError(f"the checkpoint is of stage {stage + 1}, and its own schedule has {len(old)}: it is damaged")
+        raise UserError(f"the checkpoint is of stage {stage + 1}, and its config has {len(old)}: it is damaged")
     for index in range(min(stage + 1, len(old), len(new))):
         given, was = new[index]["steps"], old[index]["steps"]
         if given != was and (index < stage or given < step):

@@ -1,4 +1,4 @@
-"""Runs the stages of a schedule one after another, and continues a run that was interrupted."""
+"""Runs the stages of a training one after another, and continues a run that was interrupted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run_stages(
     The model is left on the device of the trainer, the same on every rank, with nothing trainable.
 
     Args:
-        resume: a checkpoint of this schedule; its stage and step are found in it.
+        resume: a checkpoint of these stages; its stage and step are found in it.
 
     Returns:
         the router's trace: per noted step its stage, entropy, accuracy and load.
@@ -92,7 +92,7 @@ def run_stages(
         start = int(saved["hyper_parameters"]["stage"])
         if not 0 <= start < len(stages):
             raise UserError(
-                f"{resume} is of stage {start + 1}, and this schedule has {len(stages)}: continue it with its own"
+                f"{resume} is of stage {start + 1}, and this run has {len(stages)} stages: continue it with its own"
             )
         check_finite(saved["state_dict"])
         load_weights(model, saved)

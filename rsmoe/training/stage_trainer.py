@@ -69,7 +69,12 @@ def stage_trainer(
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     plugins = [instantiate(node) for node in _listed(given.pop("plugins", []))]
     options = precision_options(given)
-    defaults = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10, "gradient_clip_val": 1.0}
+    defaults = {
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+        "gradient_clip_val": 1.0,
+    }
     fixed = {
         "max_steps": steps,
         "max_epochs": -1,

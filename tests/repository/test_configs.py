@@ -165,6 +165,22 @@ def test_every_ablation_runs(ablation: list[str], tmp_path: Path, monkeypatch: p
     assert all(row["protocol"].startswith("generated/") for row in results)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["schedule=deltavlm", "corpus=changechat", "expert=[change_caption,change_question]"],
+        ["schedule=geopix_two_stage", "corpus=scenes", "expert=[theme,vqa,change,mask]"],
+        ["schedule=skyeye_two_stage", "corpus=skyeye", "expert=[change_caption,change_question]"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_published_schedule_runs(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RSMOE_DATA", raising=False)
+    config = plain(compose([*words, *(t for t in TINY if not t.startswith("vision"))]))
+    config["vision"] = tiny_config()["vision"]
+    run(short(config, scenes=3), tmp_path, monkeypatch)
+
+
 EVA = 985_952_256
 """patches 14*14*3*1408+1408, positions 257*1408, class 1408, 39 blocks of 25,264,640, last norm 2816; see below."""
 QFORMER = 185_660_160
@@ -235,7 +251,7 @@ def test_the_published_sizes(name: str) -> None:
         (["stage.dense.ema=0.9"], "To add one that is not listed: +stage.dense.ema=0.9"),
         (["stage.dens.steps=3"], "under 'stage' 'dens'. Did you mean 'dense'? Known: dense, experts."),
         (["stage=[dens]"], "unknown stage 'dens'. Did you mean 'dense'?"),
-        (["experiment=rsicap_moe", "schedule=rsmoe_two_stage", "stage.perception.steps=3"], "stage=[perception,dense,experts]"),
+        (["experiment=rsicap_moe", "stage=[dense]", "stage.experts.steps=3"], "stage=[experts,dense]"),
         (["+stage.mine.steps=3"], "unknown stage 'mine'"),
         (["expert.mask.width=8"], "under 'expert' 'mask'. Known: object, relation, theme, vqa."),
         (["seed.x=8"], "under 'seed' 'x'"),

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.composed import plain
+from support.models import tiny_model
+from support.runs import DENSE, EXPERTS
 
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 from rsmoe.settings.stage import Stage, stages_of
 from rsmoe.training.stage_checks import fitted
-from support.composed import plain
-from support.models import tiny_model
-from support.runs import DENSE, EXPERTS
 
 MAPS = ("change=map", "change.channels=8", "cover=map", "cover.classes=[ground,ship]", "cover.channels=8", "words=true")
 HEADS = {"mask_bce": 2.0, "mask_dice": 0.5, "retrieval": 1.0}
@@ -50,14 +50,14 @@ def test_the_dense_twin_has_no_router_to_teach() -> None:
 @pytest.mark.parametrize(
     ("overrides", "given", "message"),
     [
-        ((), {"losses": {"text": 1.0, "cover": 2.0}}, r"stage\.x\.losses\.cover=2\.0.*To take it out: '~stage\.x\.losses\.cover'"),
+        ((), {"losses": {"text": 1.0, "cover": 2.0}}, r"losses\.cover=2\.0.*'~stage\.x\.losses\.cover'"),
         (("words=false",), {"losses": {"words": 1.0}}, r"stage\.x\.losses\.words"),
         ((), {"single_expert": True, "losses": {"text": 1.0, "label": 0.5}}, r"stage\.x\.losses\.label"),
         ((), {"losses_until": {"label": 5}}, r"stage\.x\.losses_until\.label=5"),
         ((), {"losses_until": {"lable": 5}, "losses": {"text": 1.0, "label": 1.0}}, "Did you mean 'label'"),
         ((), {"lr_groups": {"visoin": 1e-4}}, "'visoin' matches no parameter"),
-        ((), {"lr_groups": {"vision": 1e-4}, "train": ["*", "-vision"]}, r"stage\.x\.lr_groups: nothing that 'vision' names"),
-        ((), {"teacher_forcing": [0.8, 0.0]}, r"stage\.x\.teacher_forcing=\[0\.8, 0\.0\] has no effect.*=\[0\.0,0\.0\]"),
+        ((), {"lr_groups": {"vision": 1e-4}, "train": ["*", "-vision"]}, "nothing that 'vision' names trains"),
+        ((), {"teacher_forcing": [0.8, 0.0]}, r"teacher_forcing=\[0\.8, 0\.0\] has no effect.*=\[0\.0,0\.0\]"),
         ((), {"single_expert": True, "teach_routing_steps": 3}, r"stage\.x\.teach_routing_steps=3 has no effect"),
         (MAPS, {"smoothing": 0.1, "losses": {"words": 1.0}}, r"stage\.x\.smoothing=0\.1 has no effect"),
         ((), {"losses": {}, "train": ["vision"]}, "has no loss that this model knows"),
@@ -104,7 +104,8 @@ def test_a_mix_of_one_stage_takes_the_place_of_that_of_the_run() -> None:
 def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RSMOE_DATA", raising=False)
     made = compose(["experiment=rsicap_moe"])
-    assert (made.world, made.loader.collate.jitter, stages_of(plain(made))[1].teacher_forcing) == ("generated", 0.0, [0.8, 0.0])
+    assert (made.world, made.loader.collate.jitter) == ("generated", 0.0)
+    assert stages_of(plain(made))[1].teacher_forcing == [0.8, 0.0]
     assert made.cover["_target_"]
     (tmp_path / "rsieval").mkdir()
     for words in (["data.root=/data"], ["world=real"], []):

@@ -281,7 +281,9 @@ def test_true_maps_are_told_less_and_less(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_text_loss_falls(tmp_path: Path) -> None:
-    stage = Stage(name="learn", steps=30, single_expert=True, train=["*", "-router.*"], batch_size=10, lr=2e-2, warmup=5)
+    stage = Stage(
+        name="learn", steps=30, single_expert=True, train=["*", "-router.*"], batch_size=10, lr=2e-2, warmup=5
+    )
     model, _ = run(tmp_path, stage, overrides=())
     batch = data_of(requests()).train_collate([(s, 0) for s in requests()])
     fresh = tiny_model(scrambled=False)
