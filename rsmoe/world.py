@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.errors import UserError
+from rsmoe.errors import UserError, unknown_name
+
+WORLDS = ("auto", "real", "generated")
 
 
 def is_generated(config: Mapping[str, Any]) -> bool:
@@ -17,12 +19,14 @@ def is_generated(config: Mapping[str, Any]) -> bool:
         config: with ``corpus``, ``data.root`` and ``world`` of `rsmoe.train`, resolved.
 
     Raises:
-        UserError: ``$RSMOE_DATA`` is no folder, or a data set has no generated stand-in and ``world=generated``.
+        UserError: an unknown world, ``$RSMOE_DATA`` is no folder, or ``world=generated`` where a data set has no stand-in.
     """
     entries, world = config["corpus"] or {}, config["world"]
     for name, entry in entries.items():
         if not isinstance(entry, Mapping):
             raise UserError(f"corpus.{name}={entry}: expected a data set, with reader and splits")
+    if world not in WORLDS:
+        raise unknown_name("world", str(world), WORLDS)
     lacking = [name for name, entry in entries.items() if "generated" not in entry]
     if world == "generated" and lacking:
         raise UserError(

@@ -65,8 +65,10 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
 
 def _no_loss(stage: Stage, given: str, name: str, known: Sequence[str] | set[str] | Mapping[str, float]) -> UserError:
     key = given.partition("=")[0]
-    error = unknown_name(f"loss stage.{stage.name}.{given}: this model has no such loss in this stage:", name, known)
-    return UserError(f"{error} To take it out: '~stage.{stage.name}.{key}'")
+    return UserError(
+        f"stage.{stage.name}.{given}: {unknown_name('loss', name, known)} Others are not in this model, or not in this "
+        f"stage. To take it out: '~stage.{stage.name}.{key}'"
+    )
 
 
 def _inert(stage: Stage, key: str, value: object, why: str, instead: str) -> UserError:

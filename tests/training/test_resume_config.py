@@ -35,7 +35,7 @@ from rsmoe.training.run import find_checkpoint, load_checkpoint
 from rsmoe.training.stage_trainer import launched
 
 WORDS = [
-    "experiment=rsicap_moe", "seed=3", "trainer.precision=bf16-mixed",
+    "experiment=rsicap_moe", "world=real", "seed=3", "trainer.precision=bf16-mixed",
     "stage.perception.steps=20", "stage.dense.steps=20", "stage.experts.steps=20",
     "+loader.stream=null",
 ]  # fmt: skip
@@ -112,7 +112,7 @@ def test_a_group_that_changes_takes_its_old_keys_away() -> None:
         (["seed=0"], r"cannot change: seed=0 \(was 3\).*start=<run>"),
         (["corpus=scenes"], "corpus"),
         (["experiment=ucm_moe"], "corpus|name=ucm_moe"),
-        (["model=tiny"], r"image_size=96 \(was 64\).* and \d+ more"),
+        (["model=small"], r"image_size=128 \(was 64\).* and \d+ more"),
         (["expert=[theme,vqa]"], r"expert\.\S+absent \(was"),
         (["stage.perception.lr=1"], "stage.perception.lr=1"),
         (["stage.dense.batch_size=8"], "stage.dense.batch_size"),

@@ -19,10 +19,12 @@ from support.runs import (
     DENSE,
     EXPERTS,
     Killed,
+    at_step,
     data_of,
     equal,
     kill,
     run,
+    signals,
 )
 
 from rsmoe.build import load_run
@@ -33,6 +35,8 @@ from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import find_checkpoint, load_checkpoint
+
+assert at_step and signals  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +216,7 @@ def test_mistakes_in_a_stage_are_explained(stage: Stage, message: str, tmp_path:
 
 
 def test_words_without_a_head_for_them(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="loss 'words'.*words=true"):
+    with pytest.raises(UserError, match="unknown loss 'words'.*~stage.dense.losses.words"):
         run(tmp_path, replace(DENSE, losses={"words": 1.0}, train=["vision.*"]), overrides=("words=false",))
 
 
