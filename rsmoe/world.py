@@ -19,7 +19,7 @@ def is_generated(config: Mapping[str, Any]) -> bool:
         config: with ``corpus``, ``data.root`` and ``world`` of `rsmoe.train`, resolved.
 
     Raises:
-        UserError: an unknown world, ``$RSMOE_DATA`` is no folder, or ``world=generated`` where a data set has no stand-in.
+        UserError: an unknown world, ``$RSMOE_DATA`` is no folder, or a data set cannot be generated.
     """
     entries, world = config["corpus"] or {}, config["world"]
     for name, entry in entries.items():
