@@ -84,7 +84,7 @@ def _key(word: str) -> str:
 def _keep_chosen(cfg: DictConfig, overrides: Sequence[str], known: Sequence[str]) -> None:
     """Takes out what an experiment says of stages that are not chosen: only the yaml of a stage has its name."""
     stages = cfg.get("stage")
-    if not stages:
+    if not isinstance(stages, DictConfig):  # none is chosen
         return
     for name in [n for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]:
         typed = next((word for word in overrides if _key(word).startswith(f"stage.{name}.")), None)

@@ -30,7 +30,8 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
         UserError: a loss that there is not, or that this model or this stage cannot have; a setting that has no effect.
     """
     text, several = bool(stage.losses.get("text")), model.bank.size > 1 and not stage.single_expert
-    counted, possible = {}, {"text", *(ROUTING if several else ()), *(["words"] if model.words is not None else [])}
+    counted: dict[str, float] = {}
+    possible = {"text", *(ROUTING if several else ()), *(["words"] if model.words is not None else [])}
     for name, part in (("change", model.change), ("cover", model.cover)):
         if part is not None:
             possible |= set(part.terms)

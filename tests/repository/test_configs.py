@@ -310,5 +310,5 @@ def test_the_twin_of_a_mixture_has_one_adapter() -> None:
     config = plain(compose(["experiment=unified_moe", "moe=none"]))
     twin = plain(compose(["experiment=unified_moe"]))
     assert config["moe"]["adapters"] == 1 and twin["moe"]["adapters"] is None
-    for key in ("schedule", "corpus", "expert", "vision", "qformer", "lm", "bank", "evaluation", "loader"):
+    for key in ("stage", "corpus", "expert", "vision", "qformer", "lm", "bank", "evaluation", "loader"):
         assert config[key] == twin[key]

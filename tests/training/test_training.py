@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_names_step_and_samples(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        (replace(DENSE, losses={"txt": 1.0}), r"unknown loss 'txt'. Did you mean 'text'\?.*label"),
+        (replace(DENSE, losses={"txt": 1.0}), r"unknown loss 'txt'. Did you mean 'text'\?.*retrieval"),
         (replace(DENSE, train=["visoin.*"]), r"'visoin\.\*' matches no parameter\. Closest: .*vision"),
         (replace(DENSE, train=["-*"]), r"stage 'dense' trains nothing"),
         (replace(DENSE, mix={"hnad": 1.0}), r"unknown training data set 'hnad'. Did you mean 'hand'\?"),
