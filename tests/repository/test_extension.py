@@ -24,7 +24,7 @@ class ToyExpert(Expert):
     """Reads one number, the brightness of the image, from the state that emits [TOY]."""
 
     token = "[TOY]"
-    terms = ("toy",)
+    terms = {"toy": 1.0}
 
     def __init__(self, *, hidden_width, scale=1.0, **options):
         super().__init__(hidden_width=hidden_width, **options)
