@@ -86,19 +86,20 @@ def _keep_chosen(cfg: DictConfig, overrides: Sequence[str], known: Sequence[str]
     stages = cfg.get("stage")
     if not isinstance(stages, DictConfig):  # none is chosen
         return
-    for name in [n for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]:
+    idle = [str(n) for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]
+    for name in idle:
         typed = next((word for word in overrides if _key(word).startswith(f"stage.{name}.")), None)
         if name not in known:
-            raise unknown_name("stage", str(name), known)
+            raise unknown_name("stage", name, known)
         if typed:
-            chosen = [n for n, stage in stages.items() if "name" in stage]
+            chosen = [str(n) for n in stages if n not in idle]
             raise UserError(
                 f"{typed}: the stages of this run are {', '.join(chosen)}. Choose that one too, for example "
                 f"stage=[{','.join([name, *chosen])}], or leave the word out"
             )
     OmegaConf.resolve(stages)  # one stage may take values of another that is not chosen
     with read_write(cfg), open_dict(cfg):
-        for name in [n for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]:
+        for name in idle:
             del cfg.stage[name]
 
 
