@@ -13,7 +13,7 @@ from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
 from rsmoe.settings.stage import stages_of
 from rsmoe.settings.trainer import Trainer
-from rsmoe.settings.types import Beams, NotNegative, Number, Part, PathWord, Says, Seed, Tokens, Word, Words
+from rsmoe.settings.types import Beams, Name, NotNegative, Number, Part, PathWord, Says, Seed, Tokens, Word
 
 Bands = Annotated[list[float], MinLen(1)]
 Mix = Annotated[dict[str, NotNegative], Says("names of data sets with a share from 0 each")]
@@ -63,7 +63,7 @@ class Train(Settings):
     world: Literal["auto", "real", "generated"] = Field(
         description="real data, or the generated scenes of the corpus; auto: generated where no folder of data is given"
     )
-    real: Words = Field(description="words that are added, before those that are typed, where real data are given")
+    real: list[Name] = Field(description="words that are added, before those that are typed, where real data are given")
     image_size: Annotated[int, Ge(8), Le(8192)] = Field(description="side in pixels of what the model sees")
     bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")
     mean: Bands = Field(description="of each band, on the scale 0 to 1")
