@@ -9,7 +9,7 @@ import pytest
 import torch
 from models import codecs, requests, tiny_config, tiny_model
 from omegaconf import OmegaConf
-from test_training import DENSE, EXPERTS, LOGGER, Killed, at_step, data_of, equal, kill, replace
+from test_training import DENSE, EXPERTS, Killed, at_step, data_of, equal, kill, replace
 
 from rsmoe.build import load_run
 from rsmoe.config import compose, conf_dir
@@ -35,7 +35,7 @@ def trained(folder: Path, *stages: Stage, of: dict[str, Any], overrides: tuple[s
     codec, words = codecs()
     model = tiny_model(*overrides, scrambled=False)
     hparams = {"config": tiny_config(*overrides), "codec": codec.state(), "instruction_codec": words.state()}
-    options = {"logger": LOGGER, "checkpoint_every": 2, "resume": None} | more
+    options = {"logger": None, "checkpoint_every": 2, "resume": None} | more
     run_stages(
         model=model, data=data_of(requests()), stages=stages, folder=folder, seed=3, hparams=hparams, trainer=of,
         **options,

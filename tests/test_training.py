@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from models import codecs, requests, tiny_config, tiny_model
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -28,7 +29,7 @@ from rsmoe.settings.stage import Stage
 from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.module import StageModule
-from rsmoe.training.run import find_checkpoint, load_checkpoint, run_stages
+from rsmoe.training.run import ADAMW, find_checkpoint, load_checkpoint, run_stages
 
 DROPOUT = ("bank.dropout=0.2", "qformer.dropout=0.2", "words=true", "router.jitter=0.1")
 LOSSES = {"text": 1.0, "label": 0.5, "balance": 0.01, "z": 0.001, "mask_bce": 2.0, "mask_dice": 0.5, "retrieval": 1.0}
@@ -40,7 +41,6 @@ EXPERTS = Stage(
     warmup=1, teach_routes=3, smoothing=0.1, losses=LOSSES, losses_until={"label": 4},
 )  # fmt: skip
 TRAINER = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1}
-LOGGER = {"_target_": "lightning.pytorch.loggers.CSVLogger"}
 
 
 class Listed(Dataset[Sample]):
@@ -62,14 +62,14 @@ def data_of(samples: list[Sample]) -> RSDataModule:
 
 def run(
     folder: Path, *stages: Stage, resume: Path | None = None, overrides: tuple[str, ...] = DROPOUT, every: int = 2,
-    samples: list[Sample] | None = None,
+    samples: list[Sample] | None = None, **more: Any,
 ) -> tuple[RSMoE, list[dict[str, Any]]]:  # fmt: skip
     codec, words = codecs()
     model = tiny_model(*overrides, scrambled=False)
     hparams = {"config": tiny_config(*overrides), "codec": codec.state(), "instruction_codec": words.state()}
     trace = run_stages(
         model=model, data=data_of(samples or requests()), stages=stages, folder=folder, seed=3, hparams=hparams,
-        trainer=TRAINER, logger=LOGGER, checkpoint_every=every, resume=resume,
+        trainer=TRAINER, logger=CSVLogger(folder), checkpoint_every=every, resume=resume, **more,
     )  # fmt: skip
     return model, trace
 
@@ -326,7 +326,7 @@ def test_learning_rates_follow_their_patterns_and_the_schedule() -> None:
     model = tiny_model()
     set_trainable(model, ["*"])
     stage = replace(DENSE, steps=10, warmup=4, lr=1e-3, lr_end=0.1, lr_groups={"vision.*": 1e-4}, weight_decay=0.05)
-    made = StageModule(model=model, stage=stage, index=0, seed=0, hparams={}).configure_optimizers()
+    made = StageModule(model=model, stage=stage, index=0, seed=0, hparams={}, optimizer=ADAMW).configure_optimizers()
     names = {id(p): n for n, p in model.named_parameters()}
     for group in made["optimizer"].param_groups:
         for p in group["params"]:

@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from omegaconf import OmegaConf
 from test_training import DENSE, EXPERTS, TRAINER, Killed, at_step, data_of, kill, replace
 
 from rsmoe.config import compose
-from rsmoe.training.curves import ended
+from rsmoe.training.curves import ended, open_curves
 from rsmoe.training.run import run_stages
 
 assert at_step  # a fixture
@@ -36,7 +37,7 @@ def trained(folder: Path, log: dict[str, Any] | None, trainer: dict[str, Any] | 
     options = {"stages": STAGES, "checkpoint_every": 2, "resume": None} | more
     run_stages(
         model=tiny_model(scrambled=False), data=data_of(requests()), folder=folder, seed=3, hparams=hparams,
-        trainer=TRAINER | OFTEN | (trainer or {}), logger=log, **options,
+        trainer=TRAINER | OFTEN | (trainer or {}), logger=open_curves(log, folder), **options,
     )  # fmt: skip
 
 
@@ -56,27 +57,55 @@ def logged(raw: bytes) -> Iterator[bytes]:
             parts = b""
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], Any, int | None]:
-    """Config, history, facts and exit code of an offline run."""
+@dataclass
+class Run:
+    """An offline run of Weights & Biases."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    facts: Any = None
+    code: int | None = None
+
+    def table(self, folder: Path, name: str) -> dict[str, Any]:
+        """Columns and data of a logged table."""
+        (path,) = [row[name]["path"] for row in self.history if name in row]
+        (file,) = [p for p in folder.rglob(Path(path).name) if p.is_file()]
+        loaded: dict[str, Any] = json.loads(file.read_text())
+        return loaded
+
+
+def read_run(folder: Path) -> Run:
+    """The only run under a folder, once W&B's process has written it."""
+    (file,) = folder.rglob("*.wandb")
+    deadline = time.monotonic() + 60  # it may lag on a busy machine
+    while (run := read(file)).code is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return run
+
+
+def read(path: Path) -> Run:
     from wandb.proto import wandb_internal_pb2
 
-    config: dict[str, Any] = {}
-    history: list[dict[str, Any]] = []
-    facts, code = None, None
+    run = Run()
     for data in logged(path.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            facts = record.run
+            run.facts = record.run
         if kind in ("config", "run"):
             updates = record.run.config.update if kind == "run" else record.config.update
-            config |= {u.key or ".".join(u.nested_key): json.loads(u.value_json) for u in updates}
+            run.config |= {u.key or ".".join(u.nested_key): json.loads(u.value_json) for u in updates}
         if kind == "history":
-            history.append({i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in record.history.item})
+            items = record.history.item
+            run.history.append({i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items})
+            run.summary |= run.history[-1]
+        if kind == "summary":
+            run.summary |= {u.key or ".".join(u.nested_key): json.loads(u.value_json) for u in record.summary.update}
         if kind == "exit":
-            code = record.exit.exit_code
-    return config, history, facts, code
+            run.code = record.exit.exit_code
+    return run
 
 
 @pytest.fixture
@@ -96,19 +125,16 @@ def test_every_job_is_one_run_with_one_axis_and_no_tokenizer(tmp_path: Path, at_
     assert sys.modules["wandb"].run is None
     codes = []
     for job in ("0", "1"):
-        (file,) = (tmp_path / job).rglob("*.wandb")
-        deadline = time.monotonic() + 60  # W&B writes in a process of its own, which may lag on a busy machine
-        while read(file)[3] is None and time.monotonic() < deadline:
-            time.sleep(0.2)
-        config, history, facts, code = read(file)
-        codes.append(code)
+        found = read_run(tmp_path / job)
+        codes.append(found.code)
+        facts, config = found.facts, found.config
         assert (facts.display_name, facts.run_group, facts.job_type) == ("mine", "study", "train")
         assert (facts.project, list(facts.tags)) == ("rsmoe", ["a", "b"])
-        assert {"vision", "lm", "schedule", "seed"} <= set(config)  # columns of their own
+        assert {"vision", "lm", "schedule", "seed", "overrides"} <= set(config)  # columns of their own
         assert "tokenizer" not in json.dumps(config) and not {"codec", "instruction_codec"} & set(config)
-        steps = [row["trainer/global_step"] for row in history if "train/loss" in row]
+        steps = [row["trainer/global_step"] for row in found.history if "train/loss" in row]
         assert steps == list(range(7 if job == "0" else 5))
-        assert all("train/lr" in row for row in history if "train/loss" in row)
+        assert all("train/lr" in row for row in found.history if "train/loss" in row)
     assert codes == [0, 1]
 
 
