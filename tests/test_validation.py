@@ -79,24 +79,31 @@ def test_a_short_stage_is_validated_once_and_a_limit_spreads(tmp_path: Path) -> 
     }  # fmt: skip
 
 
-RISING = replace(DENSE, steps=9, lr=3.0, warmup=0, losses={"text": 1.0})
-"""Learns far too fast: the validation loss rises."""
+LONG = replace(DENSE, steps=9, losses={"text": 1.0})
+HIGHEST = {"stop": STOP | {"mode": "max"}, "best": BEST | {"mode": "max"}}
+"""The loss falls: so the first validation has the highest, and the second one stops the stage."""
 
 
-def test_early_stopping_ends_the_stage_with_its_best_weights(tmp_path: Path) -> None:
+def test_early_stopping_ends_the_stage_with_its_best_weights(
+    tmp_path: Path, at_step: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calm = replace(EXPERTS, steps=2, losses={"text": 1.0})
-    run(tmp_path, RISING, calm, callbacks={"stop": STOP, "best": BEST})
-    loss = curve(tmp_path, "val/loss")
-    first = [step for step in loss if step < 9]
-    assert len(first) < 4 and loss[first[-1]] > loss[first[0]]  # it stopped
-    saved = load_checkpoint(tmp_path / "checkpoints" / "1-dense.ckpt")
-    assert saved["stage_over"] and saved["global_step"] == first[-1] + 1 < 9
-    # the stage behind it began from its best weights, and a run that goes on from its end does too
-    assert load_checkpoint(tmp_path / "checkpoints" / "2-experts.ckpt")["hyper_parameters"]["stage"] == 1
-    model = run(
-        tmp_path / "on", RISING, calm, callbacks={"best": BEST}, resume=tmp_path / "checkpoints" / "1-dense.ckpt"
-    )
-    theirs = load_checkpoint(tmp_path / "checkpoints" / "2-experts.ckpt")["state_dict"]
+    run(tmp_path / "whole", LONG, calm, callbacks=HIGHEST)
+    loss = curve(tmp_path / "whole", "val/loss")
+    assert list(loss) == [1, 3, 10] and loss[3] < loss[1]  # it stopped; the axis goes on where the stage would end
+    ended = load_checkpoint(tmp_path / "whole" / "checkpoints" / "1-dense.ckpt")
+    assert ended["stage_over"] and ended["global_step"] == 4
+    at_step(0, 2, kill)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", LONG, callbacks=HIGHEST)
+    monkeypatch.undo()
+    best = load_checkpoint(tmp_path / "killed" / "checkpoints" / "last.ckpt")
+    assert best["global_step"] == 2
+    assert all(torch.equal(value, best["state_dict"][name]) for name, value in ended["state_dict"].items())
+    # a run that goes on from its end begins the next stage
+    start = tmp_path / "whole" / "checkpoints" / "1-dense.ckpt"
+    model = run(tmp_path / "on", LONG, calm, callbacks=HIGHEST, resume=start)
+    theirs = load_checkpoint(tmp_path / "whole" / "checkpoints" / "2-experts.ckpt")["state_dict"]
     assert all(torch.equal(value, theirs[f"model.{name}"]) for name, value in model.state_dict().items())
 
 
@@ -104,13 +111,13 @@ def test_early_stopping_ends_the_stage_with_its_best_weights(tmp_path: Path) -> 
 def test_a_killed_run_continues_with_its_best(
     step: int, tmp_path: Path, at_step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    callbacks = {"stop": STOP | {"patience": 3}, "best": BEST}
-    whole = run(tmp_path / "whole", RISING, callbacks=callbacks)
+    callbacks = {"stop": STOP | {"mode": "max", "patience": 3}, "best": BEST}
+    whole = run(tmp_path / "whole", LONG, callbacks=callbacks)
     at_step(0, step, kill)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", RISING, callbacks=callbacks)
+        run(tmp_path / "killed", LONG, callbacks=callbacks)
     monkeypatch.undo()
-    again = run(tmp_path / "again", RISING, callbacks=callbacks, resume=tmp_path / "killed")
+    again = run(tmp_path / "again", LONG, callbacks=callbacks, resume=tmp_path / "killed")
     assert equal(whole, again)
     before, after = (curve(tmp_path / name, "val/loss") for name in ("whole", "again"))
     assert after == {step: value for step, value in before.items() if step in after} and max(after) == max(before)
@@ -123,7 +130,7 @@ def test_accumulated_batches_are_validated_by_step(tmp_path: Path) -> None:
 
 def test_a_callback_that_waits_for_nothing_is_refused(tmp_path: Path) -> None:
     for options in ({"validation": None}, {"val": False}):
-        with pytest.raises(UserError, match=r"callback.stop.monitor=val/loss, .* corpus.<name>.splits.val=val"):
+        with pytest.raises(UserError, match=r"callback.stop.monitor=val/loss, .*corpus.<name>.splits.val=val"):
             run(tmp_path, DENSE, callbacks={"stop": STOP}, **options)
     with pytest.raises(UserError, match=r"'val/lost'. Did you mean 'val/loss'"):
         run(tmp_path, DENSE, callbacks={"best": BEST | {"monitor": "val/lost"}})
