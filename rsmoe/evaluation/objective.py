@@ -15,7 +15,7 @@ from rsmoe.model import RSMoE
 
 
 def by_name(outcomes: Sequence[Outcome]) -> dict[str, Result]:
-    """Every result under ``<split>/<data set>/<metric>``, "val/captions/caption/cider"."""
+    """Every result under ``<split>/<data set>/<metric>``, "val/captions/caption/cider_d"."""
     return {f"{o.split}/{o.data}/{result.metric}": result for o in outcomes for result in o.results}
 
 
@@ -27,7 +27,7 @@ def full_name(objective: str, names: Collection[str]) -> str:
     """
     found = [name for name in names if name == objective or name.endswith(f"/{objective}")]
     if not found:
-        raise unknown_name("number in objective", objective, {name.split("/", 2)[-1] for name in names} | set(names))
+        raise unknown_name("number in objective", objective, sorted({name.split("/", 2)[2] for name in names}))
     if len(found) > 1:
         raise UserError(f"objective={objective} is measured {len(found)} times: give one of {', '.join(sorted(found))}")
     return found[0]

@@ -87,7 +87,7 @@ class Train(Settings):
     text: Text
     evaluation: Evaluation
     objective: Word | None = Field(
-        description="the number that the command returns to a sweeper, a metric: [[split/]data set/]caption/cider"
+        description="the number that the command returns to a sweeper, a metric: [[split/]data set/]caption/cider_d"
     )
     validation: Validated
     limit: Limit

@@ -39,7 +39,7 @@ def generated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_the_run_of_a_training_has_its_results(tmp_path: Path) -> None:
-    words = ("logger=wandb", "name=mine", "objective=described/caption/cider", "evaluation.neighbours=4")
+    words = ("logger=wandb", "name=mine", "objective=described/caption/cider_d", "evaluation.neighbours=4")
     config = small_training(*words, "validation.every=2", "trainer.devices=1")
     config["trainer"]["log_every_n_steps"] = 1
     value = train(config, tmp_path)
@@ -51,7 +51,7 @@ def test_the_run_of_a_training_has_its_results(tmp_path: Path) -> None:
         assert run.summary[name] == pytest.approx(row["value"], nan_ok=True), name
         assert run.summary[f"protocol/{name}"] == row["protocol"]
         assert row["protocol"].startswith("generated/")
-    assert value == run.summary["test/described/caption/cider"]
+    assert value == run.summary["test/described/caption/cider_d"]
 
     curves = {name for row in run.history for name in row}
     experts = ("theme", "object", "vqa", "change", "mask", "retrieval")
@@ -85,16 +85,18 @@ def test_an_objective_that_is_not_measured_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rsmoe.training.run.run_stages", lambda **kwargs: pytest.fail("trained"))
-    with pytest.raises(UserError, match=r"unknown number in objective 'caption/cidr'. Did you mean 'caption/cider'"):
+    with pytest.raises(UserError, match=r"unknown number in objective 'caption/cidr'. Did you mean 'caption/cider_d'"):
         train(small_training("objective=caption/cidr"), tmp_path)
     with pytest.raises(UserError, match=r"measured 2 times: give one of test/described/n, val/described/n"):
         full_name("described/n", ["test/described/n", "val/described/n", "val/asked/n"])
-    assert full_name("caption/cider", ["val/a/caption/cider", "val/a/change_caption/cider"]) == "val/a/caption/cider"
+    assert full_name("caption/cider_d", ["val/a/caption/cider_d", "val/a/change_caption/cider_d"]) == "val/a/caption/cider_d"
 
 
 def sweep(tmp_path: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """``-m`` in a process of its own, with a sweeper that prints what the jobs return."""
-    (tmp_path / "lowest.py").write_text(
+    plugin = tmp_path / "hydra_plugins" / "lowest"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text(
         "from hydra._internal.core_plugins.basic_sweeper import BasicSweeper\n\n\n"
         "class Lowest(BasicSweeper):\n"
         "    def sweep(self, arguments):\n"
@@ -120,7 +122,7 @@ def tiny_words() -> list[str]:
 @pytest.mark.slow
 def test_a_sweeper_gets_the_number(tmp_path: Path) -> None:
     done = sweep(
-        tmp_path, "seed=0,1", "objective=caption/cider", "hydra.sweeper._target_=lowest.Lowest", "name=swept",
+        tmp_path, "seed=0,1", "objective=caption/cider_d", "hydra.sweeper._target_=hydra_plugins.lowest.Lowest", "name=swept",
         "evaluation.splits=[val]",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -128,7 +130,7 @@ def test_a_sweeper_gets_the_number(tmp_path: Path) -> None:
     assert len(found) == 2
     for number, words in enumerate(found):
         rows = json.loads((tmp_path / "sweep" / str(number) / "metrics.json").read_text())["results"]
-        (cider,) = [row["value"] for row in rows if row["metric"] == "caption/cider"]
+        (cider,) = [row["value"] for row in rows if row["metric"] == "caption/cider_d"]
         assert float(words[-1]) == cider and f"seed={number}" in words
 
 
@@ -137,7 +139,7 @@ def test_optuna_looks_for_the_best(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="extra `optuna` is not installed")
     done = sweep(
         tmp_path, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1",
-        "hydra.sweeper.direction=maximize", "seed=choice(0,1,2)", "objective=caption/cider", "evaluation.splits=[val]",
+        "hydra.sweeper.direction=maximize", "seed=choice(0,1,2)", "objective=caption/cider_d", "evaluation.splits=[val]",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     best = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
@@ -163,7 +165,7 @@ def test_the_wandb_sweep_is_a_sweep_of_ours() -> None:
     config = compose([w for w in command[4:]])
     split, data, metric = node["metric"]["name"].split("/", 2)
     assert config.evaluation.splits == [split] and split in config.corpus[data].splits
-    assert metric == "caption/cider" and config.logger.project == "rsmoe"
+    assert metric == "caption/cider_d" and config.logger.project == "rsmoe"
 
 
 DEBUG = sorted(path.stem for path in (conf_dir() / "debug").glob("*.yaml"))
