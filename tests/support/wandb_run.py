@@ -38,12 +38,12 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)
     facts: Any = None
     code: int | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+    """Files of tables: name in the table -> where it waits for the upload."""
 
-    def table(self, folder: Path, name: str) -> dict[str, Any]:
-        """Columns and data of a logged table."""
-        (path,) = [row[name]["path"] for row in self.history if name in row]
-        (file,) = [p for p in folder.rglob(Path(path).name) if p.is_file()]
-        loaded: dict[str, Any] = json.loads(file.read_text())
+    def table(self, name: str) -> dict[str, Any]:
+        """Columns and data of a logged table, whose pictures are among `files`."""
+        loaded: dict[str, Any] = json.loads(self.files[f"{name}.table.json"].read_text())
         return loaded
 
 
@@ -75,12 +75,15 @@ def read(path: Path) -> Run:
             run.summary |= run.history[-1]
         if kind == "summary":
             run.summary |= {u.key or ".".join(u.nested_key): json.loads(u.value_json) for u in record.summary.update}
+        if kind == "artifact":
+            run.files |= {each.path: Path(each.local_path) for each in record.artifact.manifest.contents}
         if kind == "exit":
             run.code = record.exit.exit_code
     return run
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")

@@ -42,10 +42,12 @@ def test_the_run_of_a_training_has_its_results(tmp_path: Path) -> None:
     words = ("logger=wandb", "name=mine", "objective=described/caption/cider_d", "evaluation.neighbours=4")
     config = small_training(*words, "validation.every=2", "trainer.devices=1")
     config["trainer"]["log_every_n_steps"] = 1
-    value = train(config, tmp_path)
-    run = read_run(tmp_path)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    value = train(config, folder)
+    run = read_run(folder)
     assert run.facts.display_name == "mine" and run.code == 0
-    report = json.loads((tmp_path / "metrics.json").read_text())
+    report = json.loads((folder / "metrics.json").read_text())
     for row in report["results"]:
         name = f"test/{row['data']}/{row['metric']}"
         assert run.summary[name] == pytest.approx(row["value"], nan_ok=True), name
@@ -63,10 +65,10 @@ def test_the_run_of_a_training_has_its_results(tmp_path: Path) -> None:
     loads = [sum(row[f"router/load/{name}"] for name in experts) for row in run.history if "router/entropy" in row]
     assert loads == pytest.approx([1.0, 1.0], abs=1e-4)
 
-    results, predictions = (run.table(tmp_path, name) for name in ("results", "predictions"))
+    results, predictions = (run.table(name) for name in ("results", "predictions"))
     assert len(results["data"]) == len(report["results"])
     assert results["columns"][-3:] == ["majority", "text-only", "nearest neighbour"]
-    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     answers = {line["id"]: line for line in lines}
     columns = predictions["columns"]
     assert columns[-6:] == [f"router/{name}" for name in experts] and len(predictions["data"]) == len(lines)
@@ -77,8 +79,9 @@ def test_the_run_of_a_training_has_its_results(tmp_path: Path) -> None:
         assert cells["images"]["_type"] == "image-file"
         assert (cells["images"]["width"] > cells["images"]["height"]) == cells["task"].startswith("change")
         assert ("reference" in cells["images"].get("masks", {})) == (cells["task"] == "mask")
-    assert {"router", "samples"} <= curves
-    assert len(list(tmp_path.rglob("media/images/router*.png"))) == 1
+        assert run.files[cells["images"]["path"]].read_bytes().startswith(b"\x89PNG")
+    assert run.history[-1]["router._type"] == run.history[-1]["samples._type"] == "image-file"
+    assert len(list(folder.rglob("media/images/router*.png"))) == 1
 
 
 def test_an_objective_that_is_not_measured_is_refused_before_training(
@@ -89,7 +92,10 @@ def test_an_objective_that_is_not_measured_is_refused_before_training(
         train(small_training("objective=caption/cidr"), tmp_path)
     with pytest.raises(UserError, match=r"measured 2 times: give one of test/described/n, val/described/n"):
         full_name("described/n", ["test/described/n", "val/described/n", "val/asked/n"])
-    assert full_name("caption/cider_d", ["val/a/caption/cider_d", "val/a/change_caption/cider_d"]) == "val/a/caption/cider_d"
+    assert (
+        full_name("caption/cider_d", ["val/a/caption/cider_d", "val/a/change_caption/cider_d"])
+        == "val/a/caption/cider_d"
+    )
 
 
 def sweep(tmp_path: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
