@@ -79,7 +79,7 @@ def log_results(
     pairs = [(s, p) for o in outcomes for s, p in zip(o.samples, o.predictions, strict=True)]
     facts = ["id", "task", "kind", "instruction", "images", "prediction", "reference", "correct"]
     predictions = wandb.Table(columns=[*facts, *(f"router/{name}" for name in experts)])
-    for sample, prediction in choose(pairs, ROWS):
+    for sample, prediction in pairs if len(pairs) <= ROWS else choose(pairs, ROWS):
         predictions.add_data(*_row(sample, prediction, experts))
     pictures = {name: wandb.Image(str(folder / f"{name}.png")) for name in ("router", "samples")} if pairs else {}
     run.log({"results": results, "predictions": predictions, **pictures, "trainer/global_step": step})

@@ -128,8 +128,8 @@ def tiny_words() -> list[str]:
 @pytest.mark.slow
 def test_a_sweeper_gets_the_number(tmp_path: Path) -> None:
     done = sweep(
-        tmp_path, "seed=0,1", "objective=caption/cider_d", "hydra.sweeper._target_=hydra_plugins.lowest.Lowest", "name=swept",
-        "evaluation.splits=[val]",
+        tmp_path, "seed=0,1", "objective=caption/cider_d", "hydra.sweeper._target_=hydra_plugins.lowest.Lowest",
+        "evaluation.splits=[val]", "name=swept",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = [line.split() for line in done.stdout.splitlines() if line.startswith("RETURNED")]
@@ -145,7 +145,8 @@ def test_optuna_looks_for_the_best(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="extra `optuna` is not installed")
     done = sweep(
         tmp_path, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1",
-        "hydra.sweeper.direction=maximize", "seed=choice(0,1,2)", "objective=caption/cider_d", "evaluation.splits=[val]",
+        "hydra.sweeper.direction=maximize", "seed=choice(0,1,2)", "objective=caption/cider_d",
+        "evaluation.splits=[val]",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     best = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
