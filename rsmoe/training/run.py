@@ -1,4 +1,4 @@
-"""Runs the stages of a schedule one after another, and continues a run that was interrupted."""
+"""Runs the stages of a training one after another, and continues a run that was interrupted."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ from rsmoe.settings.stage import Stage
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import log_config
-from rsmoe.training.freeze import set_trainable
 from rsmoe.training.interruption import Interruption
 from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
-from rsmoe.training.stage_checks import check_stage, has_part
+from rsmoe.training.stage_checks import fitted, trainable
 from rsmoe.training.stage_trainer import stage_trainer
 from rsmoe.training.throughput import Throughput
 from rsmoe.training.validation import Validation
@@ -75,7 +74,7 @@ def run_stages(
 
     Args:
         logger: of all stages; it gets the config of ``hparams``.
-        resume: a checkpoint of this schedule; its stage and step are found in it.
+        resume: a checkpoint of these stages; its stage and step are found in it.
         optimizer: config of a class of ``torch.optim``.
         callbacks: name -> config of a Lightning callback; every stage has its own.
         validation: of every stage on the data sets of split "val"; None for none.
@@ -92,11 +91,11 @@ def run_stages(
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message)
     if not any(stage.steps for stage in stages):
-        raise UserError("0 steps in every stage: nothing would be trained. Give schedule.steps=[...]")
+        raise UserError("0 steps in every stage: nothing would be trained. Give stage.<name>.steps=<n>")
     for stage in stages:
         if stage.steps:
             data.check_mix(stage.mix)
-            check_stage(model, stage)
+    stages = [fitted(model, stage) if stage.steps else stage for stage in stages]
     checkpoints = folder / "checkpoints"
     start, trace, fit = 0, [], None
     loaded = None
@@ -107,7 +106,7 @@ def run_stages(
         start = int(saved["hyper_parameters"]["stage"])
         if not 0 <= start < len(stages):
             raise UserError(
-                f"{resume} is of stage {start + 1}, and this schedule has {len(stages)}: continue it with its own"
+                f"{resume} is of stage {start + 1}, and this run has {len(stages)} stages: continue it with its own"
             )
         check_finite(saved["state_dict"])
         load_weights(model, saved)
@@ -129,11 +128,11 @@ def run_stages(
     for index, stage in enumerate(stages):
         if index < start or not stage.steps:
             continue
-        model.dense = stage.dense or model.bank.size == 1
+        model.dense = stage.single_expert or model.bank.size == 1
         if stage.upcycle and resume is None and model.bank.size > 1:
             model.bank.upcycle(0)
             model.prompts.upcycle(0)
-        set_trainable(model, [p for p in stage.train if has_part(model, p)])
+        trainable(model, stage)
         model.bank.rest()
         own = {"built": built_configs(model), "trace": trace, "dense": model.dense}
         module = StageModule(
@@ -154,7 +153,6 @@ def run_stages(
         fit = stage_trainer(
             trainer,
             steps=stage.steps,
-            clip=stage.clip,
             callbacks=[*(instantiate(node) for node in (callbacks or {}).values()), *ours],
             files=files,
             logger=logger or False,
@@ -177,10 +175,10 @@ def run_stages(
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
+        files = WholeFileIO(model=model, bases=bases)
         fit = stage_trainer(
-            trainer, steps=1, clip=0.0, callbacks=[], files=WholeFileIO(model=model, bases=bases), logger=False,
-            folder=folder, validate_every=None,
-        )  # fmt: skip
+            trainer, steps=1, callbacks=[], files=files, logger=False, folder=folder, validate_every=None
+        )
     model.requires_grad_(False)  # torch multiplies a trainable matrix in another order: as `load_run` will ask it
     model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
     _as_built(model, kinds)
@@ -211,5 +209,5 @@ def _check_shares(stages: Sequence[Stage], world: int) -> None:
         if stage.batch_size % world:
             raise UserError(
                 f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
-                f"make its batch_size (schedule.draws in some schedules) a multiple of {world}"
+                f"make stage.{stage.name}.batch_size a multiple of {world}"
             )

@@ -55,7 +55,7 @@ def test_every_job_is_one_run_with_one_axis_and_no_tokenizer(tmp_path: Path, at_
         facts, config = found.facts, found.config
         assert (facts.display_name, facts.run_group, facts.job_type) == ("mine", "study", "train")
         assert (facts.project, list(facts.tags)) == ("rsmoe", ["a", "b"])
-        assert {"vision", "lm", "schedule", "seed", "overrides"} <= set(config)  # columns of their own
+        assert {"vision", "lm", "stage", "seed", "overrides"} <= set(config)  # columns of their own
         assert "tokenizer" not in json.dumps(config) and not {"codec", "instruction_codec"} & set(config)
         steps = [row["trainer/global_step"] for row in found.history if "train/loss" in row]
         assert steps == list(range(7 if job == "0" else 5))
