@@ -28,6 +28,8 @@ FUNCTIONS = (
 _ASKED = {
     "trainer": "lightning.pytorch.Trainer",
     "logger": "lightning.pytorch.loggers.Logger",
+    "callback.*": "lightning.pytorch.Callback",
+    "optimizer": "torch.optim.Optimizer",
     "expert.*": "rsmoe.experts.expert.Expert",
     "lm": "rsmoe.experts.language_model.causal_lm",
     "prompts.lm": "rsmoe.experts.language_model.causal_lm",

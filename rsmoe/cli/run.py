@@ -13,7 +13,7 @@ from rsmoe.cli.terminal import printable
 from rsmoe.errors import UserError
 
 
-def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: list[str]) -> None:
+def run(name: str, task: Callable[[Any], object], words: Sequence[str], typed: list[str]) -> None:
     """Runs a command.
 
     Args:

@@ -19,6 +19,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.sample import Sample
 from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError
@@ -171,7 +172,7 @@ class BenchmarkRun:
             model=self.model, protocols=benchmark.protocols, metrics=self._metrics, draws=self._draws,
             vocabulary=self._vocabulary(benchmark, samples),
         )  # fmt: skip
-        learned = _spread(benchmark.train, self._neighbours)
+        learned = self._training_samples(benchmark)
         beside = baselines(outcome, model=self.model, collate=self._collate, train=learned)
         total = len(benchmark.data)  # type: ignore[arg-type]
         split = str(getattr(benchmark.data, "split", ""))
@@ -189,6 +190,10 @@ class BenchmarkRun:
         write_benchmark(part, outcome, beside, facts=facts, pictures=self._pictures)
         self.console.print(results_table(outcome.results, beside, title=f"{self.config['name']}: {benchmark.name}"))
         self.console.print(f"everything is in {part}", markup=False)
+
+    def _training_samples(self, benchmark: Benchmark) -> list[Sample]:
+        data: Any = benchmark.train or ()
+        return [data[i] for i in spread(len(data), self._neighbours)]
 
     def _samples(self, benchmark: Benchmark) -> list[Sample]:
         """Those to be answered; every reason to refuse them is found before the first is."""
@@ -268,10 +273,3 @@ def _counts(data: Any) -> str:
     if unused := left_out(data):
         parts.append(f"left out: {unused}")
     return "; ".join(parts)
-
-
-def _spread(data: Any, most: int | None) -> list[Sample]:
-    """At most ``most`` samples, evenly spaced; none of no data."""
-    size = 0 if data is None else len(data)
-    n = size if most is None else min(size, most)
-    return [data[i * size // n] for i in range(n)]

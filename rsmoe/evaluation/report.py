@@ -236,7 +236,9 @@ def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_NOT_METHOD = ("seed", "resume", "data", "logger", "trainer", "checkpoint_every", "evaluation")
+_NOT_METHOD = (
+    "seed", "resume", "data", "logger", "trainer", "checkpoint_every", "evaluation", "validation", "objective",
+)  # fmt: skip
 """Keys of a config that leave the method as it is."""
 
 

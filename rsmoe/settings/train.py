@@ -33,7 +33,22 @@ class Evaluation(Settings):
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens = Field(description="most tokens of an answer")
     limit: Number | None = Field(description="first n samples of each data set")
+    neighbours: Number | None = Field(description="most training samples that the trivial baselines learn from")
     metrics: Part = Field(description="of your own, beside those of each task: +metric=<name>")
+
+
+class Validated(Settings):
+    """Losses on the split val during training."""
+
+    every: Number | None = Field(description="steps between two validations, and at least one a stage; null: none")
+    limit: Number | None = Field(description="samples of each data set, evenly spread; null: all")
+
+
+class Limit(Settings):
+    """Short runs, for debug=."""
+
+    steps: Number | None = Field(description="of each stage at most")
+    samples: Number | None = Field(description="first n of each training set")
 
 
 class Train(Settings):
@@ -50,7 +65,8 @@ class Train(Settings):
     )
     groups: ClassVar[tuple[str, ...]] = (
         "experiment", "model", "vision", "temporal", "change", "cover", "qformer", "router", "prompts", "lm", "expert",
-        "bank", "moe", "fusion", "corpus", "schedule", "stage", "trainer", "logger", "metric",
+        "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer", "trainer", "callback", "logger", "metric",
+        "debug",
     )  # fmt: skip
 
     name: Word = Field(description="of the run folder; an experiment sets its own")
@@ -74,6 +90,11 @@ class Train(Settings):
     words: bool = Field(description='a head for the loss "words", which teaches perception from scratch')
     text: Text
     evaluation: Evaluation
+    objective: Word | None = Field(
+        description="the number that the command returns to a sweeper, a metric: [[split/]data set/]caption/cider_d"
+    )
+    validation: Validated
+    limit: Limit
     loader: Loader
     compile: bool = Field(description="torch.compile of the vision encoder and the Q-Former")
     checkpoint_every: Number = Field(description="steps between two checkpoints")
@@ -93,6 +114,8 @@ class Train(Settings):
     corpus: Part = Field(description="data sets, their splits, their place in the evaluation")
     mix: Mix | None = Field(description="data set -> share of the draws, in every stage that has no mix itself")
     stage: Part = Field(description="stage=[perception,dense,experts]: what trains when; stage.dense.steps=600")
+    optimizer: Part = Field(description="of torch.optim; its learning rates are those of the stages")
+    callback: Part = Field(description="Lightning callbacks beside ours, callback=[early_stopping]")
     trainer: Trainer = Field(description="devices and precision, lightning.pytorch.Trainer")
     logger: Part = Field(description="where the curves go")
 

@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model=model, data=data_of(requests()), stages=[stage], folder=home, seed=3,
         hparams={"config": tiny_config(*CALM), "codec": codec.state(), "instruction_codec": words.state()},
         trainer={"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1},
-        logger={"_target_": "lightning.pytorch.loggers.CSVLogger"}, checkpoint_every=100, resume=None,
+        logger=None, checkpoint_every=100, resume=None,
     )  # fmt: skip
     for sample in requests():
         for date, image in enumerate(sample.images):
@@ -228,7 +228,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hparams={"config": tiny_config(*own, experts=PAIR_EXPERTS), "codec": codec.state(),
                  "instruction_codec": words.state(), "change_classes": ["no change", "barn", "pond"]},
         trainer={"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1},
-        logger={"_target_": "lightning.pytorch.loggers.CSVLogger"},
+        logger=None,
     )  # fmt: skip
     return home
 
