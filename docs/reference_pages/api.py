@@ -1,0 +1,46 @@
+"""API: one page a package, with every public name of its modules."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+HEAD = """# API
+
+Each package's page begins with its contract: what it takes, what it gives, and what a part of your own must have.
+
+```{toctree}
+:maxdepth: 1
+
+"""
+
+
+def pages(root: Path) -> dict[str, str | bytes]:
+    """An index, and a page for each package."""
+    packages = sorted(path.parent for path in (root / "rsmoe").rglob("__init__.py"))
+    found: dict[str, str | bytes] = {}
+    names = []
+    for package in packages:
+        name = ".".join(package.relative_to(root).parts)
+        modules = [path for path in sorted(package.glob("*.py")) if path.stem not in ("__init__", "__main__")]
+        documented = [path for path in modules if _docstring(path)]
+        if not documented and not _docstring(package / "__init__.py"):
+            continue
+        names.append(name)
+        lines = [f"# {name}\n", _automodule(name, members=False)]
+        if name == "rsmoe.settings":  # the keys of every command have a page, generated/commands.md
+            documented = []
+        for path in documented:
+            lines += [f"## {path.stem}\n", _automodule(f"{name}.{path.stem}", members=True)]
+        found[f"api/{name}.md"] = "\n".join(lines)
+    found["api/index.md"] = HEAD + "\n".join(names) + "\n```\n"
+    return found
+
+
+def _automodule(name: str, *, members: bool) -> str:
+    options = "   :members:" if members else "   :no-members:"
+    return f"```{{eval-rst}}\n.. automodule:: {name}\n{options}\n```\n"
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
