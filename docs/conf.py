@@ -11,8 +11,11 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import rsmoe  # noqa: E402
 from reference_pages import write_pages  # noqa: E402
+
+import rsmoe  # noqa: E402
+from rsmoe.checks import ranges  # noqa: E402
+from rsmoe.settings import types  # noqa: E402
 
 warnings.filterwarnings("ignore")  # of the libraries that autodoc imports
 write_pages(HERE / "generated")
@@ -27,9 +30,14 @@ exclude_patterns = ["_build", "generated/extension_example.md"]  # the latter is
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "attrs_inline", "attrs_block"]
 
+smartquotes = False  # commands stand in the text
 default_role = "py:obj"  # `rsmoe.data.Sample` in a docstring becomes a link where the name is documented
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {  # `Positive` as it is written, not what it stands for
+    name: f"{module.__name__}.{name}" for module in (ranges, types) for name in vars(module) if name[:1].isupper()
+}
+add_module_names = False
 autodoc_default_options = {"members": True, "show-inheritance": True, "undoc-members": False}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def write_pages(folder: Path) -> None:
-    """Writes every page below ``folder``, leaves those that are as before untouched, and removes those that are gone."""
+    """Writes every page below ``folder``; leaves unchanged ones untouched, and removes those that are gone."""
     pages: dict[str, str | bytes] = {}
     for module in (api, benchmarks, commands, data_sets, experiments, extension, groups, protocols, studies):
         pages |= module.pages(ROOT)

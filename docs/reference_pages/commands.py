@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from reference_pages.markdown import code, fenced, prose, table
 
+from reference_pages.markdown import code, fenced, prose, table
 from rsmoe.cli.help import COMMANDS
 from rsmoe.settings.model import expected, fields_of, mapping_of, settings_of
 
 HEAD = """# Commands and their keys
 
-`rsmoe <command>` and `python -m rsmoe.<module>` are the same. Keys are typed as `key=value`, lists as `key=[a,b]`, several
-values of one key after `-m` as a sweep: `-m seed=0,1,2`. `--help` prints a command's keys, `--cfg job` the config that it
-would run with. A key that begins with `+` has no default value and is added. Choices of the groups:
+`rsmoe <command>` and `python -m rsmoe.<module>` are the same. Keys are typed as `key=value`, lists as `key=[a,b]`,
+several values of one key after `-m` as a sweep: `-m seed=0,1,2`. `--help` prints a command's keys, `--cfg job` the
+config that it would run with. A key that begins with `+` has no default value and is added. Choices of the groups:
 [Config groups](groups.md).
 """
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from reference_pages.markdown import body_of, code, comment_of, fenced, link_to, prose, table
+
+from reference_pages.markdown import body_of, code, code_of_rst, comment_of, fenced, link_to, prose, table, text_of
 
 HEAD = """# Data sets
 
-`data=<name>` reads a release from `data.root=/path/to/it`, or from `$RSMOE_DATA/<name>`. A reader refuses a release whose
-format differs from what it expects, and names the file and the key. `rsmoe inspect data=<name>` prints what was read
-beside the counts that the release states. To train on your own pictures see [Your own data](../how_to/own_data.md).
+`data=<name>` reads a release from `data.root=/path/to/it`, or from `$RSMOE_DATA/<name>`. A reader refuses a release
+whose format differs from what it expects, and names the file and the key. `rsmoe inspect data=<name>` prints what was
+read beside the counts that the release states. To train on your own pictures see [Your own data](../how_to/own_data.md).
 
 A fact marked "as we remember it" was not checked against the release.
 
@@ -88,7 +89,7 @@ def pages(root: Path) -> dict[str, str | bytes]:
 def _section(path: Path) -> str:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     target = config["_target_"]
-    lines = [f"({_anchor(path.stem)})=", f"### {path.stem}\n", prose(" ".join(comment_of(path))) + "\n"]
+    lines = [f"({_anchor(path.stem)})=", f"### {path.stem}\n", prose(text_of(comment_of(path))) + "\n"]
     lines.append(f"Reader: {link_to(target)}. {_sentence(target)}\n")
     rows = [
         [code(split), ", ".join(f"{count:,} {prose(name)}" for name, count in counts.items())]
@@ -104,7 +105,7 @@ def _anchor(name: str) -> str:
 
 
 def _first_sentence(comment: list[str]) -> str:
-    text = " ".join(comment)
+    text = text_of(comment)
     depth = 0
     for i, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
@@ -119,6 +120,5 @@ def _sentence(target: str) -> str:
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == target.rpartition(".")[2]:
-            text = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
-            return text if "`" in text else prose(text.removesuffix("::"))
+            return code_of_rst((ast.get_docstring(node) or "").split("\n\n")[0].rstrip(": "))
     return ""

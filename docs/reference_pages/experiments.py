@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reference_pages.markdown import body_of, comment_of, fenced, prose
+from reference_pages.markdown import body_of, comment_of, fenced, prose, text_of
 
 HEAD = """# Experiments
 
-`python -m rsmoe.train experiment=<name>` trains one of them; every key can be overridden behind it. Their results are in
-the [studies](../studies.md).
+`python -m rsmoe.train experiment=<name>` trains one of them; every key can be overridden behind it. Their results are
+in the [studies](studies/index.md).
 """
 
 
@@ -23,8 +23,8 @@ def pages(root: Path) -> dict[str, str | bytes]:
         if command.startswith("python"):
             lines.append(fenced(command.strip(), "bash"))
             remark = remark.strip()
-            text = f"{remark[:1].upper()}{remark[1:]}. {' '.join(rest)}" if remark else " ".join(rest)
+            text = f"{remark[:1].upper()}{remark[1:]}. {text_of(rest)}" if remark else text_of(rest)
         else:
-            text = " ".join([first, *rest])
+            text = text_of([first, *rest])
         lines += [prose(text) + "\n", fenced(body_of(path))]
     return {"experiments.md": "\n".join(lines)}

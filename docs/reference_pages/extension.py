@@ -9,7 +9,7 @@ from reference_pages.markdown import fenced
 
 
 def pages(root: Path) -> dict[str, str | bytes]:
-    """The dictionary ``FILES`` of ``test_extension.py``, path -> content, as blocks of code; to be included in a page."""
+    """Path -> content in the dictionary ``FILES`` of ``test_extension.py``, as blocks of code for a page to include."""
     (path,) = (root / "tests").rglob("test_extension.py")
     files: dict[str, str] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

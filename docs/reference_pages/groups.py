@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reference_pages.markdown import code, comment_of, prose, table
-
+from reference_pages.markdown import code, comment_of, prose, table, text_of
 from rsmoe.cli.help import COMMANDS
 from rsmoe.settings.model import settings_of
 
 ELSEWHERE = {"data": "data_sets.md", "experiment": "experiments.md", "benchmark": "benchmarks.md"}
 HEAD = """# Config groups
 
-Each group is a folder of `conf/`, each choice one yaml in it: `router=dense` takes `conf/router/dense.yaml`. A folder of
-your own yamls is added with `--config-dir my_conf`.
+Each group is a folder of `conf/`, each choice one yaml in it: `router=dense` takes `conf/router/dense.yaml`. A folder
+of your own yamls is added with `--config-dir my_conf`.
 """
 
 
@@ -29,10 +28,11 @@ def pages(root: Path) -> dict[str, str | bytes]:
     for folder in sorted(path for path in (root / "conf").iterdir() if path.is_dir()):
         lines.append(f"## {folder.name}\n")
         if folder.name in meaning:
-            lines.append(prose(meaning[folder.name]) + ".\n")
+            text = meaning[folder.name]
+            lines.append(prose(text[:1].upper() + text[1:]) + ".\n")
         if folder.name in ELSEWHERE:
             lines.append(f"See [the page of all of them]({ELSEWHERE[folder.name]}).\n")
             continue
-        rows = [[code(path.stem), prose(" ".join(comment_of(path)))] for path in sorted(folder.glob("*.yaml"))]
+        rows = [[code(path.stem), prose(text_of(comment_of(path)))] for path in sorted(folder.glob("*.yaml"))]
         lines.append(table([code(f"{folder.name}="), "what it is"], rows))
     return {"groups.md": "\n".join(lines)}

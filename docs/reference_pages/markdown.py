@@ -17,6 +17,16 @@ def comment_of(path: Path) -> list[str]:
     return [line for line in lines if not line.startswith("@package")]
 
 
+def text_of(lines: Sequence[str]) -> str:
+    """Lines of a comment as one paragraph. A short line before a capital was not wrapped: there a sentence ends."""
+    text, before = "", ""
+    for line in lines:
+        ends = before and len(before) < 95 and before[-1] not in ".:;,(" and line[:1].isupper()
+        text += f"{'.' if ends else ''}{' ' if text else ''}{line}"
+        before = line
+    return text
+
+
 def body_of(path: Path, leave_out: Sequence[str] = ()) -> str:
     """The yaml behind that comment, without the top-level keys ``leave_out``."""
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -31,10 +41,19 @@ def body_of(path: Path, leave_out: Sequence[str] = ()) -> str:
     return "\n".join(kept).rstrip()
 
 
+_ADDRESS = r"https?://[^\s;,)]*[^\s;,).]"
+_KEY = r"(?<![\w=])[+~]?[a-z_][\w.@/]*=(?:\[[^\]]*\]|<\w+>|\.\.\.|[^\s;:)]*[^\s,;:.)])"
+
+
 def prose(text: str) -> str:
-    """Plain text as markdown: web addresses become links, and no other sign has a meaning."""
-    parts = re.split(r"(https?://[^\s;,)]*[^\s;,).])", " ".join(text.split()))
-    return "".join(f"<{part}>" if i % 2 else re.sub(r"([\\`*_<>|\[\]~])", r"\\\1", part) for i, part in enumerate(parts))
+    """Plain text as markdown: web addresses become links, ``key=value`` code, and no other sign has a meaning."""
+    found = []
+    for i, part in enumerate(re.split(f"({_ADDRESS}|{_KEY})", re.sub(r"\s+", " ", text))):
+        if i % 2:
+            found.append(f"<{part}>" if part.startswith("http") else code(part.strip("'")))
+        else:
+            found.append(re.sub(r"([\\`*_<>|\[\]~])", r"\\\1", part))
+    return "".join(found)
 
 
 def code(text: object) -> str:
@@ -43,6 +62,12 @@ def code(text: object) -> str:
     if not words:
         return ""
     return f"`` {words} ``" if "`" in words else f"`{words}`"
+
+
+def code_of_rst(text: str) -> str:
+    """The text of a docstring, whose marks of code become those of markdown."""
+    parts = " ".join(text.replace("``", "`").split()).split("`")
+    return "".join(code(part) if i % 2 else prose(part) for i, part in enumerate(parts))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from reference_pages.markdown import code, prose
-
 from rsmoe.metrics.protocols import PROTOCOLS
 
 HEAD = """# Protocols
