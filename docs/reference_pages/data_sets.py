@@ -16,7 +16,8 @@ HEAD = """# Data sets
 
 `data=<name>` reads a release from `data.root=/path/to/it`, or from `$RSMOE_DATA/<name>`. A reader refuses a release
 whose format differs from what it expects, and names the file and the key. `rsmoe inspect data=<name>` prints what was
-read beside the counts that the release states. To train on your own pictures see [Your own data](../how_to/own_data.md).
+read beside the counts that the release states. To train on your own images see
+[Your own data](../how_to/own_data.md).
 
 A fact marked "as we remember it" was not checked against the release.
 
