@@ -38,7 +38,7 @@ autodoc_type_aliases = {  # `Positive` as it is written, not what it stands for
     name: f"{module.__name__}.{name}" for module in (ranges, types) for name in vars(module) if name[:1].isupper()
 }
 add_module_names = False
-autodoc_default_options = {"members": True, "show-inheritance": True, "undoc-members": False}
+autodoc_default_options = {"show-inheritance": True, "special-members": "__call__"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

@@ -26,11 +26,11 @@ def pages(root: Path) -> dict[str, str | bytes]:
         if not documented and not _docstring(package / "__init__.py"):
             continue
         rows.append((name, _docstring(package / "__init__.py").split("\n\n")[0]))
-        lines = [f"# {name}\n", _automodule(name, members=False)]
+        lines = [f"# {name}\n", _automodule(name)]
         if name == "rsmoe.settings":  # the keys of every command have a page, generated/commands.md
             documented = []
         for path in documented:
-            lines += [f"## {path.stem}\n", _automodule(f"{name}.{path.stem}", members=True)]
+            lines += [f"## {path.stem}\n", _automodule(f"{name}.{path.stem}")]
         found[f"api/{name}.md"] = "\n".join(lines)
     listed = table(["package", "what it is"], [[f"[{name}]({name}.md)", code_of_rst(text)] for name, text in rows])
     tree = "\n".join(["```{toctree}", ":hidden:", "", *(name for name, _ in rows), "```"])
@@ -38,9 +38,9 @@ def pages(root: Path) -> dict[str, str | bytes]:
     return found
 
 
-def _automodule(name: str, *, members: bool) -> str:
-    options = "   :members:" if members else "   :no-members:"
-    return f"```{{eval-rst}}\n.. automodule:: {name}\n{options}\n```\n"
+def _automodule(name: str) -> str:
+    """What a module defines itself; names that it imports stand where they are from."""
+    return f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :ignore-module-all:\n```\n"
 
 
 def _docstring(path: Path) -> str:
