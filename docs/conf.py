@@ -30,7 +30,7 @@ exclude_patterns = ["_build", "generated/extension_example.md"]  # the latter is
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "attrs_inline", "attrs_block"]
 
-smartquotes = False  # commands stand in the text
+smartquotes_action = "D"  # dashes alone: quotes belong to commands
 default_role = "py:obj"  # `rsmoe.data.Sample` in a docstring becomes a link where the name is documented
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
