@@ -58,7 +58,7 @@ def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None)
 
     Args:
         runs: oldest first.
-        metrics: patterns of metrics to show ("caption/*", "vqa/overall"); None shows all but the router's.
+        metrics: patterns of metrics to show (``caption/*``, ``vqa/overall``); None shows all but the router's.
     """
     notes: list[str] = []
     newest: dict[tuple[Any, ...], tuple[RunResults, list[dict[str, Any]]]] = {}
