@@ -47,6 +47,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.evaluation.evaluate_splits import evaluate
     from rsmoe.evaluation.report import baselines, write_report
     from rsmoe.settings.stage import Stage
+    from rsmoe.training.band_order import check_band_order
     from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
@@ -62,6 +63,8 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     check_sources(config)
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
+    if config["vision"].get("pretrained"):
+        check_band_order(corpus)
     stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages]
     resume = Path(config["resume"]) if config["resume"] else None
     start = Path(config["start"]) if config["start"] and not resume else None  # what the run began with is in it
@@ -104,6 +107,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         logger=config["logger"],
         checkpoint_every=config["checkpoint_every"],
         resume=resume,
+        features=config.get("features"),
     )
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

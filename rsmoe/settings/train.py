@@ -14,7 +14,7 @@ from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
 from rsmoe.settings.stage import Stage
 from rsmoe.settings.trainer import Trainer
-from rsmoe.settings.types import Beams, Number, Part, PathWord, Seed, Tokens, Word
+from rsmoe.settings.types import Beams, Number, OutFolder, Part, PathWord, Positive, Seed, Tokens, Word
 
 Bands = Annotated[list[float], MinLen(1)]
 
@@ -34,6 +34,16 @@ class Evaluation(Settings):
     max_new: Tokens = Field(description="most tokens of an answer")
     limit: Number | None = Field(description="first n samples of each data set")
     metrics: Part = Field(description="of your own, beside those of each task: +metric=<name>")
+
+
+class Features(Settings):
+    """Options of `rsmoe.training.stage_features.stage_features`."""
+
+    folder: OutFolder | None = Field(None, description="of all encoders' features; null: $RSMOE_CACHE/features")
+    dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
+        None, description="in which they are kept; float32 changes no number, float16 takes half the space"
+    )
+    max_gb: Positive | None = Field(None, description="most gigabytes in the folder; 20 by default")
 
 
 class Train(Settings):
@@ -69,6 +79,7 @@ class Train(Settings):
     )
     words: bool = Field(description='a head for the loss "words", which teaches perception from scratch')
     text: Text
+    features: Features | None = Field(description="{}: a frozen encoder's features are computed once, kept on disk")
     evaluation: Evaluation
     loader: Loader
     checkpoint_every: Number = Field(description="steps between two checkpoints")

@@ -30,6 +30,7 @@ from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
 from rsmoe.training.stage_checks import check_stage, has_part
+from rsmoe.training.stage_features import stage_features
 from rsmoe.training.stage_trainer import stage_trainer
 
 _KNOWN = (
@@ -58,6 +59,7 @@ def run_stages(
     logger: Mapping[str, Any] | None,
     checkpoint_every: int,
     resume: Path | None,
+    features: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
 
@@ -65,6 +67,7 @@ def run_stages(
 
     Args:
         resume: a checkpoint of this schedule; its stage and step are found in it.
+        features: options of `stage_features`, which computes a frozen encoder's features once; None: in every step.
 
     Returns:
         the router's trace: per noted step its stage, entropy, accuracy and load.
@@ -137,6 +140,17 @@ def run_stages(
         )
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
+        if features is not None:
+            data.train_collate.features = stage_features(
+                model,
+                data,
+                stage,
+                device=fit.strategy.root_device,
+                rank=fit.global_rank,
+                world=fit.world_size,
+                **{key: value for key, value in features.items() if value is not None},
+            )
+            data.train_collate.decode = model.cover is not None
         try:
             fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

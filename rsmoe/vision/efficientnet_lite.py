@@ -79,13 +79,14 @@ class EfficientNetLite(nn.Module):
             raise UserError(f"vision.width={width}: expected a multiple of 4")
         if pretrained is None or on_meta_device():
             self.trunk = _Trunk(channels=channel_factor, depth=depth_factor)
+            inflate_bands(self.trunk, bands)
         else:
             with with_weights():
                 self.trunk = _Trunk(channels=channel_factor, depth=depth_factor)
                 name, weights = _read(pretrained)
                 _load(self.trunk, weights, name)
                 self.trunk.loaded_base = Base.of(name, self.trunk.state_dict())  # type: ignore[assignment]
-        inflate_bands(self.trunk, bands)
+                inflate_bands(self.trunk, bands)
         self.bands, self.width = bands, width or _HEAD
         self.levels = {4: 0, 8: 1, 16: 2, 32: 3}[finest]
         self.pyramid_widths = self.trunk.widths[self.levels :]
@@ -207,7 +208,7 @@ class _ConvNorm(nn.Module):
                 # TensorFlow pads an even side by one pixel less above and at the left: a kernel with a first row and
                 # column of zeros does that without a copy of the picture
                 weight = F.pad(weight, [1 - x.shape[3] % 2, 0, 1 - x.shape[2] % 2, 0])
-            x = F.conv2d(x, weight, bias, conv.stride, conv.padding, groups=conv.groups)  # type: ignore[arg-type]
+            x = F.conv2d(x, weight, bias, conv.stride, conv.padding, groups=conv.groups)
         if norm.training:
             x = norm(x)
         return F.relu6(x, inplace=not torch.is_grad_enabled()) if self.act else x
