@@ -55,6 +55,9 @@ class FeatureStore:
                 self._files.add(path.name)
                 self._rows |= {key: (path.name, row) for row, key in enumerate(keys)}
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def __contains__(self, key: str) -> bool:
         return key in self._rows
 
