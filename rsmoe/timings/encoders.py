@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -32,15 +33,16 @@ FACTORS = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}
 
 def plain(encoder: EfficientNetLite, pixels: Tensor, *, folded: bool) -> Tensor:
     """The last level, as a straightforward program computes it."""
-    x = _layer(encoder.trunk.stem, pixels, folded)
-    for block in encoder.trunk.blocks:
+    x: Tensor = _layer(encoder.trunk.stem, pixels, folded)
+    blocks: Any = encoder.trunk.blocks
+    for block in blocks:
         inner = x if block.expand is None else _layer(block.expand, x, folded)
         out = _layer(block.project, _layer(block.depthwise, inner, folded), folded)
         x = x + out if block.skips else out
     return x
 
 
-def _layer(layer: torch.nn.Module, x: Tensor, folded: bool) -> Tensor:
+def _layer(layer: Any, x: Tensor, folded: bool) -> Tensor:
     conv, norm = layer.conv, layer.norm
     (kernel, _), (stride, _) = conv.kernel_size, conv.stride
     sides = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in (x.shape[3], x.shape[2])]
@@ -52,7 +54,8 @@ def _layer(layer: torch.nn.Module, x: Tensor, folded: bool) -> Tensor:
         x = F.conv2d(x, conv.weight * scale[:, None, None, None], bias, stride, groups=conv.groups)
     else:
         x = norm(F.conv2d(x, conv.weight, None, stride, groups=conv.groups))
-    return F.relu6(x) if layer.act else x
+    clipped: Tensor = F.relu6(x) if layer.act else x
+    return clipped
 
 
 def in_turns(ways: dict[str, Callable[[], Tensor]], *, repetitions: int) -> dict[str, float]:
@@ -77,13 +80,13 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     channels, depth = FACTORS[given.encoder]
-    node = {"_target_": "rsmoe.vision.efficientnet_lite.EfficientNetLite"}
+    node: dict[str, Any] = {"_target_": "rsmoe.vision.efficientnet_lite.EfficientNetLite"}
     node |= {"channel_factor": channels, "depth_factor": depth}
     torch.manual_seed(0)
     rows: EfficientNetLite = instantiate(node).eval()
     last: EfficientNetLite = instantiate(node).eval()
     last.load_state_dict(rows.state_dict())
-    last.to(memory_format=torch.channels_last)
+    last.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     names = ("plain", "channels last", "folded", "ours", *(["compiled"] if given.compile else []))
     table = Table("batch", "plain [pictures/s]", *names[1:], title=f"EfficientNet-{given.encoder}, {given.side} px")
     compiled = torch.compile(last.trunk) if given.compile else None

@@ -61,7 +61,8 @@ def trained(
     train = [*EXPERTS.train, "temporal.*", *(["vision.project"] if encoder == "lite_projected" else [])]
     run_stages(
         model=model, data=data_of(samples, **size, **options), stages=[replace(EXPERTS, steps=3, train=train)], seed=3,
-        folder=folder, hparams=hparams, trainer=TRAINER, logger=LOGGER, checkpoint_every=5, resume=None, features=features,
+        folder=folder, hparams=hparams, trainer=TRAINER, logger=LOGGER, checkpoint_every=5, resume=None,
+        features=features,
     )  # fmt: skip
     return model
 
