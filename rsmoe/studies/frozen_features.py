@@ -13,7 +13,7 @@ transformer), standardised by mean and standard deviation of the training pictur
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """L2 penalties of the probe, of which the best on val is taken."""
 
 
-def pooled(encoder: nn.Module, pixels: Tensor) -> Tensor:
+def pooled(encoder: Any, pixels: Tensor) -> Tensor:
     """(N, C, H, W) normalised -> (N, D): the mean of the last map, without the sines of places."""
     grid = getattr(encoder, "grid", None)
     features: Tensor = grid(pixels) if grid else encoder(pixels).tokens
@@ -45,7 +45,7 @@ def pooled(encoder: nn.Module, pixels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def pooled_features(
-    encoder: nn.Module, samples: Sequence[Sample], *, size: int, mean: Sequence[float], std: Sequence[float]
+    encoder: Any, samples: Sequence[Sample], *, size: int, mean: Sequence[float], std: Sequence[float]
 ) -> Tensor:
     """(n, D) of each sample's picture, which is resized to ``size`` pixels (bicubic, antialiased)."""
     encoder.eval().to(memory_format=torch.channels_last)
@@ -74,14 +74,14 @@ def linear_probe(known: Tensor, classes: Tensor, *, penalty: float) -> nn.Linear
     def loss() -> Tensor:
         search.zero_grad()
         value = F.cross_entropy(layer(known), classes) + penalty / 2 * layer.weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    search.step(loss)  # type: ignore[arg-type]
+    search.step(loss)
     return layer.requires_grad_(False)
 
 
-def study(config: dict[str, Any], splits: dict[str, Sequence[Sample]]) -> dict[str, float]:
+def study(config: Mapping[str, Any], splits: Mapping[str, Sequence[Sample]]) -> dict[str, float]:
     """bleu4 and cider_d of the nearest picture's caption, accuracy of the probe, all in percent, and its penalty.
 
     Args:
