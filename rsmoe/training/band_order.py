@@ -21,14 +21,14 @@ def check_band_order(corpus: Corpus) -> None:
     for datasets in (corpus.train, corpus.val, corpus.test):
         for name, dataset in datasets.items():
             if len(dataset):  # type: ignore[arg-type]
-                image = dataset[0].images[0]
+                image: Any = dataset[0].images[0]
+                while hasattr(image, "source"):  # resampled to another ground sampling distance
+                    image = image.source
                 check_rgb(_names(image), where=f"{getattr(image, 'path', image)} of the data set {name!r}")
 
 
 def _names(image: Any) -> list[str]:
     """Names of the bands of a raster, in the order in which they are read; [] of any other picture."""
-    while not isinstance(image, Path | RasterSource) and hasattr(image, "source"):  # resampled to another gsd
-        image = image.source
     if isinstance(image, RasterSource):
         return [band.name for band in image.chosen(image.info)]
     if isinstance(image, Path) and raster_drivers(image):
