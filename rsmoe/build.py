@@ -161,10 +161,10 @@ def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     for group, node in nodes.items():
         base = bases.get("bank" if group == "lm" else group)
         if base is not None:
-            node |= {"pretrained": base.source, "config": None}
+            node |= {"pretrained": base.source} | ({"config": None} if "config" in node else {})
         elif group in built and node.get("_target_") in (_TOWER, _LM):
             node |= {"pretrained": None, "config": built[group]}
-        elif node.get("pretrained") and node.get("config"):  # an older rsmoe wrote it
+        elif node.get("_target_") == _LITE or node.get("pretrained") and node.get("config"):  # the file holds them
             node["pretrained"] = None
     for key in ("bert", "instructblip"):
         if config["qformer"].get(key):
@@ -172,6 +172,7 @@ def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
+_LITE = "rsmoe.vision.efficientnet_lite.EfficientNetLite"
 _TOWER, _LM = "rsmoe.vision.pretrained_tower.PretrainedTower", "rsmoe.experts.language_model.causal_lm"
 
 

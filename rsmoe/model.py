@@ -22,6 +22,7 @@ from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal.bag_of_words import WordHead
 from rsmoe.temporal.memory import VisualMemory, spread
+from rsmoe.vision.frozen import FrozenPart
 from rsmoe.vision.glance import Glance
 
 
@@ -114,7 +115,10 @@ class RSMoE(nn.Module):
         valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (I, T)
         kind = next((p.dtype for p in self.vision.parameters() if p.is_floating_point()), batch.pixels.dtype)
         pixels = batch.pixels[valid].to(kind).contiguous(memory_format=torch.channels_last)
-        seen = self.vision(pixels)  # without the padded frames, which would pollute batch statistics
+        if batch.features is None:
+            seen = self.vision(pixels)  # without the padded frames, which would pollute batch statistics
+        else:
+            seen = FrozenPart(self.vision).outputs(tuple(level[valid].to(kind) for level in batch.features))
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
         tokens[valid] = seen.tokens  # (I, T, N, D)
         last = batch.frames.cumsum(0) - 1  # valid frames lie view after view

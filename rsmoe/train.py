@@ -56,6 +56,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.evaluation.objective import by_name, check_objective, full_name
     from rsmoe.evaluation.report import baselines, write_report
     from rsmoe.settings.stage import stages_of
+    from rsmoe.training.band_order import check_band_order
     from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.curves import open_curves
     from rsmoe.training.run import run_stages
@@ -73,6 +74,8 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     check_sources(config)
     generated = config["world"] == "generated"
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], generated=generated, console=console)
+    if config["vision"].get("pretrained"):
+        check_band_order(corpus)
     stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages_of(config)]
     limit = config["limit"]
     if limit["steps"]:
@@ -132,6 +135,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         optimizer=config["optimizer"],
         callbacks=config["callback"],
         validation=Validation(**config["validation"]) if config["validation"]["every"] else None,
+        features=config.get("features"),
     )
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -13,7 +13,20 @@ from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
 from rsmoe.settings.stage import stages_of
 from rsmoe.settings.trainer import Trainer
-from rsmoe.settings.types import Beams, Name, NotNegative, Number, Part, PathWord, Says, Seed, Tokens, Word
+from rsmoe.settings.types import (
+    Beams,
+    Name,
+    NotNegative,
+    Number,
+    OutFolder,
+    Part,
+    PathWord,
+    Positive,
+    Says,
+    Seed,
+    Tokens,
+    Word,
+)
 
 Bands = Annotated[list[float], MinLen(1)]
 Mix = Annotated[dict[str, NotNegative], Says("names of data sets with a share from 0 each")]
@@ -49,6 +62,16 @@ class Limit(Settings):
 
     steps: Number | None = Field(description="of each stage at most")
     samples: Number | None = Field(description="first n of each training set")
+
+
+class Features(Settings):
+    """Options of `rsmoe.training.stage_features.stage_features`."""
+
+    folder: OutFolder | None = Field(None, description="of all encoders' features; null: $RSMOE_CACHE/features")
+    dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
+        None, description="in which they are kept; float32 changes no number, float16 takes half the space"
+    )
+    max_gb: Positive | None = Field(None, description="most gigabytes in the folder; 20 by default")
 
 
 class Train(Settings):
@@ -89,6 +112,7 @@ class Train(Settings):
     )
     words: bool = Field(description='a head for the loss "words", which teaches perception from scratch')
     text: Text
+    features: Features | None = Field(description="{}: a frozen encoder's features are computed once, kept on disk")
     evaluation: Evaluation
     objective: Word | None = Field(
         description="the number that the command returns to a sweeper, a metric: [[split/]data set/]caption/cider_d"

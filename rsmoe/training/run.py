@@ -31,6 +31,7 @@ from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
 from rsmoe.training.stage_checks import fitted, trainable
+from rsmoe.training.stage_features import stage_features
 from rsmoe.training.stage_trainer import stage_trainer
 from rsmoe.training.throughput import Throughput
 from rsmoe.training.validation import Validation
@@ -67,6 +68,7 @@ def run_stages(
     optimizer: Mapping[str, Any] = ADAMW,
     callbacks: Mapping[str, Any] | None = None,
     validation: Validation | None = None,
+    features: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
 
@@ -78,6 +80,7 @@ def run_stages(
         optimizer: config of a class of ``torch.optim``.
         callbacks: name -> config of a Lightning callback; every stage has its own.
         validation: of every stage on the data sets of split "val"; None for none.
+        features: options of `stage_features`, which computes a frozen encoder's features once; None: in every step.
 
     Returns:
         the router's trace: per noted step its stage, entropy, accuracy and load.
@@ -161,6 +164,17 @@ def run_stages(
         )
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index, validated=None if validation is None else validation.limit)
+        if features is not None:
+            data.train_collate.features = stage_features(
+                model,
+                data,
+                stage,
+                device=fit.strategy.root_device,
+                rank=fit.global_rank,
+                world=fit.world_size,
+                **{key: value for key, value in features.items() if value is not None},
+            )
+            data.train_collate.decode = model.cover is not None
         try:
             fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -30,8 +30,9 @@ def check_sources(config: Mapping[str, Any]) -> None:
             _with_key(key, lambda path: codecs_of(load_checkpoint(Path(path), weights=False)), config[key])
     vision, prompts = config["vision"], config["prompts"]
     qformer, text = config["qformer"], config["text"]
+    tower = vision["_target_"] == "rsmoe.vision.pretrained_tower.PretrainedTower"
     weights = {
-        "vision.pretrained": vision.get("pretrained"),
+        "vision.pretrained": vision.get("pretrained") if tower else None,  # other weights come out of a package
         "lm.pretrained": config["lm"].get("pretrained"),
         "prompts.lm.pretrained": (prompts.get("lm") or {}).get("pretrained"),
         "qformer.bert": qformer.get("bert"),
@@ -43,7 +44,7 @@ def check_sources(config: Mapping[str, Any]) -> None:
     flash = str(config["lm"].get("attention")) == "flash_attention_2"
     if flash and not is_flash_attn_2_available():
         raise needs_flash()
-    if vision.get("pretrained") and vision["_target_"] == "rsmoe.vision.pretrained_tower.PretrainedTower":
+    if tower and vision.get("pretrained"):
         tower_config(vision["pretrained"], vision.get("config"))
     for key in ("lm", "instruction"):
         if text[key] and not config["resume"]:  # a run that goes on has its tokenizers

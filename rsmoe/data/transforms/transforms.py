@@ -114,7 +114,7 @@ class Transform:
                 f"noise={noise}, band_drop={band_drop}, misregister_px={misregister_px}, align_px={align_px}: expected "
                 f"noise >= 0, 0 <= band_drop <= 1, misregister_px >= 0, 0 <= align_px < {max(1, size // 2)}"
             )
-        self.size, self.bands = size, len(mean)
+        self.size, self.bands, self.mean, self.std = size, len(mean), list(mean), list(std)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
         self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
         self.match_levels = match_levels
@@ -163,8 +163,12 @@ class Transform:
             pixels = self._relight(pixels, generator)
         if self.match_levels:
             pixels = match_levels(pixels)
-        plain = Views(pixels=pixels.sub_(self._mean).mul_(self._scale), symmetry=symmetry)
+        plain = Views(pixels=self.normalised(pixels), symmetry=symmetry)
         return self._annotated(plain, sample, window)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(..., C, S, S) float of the scale 0-255 -> (x / 255 - mean) / std, in place."""
+        return pixels.sub_(self._mean).mul_(self._scale)
 
     def _window(self, members: Sequence[Sample], generator: torch.Generator) -> tuple[int, int, int, int] | None:
         """``x y w h`` to cut out, or None for all of the picture."""
