@@ -48,7 +48,6 @@ def write_geojson(path: Path, features: Iterable[Feature], *, georeference: Geor
     Raises:
         UserError: a folder that cannot be written, points outside of the area where the CRS is defined.
     """
-    head: dict[str, Any] = {"type": "FeatureCollection"}
     if georeference is None:
         plain, degrees = path.with_name(f"{path.stem}_px.geojson"), None
     else:
@@ -61,9 +60,8 @@ def write_geojson(path: Path, features: Iterable[Feature], *, georeference: Geor
             for target in (plain, degrees)
             if target is not None
         ]
-        named = {} if georeference is None else {"crs": {"type": "name", "properties": {"name": _urn(georeference.crs)}}}
-        for file, members in zip(files, (named, {}), strict=False):
-            file.write(json.dumps(head | members)[:-1] + ', "features": [')
+        for file, crs in zip(files, ("" if georeference is None else georeference.crs, ""), strict=False):
+            file.write(_head(crs))
         for properties, rings in features:
             begun = json.dumps({"type": "Feature", "properties": properties}, ensure_ascii=False)[:-1]
             begun = ("," if number else "") + f'\n{begun}, "geometry": '
@@ -78,6 +76,18 @@ def write_geojson(path: Path, features: Iterable[Feature], *, georeference: Geor
         for file in files:
             file.write("\n]}\n")
     return GeoJsonFiles(names=tuple(p.name for p in (degrees, plain) if p is not None), features=number)
+
+
+def write_feature_collection(
+    path: Path, features: Iterable[tuple[dict[str, Any], dict[str, Any]]], *, crs: str = ""
+) -> None:
+    """Writes (properties, geometry) pairs as they are: in longitude and latitude, or in ``crs``."""
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(_head(crs))
+        for number, (properties, geometry) in enumerate(features):
+            feature = {"type": "Feature", "properties": properties, "geometry": geometry}
+            file.write(("," if number else "") + "\n" + json.dumps(feature, ensure_ascii=False))
+        file.write("\n]}\n")
 
 
 def map_features(class_map: Any, *, classes: Sequence[str] = (), gsd_m: float | None = None) -> Iterator[Feature]:
@@ -107,6 +117,13 @@ def map_features(class_map: Any, *, classes: Sequence[str] = (), gsd_m: float | 
 def outline(width: int, height: int) -> np.ndarray:
     """(5, 2) the closed border of a picture in pixels, as a ring of a `Feature`."""
     return np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]], np.float64)
+
+
+def _head(crs: str) -> str:
+    head: dict[str, Any] = {"type": "FeatureCollection"}
+    if crs:
+        head["crs"] = {"type": "name", "properties": {"name": _urn(crs)}}
+    return json.dumps(head)[:-1] + ', "features": ['
 
 
 def _polygon(rings: Sequence[np.ndarray], place: Georeference | None) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from rsmoe.errors import UserError
+from rsmoe.weights.saved_model import is_saved_model, read_model
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -47,7 +48,8 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def load_checkpoint(path: Path, *, weights: bool = True) -> dict[str, Any]:
-    """The content of `find_checkpoint`; never runs code that a file carries.
+    """The content of `find_checkpoint`, or of a folder of `rsmoe.weights.saved_model`; never runs code that a file
+    carries.
 
     Args:
         weights: False leaves its tensors on the disk until they are read.
@@ -55,6 +57,8 @@ def load_checkpoint(path: Path, *, weights: bool = True) -> dict[str, Any]:
     Raises:
         UserError: there is none, or it cannot be read.
     """
+    if is_saved_model(path):
+        return read_model(path, weights=weights)
     path = find_checkpoint(path)
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=not weights)
