@@ -185,6 +185,30 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
     """
     own = model.state_dict()
     state = whole_state(checkpoint, model, own)
+    require_fit(own, state)
+    same = {name for name, value in state.items() if value is own[name]}  # they stay, of whatever kind they are
+    given = {name: value.to(own[name].dtype) for name, value in state.items() if name not in same}
+    if not assign:
+        model.load_state_dict(given, strict=False)
+        return
+    tied: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), []).append(name)
+    model.load_state_dict(given, strict=False, assign=True)
+    for first, *others in tied.values():
+        for name in others:
+            parent, leaf = parent_of(model, name)
+            setattr(parent, leaf, model.get_parameter(first))
+    model.vision.to(memory_format=torch.channels_last)  # as the model was built
+
+
+def require_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
+    """Refuses weights of another model, by names, shapes and kinds of numbers; no weight is read.
+
+    Args:
+        own: state dict of the model, which may be on the meta device.
+        state: of the checkpoint, by the same names.
+    """
     shapes = [
         f"{k} {tuple(v.shape)} here {tuple(own[k].shape)}"
         for k, v in state.items()
@@ -208,20 +232,6 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
             + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml; one that an older "
             "rsmoe wrote can begin a new run: start=<it>"
         )
-    same = {name for name, value in state.items() if value is own[name]}  # they stay, of whatever kind they are
-    given = {name: value.to(own[name].dtype) for name, value in state.items() if name not in same}
-    if not assign:
-        model.load_state_dict(given, strict=False)
-        return
-    tied: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        tied.setdefault(id(parameter), []).append(name)
-    model.load_state_dict(given, strict=False, assign=True)
-    for first, *others in tied.values():
-        for name in others:
-            parent, leaf = parent_of(model, name)
-            setattr(parent, leaf, model.get_parameter(first))
-    model.vision.to(memory_format=torch.channels_last)  # as the model was built
 
 
 def _kind(value: torch.Tensor) -> tuple[bool, bool]:

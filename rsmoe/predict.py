@@ -47,7 +47,9 @@ def cli(cfg: DictConfig) -> None:
         "boxes": cfg.boxes,
         "confidence": True,
     }
-    where = {"checkpoint": Path(cfg.checkpoint), "classes": config["classes"] or model.run.change_classes}
+    where: dict[str, Any] = {
+        "checkpoint": Path(cfg.checkpoint), "classes": config["classes"] or model.run.change_classes,
+    }  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         if several:

@@ -131,7 +131,7 @@ class Assistant:
             beams: of the search; 1 is greedy.
             max_new: most tokens of an answer.
             raster: options of `rsmoe.geo.RasterSource`, for rasters.
-            boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as the training data did.
+            boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
             confidence: also how sure the model is, one more pass.
             prompts: also the prompts of the router in words, one more pass.
             tile: side in pixels of the tiles of a pair's map of changes; None: that of the model's pictures (every
@@ -237,8 +237,8 @@ def _each(replies: Any, field: str) -> Any:
 
 
 def _boxes(text: str, convention: str | None, size_px: tuple[int, int]) -> np.ndarray | None:
-    found = parse(text, convention=convention, size_px=size_px).boxes if convention else ()
-    return found if len(found) else None
+    found = parse(text, convention=convention, size_px=size_px).boxes if convention else None
+    return found if found is not None and len(found) else None
 
 
 def _notes(dates: Dates, shown: Dates, prediction: Prediction) -> tuple[str, ...]:

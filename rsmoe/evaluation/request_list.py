@@ -36,6 +36,7 @@ def list_requests(image: str | Sequence[str], *, dates: int | None, instruction:
         UserError: a file that is not there, no picture in a folder, a picture without its other date.
     """
     words = [image] if isinstance(image, str) else list(image)
+    groups: list[tuple[str, tuple[str, ...]]]
     folders = [Path(word) for word in words if not is_url(word) and Path(word).is_dir()]
     if len(words) > 1 and folders:
         if len(folders) < len(words):
@@ -44,8 +45,7 @@ def list_requests(image: str | Sequence[str], *, dates: int | None, instruction:
     elif len(words) == 1:
         groups = [(name, (picture,)) for name, picture in _pictures(words[0])]
         if dates is not None and dates > 1:
-            pictures = [own[0] for _, own in groups]
-            groups = [(_name(own[0]), own) for own in _chunks(pictures, dates)]
+            groups = [(_name(own[0]), own) for own in _chunks([own[0] for _, own in groups], dates)]
     else:
         for word in words:
             if not is_url(word) and not Path(word).is_file():
@@ -69,8 +69,9 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
         {"id": "7", "image": "port.png", "instruction": "How many ships are there?"}
         {"images": ["1985.tif", "2020.tif"], "instruction": "What has changed?"}
 
-    with ``image`` or ``images`` (the dates of one request), relative to the file or an http(s) address. ``instruction``,
-    ``id`` (default: file and line), ``task`` and ``history`` ([[question, answer], ...]) may be left out.
+    with ``image`` or ``images`` (the dates of one request), relative to the file or an http(s) address.
+    ``instruction``, ``id`` (default: file and line), ``task`` and ``history`` ([[question, answer], ...]) may be left
+    out.
 
     Args:
         instruction: of the rows without one.

@@ -87,7 +87,7 @@ def _cut(ring: np.ndarray) -> list[np.ndarray]:
     ring = np.concatenate([ring, ring[:1]])
     chains, start = [], 0
     entry = _crossing(ring[-2], ring[0])[1]
-    for place in np.flatnonzero(_jumps(ring)):
+    for place in np.flatnonzero(_jumps(ring)).tolist():
         leave, enter = _crossing(ring[place], ring[place + 1])
         chains.append(np.concatenate([entry[None], ring[start : place + 1], leave[None]]))
         start, entry = place + 1, enter

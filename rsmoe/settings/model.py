@@ -17,7 +17,7 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings.types import Says, Verbatim
 
 PART_WORDS = frozenset(
-    "root images_root images_name index metadata class_maps name table images labels label masks before after "
+    "data path root images_root images_name index metadata class_maps name table images labels label masks before after "
     "sem_before sem_after videos path_prefix instruction prompt response request template pretrained bert instructblip "
     "project save_dir vocabulary test_images".split()
 )

@@ -74,8 +74,8 @@ class Predict(Settings):
 
     checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
     image: Annotated[Paths, Len(1)] | None = Field(
-        description="a file, [before,after], a folder, a pattern or an http(s) address; [folder,folder]: pairs by name; "
-        "a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"
+        description="a file, [before,after], a folder, a pattern or an http(s) address; [folder,folder]: pairs by "
+        "name; a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"
     )
     requests: PathWord | None = Field(
         description="instead of image=: a jsonl, one request a line, with id, image or images (dates), instruction"
@@ -92,7 +92,7 @@ class Predict(Settings):
         description="a folder for answers.jsonl, footprints, boxes, masks and maps of changes, or mask.png for a mask"
     )
     boxes: Name | None = Field(
-        description="how answers write boxes (minigpt, lhrs, pixel_xyxy ...); null: as the training data did, where known"
+        description="how answers write boxes (minigpt, lhrs, pixel_xyxy ...); null: as in training, where known"
     )
     raster: Raster
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
@@ -106,8 +106,8 @@ class Predict(Settings):
         """One source of requests, and a way to write boxes that is known."""
         if (self.image is None) == (self.requests is None):
             raise UserError(
-                "give image=... or requests=..., one of them: a file, [before,after], a folder or a pattern; or a jsonl "
-                "with one request a line"
+                "give image=... or requests=..., one of them: a file, [before,after], a folder or a pattern; or a "
+                "jsonl with one request a line"
             )
         if self.boxes is not None:
             from rsmoe.data.boxes import convention

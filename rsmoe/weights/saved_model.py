@@ -149,7 +149,8 @@ def _card(model: Any, described: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "---", "library_name: rsmoe", "pipeline_tag: image-text-to-text",
-            "tags: [remote-sensing, mixture-of-experts, vision-language]", "---", "", f"# {config.get('name', 'rsmoe')}", "",
+            "tags: [remote-sensing, mixture-of-experts, vision-language]", "---", "",
+            f"# {config.get('name', 'rsmoe')}", "",
             f"A mixture-of-experts vision-language model for remote sensing imagery: {pictures}.", "",
             "```python", "import rsmoe", "", 'model = rsmoe.load("<this repository or folder>")',
             'print(model.ask("image.tif", "Describe this image.").text)', "```", "", "Experts:", "", *experts,
