@@ -95,7 +95,7 @@ def _array(picture: Any) -> np.ndarray:
                 f"a picture is a path, an http(s) address, an array (H, W, C) uint8 or a PIL image, got "
                 f"{type(picture).__name__}; of a torch tensor: tensor.permute(1, 2, 0).numpy()"
             )
-        picture = np.asarray(picture.convert("RGB"))
+        picture = np.array(picture.convert("RGB"))
     if picture.ndim == 2:
         picture = picture[..., None]
     return load_image(picture)

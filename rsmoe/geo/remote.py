@@ -87,16 +87,17 @@ def _copy(file: DatasetReader, target: Path, window: tuple[int, int, int, int]) 
     import rasterio
     from rasterio.enums import MaskFlags, Resampling
     from rasterio.windows import Window
-    from rasterio.windows import transform as window_transform
 
     place = Window(*window)
-    _, _, width, height = window
+    left, top, width, height = window
     shrink = min(1.0, (WHOLE_PIXELS / (width * height)) ** 0.5)
     wide, high = max(1, int(width * shrink)), max(1, int(height * shrink))
     shape = (file.count, high, wide)
     palette = file.colorinterp[0].name == "palette"
     way = Resampling.nearest if palette or shrink == 1 else Resampling.average
-    grid = window_transform(place, file.transform) * rasterio.Affine.scale(width / wide, height / high)
+    a, b, c, d, e, f = tuple(file.transform)[:6]
+    x, y = width / wide, height / high
+    grid = rasterio.Affine(a * x, b * y, a * left + b * top + c, d * x, e * y, d * left + e * top + f)
     options: dict[str, Any] = {"count": file.count, "height": high, "width": wide, "dtype": file.dtypes[0]}
     options |= {"nodata": file.nodata, "compress": "deflate", "photometric": "MINISBLACK"}
     options |= {"crs": file.crs, "transform": grid} if file.crs is not None else {}

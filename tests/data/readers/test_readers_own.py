@@ -190,7 +190,7 @@ def test_own_data_is_read_by_its_place(kind: str, tmp_path: Path) -> None:
     elif kind == "shards":
         where = tmp_path / "shards"
         for split in ("train", "test"):
-            write_shards(own_data(path=str(folder), split=split), where, split=split)
+            write_shards(dataset=own_data(path=str(folder), split=split), out=where, source={"of": "own"})
     elif kind == "webdataset":
         for split in ("train", "test"):
             with tarfile.open(folder / split / "0.tar", "w") as tar:
@@ -198,7 +198,9 @@ def test_own_data_is_read_by_its_place(kind: str, tmp_path: Path) -> None:
                 tar.add(folder / split / "a.txt", "a.txt")
     data = {split: own_data(path=str(where), split=split) for split in ("train", "val", "test")}
     assert data["train"][0].task == expected and len(data["val"]) == 0
-    assert len(data["test"]) == (0 if kind == "pictures" else 1 if kind in ("file", "files", "csv", "webdataset") else 2)
+    assert len(data["test"]) == (
+        0 if kind == "pictures" else 1 if kind in ("file", "files", "csv", "webdataset") else 2
+    )
 
 
 def test_own_data_that_is_not_there() -> None:
