@@ -61,14 +61,11 @@ class Predict(Settings):
 
     module: ClassVar[str] = "rsmoe.predict"
     examples: ClassVar[tuple[str, ...]] = (
-        "checkpoint=runs/rsicap_moe image=picture.png",
         'checkpoint=runs/rsicap_moe image=picture.png instruction="How many ships are there?"',
-        "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=folder",
-        "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile",
-        "checkpoint=runs/rsicap_moe image=tiles out=answers",
-        "checkpoint=runs/rsicap_moe image='tiles/*.tif' out=answers batch_size=16",
-        "checkpoint=runs/rsicap_moe requests=requests.jsonl out=answers",
-        "checkpoint=runs/changechat_moe image=[before_folder,after_folder] out=answers",
+        "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile out=answer",
+        "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",
+        "checkpoint=runs/rsicap_moe image=tiles out=answers  (or 'tiles/*.tif', or image=[before_folder,after_folder])",
+        "checkpoint=runs/rsicap_moe requests=requests.jsonl out=answers batch_size=16",
         "checkpoint=runs/rsicap_moe image=https://example.com/cog.tif raster.window=[0,0,1024,1024]",
     )
 

@@ -290,7 +290,7 @@ def test_an_address_is_read_by_its_overviews_or_its_window(
     source = raster(tmp_path / "big.tif", 1, size=(side, side), tiled=True, blockxsize=128, blockysize=128, nodata=0)
     with rasterio.open(source, "r+") as file:
         file.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
-    url, handler = serve(tmp_path)
+    url, _ = serve(tmp_path)
     (tmp_path / "whole").mkdir()
     path, note = fetch_picture(f"{url}/big.tif", tmp_path / "whole")
     assert note == "" and path.name == "big.tif"

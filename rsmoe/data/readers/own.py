@@ -54,7 +54,9 @@ def own_data(
         UserError: there is nothing of this kind at ``path``; whatever the reader raises.
     """
     if path is None:
-        raise UserError("give corpus.own.data=<a .jsonl, a .csv, or a folder of them, of pictures with texts, or of shards>")
+        raise UserError(
+            "give corpus.own.data=<a .jsonl, a .csv, or a folder of them, of pictures with texts, or of shards>"
+        )
     if is_url(path):
         return ShardDataset(root=path, split=split)
     place = Path(path).expanduser()
