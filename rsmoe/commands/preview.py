@@ -1,7 +1,7 @@
 """A contact sheet of generated scenes: ``python -m rsmoe.commands.preview out=sheet.png size=256``.
 
-Keys, typed as key=value: out (a picture, scenes.png), size (side of a scene in pixels, 256), seed (of the generator, 0),
-first (number of the first scene, 0), pairs (true: 18 pairs of dates in place of 36 scenes, false).
+Keys, typed as key=value: out (a picture, scenes.png), size (side of a scene in pixels, 256), seed (of the generator,
+0), first (number of the first scene, 0), pairs (true: 18 pairs of dates in place of 36 scenes; false).
 """
 
 from __future__ import annotations
