@@ -216,11 +216,11 @@ def test_reports_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     quiet = Console(quiet=True)
     for write in (
         lambda: report_change(given, ["a", "b"], tmp_path / "file" / "map", [], quiet),
-        lambda: write_mask(given, tmp_path / "file" / "map", quiet),
-        lambda: write_mask(given, tmp_path / "file" / "mask.png", quiet),
+        lambda: write_mask(given, tmp_path / "file" / "map"),
+        lambda: write_mask(given, tmp_path / "file" / "mask.png"),
     ):
         with pytest.raises(UserError, match="cannot make the folder"):
             write()
-    write_mask(given, tmp_path / "new" / "mask.png", quiet)
+    write_mask(given, tmp_path / "new" / "mask.png")
     assert np.asarray(Image.open(tmp_path / "new" / "mask.png")).all()
     assert files.part_of(tmp_path / "a.png").suffix == ".png"

@@ -198,9 +198,7 @@ def test_own_data_is_read_by_its_place(kind: str, tmp_path: Path) -> None:
                 tar.add(folder / split / "a.txt", "a.txt")
     data = {split: own_data(path=str(where), split=split) for split in ("train", "val", "test")}
     assert data["train"][0].task == expected and len(data["val"]) == 0
-    assert len(data["test"]) == (
-        0 if kind == "pictures" else 1 if kind in ("file", "files", "csv", "webdataset") else 2
-    )
+    assert len(data["test"]) == {"pictures": 0, "folder": 2, "shards": 2}.get(kind, 1)
 
 
 def test_own_data_that_is_not_there() -> None:
