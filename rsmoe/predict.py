@@ -23,11 +23,14 @@ def cli(cfg: DictConfig) -> None:
 
     import rsmoe
     from rsmoe.cli.terminal import console as open_console
+    from rsmoe.data.boxes import convention
     from rsmoe.evaluation.answer_requests import answer_requests
     from rsmoe.evaluation.predict_one import predict_one
     from rsmoe.evaluation.reply_files import picture_name
     from rsmoe.evaluation.request_list import list_requests, read_requests
 
+    if cfg.boxes is not None:
+        convention(cfg.boxes)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if cfg.requests is None:
         requests = list_requests(config["image"], dates=cfg.dates, instruction=cfg.instruction)

@@ -54,7 +54,7 @@ def open_pictures(request: Request, *, bands: int, options: Mapping[str, Any]) -
         options: of `rsmoe.geo.RasterSource`, for rasters; a window of an address is cut out where it is fetched.
 
     Raises:
-        UserError: see `rsmoe.geo.dates.read_dates` and `rsmoe.geo.remote.fetch_picture`; arrays beside files.
+        UserError: see `rsmoe.geo.dates.read_dates` and `rsmoe.evaluation.remote.fetch_picture`; arrays beside files.
     """
     pictures = request.pictures
     named = [isinstance(p, str | Path) for p in pictures]
@@ -65,7 +65,7 @@ def open_pictures(request: Request, *, bands: int, options: Mapping[str, Any]) -
     addresses = [p for p in map(str, pictures) if is_url(p)]
     if not addresses:
         return read_dates([Path(p) for p in pictures], bands=bands, options=options)
-    from rsmoe.geo.remote import fetch_picture
+    from rsmoe.evaluation.remote import fetch_picture
 
     options = dict(options)
     window = options.pop("window", None)

@@ -100,13 +100,9 @@ class Predict(Settings):
     )
 
     def model_post_init(self, context: object) -> None:
-        """One source of requests, and a way to write boxes that is known."""
+        """One source of requests."""
         if (self.image is None) == (self.requests is None):
             raise UserError(
                 "give image=... or requests=..., one of them: a file, [before,after], a folder or a pattern; or a "
                 "jsonl with one request a line"
             )
-        if self.boxes is not None:
-            from rsmoe.data.boxes import convention
-
-            convention(self.boxes)

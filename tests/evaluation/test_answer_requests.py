@@ -24,7 +24,7 @@ from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.formats.answer_rows import answer_of, file_rows
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.request_list import list_requests, read_requests
-from rsmoe.geo.remote import fetch_picture
+from rsmoe.evaluation.remote import fetch_picture
 
 UTM = (10.0, 0.0, 5e5, 0.0, -10.0, 5e6)
 
@@ -297,7 +297,7 @@ def test_an_address_is_read_by_its_overviews_or_its_window(
     with rasterio.open(path) as copy, rasterio.open(source) as file:
         np.testing.assert_array_equal(copy.read(), file.read())
         assert (copy.crs, copy.transform, copy.nodata) == (file.crs, file.transform, 0)
-    monkeypatch.setattr("rsmoe.geo.remote.WHOLE_PIXELS", 128 * 128)
+    monkeypatch.setattr("rsmoe.evaluation.remote.WHOLE_PIXELS", 128 * 128)
     path, note = fetch_picture(f"{url}/big.tif", tmp_path / "whole")
     assert "1024 x 1024 px at an address are read thinned" in note and "raster.window=" in note
     with rasterio.open(path) as copy, rasterio.open(source) as file:
