@@ -22,9 +22,9 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.formats.answer_rows import answer_of, file_rows
+from rsmoe.evaluation.remote import fetch_picture
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.request_list import list_requests, read_requests
-from rsmoe.evaluation.remote import fetch_picture
 
 UTM = (10.0, 0.0, 5e5, 0.0, -10.0, 5e6)
 
