@@ -59,7 +59,7 @@ def _check_resumed(config: Mapping[str, Any], path: str) -> None:
     checkpoint = load_checkpoint(Path(path), weights=False)
     own = _without_reading(config, checkpoint)
     bases = {name for base in LeftOut.from_checkpoint(checkpoint) for name in base.tensors}
-    state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+    state = _of_the_model(checkpoint)
     require_fit(*({name: v for name, v in tensors.items() if name not in bases} for tensors in (own, state)))
 
 
@@ -74,9 +74,15 @@ def _check_started(config: Mapping[str, Any], path: str) -> None:
     if any(_pretrained(config)):
         return
     own = _without_reading(config, checkpoint)
-    given = {name.removeprefix("model."): value.shape for name, value in checkpoint["state_dict"].items()}
-    if not any(name in given and given[name][1:] == value.shape[1:] for name, value in own.items()):
+    given = _of_the_model(checkpoint)
+    if not any(name in given and given[name].shape[1:] == value.shape[1:] for name, value in own.items()):
         raise UserError("no weight of that checkpoint has a place in this model. Is it the run you mean?")
+
+
+def _of_the_model(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Weights by their names in the model; a training loss may keep some of its own beside them."""
+    weights = checkpoint["state_dict"].items()
+    return {name.removeprefix("model."): value for name, value in weights if name.startswith("model.")}
 
 
 def _without_reading(config: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -46,7 +46,7 @@ def save_model(folder: Path, model: nn.Module, checkpoint: Mapping[str, Any]) ->
 
     own = model.state_dict()
     first = {name: rows for base in LeftOut.from_checkpoint(checkpoint) for name, (rows, _) in base.tensors.items()}
-    names = [name.removeprefix("model.") for name in checkpoint["state_dict"]]
+    names = [name.removeprefix("model.") for name in checkpoint["state_dict"] if name.startswith("model.")]
     # of a table that has grown, the new rows; tied weights are written twice, for safetensors has no ties
     state = {
         name: (own[name][first[name] :] if name in first else own[name]).detach().cpu().contiguous().clone()
