@@ -13,7 +13,7 @@ import pytest
 import rasterio
 import rasterio.warp
 from PIL import Image
-from support.checkpoints import CALM, tiny_run
+from support.checkpoints import tiny_run
 from support.servers import serve as serve
 
 import rsmoe
@@ -26,6 +26,7 @@ from rsmoe.evaluation.remote import fetch_picture
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.request_list import list_requests, read_requests
 
+CALM = ("temporal.dropout=0.0",)
 UTM = (10.0, 0.0, 5e5, 0.0, -10.0, 5e6)
 
 

@@ -15,7 +15,7 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
-from support.checkpoints import CALM, tiny_run
+from support.checkpoints import tiny_run
 from support.models import requests
 
 import rsmoe
@@ -24,6 +24,7 @@ from rsmoe.evaluation import assistant as module
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.metrics.prediction import Prediction
 
+CALM = ("temporal.dropout=0.0",)
 ASKED = "how many ships are there in the image ?"
 
 

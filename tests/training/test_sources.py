@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from support.checkpoints import CALM, tiny_run
+from support.checkpoints import tiny_run
 
 import rsmoe.data.corpus
 import rsmoe.train
+
+CALM = ("temporal.dropout=0.0",)
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def own_data(
             return OwnTable(root=root, table=f"{{split}}{suffix}", **table) if known else _none(name, split)
     if (place / "train.json").is_file():
         return ShardDataset(root=root, split=split) if (place / f"{split}.json").is_file() else _none(name, split)
-    said = {"instruction": instruction} if instruction is not None else {}
+    said: dict[str, Any] = {"instruction": instruction} if instruction is not None else {}
     train = place / "train"
     if train.is_dir():
         if not (place / split).is_dir():
