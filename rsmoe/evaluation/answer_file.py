@@ -16,7 +16,7 @@ from rsmoe.evaluation.request import Request
 from rsmoe.files import whole_file
 from rsmoe.geo.geojson import outline, write_feature_collection
 from rsmoe.geo.georeference import Georeference
-from rsmoe.geo.lonlat import lonlat_geometry
+from rsmoe.geo.lonlat import has_degrees, lonlat_geometry
 
 
 class AnswerFile:
@@ -78,8 +78,9 @@ class AnswerFile:
             file.writelines(json.dumps(self._rows[key], ensure_ascii=False) + "\n" for key in ids)
         placed = [(self._rows[key], place) for key in ids if (place := _place(self._rows[key])) is not None]
         names = [self.path.name]
-        if placed:
-            features = ((_said(row), lonlat_geometry([outline(p.width, p.height)], p)) for row, p in placed)
+        on_earth = [(row, place) for row, place in placed if has_degrees(place)]
+        if on_earth:
+            features = ((_said(row), lonlat_geometry([outline(p.width, p.height)], p)) for row, p in on_earth)
             write_feature_collection(self.folder / "answers.geojson", features)
             names.append("answers.geojson")
         systems = {place.crs for _, place in placed}

@@ -21,13 +21,11 @@ from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.watch import watched
 from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS
 from rsmoe.training.checkpoints import find_checkpoint
-from rsmoe.weights.saved_model import WEIGHTS, is_saved_model
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
     """What a line says of the model that answered: its place, and the sha256 of its file."""
-    file = path / WEIGHTS if is_saved_model(path) else find_checkpoint(path)
-    with file.open("rb") as stream:
+    with find_checkpoint(path).open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"checkpoint": str(path), "checkpoint_sha256": digest, "rsmoe": rsmoe.__version__}
 

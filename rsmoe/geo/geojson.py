@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from rsmoe.files import whole_file
-from rsmoe.geo.georeference import WGS84, Georeference, on_earth
-from rsmoe.geo.lonlat import lonlat_geometry
+from rsmoe.geo.georeference import WGS84, Georeference
+from rsmoe.geo.lonlat import has_degrees, lonlat_geometry
 from rsmoe.geo.polygons import area, map_polygons
 from rsmoe.geo.write import NO_DATA, check_map
 
@@ -36,7 +36,8 @@ def write_geojson(path: Path, features: Iterable[Feature], *, georeference: Geor
 
     - ``<name>.geojson``: longitude and latitude on WGS 84 (RFC 7946), see `rsmoe.geo.lonlat.lonlat_geometry`;
     - ``<name>_crs.geojson``: coordinates of the raster's CRS, which the member ``crs`` of GeoJSON 2008 names, as GDAL
-      and QGIS read it. It alone is written where the CRS lies nowhere on the earth (local, engineering).
+      and QGIS read it. It alone is written where the picture lies nowhere on the earth (a local CRS, or outside of the
+      area where the CRS is defined).
 
     Without a georeference there is one file, ``<name>_px.geojson``, in pixels.
 
@@ -46,13 +47,13 @@ def write_geojson(path: Path, features: Iterable[Feature], *, georeference: Geor
         georeference: of the pixels.
 
     Raises:
-        UserError: a folder that cannot be written, points outside of the area where the CRS is defined.
+        UserError: a folder that cannot be written.
     """
     if georeference is None:
         plain, degrees = path.with_name(f"{path.stem}_px.geojson"), None
     else:
         plain = path.with_name(f"{path.stem}_crs.geojson")
-        degrees = path if on_earth(georeference.crs) else None
+        degrees = path if has_degrees(georeference) else None
     number = 0
     with ExitStack() as stack:
         files = [

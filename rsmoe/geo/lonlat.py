@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rsmoe.errors import UserError
 from rsmoe.geo.georeference import Georeference, geographic
 
 _DECIMALS = 7
@@ -54,6 +55,15 @@ def lonlat_geometry(rings: Sequence[np.ndarray], place: Georeference) -> dict[st
     if len(listed) == 1:
         return {"type": "Polygon", "coordinates": listed[0]}
     return {"type": "MultiPolygon", "coordinates": listed}
+
+
+def has_degrees(place: Georeference) -> bool:
+    """Whether all of a picture lies on the earth, and where its CRS is defined."""
+    try:
+        place.to_lonlat(place.outline(_PARTS))
+    except UserError:
+        return False
+    return True
 
 
 def _dense(ring: np.ndarray, step: float) -> np.ndarray:

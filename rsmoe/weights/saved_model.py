@@ -21,6 +21,11 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _KEPT = ("config", "codec", "instruction_codec", "built", "change_classes", "dense", "stage")
 """Of a checkpoint's hyper-parameters: what asking the model needs."""
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+"""Names of safetensors."""
 
 
 def is_saved_model(folder: Path) -> bool:
@@ -87,9 +92,9 @@ def read_model(folder: Path, *, weights: bool = True) -> dict[str, Any]:
             names = list(file.keys())
             state = {f"model.{n}": file.get_tensor(n) for n in names} if weights else {}
             for name in () if weights else names:
-                shape = file.get_slice(name).get_shape()
-                state[f"model.{name}"] = torch.empty(shape, device="meta")
-    except (SafetensorError, OSError) as error:
+                part = file.get_slice(name)
+                state[f"model.{name}"] = torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
+    except (SafetensorError, OSError, KeyError) as error:
         raise UserError(f"{folder / WEIGHTS} is truncated or damaged ({error}). Copy or download it again") from error
     found = {key: described.get(key, default) for key, default in (("hyper_parameters", {}), ("bases", []))}
     return {"state_dict": state, **found}

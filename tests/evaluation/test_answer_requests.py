@@ -259,6 +259,21 @@ def test_lines_of_other_requests_stay(tmp_path: Path) -> None:
     assert [(row["id"], row["answer"]) for row in rows(tmp_path)] == [("one", "a"), ("two", "b")]
 
 
+@pytest.mark.parametrize(
+    ("crs", "names"),
+    [
+        ('LOCAL_CS["site",UNIT["metre",1]]', ["answers.jsonl", "answers_crs.geojson"]),
+        ("EPSG:32632", ["answers.jsonl", "answers.geojson", "answers_crs.geojson"]),
+        (None, ["answers.jsonl"]),
+    ],
+)
+def test_a_picture_that_lies_nowhere_has_no_footprint(crs: str | None, names: list[str], tmp_path: Path) -> None:
+    request = Request(id="one", pictures=("a.png",))
+    job = AnswerFile(tmp_path, facts={})
+    job.add([(request, {"id": "one", "answer": "a", "crs": crs, "transform": list(UTM), "size_px": [30, 24]})])
+    assert job.finish([request]) == names
+
+
 def test_boxes_go_to_the_map(run: Path, tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 

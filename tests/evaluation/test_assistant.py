@@ -23,6 +23,7 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation import assistant as module
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
 CALM = ("temporal.dropout=0.0",)
 ASKED = "how many ships are there in the image ?"
@@ -144,6 +145,9 @@ def test_a_saved_folder_asks_the_same_model(model: Assistant, tmp_path: Path) ->
     assert (ours.text, ours.routing, ours.confidence) == (theirs.text, theirs.routing, theirs.confidence)
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: rsmoe\n") and "rsmoe.load(" in card and "`vqa`: vqa" in card
+    whole, shapes = (load_checkpoint(folder, weights=weights)["state_dict"] for weights in (True, False))
+    assert {k: (v.shape, v.dtype) for k, v in whole.items()} == {k: (v.shape, v.dtype) for k, v in shapes.items()}
+    assert all(value.is_meta for value in shapes.values()) and find_checkpoint(folder).name == "model.safetensors"
     twice = again.save_pretrained(tmp_path / "twice")
     assert (twice / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
