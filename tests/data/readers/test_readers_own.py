@@ -217,7 +217,7 @@ def test_a_corpus_of_own_data_needs_no_yaml(tmp_path: Path) -> None:
     config = OmegaConf.to_container(compose(["corpus=own", *words]), resolve=True)
     assert isinstance(config, dict)
     check_parts(config)
-    corpus = build_corpus(config["corpus"], root=None, console=Console(quiet=True))
+    corpus = build_corpus(config["corpus"], root=None, generated=False, console=Console(quiet=True))
     assert list(corpus.train) == ["own"] and not corpus.val and not corpus.test
     assert corpus.train["own"][0].instruction == "Describe it, please."
 
