@@ -175,33 +175,6 @@ def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 _TOWER, _LM = "rsmoe.vision.pretrained_tower.PretrainedTower", "rsmoe.experts.language_model.causal_lm"
 
 
-def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = False) -> None:
-    """Gives a model the weights of a checkpoint; one of another model is refused with what differs first.
-
-    Args:
-        model: whose pretrained parts, where the checkpoint holds no copy of them, were loaded already.
-        checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
-        assign: take its tensors themselves, for a model that was built `without_weights`.
-    """
-    own = model.state_dict()
-    state = whole_state(checkpoint, model, own)
-    require_fit(own, state)
-    same = {name for name, value in state.items() if value is own[name]}  # they stay, of whatever kind they are
-    given = {name: value.to(own[name].dtype) for name, value in state.items() if name not in same}
-    if not assign:
-        model.load_state_dict(given, strict=False)
-        return
-    tied: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        tied.setdefault(id(parameter), []).append(name)
-    model.load_state_dict(given, strict=False, assign=True)
-    for first, *others in tied.values():
-        for name in others:
-            parent, leaf = parent_of(model, name)
-            setattr(parent, leaf, model.get_parameter(first))
-    model.vision.to(memory_format=torch.channels_last)  # as the model was built
-
-
 def require_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
     """Refuses weights of another model, by names, shapes and kinds of numbers; no weight is read.
 
@@ -232,6 +205,33 @@ def require_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tenso
             + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml; one that an older "
             "rsmoe wrote can begin a new run: start=<it>"
         )
+
+
+def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = False) -> None:
+    """Gives a model the weights of a checkpoint; one of another model is refused with what differs first.
+
+    Args:
+        model: whose pretrained parts, where the checkpoint holds no copy of them, were loaded already.
+        checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
+        assign: take its tensors themselves, for a model that was built `without_weights`.
+    """
+    own = model.state_dict()
+    state = whole_state(checkpoint, model, own)
+    require_fit(own, state)
+    same = {name for name, value in state.items() if value is own[name]}  # they stay, of whatever kind they are
+    given = {name: value.to(own[name].dtype) for name, value in state.items() if name not in same}
+    if not assign:
+        model.load_state_dict(given, strict=False)
+        return
+    tied: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), []).append(name)
+    model.load_state_dict(given, strict=False, assign=True)
+    for first, *others in tied.values():
+        for name in others:
+            parent, leaf = parent_of(model, name)
+            setattr(parent, leaf, model.get_parameter(first))
+    model.vision.to(memory_format=torch.channels_last)  # as the model was built
 
 
 def _kind(value: torch.Tensor) -> tuple[bool, bool]:
