@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rsmoe.data.boxes import obb_corners
-from rsmoe.data.rasters.images import SUFFIXES
+from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.evaluation.change_report import ground
 from rsmoe.evaluation.reply import Reply
 from rsmoe.files import whole_file

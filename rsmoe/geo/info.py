@@ -164,7 +164,7 @@ def _reader(place: str, drivers: Sequence[str], name: str) -> DatasetReader:
             f"{name} is truncated or damaged, not a raster of {', '.join(drivers)}, or packed in a way that GDAL "
             f"here does not know ({error}). Copy it again, or convert it: gdal_translate in.tif out.tif"
         ) from error
-    require_own_pixels(dataset, name)
+    _refuse_other_files(dataset, name)
     return dataset
 
 
@@ -214,9 +214,8 @@ def read_info(
     )
 
 
-def require_own_pixels(dataset: DatasetReader, name: str) -> None:
-    """Refuses a file that names another one: a TIFF that of its overviews, which GDAL opens by any driver, an ERDAS
-    file that of its pixels."""
+def _refuse_other_files(dataset: DatasetReader, name: str) -> None:
+    """A TIFF may name the file of its overviews, which GDAL opens by any driver; an ERDAS file that of its pixels."""
     named = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
     if named is None and dataset.driver == "HFA":
         named = next((path for path in dataset.files if Path(path).parent != Path(dataset.name).parent), None)
