@@ -16,7 +16,7 @@ from rsmoe.data.rasters.raster_images import RasterImages
 from rsmoe.data.readers.annotations import data_root, is_directional, require_split
 from rsmoe.data.readers.conversations import holds_coordinates
 from rsmoe.data.readers.image_tree import find_in_tree
-from rsmoe.data.readers.own_rows import boxes_of, file_of, read_table, texts_of, value_of
+from rsmoe.data.readers.own_rows import boxes_of, file_of, read_table, row_splits, texts_of, value_of
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import TASKS, Sample
@@ -67,7 +67,7 @@ class OwnTable(Reader):
         split: "train", "val", "test" or what you call it.
         name: what the numbers are called by.
         table: a .jsonl or .csv, relative to ``root``. With "{split}" in it there is one a split; without, each row
-            says its ``split``.
+            says its ``split``; where none does, a tenth of the pictures is "val" and a tenth "test", by their names.
         task: task of the rows without one; None requires it of each.
         instruction: instruction of the rows without one; None requires it of each.
         box_convention: how answers of the task "ground" write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; goes to
@@ -105,7 +105,7 @@ class OwnTable(Reader):
         super().__init__(name=name, split=split, official=official)
         rows = read_table(folder / table.replace("{split}", split))
         if "{split}" not in table:
-            splits = [value_of(row, "split", where) for where, row in rows]
+            splits = row_splits(rows)
             require_split(name, split, sorted(set(splits)))
             rows = [row for row, own in zip(rows, splits, strict=True) if own == split]
         if not rows:
