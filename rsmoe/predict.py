@@ -56,6 +56,7 @@ def predict(
     """
     from rsmoe.data.change.instructions import CAPTION
     from rsmoe.data.sample import Sample
+    from rsmoe.data.tasks import find_task
     from rsmoe.evaluation.answer import answer_batch, prompt_words
     from rsmoe.evaluation.change_tiles import map_changes
     from rsmoe.evaluation.open_run import open_run
@@ -63,8 +64,8 @@ def predict(
 
     run = open_run(checkpoint, device=device)
     model, codec, collate, config = run.model, run.codec, run.collate, run.config
-    tasks = {task for expert in model.experts for task in expert.tasks}
-    if len(images) == 1 and tasks <= {"change_caption", "change_vqa", "mask"} and tasks != {"mask"}:
+    known = {find_task(task).dates for expert in model.experts for task in expert.tasks}
+    if len(images) == 1 and "two" in known and "one" not in known:
         raise UserError(f"this checkpoint compares two dates, got one ({images[0]}): image=[before.tif,after.tif]")
     dates = read_dates(images, bands=config["bands"], options=raster)
     shown = dates.overview()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ class Prediction:
     id: str
     """`Sample.id`."""
     task: str
-    """One of `rsmoe.data.TASKS`."""
+    """`Sample.task`."""
     kind: str = ""
     """`Sample.kind`."""
     text: str = ""
@@ -37,6 +38,8 @@ class Prediction:
     """(H, W) uint8 kind of change of each pixel of a pair, 0 none, of the first image's size; None without a map."""
     ranking: tuple[str, ...] = ()
     """Ids of what was retrieved, the best first."""
+    outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What other heads made of the request, by the name of the head."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types for json, without embeddings; a mask in COCO's run-length code, to be scored again."""
