@@ -136,8 +136,8 @@ def cli(cfg: DictConfig) -> None:
     metric = ChangeMapOverlap()
     rows: dict[str, list[Result]] = {}
     for name, own in maps.items():
-        given = [(s, Prediction(id=s.id, task=s.task, change_map=m)) for s, m in zip(pairs, own, strict=True)]
-        tally = metric.tally(given)
+        answered = [(s, Prediction(id=s.id, task=s.task, change_map=m)) for s, m in zip(pairs, own, strict=True)]
+        tally = metric.tally(answered)
         assert tally is not None  # every pair has a map
         rows[name] = tally_results("change_map", metric, tally, **known)
     told = {

@@ -25,11 +25,12 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation.answer_job import AnswerJob
 from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
-from rsmoe.evaluation.evaluate_splits import added_metrics, answers, assess
+from rsmoe.evaluation.evaluate_splits import answers, assess
 from rsmoe.evaluation.formats.layouts import read_vocabulary
 from rsmoe.evaluation.open_run import collate_options
 from rsmoe.evaluation.report import baselines, run_facts
 from rsmoe.evaluation.table import results_table
+from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.metric import Metric, Vocabulary
 from rsmoe.metrics.scoring import check_protocols, metric_of
 from rsmoe.model import RSMoE

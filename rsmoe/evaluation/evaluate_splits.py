@@ -17,14 +17,13 @@ from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch
+from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.metric import Metric, Vocabulary
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.scoring import score
 from rsmoe.model import RSMoE
-from rsmoe.parts import instantiate
 from rsmoe.training.ranks import joined, my_share
 
 
@@ -157,15 +156,3 @@ def assess(
         metrics=added,
         vocabulary=vocabulary,
     )
-
-
-def added_metrics(nodes: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Metric]:
-    """The metrics that configs name, ``+metric=<name>``; raises `UserError` for what is none."""
-    found = {name: instantiate(node) for name, node in (nodes or {}).items()}
-    for name, metric in found.items():
-        if not isinstance(metric, Metric):
-            raise UserError(
-                f"evaluation.metrics.{name}: expected a rsmoe.metrics.Metric (it has a protocol and a tally), found "
-                f"{type(metric).__name__}"
-            )
-    return found

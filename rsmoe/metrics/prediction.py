@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.rasters.rle import encode_rle
+from rsmoe.data.tasks import find_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +45,25 @@ class Prediction:
     def as_dict(self) -> dict[str, Any]:
         """Plain types for json, without embeddings; a mask in COCO's run-length code, to be scored again."""
         row: dict[str, Any] = {"id": self.id, "task": self.task, "kind": self.kind, "text": self.text}
-        if self.task == "mask":
+        if self.mask is not None or find_task(self.task).answer == "mask":
             row["mask"] = None if self.mask is None else _rle(self.mask)
         if self.masks:
             row["masks"] = [_rle(mask) for mask in self.masks]
         if self.ranking:
             row["ranking"] = list(self.ranking)
+        if self.outputs:
+            row["outputs"] = {name: _plain(value) for name, value in self.outputs.items()}
         if self.weights:
             row["routing"] = dict(zip(self.experts, (round(w, 6) for w in self.weights), strict=True))
         return row
+
+
+def _plain(value: np.ndarray) -> Any:
+    """Numbers as they are, masks in run-length code; of larger arrays (maps, volumes) the shape alone."""
+    array = np.asarray(value)
+    if array.dtype == bool and array.ndim == 2:
+        return _rle(array)
+    return array.tolist() if array.ndim < 2 else {"shape": list(array.shape)}
 
 
 def _rle(mask: np.ndarray) -> dict[str, Any]:

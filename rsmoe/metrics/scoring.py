@@ -81,7 +81,7 @@ def compare(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """"<name>/<number>" -> predictions minus others on the same samples, with its paired 95 % interval.
+    """ "<name>/<number>" -> predictions minus others on the same samples, with its paired 95 % interval.
 
     Args:
         metrics: name -> metric; the samples of its tasks are scored.

@@ -25,7 +25,6 @@ Datasets = Mapping[str, Dataset[Sample]]
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """One picture of a data set, however many samples are about it."""

@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
+from rsmoe.errors import UserError
 from rsmoe.metrics.captions.bleu import bleu, bleu_counts
 from rsmoe.metrics.captions.cider import cider_d
 from rsmoe.metrics.captions.meteor import STATISTICS, meteor, meteor_statistics
 from rsmoe.metrics.captions.ngram_counts import ORDERS
 from rsmoe.metrics.captions.rouge import rouge_l
-from rsmoe.errors import UserError
 from rsmoe.metrics.captions.tokenize import Tokenizer, tokenizer, word_ids
 from rsmoe.metrics.captions.tokenized import Corpus
 from rsmoe.metrics.metric import Metric, Pairs, Protocol, Vocabulary
@@ -165,5 +165,3 @@ def _finish(sums: np.ndarray) -> dict[str, np.ndarray]:
         scores["meteor"] = meteor(sums[..., _METEOR])
         scores["s_m"] = (scores["bleu4"] + scores["meteor"] + scores["rouge_l"] + scores["cider_d"]) / 4
     return scores | {"n": n, "parse_failures": sums[..., 1]}
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import numpy as np
 
 from rsmoe.data.change.phrases import SAYS_NO_CHANGE
@@ -113,5 +114,3 @@ def _presence(
         return {"presence": 1 - ratio(wrong.sum(axis=-1), pairs.sum(axis=-1)), **rates}
 
     return Tally(rows=table.reshape(len(kinds), -1), finish=finish)
-
-

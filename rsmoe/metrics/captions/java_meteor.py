@@ -108,5 +108,3 @@ def _statistics(counts: np.ndarray) -> np.ndarray:
     return np.column_stack(
         [matched[:, 0], words[:, 0], matched[:, 1], words[:, 1], chunks, counts[:, 21:23].mean(axis=1)]
     )
-
-
