@@ -65,12 +65,11 @@ def score_files(
 
     others = dict(metrics or {})
     metric = _scorer(protocol, others)
-    added = {name: own for name, own in others.items() if own.protocol.id != metric.protocol.id}
+    twice = {name for name, own in others.items() if own.protocol.id == metric.protocol.id}
     task = metric.protocol.tasks[0]
     known = references if isinstance(references, References) else read_references(references, task=task, split=split)
     words = known.word_vocabulary() if vocabulary is None else read_vocabulary(vocabulary)
     tasks = {sample.task for sample in known.samples}
-    scored = added | {name: metric for name in tasks}
     files = {"references": _digest(known) if isinstance(references, References) else _sha256(references)}
     absent: dict[str, list[str]] = {}
     given: dict[str, list[Prediction]] = {}
@@ -79,28 +78,25 @@ def score_files(
             continue
         found = read_predictions(path, known, task=task)
         ids = {prediction.id for prediction in found}
-        lacking = [s for s in known.samples if s.id not in ids] if missing == "wrong" else []
+        fillable = missing == "wrong" and ids <= {s.id for s in known.samples}  # else the error names both sides
+        lacking = [s for s in known.samples if s.id not in ids] if fillable else []
         given[name] = [*found, *(Prediction(id=s.id, task=s.task, kind=s.kind) for s in lacking)]
         absent |= {name: [s.id for s in lacking]} if lacking else {}
         files[name] = _sha256(path)
-    options: dict[str, Any] = {"vocabulary": words, "seed": seed}
+    options: dict[str, Any] = {
+        "protocols": dict.fromkeys(tasks, metric.protocol.id),
+        "metrics": others,
+        "vocabulary": words,
+        "seed": seed,
+    }
     with _named(predictions, metric.protocol.id):
         results = score(
-            known.samples,
-            given["predictions"],
-            protocol_prefix=prefix,
-            split=split,
-            protocols=dict.fromkeys(tasks, metric.protocol.id),
-            metrics=others,
-            draws=draws,
-            **options,
+            known.samples, given["predictions"], protocol_prefix=prefix, split=split, draws=draws, **options
         )
-    rows = [result.as_dict() for result in results]
+    rows = [result.as_dict() for result in results if result.metric.split("/")[0] not in twice]
     if compare is not None:
         with _named(compare, metric.protocol.id):
-            gaps = paired(
-                known.samples, given["predictions"], given["compare"], metrics=scored, draws=max(draws, 1), **options
-            )
+            gaps = paired(known.samples, given["predictions"], given["compare"], draws=max(draws, 1), **options)
         for row in rows:
             if gap := gaps.get(row["metric"]):
                 row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}

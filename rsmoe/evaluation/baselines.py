@@ -29,7 +29,7 @@ _ENOUGH = 5
 class Baselines:
     """Fitted to training samples, applied to test samples; the test references are never read.
 
-    - **majority**: one answer per task, or per type of request: ``baseline`` of the task's yaml. Where the task's
+    - **majority**: one answer per task, or per type of question: ``baseline`` of the task's yaml. Where the task's
       protocol has a chance level (`Metric.chance`), that level.
     - **text-only**: the same, per exact text of the instruction, as far as training has at least five samples of it.
     - **nearest neighbour**: the answer of the training sample whose features have the highest cosine, among those with
@@ -54,8 +54,8 @@ class Baselines:
         self._constant: dict[str, ConstantAnswer] = {t: instantiate(dict(node)) for t, node in learned.items() if node}
 
     def majority(self, test: Sequence[Sample]) -> list[Any]:
-        """The constant answer for each test sample, by task or type of request; None where training has no such."""
-        return [self._answer(s, self._key(_keys(s)[1:])) for s in test]
+        """The constant answer for each test sample, by task or type of question; None where training has no such."""
+        return [self._answer(s, self._key(_keys(s)[1 if find_task(s.task).in_words else 2 :])) for s in test]
 
     def text_only(self, test: Sequence[Sample]) -> list[Any]:
         """The constant answer for each test sample, by the exact text of its instruction."""
@@ -66,7 +66,8 @@ class Baselines:
         places = nearest_others(
             test, self._train, self._groups, _keys, test_features=test_features, train_features=train_features
         )
-        return [None if i is None else self._constant[self._train[i].task].true(self._train[i]) for i in places]
+        found = [None if i is None else self._train[i] for i in places]
+        return [self._constant[s.task].true(s) if s is not None and s.task in self._constant else None for s in found]
 
     def results(
         self,
@@ -136,7 +137,7 @@ class Baselines:
         return None
 
     def _answer(self, sample: Sample, key: Hashable | None) -> Any:
-        if key is None:
+        if key is None or sample.task not in self._constant:
             return None
         if key not in self._answers:
             group = [self._train[i] for i in self._groups[key]]

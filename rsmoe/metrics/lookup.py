@@ -1,6 +1,6 @@
 """Metrics by the id of their protocol: the files of ``conf/metric``, and of the user's own config folder.
 
-``caption/coco-ptb@1`` is in ``metric/caption_coco_ptb.yaml``, a second version of it in ``metric/caption_coco_ptb_2.yaml``.
+``caption/coco-ptb@1`` is in ``metric/caption_coco_ptb.yaml``, its second version in ``metric/caption_coco_ptb_2.yaml``.
 """
 
 from __future__ import annotations

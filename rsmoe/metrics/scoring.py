@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task, task_names
@@ -54,21 +55,13 @@ def score(
     Raises:
         UserError: ids of samples and predictions are not the same set, an id occurs twice, or a protocol is unknown.
     """
-    added = dict(metrics or {})
-    check_protocols(protocols, others=added.values())
     pairs = match(samples, predictions)
-    asked = [(task, metric_of(task, protocols, others=added.values()), own) for task, own in _by_task(pairs)]
-    asked += [(name, m, [(s, p) for s, p in pairs if s.task in m.protocol.tasks]) for name, m in added.items()]
+    tallies = _tallies(pairs, protocols=protocols, metrics=metrics, vocabulary=vocabulary)
     if expert_tasks is not None:
-        asked.append(("routing", RoutingStats(expert_tasks=expert_tasks), pairs))
-    results = []
-    for family, metric, own in asked:
-        tally = metric.with_vocabulary(vocabulary).tally(own) if own else None
-        if tally is not None:
-            results += tally_results(
-                family, metric, tally, protocol_prefix=protocol_prefix, split=split, draws=draws, seed=seed
-            )
-    return results
+        routing = RoutingStats(expert_tasks=expert_tasks)
+        tallies.append(("routing", routing, routing.tally(pairs)))
+    options: dict[str, Any] = {"protocol_prefix": protocol_prefix, "split": split, "draws": draws, "seed": seed}
+    return [r for family, m, tally in tallies if tally is not None for r in tally_results(family, m, tally, **options)]
 
 
 def compare(
@@ -76,24 +69,17 @@ def compare(
     predictions: Sequence[Prediction],
     others: Sequence[Prediction],
     *,
-    metrics: Mapping[str, Metric],
+    protocols: Mapping[str, str] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     vocabulary: Vocabulary = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """ "<name>/<number>" -> predictions minus others on the same samples, with its paired 95 % interval.
-
-    Args:
-        metrics: name -> metric; the samples of its tasks are scored.
-        samples, predictions, others, vocabulary, draws, seed: as for `score`.
-    """
-    pairs, theirs = match(samples, predictions), match(samples, others)
+    """Metric -> predictions minus others on the same samples, with its paired 95 % interval; arguments of `score`."""
+    options: dict[str, Any] = {"protocols": protocols, "metrics": metrics, "vocabulary": vocabulary}
+    mine, theirs = (_tallies(match(samples, given), **options) for given in (predictions, others))
     found = {}
-    for family, metric in metrics.items():
-        metric = metric.with_vocabulary(vocabulary)
-        first, second = (
-            metric.tally([(s, p) for s, p in side if s.task in metric.protocol.tasks]) for side in (pairs, theirs)
-        )
+    for (family, metric, first), (_, _, second) in zip(mine, theirs, strict=True):
         if first is None or second is None:
             continue
         for name, gap in differences(first, second, draws=draws, seed=seed).items():
@@ -190,9 +176,23 @@ def _reported(metric: Metric, name: str) -> bool:
     return name.split("/")[0] not in (*_COUNTS, *metric.hidden)
 
 
-def _by_task(pairs: Pairs) -> list[tuple[str, Pairs]]:
-    groups = [(task, [(s, p) for s, p in pairs if s.task == task]) for task in task_names()]
-    return [(task, own) for task, own in groups if own]
+def _tallies(
+    pairs: Pairs,
+    *,
+    protocols: Mapping[str, str] | None,
+    metrics: Mapping[str, Metric] | None,
+    vocabulary: Vocabulary,
+) -> list[tuple[str, Metric, Tally | None]]:
+    """(family, metric, tally) of every task among the pairs and of every added metric."""
+    added = dict(metrics or {})
+    check_protocols(protocols, others=added.values())
+    asked = [(task, metric_of(task, protocols, others=added.values()), (task,)) for task in task_names()]
+    asked += [(name, metric, metric.protocol.tasks) for name, metric in added.items()]
+    found = []
+    for family, metric, tasks in asked:
+        if own := [(s, p) for s, p in pairs if s.task in tasks]:
+            found.append((family, metric, metric.with_vocabulary(vocabulary).tally(own)))
+    return found
 
 
 def _doubled(ids: Sequence[str]) -> set[str]:

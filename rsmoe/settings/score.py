@@ -26,10 +26,10 @@ class Score(Settings):
     data: Release | None = Field(None, description="a data set to read the references from, instead of a file")
     protocol: Word = Field(description="caption/coco-ptb@1, vqa/rsvqa@1, ground/hbb@1 ...")
     predictions: PathWord = Field(
-        description="our predictions.jsonl, COCO results, {id: text}, a .txt with one prediction a line, a folder of maps"
+        description="our predictions.jsonl, COCO results, {id: text}, a .txt of lines, a folder of maps"
     )
     references: PathWord | None = Field(
-        description="rows with id and references, Karpathy, LEVIR-CC, COCO, {id: [texts]}, a .txt of lines, a folder of maps"
+        description="rows with id and references, Karpathy, COCO, {id: [texts]}, a .txt of lines, a folder of maps"
     )
     compare: PathWord | None = Field(
         description="another file of predictions on the same references: adds the paired difference"

@@ -147,7 +147,7 @@ def test_references_in_another_form_say_what_was_expected(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="no split 'val'; type one of: split=test, split=train"):
         score_files(protocol=PTB, predictions=given, references=references("karpathy", tmp_path), split="val")
     with pytest.raises(UserError, match="does not score files"):
-        score_files(protocol="zero-shot/top1@1", predictions=given, references=given)
+        score_files(protocol="routing/task@1", predictions=given, references=given)
     with pytest.raises(UserError, match="Did you mean 'caption/coco-ptb@1'"):
         score_files(protocol="caption/coco-ptb", predictions=given, references=given)
 

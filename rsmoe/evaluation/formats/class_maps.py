@@ -1,7 +1,7 @@
 """Folders of class maps: one PNG or GeoTIFF an image, its pixel values the classes, of one name in both folders.
 
-``classes.txt`` beside the references names the classes, one a line, from value 0 on; without it they are called by their
-values. 255 is unknown and not scored.
+``classes.txt`` beside the references names the classes, one a line, from value 0 on; without it their values are their
+names. 255 is unknown and not scored.
 """
 
 from __future__ import annotations

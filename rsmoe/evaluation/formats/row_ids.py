@@ -67,7 +67,8 @@ def match_ids(
 
     The key is one under which the ids are exactly those of the references, under their key of the same name or, where
     there is none, another; where no key is, one whose ids are some of theirs. Without such a key that with the most
-    known ids is taken, and unknown ones stay as they are, for an error that names them. Ids are compared in Unicode's form NFC, and with "/" between the parts of a path.
+    known ids is taken, and unknown ones stay as they are, for an error that names them. Ids are compared in Unicode's
+    form NFC, and with "/" between the parts of a path.
 
     Args:
         columns: of the answers, see `id_columns`.

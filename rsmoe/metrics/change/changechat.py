@@ -21,7 +21,7 @@ _PARTS: dict[str, Metric] = {
 
 
 class ChangeChat(Metric):
-    """Numbers of each sort of question as "<number>/<sort>"; what ``Sample.meta["asks"]`` does not name is free text."""
+    """Numbers of each sort of question as "<number>/<sort>", free text where ``Sample.meta["asks"]`` names no sort."""
 
     protocol = Protocol(
         id="change-vqa/changechat@1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class ChangeMapOverlap(Metric):
         Raises:
             ValueError: a predicted map is not of the size of the true one.
         """
-        rows = {}
+        rows: dict[Any, list[Any]] = {}
         for sample, prediction in pairs:
             if sample.class_map is not None and len(sample.images) == 2:
                 said = prediction.change_map

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rsmoe.data.rasters.images import images_key, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
+from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.tally import Tally, ratio
 
 OUTPUT = "land_cover"
@@ -44,7 +47,7 @@ class ClassMapIoU(Metric):
         Raises:
             UserError: sizes differ, a true value is no class, or samples do not name the same classes.
         """
-        known = {}
+        known: dict[Any, tuple[Sample, Prediction]] = {}
         for sample, prediction in pairs:
             if sample.class_map is not None and len(sample.images) == 1:
                 known.setdefault((sample.source, images_key(sample)), (sample, prediction))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.retrieval.recall import RANKS, expected_hit
-from rsmoe.metrics.tally import Tally
+from rsmoe.metrics.tally import Tally, whole
 
 
 class RetrievalChance(Metric):
@@ -35,18 +33,11 @@ class RetrievalChance(Metric):
         texts = [set(s.responses) if self.unique else s.responses for s, _ in pairs]
         images = Counter(text for own in texts for text in own)
         values = chance_recalls([len(own) for own in texts], list(images.values()) if self.unique else None)
-
-        def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
-            n = sums[..., 0]
-            return {name: np.full(n.shape, value if n.ndim == 0 else np.nan) for name, value in values.items()} | {
-                "n": n
-            }
-
-        return Tally(rows=np.ones((len(texts), 1)), finish=finish)
+        return whole(values, n=len(texts))
 
 
 def chance_recalls(texts_per_image: Sequence[int], images_per_text: Sequence[int] | None = None) -> dict[str, float]:
-    """The same keys as `rsmoe.metrics.retrieval.recall.Retrieval` for random embeddings: the level that a result must be compared with.
+    """The same keys as `rsmoe.metrics.retrieval.recall.recall_tally`, expected of random embeddings.
 
     Args:
         texts_per_image: number of captions of each image; of unique captions, how many of them are right for it.

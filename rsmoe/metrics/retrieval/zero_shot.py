@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.retrieval.recall import stacked
-from rsmoe.metrics.tally import Tally, ratio
+from rsmoe.metrics.tally import Tally, ratio, whole
 
 
 class ZeroShot(Metric):
@@ -27,7 +27,7 @@ class ZeroShot(Metric):
         id="zero-shot/top1@1",
         title="Zero-shot classification",
         tasks=("retrieval",),
-        sentence="Share of images whose class has the highest score (cosine with the mean over the prompts of a class), "
+        sentence="Share of images whose class has the highest score (cosine with the mean over its prompts), "
         "over images and as mean over the classes of the scored samples, x100; ties share the hit.",
         source="RS5M / GeoRSCLIP, arXiv 2306.11300, inference_tool.py",
         fields=("image_embedding", "text_embeddings"),
@@ -38,7 +38,7 @@ class ZeroShot(Metric):
         """One row an image."""
         images, texts, owners = stacked(pairs)
         classes = {sample.responses: place for place, (sample, _) in reversed(list(enumerate(pairs)))}
-        places = {owner: [] for owner in range(len(images))}  # type: dict[int, list[int]]
+        places: dict[int, list[int]] = {owner: [] for owner in range(len(images))}
         for row, owner in enumerate(owners):
             places[owner].append(row)
         table = torch.stack([class_embeddings(texts[places[place]][None])[0] for place in classes.values()])
@@ -63,13 +63,7 @@ class ZeroShotChance(Metric):
     def tally(self, pairs: Pairs) -> Tally:
         """One row an image; the numbers are of the whole, so that they have no interval."""
         share = 1 / len({sample.responses for sample, _ in pairs})
-
-        def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
-            n = sums[..., 0]
-            value = np.full(n.shape, share if n.ndim == 0 else np.nan)
-            return {"top1": value, "class_top1": value, "n": n}
-
-        return Tally(rows=np.ones((len(pairs), 1)), finish=finish)
+        return whole({"top1": share, "class_top1": share}, n=len(pairs))
 
 
 def class_embeddings(texts: Tensor) -> Tensor:
