@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rsmoe.metrics.retrieval.selo import SeLo
+from rsmoe.metrics.row_metric import RowMetric
 from torch import distributed
 from torch import multiprocessing as mp
 from torchmetrics import Metric
@@ -42,10 +44,8 @@ from rsmoe.metrics.regions.grounding import Grounding
 from rsmoe.metrics.regions.instance_masks import InstanceMasks
 from rsmoe.metrics.regions.masks import MaskIoU
 from rsmoe.metrics.retrieval.recall import Retrieval
-from rsmoe.metrics.retrieval.selo import SeLo
 from rsmoe.metrics.retrieval.zero_shot import ZeroShot
 from rsmoe.metrics.router_accuracy import RoutingStats
-from rsmoe.metrics.row_metric import RowMetric
 
 N = 11
 SHARES = {"uneven": (range(7), range(7, N)), "one rank empty": (range(N), range(0))}

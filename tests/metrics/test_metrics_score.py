@@ -9,18 +9,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from rsmoe.data.boxes import parse
 from rsmoe.config_folders import conf_dir
+from rsmoe.data.boxes import parse
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task, task_names
 from rsmoe.errors import UserError
 from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.table import results_table
+from rsmoe.metrics import find_metric, metrics, protocols
 from rsmoe.metrics.bootstrap import differences, intervals
 from rsmoe.metrics.captions.change_captions import change_caption_tally
 from rsmoe.metrics.captions.tokenize import whitespace
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics import find_metric, metrics, protocols
 from rsmoe.metrics.regions.grounding import grounding_row, grounding_tally
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.scoring import compare, match, score

@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-
 from rsmoe.metrics.retrieval.selo import SeLo, _box, _maximum, attention_centres
 
 SQUARE = np.array([(40, 40), (160, 40), (160, 160), (40, 160)], dtype=float)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -30,8 +29,7 @@ class Grounding(Metric):
     - ``acc@t``: share of true boxes with IoU >= t. Of an answer to m true boxes the first m boxes count, matched one to
       one: with one true box that is the first box of the answer, and naming many boxes wins nothing;
     - ``miou``: mean IoU over true boxes, 0 for one without a match;
-    - ``ap@0.5``: average precision of all boxes of all answers (`average_precision`), one to one at IoU 0.5 (`match`),
-      whatever their class.
+    - ``ap@0.5``: average precision of all boxes of all answers, one to one at IoU 0.5 (`match`), whatever their class.
 
     What could not be parsed is a wrong box in the precision, its true box stays in every denominator, and
     ``parse_failures`` counts the answers that it happened in. ``n`` is the number of true boxes.
@@ -107,88 +105,62 @@ def hbb_iou(first: np.ndarray, second: np.ndarray, *, plus_one: bool = False) ->
     return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
 
 
-def match(iou: np.ndarray, *, at_least: float = 0.0, scores: np.ndarray | None = None) -> np.ndarray:
+def match(iou: np.ndarray, *, at_least: float = 0.0) -> np.ndarray:
     """(n, m) overlaps of n predicted and m true boxes -> (n,) the true box of each predicted one, or -1.
 
-    One to one, as in COCO: the surest predicted box takes the true one that it overlaps most. Equally sure boxes,
-    which are all boxes without scores, take their turn by overlap, so that their order in the text means nothing.
+    One to one, as in COCO, by overlap, the largest first: the order of boxes in a text means nothing.
 
     Args:
         iou: overlaps.
         at_least: a smaller overlap, or none at all, is no match.
-        scores: (n,) confidences.
     """
     predicted, true = np.nonzero((iou >= at_least) & (iou > 0))
-    sure = np.zeros(len(iou)) if scores is None else np.asarray(scores, dtype=np.float64)
-    order = np.lexsort((true, predicted, -iou[predicted, true], -sure[predicted]))
     taken = np.full(len(iou), -1)
     free = np.ones(iou.shape[1], dtype=bool)
-    for k in order:
+    for k in np.lexsort((true, predicted, -iou[predicted, true])):
         if taken[predicted[k]] < 0 and free[true[k]]:
             taken[predicted[k]], free[true[k]] = true[k], False
     return taken
 
 
-def average_precision(scores: np.ndarray, hits: np.ndarray, n_true: int) -> float:
-    """Area under precision over recall, precision made monotonous from the right as in COCO, without its 101 steps.
-
-    Boxes of the same score are one point of the curve. Without confidences there is one point, and this is precision
-    times recall: no order is invented.
-
-    Args:
-        scores: (n,) confidences.
-        hits: (n,) whether the box was matched.
-        n_true: boxes to be found.
-    """
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))[: len(scores)]
-    found = np.cumsum(hits[order])[last]
-    precision = np.maximum.accumulate((found / (last + 1))[::-1])[::-1]
-    return float(np.sum(np.diff(found / n_true, prepend=0.0) * precision))
-
-
 def grounding_row(
-    answer: ParsedBoxes,
-    target: np.ndarray,
-    *,
-    plus_one_in: tuple[int, int] | None = None,
-    scores: np.ndarray | None = None,
-) -> list[Any]:
-    """One sample, as `grounding_tally` reads it: true boxes, sum of IoU, hits, failed, and score and hit of each box.
+    answer: ParsedBoxes, target: np.ndarray, *, plus_one_in: tuple[int, int] | None = None
+) -> list[float]:
+    """One sample, as `grounding_tally` reads it: true boxes, sum of IoU, hits, failed, matched at 0.5, predicted boxes.
 
     Args:
         answer: parsed boxes, of the target's kind.
         target: (m, 4) or (m, 5) true boxes, m >= 1.
         plus_one_in: (width, height) of the picture, for the defect of ``legacy_plus_one``; None for none.
-        scores: (n,) confidence of each predicted box; what could not be parsed gets the highest of them.
+
+    Raises:
+        ValueError: no true box, or boxes of the other kind.
     """
-    true = target[np.lexsort(target.T)]  # of equal overlaps the first counts: no order of the file may decide
-    boxes, sure = answer.boxes.astype(np.float64), np.ones(len(answer.boxes))
-    if scores is not None:
-        sure = np.asarray(scores, dtype=np.float64)
+    width = target.shape[-1]
+    if target.ndim != 2 or not len(target) or answer.boxes.shape[1:] != (width,):
+        raise ValueError(f"expected boxes (n, {width}) and >= 1 target, got {answer.boxes.shape} and {target.shape}")
+    true = np.asarray(target[np.lexsort(target.T)], dtype=np.float64)  # of equal overlaps the first counts
+    boxes = answer.boxes.astype(np.float64)
     if plus_one_in is not None:
         sides = np.array([*plus_one_in, *plus_one_in], dtype=np.float64)
         iou = hbb_iou(boxes / sides, true / sides, plus_one=True)
     else:
-        iou = (obb_iou if true.shape[1] == 5 else hbb_iou)(boxes, true)
+        iou = (obb_iou if width == 5 else hbb_iou)(boxes, true)
     first = iou[: len(true)]
     owner = match(first)
     best = first[owner >= 0, owner[owner >= 0]]
-    hits = match(iou, at_least=THRESHOLDS[0], scores=sure) >= 0
-    ranked = [[float(score), int(hit)] for score, hit in zip(sure, hits, strict=True)]
-    ranked += [[float(sure.max(initial=0.0)) if scores is not None else 1.0, 0]] * answer.failures
-    total, right = float(best.sum()), [int((best >= t).sum()) for t in THRESHOLDS]
-    return [len(true), total, *right, int(answer.failures > 0), ranked]
+    matched = int((match(iou, at_least=THRESHOLDS[0]) >= 0).sum())
+    right = [int((best >= t).sum()) for t in THRESHOLDS]
+    return [len(true), float(best.sum()), *right, answer.failures > 0, matched, len(boxes) + answer.failures]
 
 
-def grounding_tally(rows: Sequence[list[Any]]) -> Tally:
-    """Numbers of `Grounding` from rows of `grounding_row`; their AP is of boxes without confidences.
+def grounding_tally(rows: Sequence[Sequence[float]]) -> Tally:
+    """Numbers of `Grounding` from rows of `grounding_row`.
 
-    It is precision times recall then (`average_precision`), a function of sums.
+    Text has no confidences, so that the curve of precision over recall has one point: AP is precision times recall.
     """
     if not rows:
         raise ValueError("no box was added")
-    table = [[*numbers, sum(hit for _, hit in ranked), len(ranked)] for *numbers, ranked in rows]
 
     def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
         n, iou, half, more, failed, matched, said = np.moveaxis(sums, -1, 0)
@@ -201,4 +173,4 @@ def grounding_tally(rows: Sequence[list[Any]]) -> Tally:
             "parse_failures": failed,
         }
 
-    return Tally(rows=np.array(table, dtype=np.float64), finish=finish)
+    return Tally(rows=np.array(rows, dtype=np.float64), finish=finish)
