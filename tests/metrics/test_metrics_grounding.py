@@ -133,9 +133,7 @@ def test_random_boxes_score_nothing_but_under_plus_one(largest: float) -> None:
     assert legacy["n"] == right["n"] == n
     # the same boxes as pixels of an 800 px picture: the legacy mode writes them as parts of the picture itself
     pixels = [answer(tuple(p.boxes[0] * 800)) for p in predictions], [t * 800 for t in targets]
-    assert score(*pixels, plus_one_in=(800, 800))["acc@0.5"] == pytest.approx(
-        legacy["acc@0.5"], abs=2e-3
-    )
+    assert score(*pixels, plus_one_in=(800, 800))["acc@0.5"] == pytest.approx(legacy["acc@0.5"], abs=2e-3)
     assert score(*pixels)["acc@0.5"] == pytest.approx(right["acc@0.5"], abs=2e-3)
 
 

@@ -219,7 +219,7 @@ def test_each_image_with_a_class_map_counts_once_under_its_protocol() -> None:
     assert found["cover/iou/road"].value == 50.0 and found["cover/miou"].value == 25.0
     assert found["cover/miou"].n == 2 and found["cover/miou"].low is not None
     with pytest.raises(UserError, match="beyond its 2 classes"):
-        metric.tally([(mapped("a", np.array([[2]], dtype=np.uint8)), predictions[0])])
+        metric.tally([(mapped("a", np.array([[2, 0]], dtype=np.uint8)), predictions[0])])
     with pytest.raises(UserError, match=r"map of \(1, 2\) against a true one of \(1, 1\)"):
         metric.tally([(mapped("a", np.array([[1]], dtype=np.uint8)), predictions[0])])
     with pytest.raises(UserError, match="has the classes"):
