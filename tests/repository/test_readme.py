@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from rsmoe.config import compose, conf_dir
-from rsmoe.metrics.protocols import protocol_table
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -52,7 +51,3 @@ def test_python_command_of_the_readme_composes(command: str) -> None:
         assert module.count(".") > 1, f"{module} has no conf/{name}.yaml"
         return
     assert compose([o for o in overrides if not o.startswith(("hydra.", "hydra/"))], name=name)
-
-
-def test_readme_holds_every_protocol() -> None:
-    assert protocol_table() in README.read_text(encoding="utf-8")
