@@ -186,7 +186,9 @@ def _tallies(
     """(family, metric, tally) of every task among the pairs and of every added metric."""
     added = dict(metrics or {})
     check_protocols(protocols, others=added.values())
-    asked = [(task, metric_of(task, protocols, others=added.values()), (task,)) for task in task_names()]
+    asked: list[tuple[str, Metric, tuple[str, ...]]] = [
+        (task, metric_of(task, protocols, others=added.values()), (task,)) for task in task_names()
+    ]
     asked += [(name, metric, metric.protocol.tasks) for name, metric in added.items()]
     found = []
     for family, metric, tasks in asked:

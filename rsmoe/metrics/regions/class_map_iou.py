@@ -9,7 +9,7 @@ import numpy as np
 
 from rsmoe.data.rasters.images import images_key, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
-from rsmoe.data.sample import Sample
+from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.prediction import Prediction
@@ -47,18 +47,18 @@ class ClassMapIoU(Metric):
         Raises:
             UserError: sizes differ, a true value is no class, or samples do not name the same classes.
         """
-        known: dict[Any, tuple[Sample, Prediction]] = {}
+        known: dict[Any, tuple[Sample, np.ndarray | Lazy, Prediction]] = {}
         for sample, prediction in pairs:
             if sample.class_map is not None and len(sample.images) == 1:
-                known.setdefault((sample.source, images_key(sample)), (sample, prediction))
+                known.setdefault((sample.source, images_key(sample)), (sample, sample.class_map, prediction))
         if not known:
             return None
         names = next(iter(known.values()))[0].classes
         rows = []
-        for sample, prediction in known.values():
+        for sample, class_map, prediction in known.values():
             if sample.classes != names or not names:
                 raise UserError(f"sample {sample.id!r} has the classes {sample.classes}, others have {names}")
-            said, true = prediction.outputs.get(OUTPUT), read_array(sample.class_map)
+            said, true = prediction.outputs.get(OUTPUT), read_array(class_map)
             if said is not None and said.shape != true.shape:
                 raise UserError(f"sample {sample.id!r}: map of {said.shape} against a true one of {true.shape}")
             if true[true != UNKNOWN].max(initial=0) >= len(names):
