@@ -29,11 +29,7 @@ def swap_rates(
 ) -> dict[str, float]:
     """What becomes of change captions when the dates are swapped, x100.
 
-    - ``right``: share of pairs whose caption has the direction of the references, see `rsmoe.metrics.change.direction.direction`;
-    - ``right_swapped``: share of pairs whose caption on swapped dates has the opposite one;
-    - ``flipped``: of the captions with a direction, the share whose caption on swapped dates has the opposite one;
-    - ``kept``: ... has the same one;
-    - ``n``: pairs: changed, and all references of one direction;
+    - ``right``, ``right_swapped``, ``flipped``, ``kept``, ``n``: see `rsmoe.metrics.change.direction.ChangeDirection`;
     - ``map_right``, ``map_right_swapped``: of the changed pixels that the model's map finds, the share that it calls
       new or lost as they are, and the other way round on swapped dates; where both maps tell new from lost.
 

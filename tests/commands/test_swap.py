@@ -12,6 +12,7 @@ import rsmoe.commands.swap as swap
 from rsmoe.data.batch import Batch
 from rsmoe.data.change.facts import PairFacts, facts_of_masks
 from rsmoe.errors import UserError
+from rsmoe.metrics.change.direction import direction
 from rsmoe.metrics.prediction import Prediction
 
 
