@@ -1,4 +1,4 @@
-"""Where ``conf/`` is, and how it is composed."""
+"""How ``conf/`` is composed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,13 @@ import rsmoe.cli.launch  # a resolver of conf/train.yaml
 import rsmoe.weights.as_trained  # noqa: F401  # another one
 from rsmoe.cli.words import quoted
 from rsmoe.cli.yaml_file import check_yaml
+from rsmoe.config_folders import conf_dir as conf_dir
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings import settings_of
 from rsmoe.world import is_generated
 
 MOST_FILES = 5000
 """Most files of a --config-dir."""
-
-
-def conf_dir() -> Path:
-    """The folder of configs: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise UserError(f"no conf/ beside {package}; reinstall with: pip install --force-reinstall rsmoe")
 
 
 def compose(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsmoe.data.batch import Batch
-from rsmoe.data.sample import TASKS
+from rsmoe.data.tasks import task_names
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.experts.lengths import by_length, widened
 from rsmoe.experts.mask import MaskExpert
@@ -97,7 +97,7 @@ class RSMoE(nn.Module):
         self.special, self.bos_id = dict(special), bos_id
         self.words, self.change, self.cover, self.about = words, change, cover, about
         self.dense = bank.size == 1
-        right = torch.tensor([[task in e.tasks for e in experts] for task in TASKS])  # (tasks, E)
+        right = torch.tensor([[task in e.tasks for e in experts] for task in task_names()])  # (tasks, E)
         self.register_buffer("right", right, persistent=False)
 
     @property

@@ -42,7 +42,7 @@ class Batch:
     text_mask: Tensor
     """(B, Lt) bool."""
     task: Tensor
-    """(B,) long index into `TASKS`. Supervises the router; never read by `RSMoE.generate`."""
+    """(B,) long index into `rsmoe.data.tasks.task_names`. Supervises the router; never read by `RSMoE.generate`."""
     masks: Tensor
     """(B, H, W) float in {0, 1} at the pixels' size; zeros where the sample has none."""
     has_mask: Tensor

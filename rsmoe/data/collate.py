@@ -17,7 +17,8 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.feature_store import FeatureStore, stacked
 from rsmoe.data.rasters.images import images_key
 from rsmoe.data.rasters.mask_sources import UNKNOWN
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task, task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.directions import turn_sample
 from rsmoe.data.transforms.image_cache import ImageCache
@@ -136,7 +137,7 @@ class Collate:
             first = torch.randint(len(sample.responses), (), generator=torch.Generator().manual_seed(seed))
             chosen = (int(first) + met[key]) % len(sample.responses)
             met[key] += 1
-            retrieval = sample.task == "retrieval"
+            retrieval = find_task(sample.task).answer == "embedding"
             answer = RETRIEVAL_TOKEN if retrieval else sample.responses[chosen]
             responses.append([] if self.inference else self._response(answer))
             texts.append(self._caption(sample.responses[chosen]) if retrieval else [])
@@ -159,7 +160,7 @@ class Collate:
             response_mask=response_mask,
             text_ids=text_ids,
             text_mask=text_mask,
-            task=torch.tensor([TASKS.index(sample.task) for sample in samples]),
+            task=torch.tensor([task_names().index(sample.task) for sample in samples]),
             masks=views.masks,
             class_map=views.class_map,
             features=views.features,

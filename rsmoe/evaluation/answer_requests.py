@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 import rsmoe
+from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.assistant import Assistant
@@ -19,7 +20,6 @@ from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.reply_files import reply_row, write_boxes, write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.watch import watched
-from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS
 from rsmoe.training.checkpoints import find_checkpoint
 
 
@@ -75,7 +75,7 @@ def answer_requests(
                     row |= reply_row(reply) | {"files": files}
                     if job is None:
                         console.print(f"{request.id}: {reply.text.strip() or '(empty answer)'}", soft_wrap=True)
-                task = {"task": request.task, "protocol": DEFAULT_PROTOCOLS[request.task]} if request.task else {}
+                task = {"task": request.task, "protocol": find_task(request.task).protocol} if request.task else {}
                 rows.append(
                     (request, {**row, "images": request.names, **task, **facts, "decoding": _decoding(options)})
                 )

@@ -15,6 +15,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch, prompt_words
 from rsmoe.evaluation.change_tiles import map_changes
@@ -29,7 +30,6 @@ from rsmoe.weights.saved_model import push_model, save_model
 
 DESCRIBE = "Describe this image in detail."
 """What one picture is asked, if nothing else is."""
-_OF_PAIRS = {"change_caption", "change_vqa", "mask"}
 
 
 class Assistant:
@@ -49,7 +49,7 @@ class Assistant:
 
     def __init__(self, *, run: OpenRun) -> None:
         self.run = run
-        self.tasks = {task for expert in run.model.experts for task in expert.tasks}
+        self.dates = {find_task(task).dates for expert in run.model.experts for task in expert.tasks}
 
     @property
     def experts(self) -> tuple[str, ...]:
@@ -198,7 +198,7 @@ class Assistant:
 
     def check(self, request: Request) -> None:
         """Refuses one picture for a checkpoint that only knows pairs."""
-        if len(request.pictures) == 1 and self.tasks <= _OF_PAIRS and self.tasks != {"mask"}:
+        if len(request.pictures) == 1 and "two" in self.dates and "one" not in self.dates:
             raise UserError(
                 f"this checkpoint compares two dates, got one ({request.names[0]}): image=[before.tif,after.tif]"
             )

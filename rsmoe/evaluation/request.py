@@ -31,7 +31,7 @@ class Request:
     history: tuple[tuple[str, str], ...] = ()
     """Earlier (question, answer) turns."""
     task: str = ""
-    """Of `rsmoe.data.sample.TASKS`, where the request says so: it decides how an answer is scored, not the answer."""
+    """Of `conf/task`, where the request says so: it decides how an answer is scored, not the answer."""
 
     @property
     def names(self) -> list[str]:

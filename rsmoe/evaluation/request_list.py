@@ -14,7 +14,7 @@ from rsmoe.data.files.file_names import FolderFiles, globbed, is_picture, stem
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.values import id_of, present
 from rsmoe.data.readers.own_rows import texts_of, value_of
-from rsmoe.data.sample import TASKS
+from rsmoe.data.tasks import task_names
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.request import Request
 
@@ -83,8 +83,8 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
     for where, given in read_rows(path):
         row = present(given)
         task = value_of(row, "task", where) if row.get("task") else ""
-        if task and task not in TASKS:
-            raise UserError(f"{where}: {unknown_name('task', task, TASKS)}")
+        if task and task not in task_names():
+            raise UserError(f"{where}: {unknown_name('task', task, task_names())}")
         history = row.get("history", [])
         if not isinstance(history, list) or not all(
             isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from rsmoe.data.rasters.images import picture_size, read_array
 from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.data.transforms.alignment import align
 from rsmoe.data.transforms.directions import has_coordinates, turn_sample
 from rsmoe.data.transforms.misregistration import misregister
@@ -20,9 +21,6 @@ from rsmoe.data.transforms.placement import Placement
 from rsmoe.data.transforms.radiometry import match_levels
 from rsmoe.data.transforms.symmetries import IDENTITY, turn_image
 from rsmoe.errors import UserError
-
-CROP_TASKS = ("caption", "retrieval")
-"""Tasks whose text survives a mild crop; a count, a place, a change or a mask may be about the border."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +240,7 @@ def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Gener
 
 def _uncroppable(sample: Sample) -> bool:
     return (
-        sample.task not in CROP_TASKS
+        not find_task(sample.task).croppable
         or sample.directional
         or sample.mask is not None
         or has_coordinates(sample.instruction, *sample.responses)
