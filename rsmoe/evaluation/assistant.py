@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+import rsmoe
 from rsmoe.data.batch import Batch
 from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
@@ -186,7 +187,7 @@ class Assistant:
         Raises:
             UserError: the folder cannot be written.
         """
-        return save_model(Path(folder), self.run.model, self.run.checkpoint)
+        return save_model(Path(folder), self.run.model, self.run.checkpoint, version=rsmoe.__version__)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Uploads what `save_pretrained` writes to the Hugging Face hub; the address of the commit.
@@ -194,7 +195,9 @@ class Assistant:
         Raises:
             UserError: the hub refuses it, or cannot be reached.
         """
-        return push_model(repo_id, self.run.model, self.run.checkpoint, private=private, token=token)
+        return push_model(
+            repo_id, self.run.model, self.run.checkpoint, version=rsmoe.__version__, private=private, token=token
+        )
 
     def check(self, request: Request) -> None:
         """Refuses one picture for a checkpoint that only knows pairs."""

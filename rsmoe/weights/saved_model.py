@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-import rsmoe
 from rsmoe.errors import UserError
 from rsmoe.files import whole_file, write_text
 from rsmoe.weights.bases import LeftOut
@@ -33,13 +32,14 @@ def is_saved_model(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 
-def save_model(folder: Path, model: nn.Module, checkpoint: Mapping[str, Any]) -> Path:
+def save_model(folder: Path, model: nn.Module, checkpoint: Mapping[str, Any], *, version: str) -> Path:
     """Writes the weights of a model as they are now, and of its checkpoint what builds it again.
 
     Args:
         folder: made where it is missing.
         model: that was loaded from ``checkpoint``.
         checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
+        version: of rsmoe.
 
     Returns:
         the folder.
@@ -60,7 +60,7 @@ def save_model(folder: Path, model: nn.Module, checkpoint: Mapping[str, Any]) ->
     kept = checkpoint["hyper_parameters"]
     described = {
         "model_type": "rsmoe",
-        "rsmoe_version": rsmoe.__version__,
+        "rsmoe_version": version,
         "hyper_parameters": {key: kept[key] for key in _KEPT if key in kept},
         "bases": list(checkpoint.get("bases", [])),
     }
@@ -122,7 +122,7 @@ def fetch_model(name: str) -> Path:
 
 
 def push_model(
-    repo_id: str, model: nn.Module, checkpoint: Mapping[str, Any], *, private: bool, token: str | None
+    repo_id: str, model: nn.Module, checkpoint: Mapping[str, Any], *, version: str, private: bool, token: str | None
 ) -> str:
     """Uploads what `save_model` writes; the address of the commit.
 
@@ -136,7 +136,7 @@ def push_model(
         raise UserError(f"repo_id={repo_id!r}: expected <owner>/<model>")
     api = HfApi(token=token)
     with TemporaryDirectory(prefix="rsmoe-") as folder:
-        save_model(Path(folder), model, checkpoint)
+        save_model(Path(folder), model, checkpoint, version=version)
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
             commit = api.upload_folder(folder_path=folder, repo_id=repo_id, commit_message="rsmoe model")
