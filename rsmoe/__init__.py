@@ -3,7 +3,7 @@
 Nothing is imported here, so that ``import rsmoe`` stays instant; import the package you need::
 
     from rsmoe.model import RSMoE
-    from rsmoe.metrics.captions.caption_scores import Caption
+    from rsmoe.metrics import find_metric
 """
 
 __version__ = "0.1.0"
