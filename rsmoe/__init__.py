@@ -5,7 +5,7 @@ Nothing is imported here, so that ``import rsmoe`` stays instant. A trained mode
     model = rsmoe.load("runs/rsicap_moe/2026-11-21_12-00-00")
     print(model.ask("port.tif", "How many ships are there?").text)
 
-Anything else comes from its own package: ``from rsmoe.metrics.captions.caption_scores import Caption``.
+Anything else comes from its own package: ``from rsmoe.metrics import find_metric``.
 """
 
 from __future__ import annotations
