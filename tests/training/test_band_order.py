@@ -19,6 +19,7 @@ from rsmoe.training.band_order import check_band_order
 
 def raster(path: Path, *names: str) -> Path:
     profile = {"driver": "GTiff", "width": 8, "height": 8, "count": len(names), "dtype": "uint8"}
+    profile["photometric"] = "minisblack"  # else a fourth band is alpha
     with rasterio.open(path, "w", **profile) as file:
         file.write(np.zeros((len(names), 8, 8), np.uint8))
         file.descriptions = names

@@ -13,11 +13,13 @@ from PIL import Image
 from support.models import codecs, requests, tiny_config, tiny_model
 from support.runs import EXPERTS, LOGGER, TRAINER, Listed, equal
 
+from rsmoe.build import load_run
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.training import stage_features as module
+from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.run import run_stages
 from rsmoe.training.stage_features import stage_features
 
@@ -51,20 +53,36 @@ def data_of(samples: list[Sample], **options: Any) -> RSDataModule:
 
 
 def trained(
-    folder: Path, samples: list[Sample], encoder: str, features: dict[str, Any] | None, **options: Any
+    folder: Path,
+    samples: list[Sample],
+    encoder: str,
+    features: dict[str, Any] | None,
+    also: tuple[str, ...] = (),
+    **options: Any,
 ) -> RSMoE:
     codec, words = codecs()
     overrides = ("bank.dropout=0.2", *ENCODERS[encoder])
     model = tiny_model(*overrides)
     hparams = {"config": tiny_config(*overrides), "codec": codec.state(), "instruction_codec": words.state()}
     size = {"image_size": 32 if encoder == "resnet" else 64}
-    train = [*EXPERTS.train, "temporal.*", *(["vision.project"] if encoder == "lite_projected" else [])]
+    train = [*EXPERTS.train, "temporal.*", *(["vision.project"] if encoder == "lite_projected" else []), *also]
     run_stages(
         model=model, data=data_of(samples, **size, **options), stages=[replace(EXPERTS, steps=3, train=train)], seed=3,
         folder=folder, hparams=hparams, trainer=TRAINER, logger=LOGGER, checkpoint_every=5, resume=None,
         features=features,
     )  # fmt: skip
     return model
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_run_is_loaded_again_with_the_weights_of_the_package_or_its_own(
+    tmp_path: Path, samples: list[Sample], learns: bool
+) -> None:
+    model = trained(tmp_path / "run", samples, "lite", None, also=("vision.*",) if learns else ())
+    saved = load_checkpoint(find_checkpoint(tmp_path / "run"))
+    held = "model.vision.trunk.stem.conv.weight" in saved["state_dict"]
+    assert held == learns
+    assert equal(load_run(saved)[0], model)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
