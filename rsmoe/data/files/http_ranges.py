@@ -1,4 +1,9 @@
-"""Ranges of bytes of http(s) addresses: tried again where a fault may pass, and never waited for without end."""
+"""Ranges of bytes of http(s) addresses: tried again where a fault may pass, and never waited for without end.
+
+Not fsspec's HTTP file system: of a server without ranges its ``cat_file`` gives the whole file as if it were the range,
+a broken connection is neither tried again nor taken up where it broke, and ``Content-Range`` is not checked. Object
+stores are read through fsspec, see `rsmoe.data.files.byte_ranges`.
+"""
 
 from __future__ import annotations
 

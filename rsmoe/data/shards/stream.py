@@ -1,4 +1,4 @@
-"""Batches out of shards that are read in long runs, from a folder or over http(s)."""
+"""Batches out of shards that are read in long runs, from a folder or from an address."""
 
 from __future__ import annotations
 
