@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsmoe.data.change.cells import CELLS
-from rsmoe.data.rasters.images import SUFFIXES
+from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.errors import UserError
 from rsmoe.files import whole_file, write_text
 from rsmoe.geo.dates import Dates

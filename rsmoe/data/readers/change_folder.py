@@ -12,8 +12,9 @@ import numpy as np
 
 from rsmoe.data.change.instructions import SEGMENT, SEGMENTED
 from rsmoe.data.files.file_names import SUFFIXES, listed
+from rsmoe.data.rasters.class_map_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.rasters.mask_sources import UNKNOWN, ClassMask, ColourMap, IndexMap
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.readers.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader

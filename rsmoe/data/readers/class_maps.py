@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.files.file_names import stem
+from rsmoe.data.rasters.class_map_sources import IndexMap
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.rasters.mask_sources import UNKNOWN, IndexMap
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.readers.annotations import read_lines
 from rsmoe.data.readers.picture_check import seen_size
 from rsmoe.errors import UserError

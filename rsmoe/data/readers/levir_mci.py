@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rsmoe.data.rasters.mask_sources import IndexMap
+from rsmoe.data.rasters.class_map_sources import IndexMap
 from rsmoe.data.readers.captioned_pairs import CaptionedPairs
 from rsmoe.data.sample import Lazy
 

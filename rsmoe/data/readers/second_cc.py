@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rsmoe.data.rasters.mask_sources import ColourMap
+from rsmoe.data.rasters.class_map_sources import ColourMap
 from rsmoe.data.rasters.transition_map import TransitionMap, transition_names
 from rsmoe.data.readers.captioned_pairs import CaptionedPairs
 from rsmoe.data.sample import Lazy

@@ -11,12 +11,13 @@ from typing import Any, get_args
 import numpy as np
 
 from rsmoe.data.files.byte_ranges import read_range
-from rsmoe.data.rasters.file_format import raster_drivers
-from rsmoe.data.rasters.images import SUFFIXES, load_image, read_array
+from rsmoe.data.files.file_names import SUFFIXES
+from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.shards.member import Form, ShardMember, decode_picture, encode_array
 from rsmoe.errors import UserError
+from rsmoe.geo.file_format import raster_drivers
 from rsmoe.geo.georeference import Georeference
 
 BLOCK = 512
