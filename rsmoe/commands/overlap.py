@@ -18,8 +18,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from rsmoe.checks.yaml_file import check_yaml
 from rsmoe.cli import main
-from rsmoe.cli.yaml_file import check_yaml
 from rsmoe.errors import UserError, unknown_name
 
 if TYPE_CHECKING:

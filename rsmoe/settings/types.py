@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Len, Lt
+from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, StringConstraints
 
+from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, PositiveReal
+from rsmoe.checks.ranges import Positive as PositiveInt
+from rsmoe.checks.ranges import Share as Share
 from rsmoe.errors import UserError
 from rsmoe.files import require_writable
 
@@ -66,8 +69,8 @@ Device = Annotated[
     str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"), Says("auto, cpu, cuda, cuda:<number> or mps")
 ]
 
-Count = Annotated[int, Ge(0), Le(10**9)]
-Number = Annotated[int, Ge(1), Le(10**9)]
+Count = NonNegative
+Number = PositiveInt
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Beams = Annotated[int, Ge(1), Le(64)]
 Tokens = Annotated[int, Ge(1), Le(4096)]
@@ -75,10 +78,9 @@ Draws = Annotated[int, Ge(0), Le(100_000)]
 Workers = Annotated[int, Ge(0), Le(1024)]
 BatchSize = Annotated[int, Ge(1), Le(100_000)]
 Pixels = Annotated[int, Ge(8), Le(100_000)]
-Share = Annotated[float, Ge(0), Le(1)]
-Positive = Annotated[float, Gt(0), Le(1e9)]
-NotNegative = Annotated[float, Ge(0), Le(1e9)]
-Decay = Annotated[float, Ge(0), Lt(1)]
+Positive = PositiveReal
+NotNegative = NonNegativeReal
+Decay = Fraction
 Ends = Annotated[list[float], Len(2, 2)]
 Part = Annotated[dict[str, Any], Says("a mapping of keys")]
 Devices = Number | Literal["auto", -1] | Annotated[list[Count], Len(1)]

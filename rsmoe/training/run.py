@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_only
 
 from rsmoe.build import built_configs, load_weights
-from rsmoe.checks.trust import check_finite
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
@@ -31,6 +30,7 @@ from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
 from rsmoe.training.stage_checks import check_stage, has_part
 from rsmoe.training.stage_trainer import stage_trainer
+from rsmoe.trust.checkpoint import check_finite
 
 _KNOWN = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for
