@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from rsmoe.metrics.result import Result
 
 NOTHING = "all unchanged"
+"""Name of the trivial baseline that predicts no change anywhere."""
 EVERYTHING = "all changed"
+"""Name of the trivial baseline that predicts change in every pixel."""
 
 
 def binary_pairs(dataset: Dataset[Sample], *, limit: int | None = None) -> list[Sample]:

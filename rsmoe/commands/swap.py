@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from rsmoe.model import RSMoE
 
 APPEARED = frozenset("appear appears appeared built constructed added new planted risen flooded covers".split())
+"""Words of a change caption by which something is there on the later date alone."""
 VANISHED = frozenset("removed demolished disappear disappears disappeared vanished vanish cleared gone receded".split())
+"""Words of a change caption by which something is there on the earlier date alone."""
 
 
 def direction(text: str) -> int:

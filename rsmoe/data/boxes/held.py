@@ -12,6 +12,7 @@ NOT_FINITE, INVERTED, NO_AREA, OUTSIDE = "not finite", "corners out of order", "
 """Why a box is left out. Of the first two nobody knows where the object is; of the others it is in no pixel."""
 
 UNKNOWN_PLACE = (NOT_FINITE, INVERTED)
+"""Faults of a box after which it is not known where it lies."""
 
 _WHOLE = 0.9
 """Share of an oriented box that has to lie inside for it to stay as it is."""

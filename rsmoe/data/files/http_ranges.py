@@ -30,6 +30,7 @@ PATIENCE_S = 20.0
 """A connection that gives less than `SLOWEST` bytes a second for so long is closed; the second one ends the read."""
 
 SLOWEST = 1000.0
+"""Bytes a second below which a connection counts as stalled."""
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _BLOCK = 2**16

@@ -40,6 +40,7 @@ THRESHOLD = 0.7
 """Least `Match.score` of a copy; experiments/overlap/README.md shows the scores of copies and of look-alikes."""
 
 GRID = 8
+"""Side of the thumbnails that are compared, in pixels."""
 MIDDLE = 0.8
 """Side of the compared middle of a training picture: what a shift of 10 % in any direction leaves."""
 CANDIDATES = 16

@@ -22,6 +22,7 @@ from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 
 SPLITS = ("train", "val", "test")
+"""Names of the splits that a folder may have."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from rsmoe.data.readers.picture_check import seen_size
 from rsmoe.errors import UserError
 
 NAMES = "classes.txt"
+"""File beside the class maps that names the classes, one a line."""
 
 
 def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str) -> dict[str, dict[str, Any]]:
