@@ -200,7 +200,7 @@ def check_options(key: str, options: Any) -> None:
 
 
 def named_in_full(target: str) -> bool:
-    """Whether RSMOE_TRUST names this very target: for what a file names, a package is not enough."""
+    """Whether RSMOE_TRUST names this very target: for targets out of a file, a package is not enough."""
     return target in _own()
 
 

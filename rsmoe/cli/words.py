@@ -1,4 +1,4 @@
-"""What is typed, told apart: Hydra's options, keys that take words as they are, and keys that Hydra reads."""
+"""Parsing of command lines: Hydra's options, keys that take words literally, and keys that Hydra reads."""
 
 from __future__ import annotations
 

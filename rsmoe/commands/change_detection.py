@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.change_detection data=levir_cd``: a model's map of changes beside classical methods."""
+"""``python -m rsmoe.commands.change_detection data=levir_cd``: a model's change map against classical methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.overlap train=[ucm_captions,rsicd] test=[ucm_captions]``: what training tells of the test.
+"""``python -m rsmoe.commands.overlap train=[ucm_captions,rsicd] test=[ucm_captions]``: train-test leakage.
 
 A name is a yaml of ``conf/data``; ``name:split`` says which split, else a training set is its "train" and a test set
 its "test". Writes ``overlap.json`` (every pair, the ids that leaked, shared captions) and ``pairs.png``.

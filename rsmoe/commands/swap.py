@@ -29,7 +29,7 @@ VANISHED = frozenset("removed demolished disappear disappears disappeared vanish
 
 
 def direction(text: str) -> int:
-    """1: a caption tells of what appeared; -1: of what vanished; 0: of neither, or of both alike."""
+    """Direction of a change caption: 1 for an appearance, -1 for a disappearance, 0 for neither or both."""
     words = re.findall(r"[a-z]+", text.lower())
     balance = sum(word in APPEARED for word in words) - sum(word in VANISHED for word in words)
     return (balance > 0) - (balance < 0)

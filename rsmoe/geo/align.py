@@ -67,7 +67,7 @@ class AlignedRaster:
         return common
 
     def common_stretch(self) -> Stretch | None:
-        """Percentiles are those of all dates with the same options: each its own would hide and invent changes."""
+        """Stretch by percentiles over all dates of the same options: one for each would hide and invent changes."""
         stretch = self.source.stretch
         if not isinstance(stretch, Stretch) or not stretch.percentile:
             with opened(self.source.path) as file:

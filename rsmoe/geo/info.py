@@ -1,4 +1,4 @@
-"""What a raster file says about itself."""
+"""Metadata of a raster file."""
 
 from __future__ import annotations
 

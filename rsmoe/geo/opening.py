@@ -1,4 +1,4 @@
-"""Raster files, opened by the driver of their format alone and without what lies beside them."""
+"""Raster files, opened by the driver of their format alone and without sidecar files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def open_dataset(path: Path) -> DatasetReader:
 
 
 def alone(path: Path, **options: Any) -> AbstractContextManager[Any]:
-    """GDAL's settings under which a file is read without what lies beside it; ``options`` are further ones."""
+    """GDAL's settings under which sidecar files are not read; ``options`` are further ones."""
     from rasterio.env import Env
 
     return Env(**_around(raster_drivers(path)), **options)

@@ -94,7 +94,7 @@ class RasterSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of what is read."""
+        """(H, W, C) of the array that `read` gives."""
         info = self.info
         _, _, width, height = self.window_in(info)
         return height, width, len(self.chosen(info))

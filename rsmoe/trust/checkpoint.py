@@ -66,7 +66,7 @@ class _Checkpoint(BaseModel, **_STRICT):
 
 
 def check_checkpoint(checkpoint: Any) -> None:
-    """Refuses what is no checkpoint of `rsmoe.train`, before anything in it is used; no weight is read.
+    """Refuses anything but a checkpoint of `rsmoe.train`, before anything in it is used; no weight is read.
 
     Raises:
         UserError: a key is missing, or of another type, or the config is not one that `check_saved_config` lets pass.

@@ -1,4 +1,4 @@
-"""What a run that goes on may take from its own file, and what has to be typed again."""
+"""Settings that a resumed run may take from its checkpoint, and those that have to be typed again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsmoe.trust.saved_config import NAMED
 
 
 def check_continued(config: Mapping[str, Any]) -> None:
-    """The parts that a run which goes on takes from its own file and builds: trainer, logger, data sets, metrics.
+    """Refuses parts of a resumed run's checkpoint (trainer, logger, data sets, metrics) that a file may not choose.
 
     Raises:
         UserError: one that no yaml of rsmoe's own ``conf/`` names, such as a callback, which could write anywhere.
@@ -35,7 +35,7 @@ _WRITTEN = ("default_root_dir", "dir", "save_dir", "root_dir", "settings", "prof
 
 
 def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequence[str]) -> None:
-    """What a run that goes on may not take from its own file: addresses, and places that are written to.
+    """Refuses addresses and places to write to that a resumed run would take from its checkpoint.
 
     Args:
         config: of the file, see `check_saved_config`.

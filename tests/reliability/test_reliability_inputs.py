@@ -43,9 +43,9 @@ from rsmoe.data.shards.stream import Stream
 from rsmoe.errors import UserError
 
 __all__ = ["serve"]
-SECONDS = 10
+SECONDS = 30
 """Of processor time."""
-CLOCK = 120
+CLOCK = 300
 """Seconds by the clock, on a machine that is busy with other things."""
 
 

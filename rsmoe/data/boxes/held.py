@@ -20,7 +20,7 @@ _WHOLE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class HeldBoxes:
-    """What is left of boxes on one picture."""
+    """Boxes clipped to one picture, without those that do not fit it."""
 
     boxes: np.ndarray
     """(m, 4) or (m, 5) float32, those that are kept, cut to the picture."""

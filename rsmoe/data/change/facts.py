@@ -1,4 +1,4 @@
-"""What is known of a pair of images, whatever it was read from: counts and cells of change, masks, captions."""
+"""Facts of a bi-temporal pair, whatever they come from: counts and cells of change, masks, captions."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def dialogue_count_prompt(nouns: Sequence[str] = CHANGE_CLASSES) -> str:
 
 
 def question_kind(question: str, nouns: Sequence[str] = CHANGE_CLASSES) -> str:
-    """What a question asks for, by ChangeChat's fixed wordings: one of `KINDS` but "dialogue"; "open" for any other."""
+    """Question type by ChangeChat's fixed wordings: one of `KINDS` but "dialogue"; "open" for any other."""
     fixed = {
         CAPTION: "caption",
         DESCRIBE: "caption",

@@ -192,7 +192,7 @@ def _sectors() -> Tensor:
 
 
 def require_threshold(threshold: float) -> None:
-    """Refuses what is no correlation above 0."""
+    """Refuses a threshold that is no correlation above 0."""
     if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise UserError(f"threshold={threshold} is an agreement: give one above 0 and up to 1, like {THRESHOLD}")
 

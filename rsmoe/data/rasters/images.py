@@ -1,4 +1,4 @@
-"""Pictures as uint8 arrays: what a name finds, and the only way from a file to pixels."""
+"""Pictures as uint8 arrays: found by name, and decoded in one way everywhere."""
 
 from __future__ import annotations
 

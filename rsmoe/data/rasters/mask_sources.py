@@ -173,5 +173,5 @@ def _size(size: object) -> tuple[int, int]:
 
 
 def digest(*parts: object) -> str:
-    """32 hexadecimal digits of the SHA-256 of what the parts look like; of keys."""
+    """SHA-256 of the parts' ``repr``, 32 hexadecimal digits; for keys."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Two semantic maps of one place as one map of what turned into what."""
+"""Semantic change map: two class maps of one place as one map of transitions."""
 
 from __future__ import annotations
 

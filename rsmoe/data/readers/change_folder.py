@@ -44,7 +44,7 @@ class ChangeLayout:
 
 
 class ChangeFolder(Reader):
-    """One "mask" sample a pair, kind "change": two images and the mask of what changed.
+    """Binary change detection, one "mask" sample a pair: two images and the change mask.
 
     Copies of these sets come in several layouts (the release, tiles of 256 px with lists, a flat folder); the first of
     ``layouts`` whose folders and list are there is read, and named in ``layout``. Every sample has ``mask`` and, the

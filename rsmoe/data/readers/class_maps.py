@@ -1,4 +1,4 @@
-"""Class maps that lie beside the pictures of a release that knows none."""
+"""Land cover class maps added to a release that has none."""
 
 from __future__ import annotations
 

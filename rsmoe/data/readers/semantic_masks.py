@@ -33,7 +33,7 @@ class _Pair:
 
 
 class SemanticMasks(Reader):
-    """Image files and, beside them, files whose colours or pixel values mean classes.
+    """Semantic segmentation: image files, and class maps as colours or pixel values.
 
     Every sample has ``class_map`` and ``classes``, and task "mask". By ``requests``:
 

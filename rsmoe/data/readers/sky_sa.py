@@ -1,4 +1,4 @@
-"""Sky-SA: open-vocabulary segmentation, with its own list of classes for every image."""
+"""Sky-SA: open-vocabulary segmentation, with a list of classes for every image."""
 
 from __future__ import annotations
 

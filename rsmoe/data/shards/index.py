@@ -1,4 +1,4 @@
-"""The index of a sharded split: what is in which shard, and how to tell that it is whole."""
+"""The index of a sharded split: content and checksum of every shard."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class ShardMember:
         self._decoded = self.read()
 
     def forget(self) -> None:
-        """Drops what `decode` kept and nobody read."""
+        """Drops decoded arrays that were cached and not read."""
         self._decoded = None
 
     def read(self) -> np.ndarray:

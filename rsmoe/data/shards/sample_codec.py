@@ -32,7 +32,7 @@ _TUPLES = ("responses", "classes", "labels")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedView:
-    """What is written of a view: first the member "json", then the files that it lists."""
+    """A view as it is written: first the member "json", then the files that it lists."""
 
     members: tuple[tuple[str, bytes], ...]
     """(name, content); empty when no sample is left."""
@@ -48,7 +48,7 @@ def padded(size: int) -> int:
 
 
 def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = "encoded") -> EncodedView:
-    """Samples on the same images, which are kept once. Equal masks are kept once too.
+    """Encodes samples on the same images, which are stored once. Equal masks are stored once too.
 
     Files of pictures are taken byte by byte; arrays, and rasters with declared bands or a stretch, become PNG of the
     pixels that are read of them. The json holds
