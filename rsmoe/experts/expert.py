@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -40,8 +40,8 @@ class Expert(nn.Module):
 
     token: str | None = None
     """Special token whose hidden state the head reads."""
-    terms: tuple[str, ...] = ()
-    """Names of the losses of a head of your own: a stage may weigh them, also in batches without its token."""
+    terms: Mapping[str, float] = {}
+    """Losses of the head and their weights, which ``stage.<name>.losses`` may change."""
 
     def __init__(
         self,

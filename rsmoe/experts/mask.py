@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -31,6 +31,7 @@ class MaskExpert(Expert):
     """
 
     token = "[SEG]"
+    terms: Mapping[str, float] = {"mask_bce": 2.0, "mask_dice": 0.5}
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class MaskExpert(Expert):
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
         """Pixel cross-entropy and soft dice, averaged over the samples that have a mask (zero if none has).
 
-        GeoPix and GeoPixel weigh them 2.0 and 0.5 beside the text loss of 1.0; the schedule does so here.
+        GeoPix and GeoPixel weigh them 2.0 and 0.5 beside the text loss of 1.0, and so does ``terms``.
         """
         target = batch.masks[inputs.sample].float()  # (n, H, W)
         logits = F.interpolate(

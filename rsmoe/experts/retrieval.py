@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class RetrievalExpert(Expert):
     """
 
     token = "[RET]"
+    terms: Mapping[str, float] = {"retrieval": 1.0}
 
     def __init__(
         self,

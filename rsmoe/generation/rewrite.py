@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ class Rewrite(nn.Module):
         names: expert names in the bank's order; must hold "rewriter" and at least two aspects.
         length_penalty: of beam search.
     """
+
+    terms: Mapping[str, float] = {"aspect": 1.0}
+    """Loss of the sub-answers, beside that of the text."""
 
     def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:
         super().__init__()

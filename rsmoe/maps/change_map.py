@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,6 +75,9 @@ class ChangeMap(nn.Module):
     Raises:
         UserError: channels that are no multiple of 8.
     """
+
+    terms: Mapping[str, float] = {"change": 4.0, "change_dice": 1.0}
+    """Losses and their weights."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +71,9 @@ class CoverMap(nn.Module):
     Raises:
         UserError: one class or too many, channels that are no multiple of 8.
     """
+
+    terms: Mapping[str, float] = {"cover": 1.0, "cover_dice": 1.0}
+    """Losses and their weights."""
 
     def __init__(
         self,

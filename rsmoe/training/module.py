@@ -1,4 +1,4 @@
-"""The LightningModule: one stage of a schedule on one model."""
+"""The LightningModule: one stage of a training on one model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from rsmoe.model import RSMoE
 from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.settings.stage import Stage
-from rsmoe.training.stage_checks import SEEN, learning_rates
+from rsmoe.training.stage_checks import learning_rates
+from rsmoe.training.stage_losses import PERCEPTION
 
 
 class StageModule(pl.LightningModule):
@@ -25,7 +26,7 @@ class StageModule(pl.LightningModule):
     Args:
         model: trained in place.
         stage: the stage.
-        index: its place in the schedule; part of every seed.
+        index: its place among the stages; part of every seed.
         seed: of the run.
         hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
         first_step: steps of the stages before, from where the curves go on.
@@ -58,18 +59,18 @@ class StageModule(pl.LightningModule):
         torch.manual_seed(hash((self.seed, self.index, step * every + self._micro, self.global_rank)) % 2**63)
         for part in self.model.children():
             part.train(any(p.requires_grad for p in part.parameters()))
-        first, last = self.stage.told_truth
+        first, last = self.stage.teacher_forcing
         for mapped in (self.model.change, self.model.cover):
             if mapped is not None:
                 mapped.told_truth = first + (last - first) * step / self.stage.steps
-        for norm in self.model.modules() if self.stage.rest_statistics else ():
+        for norm in self.model.modules() if self.stage.freeze_batch_norm else ():
             if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
                 norm.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Weighted sum of the stage's losses; logs each of them and the router's state."""
         step = self.trainer.global_step
-        terms = self._seen(batch) if set(self.stage.losses) <= SEEN else self._read(batch, step)
+        terms = self._seen(batch) if set(self.stage.losses) <= PERCEPTION else self._read(batch, step)
         total: Tensor = torch.zeros((), device=batch.pixels.device)
         for name, value in terms.items():
             over = step >= self.stage.losses_until.get(name, self.stage.steps + 1)
@@ -81,7 +82,7 @@ class StageModule(pl.LightningModule):
             first = ", ".join(sample.id for sample in batch.samples[:5])
             raise UserError(
                 f"the loss is {float(total.detach())} at step {step} of stage {self.stage.name!r} ({named}). Lower "
-                f"schedule.stages.{self.index}.lr (now {self.stage.lr}) or look for NaN in the images of: {first}"
+                f"stage.{self.stage.name}.lr (now {self.stage.lr}) or look for NaN in the images of: {first}"
             )
         self.log("train/loss", total.detach(), batch_size=len(batch))
         self.log("train/lr", self.stage.lr * self._factor(step), batch_size=len(batch))
@@ -105,7 +106,7 @@ class StageModule(pl.LightningModule):
     def _read(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Every loss that this batch and this model have, unweighted, by name."""
         model = self.model
-        teach = not model.dense and step < self.stage.teach_routes
+        teach = not model.dense and step < self.stage.teach_routing_steps
         reading = model.read(batch, also=model.right[batch.task] if teach else None)
         terms: dict[str, Tensor] = model.fusion.losses(model, batch, reading, smoothing=self.stage.smoothing)
         if not model.dense:

@@ -6,54 +6,35 @@ from typing import Any
 
 from torch import nn
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
-from rsmoe.training.freeze import matching
-
-LOSSES = (
-    "text", "aspect", "label", "balance", "z", "prompt", "words", "mask_bce", "mask_dice", "retrieval",
-    "change", "change_dice", "cover", "cover_dice",
-)  # fmt: skip
-"""Losses of the parts that there are; some exist only in some models or batches. Experts and fusions of your own add
-theirs with ``terms``."""
-
-SEEN = {"words", "change", "change_dice", "cover", "cover_dice"}
-"""Losses of perception alone: in a stage that has no other, no language model runs."""
+from rsmoe.training.freeze import matching, set_trainable
+from rsmoe.training.stage_losses import weighed
 
 
-def check_stage(model: RSMoE, stage: Stage) -> None:
-    """Nothing, where the model has all that the stage names: parameters that train, their rates, losses.
+def fitted(model: RSMoE, stage: Stage) -> Stage:
+    """The stage with all its losses, see `weighed`, where the model has what it names: parameters that train, rates.
 
     Raises:
-        UserError: a pattern that matches nothing, a loss that there is not or of a part that this model lacks, or no
-            loss at all.
+        UserError: a pattern that matches nothing, or a rate of nothing that trains; see also `weighed`.
     """
-    for pattern in stage.train:
-        if has_part(model, pattern):
-            matching(model, pattern.removeprefix("-"))
-    learning_rates(model, stage)
-    _check_losses(model, stage)
+    trained = trainable(model, stage)
+    for pattern in stage.lr_groups:
+        if has_part(model, pattern) and not set(matching(model, pattern)) & set(trained):
+            raise UserError(
+                f"stage.{stage.name}.lr_groups: nothing that {pattern!r} names trains in this stage "
+                f"(train: {', '.join(stage.train)}). Take it out, or let it train"
+            )
+    return weighed(model, stage, trained)
 
 
-def _check_losses(model: RSMoE, stage: Stage) -> None:
-    known = [*LOSSES, *getattr(model.fusion, "terms", ()), *(term for e in model.experts for term in e.terms)]
-    for key, names in (("loss", stage.losses), ("loss in losses_until", stage.losses_until)):
-        for name in names:
-            if name not in known:
-                raise unknown_name(key, name, known)
-    weighed = {name for name, weight in stage.losses.items() if weight}
-    if "words" in weighed and model.words is None:
-        raise UserError(
-            f"stage {stage.name!r} has the loss 'words', but the model is built without the head for it: give "
-            f"words=true, or a schedule without that loss"
-        )
-    absent = {f"{part}{end}" for part in ("change", "cover") if getattr(model, part) is None for end in ("", "_dice")}
-    if not weighed - absent:
-        raise UserError(
-            f"stage {stage.name!r} has no loss that this model knows (losses: {dict(stage.losses)}): give one a "
-            f"weight, or leave the stage out with 0 steps"
-        )
+def trainable(model: RSMoE, stage: Stage) -> list[str]:
+    """Freezes all but what the stage trains; names of that."""
+    try:
+        return set_trainable(model, [pattern for pattern in stage.train if has_part(model, pattern)])
+    except UserError as error:
+        raise UserError(f"stage.{stage.name}.train: {error}") from error
 
 
 def learning_rates(model: RSMoE, stage: Stage) -> dict[str, float]:
@@ -70,7 +51,8 @@ def learning_rates(model: RSMoE, stage: Stage) -> dict[str, float]:
 
 
 def has_part(model: nn.Module, pattern: str) -> bool:
-    """False for a pattern of a part that this model has none of, or that learns nothing: a schedule serves all."""
+    """False for a pattern of a part that this model has none of (``change``, with ``change=none``), or that learns
+    nothing: a stage serves all models."""
     part: Any = model
     for name in pattern.removeprefix("-").split("[")[0].split("."):
         if not hasattr(part, name):

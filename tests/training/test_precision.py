@@ -119,7 +119,7 @@ def test_fp32_keeps_the_fused_optimiser(tmp_path: Path, monkeypatch: pytest.Monk
         ("trainer.precision=fp16", "unknown trainer.precision 'fp16'.*bf16-mixed"),
         ("trainer.precision=16-true", "unknown trainer.precision '16-true'"),
         ("trainer.precision=64-true", "unknown trainer.precision '64-true'"),
-        ("+trainer.max_steps=3", "trainer.max_steps=3 cannot be given.*schedule.steps"),
+        ("+trainer.max_steps=3", "trainer.max_steps=3 cannot be given.*stage.<name>.steps"),
         ("+trainer.limit_train_batches=2", "trainer.limit_train_batches=2 cannot be given"),
         ("+trainer.fast_dev_run=true", "trainer.fast_dev_run=True cannot be given"),
         ("trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0: expected"),
