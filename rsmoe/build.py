@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from rsmoe.checks.trust import check_checkpoint, check_finite
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.maps.words_about import WordsAbout
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
 from rsmoe.temporal.bag_of_words import WordHead
+from rsmoe.trust.checkpoint import check_checkpoint, check_finite
 from rsmoe.vision.glance import Glance
-from rsmoe.weights.as_trained import check_vocabularies
 from rsmoe.weights.bases import LeftOut
 from rsmoe.weights.pretrained import parent_of, without_weights
+from rsmoe.weights.vocabularies import check_vocabularies
 
 SKIPS = ("none", "mean", "cells")
 """What may go past the Q-Former."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-import rsmoe.cli.launch  # a resolver of conf/train.yaml
+import rsmoe.launch  # a resolver of conf/train.yaml
 import rsmoe.weights.as_trained  # noqa: F401  # another one
-from rsmoe.cli.words import quoted
-from rsmoe.cli.yaml_file import check_yaml
+from rsmoe.checks.yaml_file import check_yaml
 from rsmoe.config_folders import conf_dir as conf_dir
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings import settings_of
@@ -57,6 +57,13 @@ def compose(
     except (HydraException, OmegaConfBaseException) as error:
         own = {group: names for group, names in groups.items() if group in settings_of(name).groups}
         raise _explain(error, overrides, search, own, name) from error
+
+
+def quoted(value: str, *, interpolate: bool = False) -> str:
+    """A word in Hydra's grammar that means these characters; ``${...}`` is none of OmegaConf's unless asked for."""
+    if not interpolate:
+        value = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", value)
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value) + "'"
 
 
 def _composed(words: Sequence[str], *, name: str, with_hydra: bool) -> DictConfig:

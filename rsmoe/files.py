@@ -47,7 +47,7 @@ def require_writable(path: Path | str, key: str, *, folder: bool = True) -> None
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """The name to write instead of ``path``, beside it; a ``with`` that ends well renames it, any other removes it.
+    """Atomic write: gives a temporary name beside ``path``, renamed at the end of the ``with``, removed after an error.
 
     Raises:
         UserError: the folder cannot be made or the file not be written, for example because the disk is full.
@@ -72,7 +72,7 @@ CACHE_KEY = "export RSMOE_CACHE=/path/to/a/folder"
 
 
 def part_of(path: Path) -> Path:
-    """The name beside ``path`` that this process writes to; what killed ones have left behind there is removed."""
+    """Temporary name of this process beside ``path``; those of killed processes are removed."""
     stem = path.stem[:100]
     with suppress(OSError):
         for old in path.parent.glob(f".{glob.escape(stem)}.*.part{glob.escape(path.suffix)}"):
@@ -107,7 +107,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
-    """The folder of what is generated once and kept: ``given``, else ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
+    """The cache folder: ``given``, else ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
 
     Raises:
         UserError: there is no home; the message names RSMOE_CACHE.

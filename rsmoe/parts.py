@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rsmoe.checks.arguments import check_arguments
+from rsmoe.config import conf_dir
 from rsmoe.errors import UserError, shown
 
 TRUSTED = ("rsmoe.", "lightning.pytorch.", "torch.optim.")
@@ -38,6 +39,8 @@ _ASKED = {
     ("vision", "temporal", "change", "cover", "qformer", "router", "prompts", "bank", "fusion"), "torch.nn.Module"
 )
 """Key of a config -> what the part there has to be: this, or a class of this kind."""
+_TAKEN_BY = {"collate": "rsmoe.data.collate.Collate", "raster": "rsmoe.geo.raster.RasterSource"}
+"""Last word of a key whose value is a mapping of arguments -> the class that takes them."""
 _LIGHTNING = (
     "lightning.pytorch.Trainer", "lightning.pytorch.Callback", "lightning.pytorch.loggers.Logger",
     "lightning.pytorch.strategies.Strategy", "lightning.pytorch.profilers.Profiler",
@@ -140,11 +143,9 @@ def check_parts(config: Mapping[str, Any]) -> None:
         ):
             raise UserError(f"{key}={shown(value)}: expected a part, {key}=<name>, one of conf/{key}")
     _check_splits(plain.get("corpus"))
-    if isinstance(loader := plain.get("loader"), Mapping) and isinstance(loader.get("collate"), Mapping):
-        from rsmoe.data.collate import Collate
-
-        check_arguments(Collate, loader["collate"], key="loader.collate", whole=False)
-    _check_raster("raster", plain.get("raster"))
+    if isinstance(loader := plain.get("loader"), Mapping):
+        check_options("loader.collate", loader.get("collate"))
+    check_options("raster", plain.get("raster"))
 
 
 _OPTIONAL = ("change", "cover")
@@ -180,15 +181,29 @@ def check_node(key: str, node: Mapping[str, Any], *, outer: str | None = None, w
     nested = [name for name, value in given.items() if any(_nodes(value, ""))]
     check_arguments(part, given, key=key, whole=whole and not node.get("_partial_"), named=nested)
     if ours:
-        _check_raster(f"{key}.raster", given.get("raster"))
+        check_options(f"{key}.raster", given.get("raster"))
         if isinstance(given.get("config"), Mapping):
-            from rsmoe.checks.architecture import check_architecture
+            from rsmoe.checks.architecture import check_architecture  # here: it imports transformers
 
             check_architecture(given["config"], key=f"{key}.config")
 
 
+def check_options(key: str, options: Any) -> None:
+    """Holds a mapping without ``_target_`` against the class that takes it, `_TAKEN_BY` its last word; None passes.
+
+    Raises:
+        UserError: an argument that is unknown, of another type or out of range; something else than a mapping.
+    """
+    if options is None:
+        return
+    if not isinstance(options, Mapping):
+        raise UserError(f"{key}={shown(options)}: expected a mapping")
+    given = {str(name): value for name, value in options.items() if value is not None}
+    check_arguments(pkgutil.resolve_name(_TAKEN_BY[key.rpartition(".")[2]]), given, key=key, whole=False)
+
+
 def named_in_full(target: str) -> bool:
-    """Whether RSMOE_TRUST names this very target: for what a file names, a package is not enough."""
+    """Whether RSMOE_TRUST names this very target: for targets out of a file, a package is not enough."""
     return target in _own()
 
 
@@ -201,8 +216,6 @@ def key_of(node: Mapping[str, Any]) -> str:
 
 def known_parts() -> Mapping[str, frozenset[str]]:
     """Group of ``conf/`` -> the targets that its yamls name."""
-    from rsmoe.config import conf_dir
-
     root = conf_dir()
     if root not in _KNOWN:
         named: dict[str, set[str]] = {}
@@ -233,14 +246,6 @@ def _nodes(value: Any, path: str, outer: str | None = None) -> Iterator[tuple[st
         return
     for step, inner in value.items() if isinstance(value, dict) else enumerate(value):
         yield from _nodes(inner, f"{path}.{step}" if path else str(step), outer)
-
-
-def _check_raster(key: str, options: Any) -> None:
-    if isinstance(options, Mapping):
-        from rsmoe.geo.raster import RasterSource
-
-        given = {str(name): value for name, value in options.items() if value is not None}
-        check_arguments(RasterSource, given, key=key, whole=False)
 
 
 def _build(value: Any) -> Any:

@@ -1,5 +1,4 @@
-"""Checks of values from outside: arguments of parts, configs of transformers models, and what a checkpoint may hold.
+"""Checks of values from outside: arguments of parts, configs of transformers models, and YAML files.
 
-What comes out of a file is data: `trust` says which parts a checkpoint may name, `arguments` holds their arguments
-against the annotations of the constructor, and `ranges` names the ranges of numbers.
+`arguments` holds values against the annotations of a constructor, `ranges` names the ranges of numbers.
 """

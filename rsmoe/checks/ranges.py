@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from annotated_types import Ge, Gt, Le, Lt
 
 MOST = 2**31 - 1
+"""Largest count or size that anything takes."""
 
-Positive = Annotated[int, Field(ge=1, le=MOST)]
+Positive = Annotated[int, Ge(1), Le(MOST)]
 """A count or a size: 1 or more."""
-NonNegative = Annotated[int, Field(ge=0, le=MOST)]
+NonNegative = Annotated[int, Ge(0), Le(MOST)]
 """A count that may be 0."""
-Depth = Annotated[int, Field(ge=1, le=1000)]
+Depth = Annotated[int, Ge(1), Le(1000)]
 """Layers, heads, levels: each of them is built."""
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Ge(0), Le(1)]
 """A fraction or a probability."""
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-"""A share below 1: of dropping, of what is held out."""
-PositiveReal = Annotated[float, Field(gt=0.0)]
-NonNegativeReal = Annotated[float, Field(ge=0.0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+"""A share below 1: of dropping, of what is held out, of an average that decays."""
+PositiveReal = Annotated[float, Gt(0), Le(1e9)]
+"""A length, a rate, a scale."""
+NonNegativeReal = Annotated[float, Ge(0), Le(1e9)]
+"""A weight or a penalty."""

@@ -21,7 +21,7 @@ COMMANDS = (
 
 
 def help_text(name: str) -> str:
-    """What a command does, examples, its keys with their default values, its groups with their choices."""
+    """Help of a command: purpose, examples, keys with default values, groups with choices."""
     settings = settings_of(name)
     folder = _conf()
     content = yaml.safe_load((folder / f"{name}.yaml").read_text())

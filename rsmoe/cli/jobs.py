@@ -89,7 +89,7 @@ class Jobs:
             raise UserError(f"{len(self.failures)} of {self.done} jobs failed: {told}")
 
     def line(self, error: BaseException) -> str | None:
-        """What a user can do about an error; None for a bug."""
+        """An error as one line with its remedy; None for a bug."""
         for cause in _chain(error):
             if isinstance(cause, UserError):  # out of a loader's worker it comes with that worker's traceback
                 return str(cause).rpartition("UserError: ")[2].strip()

@@ -1,4 +1,4 @@
-"""What is typed, told apart: Hydra's options, keys that take words as they are, and keys that Hydra reads."""
+"""Parsing of command lines: Hydra's options, keys that take words literally, and keys that Hydra reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from rsmoe.config import quoted
 from rsmoe.errors import UserError
 from rsmoe.settings.model import Settings, verbatim
 
@@ -85,13 +86,6 @@ def items(value: str) -> list[str]:
         if comma and not rest:
             found.append("")
     return found
-
-
-def quoted(value: str, *, interpolate: bool = False) -> str:
-    """A word in Hydra's grammar that means these characters; ``${...}`` is none of OmegaConf's unless asked for."""
-    if not interpolate:
-        value = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", value)
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value) + "'"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.change_detection data=levir_cd``: a model's map of changes beside classical methods."""
+"""``python -m rsmoe.commands.change_detection data=levir_cd``: a model's change map against classical methods."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from rsmoe.metrics.result import Result
 
 NOTHING = "all unchanged"
+"""Name of the trivial baseline that predicts no change anywhere."""
 EVERYTHING = "all changed"
+"""Name of the trivial baseline that predicts change in every pixel."""
 
 
 def binary_pairs(dataset: Dataset[Sample], *, limit: int | None = None) -> list[Sample]:

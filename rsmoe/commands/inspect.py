@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.inspect data=<name> data.root=... split=train``: what a reader makes of a release.
+"""``python -m rsmoe.commands.inspect data=<name> data.root=... split=train``: check of a release, as a reader reads it.
 
 Prints what was read beside what the release states, everything that could not be used and why, the tasks and the first
 rows; draws a contact sheet with boxes, masks and class maps. Works for whatever `rsmoe.data` calls a data set.
@@ -45,7 +45,7 @@ def varied(samples: Sequence[Sample], count: int) -> list[Sample]:
 
 
 def counts_table(counts: Mapping[str, int], official: Mapping[str, int], title: str) -> Table:
-    """What was read beside what the release states; red where they differ."""
+    """Table of counts: as read, and as the release states; red where they differ."""
     table = Table("what", title=title, header_style="bold")
     for heading in ("read", "official"):
         table.add_column(heading, justify="right")
@@ -59,7 +59,7 @@ def counts_table(counts: Mapping[str, int], official: Mapping[str, int], title: 
 
 
 def unused_table(unused: Mapping[str, Sequence[str]]) -> Table:
-    """Reason, number and the first five of what the reader left out."""
+    """Table of samples that the reader left out: reason, number and the first five."""
     from rsmoe.figures.figure import shorten
 
     table = Table("not used because", "number", "first", title="Not used", header_style="bold")

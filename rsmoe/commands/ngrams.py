@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 Gram = tuple[str, ...]
+"""An n-gram: its words in order."""
 ORDERS = (1, 2, 3, 4)
+"""Lengths n of the n-grams that are counted."""
 
 
 def overlap(captions: Iterable[str], others: Iterable[str]) -> list[dict[str, float]]:

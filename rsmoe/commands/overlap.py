@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.overlap train=[ucm_captions,rsicd] test=[ucm_captions]``: what training tells of the test.
+"""``python -m rsmoe.commands.overlap train=[ucm_captions,rsicd] test=[ucm_captions]``: train-test leakage.
 
 A name is a yaml of ``conf/data``; ``name:split`` says which split, else a training set is its "train" and a test set
 its "test". Writes ``overlap.json`` (every pair, the ids that leaked, shared captions) and ``pairs.png``.
@@ -18,8 +18,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from rsmoe.checks.yaml_file import check_yaml
 from rsmoe.cli import main
-from rsmoe.cli.yaml_file import check_yaml
 from rsmoe.errors import UserError, unknown_name
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.stress checkpoint=...``: what is left of a model when two dates differ without change."""
+"""``python -m rsmoe.commands.stress checkpoint=...``: robustness to differences between dates without change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StressTest:
-    """Pairs, what is done to them, and how the answers are scored; see ``conf/stress.yaml``."""
+    """Stress test of change models: pairs, perturbations, scores; see ``conf/stress.yaml``."""
 
     pairs: Sequence[PairFacts]
     """As `stress_pairs` gives them."""

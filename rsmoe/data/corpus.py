@@ -17,6 +17,7 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.parts import instantiate
 
 SPLITS = ("train", "val", "test")
+"""Names of the splits of a corpus."""
 SEARCHED = 100
 """Samples of a data set that are looked at for the names of its classes."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rsmoe.settings.stage import Stage
 
 Datasets = Mapping[str, Dataset[Sample]]
+"""Data sets of one split by name."""
 
 
 class RSDataModule(LightningDataModule):

@@ -39,15 +39,6 @@ def count_kinds(kinds: Any, valid: Any) -> np.ndarray:
     return counts.reshape(len(CELLS), 256)
 
 
-def cells_changed(kinds: Any, valid: Any) -> dict[str, float | None]:
-    """Name of each of `CELLS` -> share of its pixels with data that changed; None for a cell without data.
-
-    Args:
-        kinds, valid: as `count_kinds`.
-    """
-    return _shares(count_kinds(kinds, valid))
-
-
 def report_change(
     reply: Reply, titles: Sequence[str], out: Path | None, classes: Sequence[str], console: Console
 ) -> dict[str, Any]:
@@ -77,7 +68,7 @@ def report_change(
     names += [f"kind {k}" for k in range(len(names), most + 1)]
     if not classes and most > 1:
         names[1] = "kind 1"
-    cells = _shares(counts)
+    cells = cell_shares(counts)
     table = Table(title="changed", show_header=False, show_lines=True)
     shares = ["no data" if share is None else f"{100 * share:.1f} %" for share in cells.values()]
     for row in range(3):
@@ -145,7 +136,12 @@ def ground(place: Georeference | None) -> tuple[float | None, str]:
         return None, str(error)
 
 
-def _shares(counts: np.ndarray) -> dict[str, float | None]:
+def cell_shares(counts: np.ndarray) -> dict[str, float | None]:
+    """Name of each of `CELLS` -> share of its pixels with data that changed; None for a cell without data.
+
+    Args:
+        counts: of `count_kinds`.
+    """
     known, changed = counts.sum(1), counts[:, 1:].sum(1)
     return {name: float(c / n) if n else None for name, c, n in zip(CELLS, changed, known, strict=True)}
 

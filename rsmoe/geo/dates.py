@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.rasters.file_format import raster_drivers
-from rsmoe.data.rasters.images import decode_picture
 from rsmoe.errors import UserError
 from rsmoe.geo.align import AlignedRaster, align
+from rsmoe.geo.file_format import raster_drivers
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.name_dates import dates_in_names
+from rsmoe.geo.pictures import decode_with_pillow
 from rsmoe.geo.raster import RasterSource
 from rsmoe.geo.strips import row_slices
 from rsmoe.geo.windows import WHOLE_PIXELS, DateWindows, LazyDate
@@ -85,7 +85,7 @@ class Dates:
 def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] | None = None) -> Dates:
     """Opens the pictures, puts georeferenced dates on the grid of the first, and chooses as many bands as asked for.
 
-    Rasters (see `rsmoe.data.rasters.file_format`) are read with ``options``, other pictures as `load_image` does.
+    Rasters (see `rsmoe.geo.file_format`) are read with ``options``, other pictures as `load_image` does.
     Without a choice of bands among them a file of more bands gives red, green and blue where it names them, else its
     first ones, and a note says so. Timestamps are those of ``date_pattern``, of the names where each of them holds a
     date (`rsmoe.geo.name_dates`), or of the files. Rasters of more than `WHOLE_PIXELS` are read later, window by
@@ -124,7 +124,7 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
                 f"it out, or convert the picture: gdal_translate {other.name} {other.stem}.tif"
             )
         read = dict(zip(rasters, (source.picture() for source in sources), strict=True))
-        pictures = [read[path] if path in read else decode_picture(path, str(path)) for path in paths]
+        pictures = [read[path] if path in read else decode_with_pillow(path, str(path)) for path in paths]
         _same_size(paths, [pixels.shape for pixels, _ in pictures])
         valid = np.ones(pictures[0][0].shape[:2], bool)
         for _, own in pictures:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 WGS84 = "EPSG:4326"
+"""CRS of longitudes and latitudes in degrees."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Acquisition dates that names of files hold, as far as nobody has to guess wrong."""
+"""Acquisition dates parsed out of file names, where they are unambiguous."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _YEAR = re.compile(rf"{_EPSG}(?<!\d)((?:19|20)\d\d)(?!\d)")
 
 @dataclass(frozen=True, kw_only=True)
 class NameDate:
-    """What a name says."""
+    """A date parsed out of a file name."""
 
     day: datetime
     """The day, or the first of January where only the year is said."""

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rsmoe.checks.ranges import PositiveReal
-from rsmoe.data.rasters.images import require_pixels
 from rsmoe.errors import UserError
+from rsmoe.geo.band_choice import band_at, band_named
 from rsmoe.geo.georeference import Georeference
-from rsmoe.geo.info import Band, RasterInfo, open_raster, opened, read_info
+from rsmoe.geo.info import Band, RasterInfo, open_raster, read_info
+from rsmoe.geo.opening import opened
+from rsmoe.geo.pictures import require_pixels
 from rsmoe.geo.stretch import SENSOR_STRETCHES, Stretch, named_stretch
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
-
-WAVELENGTH_TOLERANCE = 0.06
-"""A band answers to a wavelength within 6 % of its middle: 665 nm finds 655, not 705."""
 
 _SAMPLE_SIDE = 1024
 
@@ -41,7 +40,7 @@ class RasterSource:
         path: see `open_raster`.
         bands: in the order wanted, as numbers from 1 or as names (any case); None is all of them, alpha left out. Those
             of a palette are its red, green and blue.
-        wavelengths_nm: the same by middle wavelength: the nearest band within `WAVELENGTH_TOLERANCE`.
+        wavelengths_nm: the same by middle wavelength, see `rsmoe.geo.band_choice.band_at`.
         names: of the file's bands, where it does not have them: a sensor, or one name a band, see `rsmoe.geo.bands`.
         window: ``(left, top, width, height)`` in pixels, inside the raster; None is all of it.
         stretch: to 8 bits, a `Stretch`, a name of `SENSOR_STRETCHES`, or [low, high]. None
@@ -51,7 +50,7 @@ class RasterSource:
 
     Raises:
         UserError: for ``bands`` and ``wavelengths_nm`` together or an unknown stretch; when read, see `open_raster`,
-            and for bands that are not there, a window outside, more than `rsmoe.data.rasters.images.MAX_PIXELS`, or no
+            and for bands that are not there, a window outside, more than `rsmoe.geo.pictures.MAX_PIXELS`, or no
             stretch where one is needed.
     """
 
@@ -95,7 +94,7 @@ class RasterSource:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of what is read."""
+        """(H, W, C) of the array that `read` gives."""
         info = self.info
         _, _, width, height = self.window_in(info)
         return height, width, len(self.chosen(info))
@@ -103,10 +102,10 @@ class RasterSource:
     def chosen(self, info: RasterInfo) -> tuple[Band, ...]:
         """The bands to read, in order; raises `UserError` for one that is not there."""
         if self.wavelengths_nm is not None:
-            return tuple(self._by_wavelength(info, nm) for nm in self.wavelengths_nm)
+            return tuple(band_at(info, nm) for nm in self.wavelengths_nm)
         if self.bands is None:
             return info.bands
-        return tuple(self._by_name(info, name) for name in self.bands)
+        return tuple(band_named(info, name) for name in self.bands)
 
     def read(self) -> np.ndarray:
         """(H, W, C) uint8."""
@@ -275,61 +274,6 @@ class RasterSource:
         table = _palette(file, every[0])[raw[..., 0]]  # (H, W, 4)
         return table[..., [index - 1 for index in chosen]], valid & (table[..., 3] > 0)
 
-    def _by_name(self, info: RasterInfo, wanted: int | str) -> Band:
-        for band in info.bands:
-            if wanted == band.index or isinstance(wanted, str) and wanted.lower() == band.name.lower():
-                return band
-        raise UserError(f"{self.path.name} has no band {wanted!r}. It has {_listed(info)}; raster.names= can name them")
-
-    def _by_wavelength(self, info: RasterInfo, nm: float) -> Band:
-        known = [(abs(b.wavelength_nm - nm), b) for b in info.bands if b.wavelength_nm is not None]
-        if not known:
-            raise UserError(
-                f"{self.path.name} does not say its wavelengths. Give raster.names=, a sensor or a name a band"
-            )
-        distance, band = min(known, key=lambda pair: pair[0])
-        if distance > WAVELENGTH_TOLERANCE * nm:
-            raise UserError(f"{self.path.name} has no band near {nm} nm. It has {_listed(info)}")
-        return band
-
-
-def decode_raster(file: Path | bytes, name: str, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
-    """A raster that nothing is declared of, as a picture: all its bands, or its only one three times.
-
-    Args:
-        file: where it is, or its bytes.
-        name: what it is called in messages.
-        blank: whether pixels without data are 0, or as stored.
-
-    Returns:
-        (H, W, C) uint8, and the (H, W) bool mask of pixels with data; None where all hold some.
-
-    Raises:
-        UserError: as `RasterSource.read`.
-    """
-    source, content = RasterSource(path=Path(name)), file if isinstance(file, bytes) else None
-    with opened(file, name) as dataset:
-        pixels, valid = source.decode(dataset, read_info(dataset, source.path, content=content), blank=blank)
-    if pixels.shape[2] == 1:
-        pixels = np.concatenate([np.moveaxis(pixels, -1, 0)] * 3).transpose(1, 2, 0)  # each band in one piece
-    return pixels, None if valid.all() else valid
-
-
-def read_labels(path: Path) -> tuple[np.ndarray, int]:
-    """(H, W, C) values of a raster as they are stored, and the bits of each: a palette's indices, not its colours, and
-    no band of alpha. White-is-zero is turned, so that the greatest value is white.
-
-    Raises:
-        UserError: as `RasterSource.read`.
-    """
-    with opened(path) as file:
-        info = read_info(file, path)
-        require_pixels(info.width, info.height, str(path))
-        stored = np.moveaxis(file.read([i for i, c in enumerate(file.colorinterp, 1) if c.name != "alpha"]), 0, -1)
-    if info.white_is_zero:
-        stored = (1 << info.bits) - 1 - stored
-    return upright(stored, info.orientation), info.bits
-
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     """(H, W, ...) as a file stores it -> upright, by an orientation as EXIF counts, 1 to 8."""
@@ -347,9 +291,3 @@ def _palette(file: DatasetReader, band: int) -> np.ndarray:
     colours = file.colormap(band)
     table[list(colours)] = list(colours.values())
     return table
-
-
-def _listed(info: RasterInfo) -> str:
-    return ", ".join(
-        f"{b.index} {b.name!r}" + (f" ({b.wavelength_nm:g} nm)" if b.wavelength_nm else "") for b in info.bands
-    )

@@ -1,4 +1,4 @@
-"""From what a sensor stores (reflectance as uint16, decibels as floats ...) to the uint8 that models read."""
+"""Radiometric stretch: from the values of a sensor (reflectance as uint16, decibels as floats ...) to uint8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A map that may be larger than memory likes, kept in compressed strips of rows."""
+"""A large map in compressed strips of rows, for less memory."""
 
 from __future__ import annotations
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rsmoe.geo.align import AlignedRaster, on_grid
+from rsmoe.geo.align import AlignedRaster
 from rsmoe.geo.failures import BLOCK_CACHE, gdal_failures
 from rsmoe.geo.georeference import Georeference
-from rsmoe.geo.info import RasterInfo, alone, open_dataset, read_info
+from rsmoe.geo.info import RasterInfo, read_info
+from rsmoe.geo.opening import alone, open_dataset
 from rsmoe.geo.raster import RasterSource
 from rsmoe.geo.stretch import Stretch
+from rsmoe.geo.warp import on_grid
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

@@ -14,7 +14,9 @@ from typing import TypeVar
 from rsmoe.errors import UserError
 
 Asked = TypeVar("Asked")
+"""Type of what is asked of a worker."""
 Made = TypeVar("Made")
+"""Type of what a worker gives back."""
 
 MOST = 16
 """Processes: a container may own fewer cores than it sees."""

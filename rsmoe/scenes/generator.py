@@ -62,6 +62,7 @@ _SIGNS: dict[str, frozenset[str]] = {
 """Things without which nobody could name the scene: one of them stands near the middle of the picture."""
 
 BANDS = (3, 4)
+"""Numbers of bands that a scene can have: RGB, and RGB with near infrared."""
 VISIBLE_PX = 24
 """Pixels that a change covers at least: nobody would see a smaller one."""
 VISIBLE_LEVELS = 14.0

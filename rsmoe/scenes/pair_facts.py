@@ -21,7 +21,7 @@ def facts_of_scenes(
     nouns: Sequence[str] = CHANGE_CLASSES,
     min_share: float = MIN_SHARE,
 ) -> PairFacts:
-    """Facts of a generated pair; counts are those of the things themselves, which touching masks cannot tell.
+    """Facts of a generated pair; counts are of the things themselves, which masks that touch do not show.
 
     Raises:
         UserError: for a noun that is no class of the generated world.

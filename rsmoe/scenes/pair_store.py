@@ -1,4 +1,4 @@
-"""Facts of generated pairs by number, drawn once and kept on disk."""
+"""Facts of generated pairs by number, drawn once and cached on disk."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PairStore:
         return replace(self._blocks[block][place], source=source)
 
     def draw(self, pairs: int) -> None:
-        """Draws what is missing of the first ``pairs`` pairs, on every core."""
+        """Draws those of the first ``pairs`` pairs that are missing, on every core."""
         blocks = range((pairs + BLOCK - 1) // BLOCK)
         on_every_core(self._write, [block for block in blocks if not self._path(block).is_file()])
 

@@ -13,7 +13,7 @@ from rsmoe.settings.types import Count, Device, Draws, Name, Number, OutFolder, 
 
 
 class ChangeDetection(Settings):
-    """Scores a model's map of changes beside classical methods, on pairs with masks."""
+    """Scores a model's change map against classical methods, on pairs with masks."""
 
     module: ClassVar[str] = "rsmoe.commands.change_detection"
     examples: ClassVar[tuple[str, ...]] = (

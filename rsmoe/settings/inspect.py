@@ -12,7 +12,7 @@ from rsmoe.settings.types import Count, Name, OutFile
 
 
 class Inspect(Settings):
-    """Shows what a reader makes of a data set: counts, what cannot be used, first rows, a contact sheet."""
+    """Checks a data set as its reader reads it: counts, samples left out, first rows, a contact sheet."""
 
     module: ClassVar[str] = "rsmoe.commands.inspect"
     examples: ClassVar[tuple[str, ...]] = (

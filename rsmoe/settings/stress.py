@@ -26,7 +26,7 @@ from rsmoe.settings.types import (
 
 
 class Stress(Settings):
-    """Disturbs the second date of pairs (shift, light, season ...) and measures what is left of a model."""
+    """Disturbs the second date of pairs (shift, light, season ...) and measures the loss of accuracy."""
 
     module: ClassVar[str] = "rsmoe.commands.stress"
     examples: ClassVar[tuple[str, ...]] = (

@@ -1,4 +1,4 @@
-"""Change detection without learning: what a trained map of changes has to beat.
+"""Classical change detection without learning, as baselines of trained change maps.
 
 Each method takes two dates (H, W, C) of one size and gives an (H, W) bool map. None is told how much has changed.
 Thresholds, components and clusters are scikit-image's and scikit-learn's (extra ``classical``).

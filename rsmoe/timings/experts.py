@@ -32,6 +32,7 @@ from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.language_model import causal_lm
 
 TARGETS = ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj")
+"""Linear layers that carry an adapter."""
 LIMIT = 1.1
 """A mixed batch may cost this many times one adapter on the same rows."""
 

@@ -56,8 +56,11 @@ from rsmoe.parts import instantiate
 from rsmoe.scenes.generator import SceneGenerator
 
 BATCH = 32
+"""Requests a batch."""
 PER_VIEW = 8
+"""Requests a picture."""
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+"""Linux's switch that empties the page cache."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,13 +36,19 @@ from rsmoe.metrics.captions.tokenize import whitespace
 from rsmoe.metrics.captions.tokenized import Corpus
 
 RATIO = 5.0
+"""Times that ours has to be faster than pycocoevalcap."""
 METEOR_SECONDS = 10.0
+"""Most seconds that METEOR may take."""
 TOLERANCE = 1e-9
+"""Difference up to which two numbers are equal."""
 NUMBERS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider_d", "meteor")
+"""Metrics that are timed."""
 _TURNS = 5
 
 Captions = tuple[list[str], list[list[str]]]
+"""Predictions, and the references of each."""
 Scores = dict[str, float]
+"""Name of a metric -> its value."""
 
 
 def read(path: Path) -> Captions:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.corpus import Corpus
-from rsmoe.data.rasters.file_format import raster_drivers
+from rsmoe.geo.file_format import raster_drivers
 from rsmoe.geo.info import open_raster
 from rsmoe.geo.raster import RasterSource
 from rsmoe.vision.inputs import check_rgb

@@ -11,9 +11,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rsmoe.checks.trust import check_continued
 from rsmoe.config import compose
 from rsmoe.errors import UserError
+from rsmoe.trust.choices import check_continued
 
 _MAY_CHANGE = re.compile(
     r"(trainer|logger|evaluation|validation|callback)(\..*)?|objective|checkpoint_every|data\.root"
@@ -93,10 +93,11 @@ def words_of_run(words: Sequence[str]) -> list[str]:
         words: what was typed now; of a key in it the run's own word is left out.
 
     Raises:
-        UserError: the file chooses what only who types may choose, see `rsmoe.checks.trust.check_chosen`.
+        UserError: the file chooses what only who types may choose, see `rsmoe.trust.choices.check_chosen`.
     """
-    from rsmoe.checks.trust import check_checkpoint, check_chosen
     from rsmoe.training.checkpoints import load_checkpoint
+    from rsmoe.trust.checkpoint import check_checkpoint
+    from rsmoe.trust.choices import check_chosen
 
     run = next(word.partition("=")[2] for word in words if word.startswith("resume="))
     try:

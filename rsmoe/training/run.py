@@ -16,7 +16,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from rsmoe.build import built_configs, load_weights
-from rsmoe.checks.trust import check_finite
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
@@ -35,6 +34,7 @@ from rsmoe.training.stage_features import stage_features
 from rsmoe.training.stage_trainer import stage_trainer
 from rsmoe.training.throughput import Throughput
 from rsmoe.training.validation import Validation
+from rsmoe.trust.checkpoint import check_finite
 
 _KNOWN = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-import rsmoe
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.feature_store import FeatureStore, Picture, feature_key
 from rsmoe.data.rasters.images import load_image
@@ -153,6 +153,6 @@ def _fingerprint(part: FrozenPart, transform: Transform, dtype: str, device: str
         "levels": getattr(part.encoder, "levels", None),
         "pixels": [transform.size, transform.mean, transform.std, "bicubic, antialiased"],
         "dtype": dtype,
-        "versions": [rsmoe.__version__, torch.__version__, device],
+        "versions": [version("rsmoe"), torch.__version__, device],
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]

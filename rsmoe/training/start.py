@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from rsmoe.build import codecs_of, load_run
-from rsmoe.checks.trust import check_finite
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.trust.checkpoint import check_finite
 
 
 def start_from(

@@ -15,12 +15,12 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from rsmoe.checks.yaml_file import check_yaml
 from rsmoe.cli import main
 from rsmoe.cli.check import checked
 from rsmoe.cli.help import COMMANDS
 from rsmoe.cli.terminal import console, printable
 from rsmoe.cli.words import items
-from rsmoe.cli.yaml_file import check_yaml
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 from rsmoe.settings import settings_of

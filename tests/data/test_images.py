@@ -62,7 +62,7 @@ def test_load_image_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(UserError, match=r"\(H, W, C\) uint8"):
             load_image(wrong)
     path = save(tmp_path / "large.png", size=(40, 40))
-    monkeypatch.setattr("rsmoe.data.rasters.images.MAX_PIXELS", 1000)
+    monkeypatch.setattr("rsmoe.geo.pictures.MAX_PIXELS", 1000)
     with pytest.raises(UserError, match=r"large\.png has more than 1,000 pixels"):
         load_image(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard speaks first

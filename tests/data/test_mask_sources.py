@@ -13,8 +13,9 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as Outline
 from PIL import Image
 
+from rsmoe.data.rasters.class_map_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.rasters.images import read_array
-from rsmoe.data.rasters.mask_sources import ClassMask, ColourMap, FileMask, IndexMap, PolygonMask, RLEMask, UnionMask
+from rsmoe.data.rasters.mask_sources import FileMask, PolygonMask, RLEMask, UnionMask
 from rsmoe.data.rasters.rle import decode_rle, encode_rle
 from rsmoe.data.sample import Lazy
 from rsmoe.errors import UserError
@@ -249,7 +250,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_mask_of_too_many_pixels_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "m.png", INDICES)
-    monkeypatch.setattr("rsmoe.data.rasters.images.MAX_PIXELS", 5)
+    monkeypatch.setattr("rsmoe.geo.pictures.MAX_PIXELS", 5)
     with pytest.raises(UserError, match="more than 5 pixels"):
         FileMask(path).read()
 

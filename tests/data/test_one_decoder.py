@@ -21,8 +21,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from support.readers import lines, reader
 from support.shard_data import Listed, sample, shards_of
 
+from rsmoe.data.rasters.class_map_sources import ColourMap, IndexMap
 from rsmoe.data.rasters.images import decode_image, load_image, picture_size
-from rsmoe.data.rasters.mask_sources import ColourMap, FileMask, IndexMap
+from rsmoe.data.rasters.mask_sources import FileMask
 from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.errors import UserError

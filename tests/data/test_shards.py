@@ -497,7 +497,7 @@ def test_an_index_that_leads_elsewhere_is_refused(tmp_path: Path, change: dict[s
 
 
 def test_other_schemes_and_split_names_are_refused(tmp_path: Path) -> None:
-    for location in ("pipe:echo a", "s3://bucket/x", "file:///etc", "ftp://x/y"):
+    for location in ("pipe:echo a", "simplecache::s3://bucket/x", "file:///etc", "ftp://x/y"):
         with pytest.raises(UserError, match="is not read: expected a local path, or an address"):
             open_shards(location, "train")
     for split in ("../train", "", ".train", "a b"):

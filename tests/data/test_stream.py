@@ -8,21 +8,24 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
 from functools import partial, partialmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.models import codecs
-from support.servers import Handler
+from support.servers import Handler, serve
 from support.shard_data import Listed, picture, sample, shards_of, toy, value_of
 from torch.utils.data import DataLoader
 
@@ -41,6 +44,7 @@ from rsmoe.data.shards.stream import Stream
 from rsmoe.data.shards.window import EncodedBytes
 from rsmoe.errors import UserError
 
+__all__ = ["serve"]
 Ids = list[list[tuple[str, int]]]
 
 
@@ -470,6 +474,39 @@ def test_an_address_that_leads_to_a_file_is_not_followed(
     url, _ = serve(tmp_path, do_GET=redirect)
     with pytest.raises(UserError, match="cannot be read"):
         read_range(f"{url}/a.tar", 0, 10)
+
+
+class Bucket(MemoryFileSystem):
+    """An object store of this process."""
+
+    protocol = "s3"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("s3://"))
+
+
+def test_an_object_store_gives_what_the_folder_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = shards_of(toy(tmp_path, 23), tmp_path / "out")
+    monkeypatch.setitem(_registry, "s3", Bucket)
+    Bucket().put(str(tmp_path / "out"), "s3://bucket/out", recursive=True)
+    remote = open_shards("s3://bucket/out", "train")
+    remote.verify()
+    options = {"batch_size": 3, "steps": 12, "buffer": 20}
+    there, here = (Stream(shards={"toy": s}, **options) for s in (remote, local))  # type: ignore[arg-type]
+    assert ids(there) == ids(here)
+    with pytest.raises(UserError, match=r"s3://bucket/out/val\.json cannot be read: .*Check the address"):
+        open_shards("s3://bucket/out", "val")
+
+
+def test_an_object_store_without_its_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(UserError, match=r"gs:// need gcsfs: pip install gcsfs"):
+        read_range("gs://bucket/a.tar", 0, 10)
+    with pytest.raises(UserError, match=r"is not read: expected a local path, or an address with http://, .*s3://"):
+        read_range("simplecache::s3://bucket/a.tar", 0, 10)
 
 
 def test_an_empty_listing_of_ids_would_be_noticed(tmp_path: Path) -> None:

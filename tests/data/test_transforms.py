@@ -16,16 +16,14 @@ from support.transforms import SIZE, make, picture
 
 from rsmoe.data import Sample
 from rsmoe.data.boxes import obb_corners
-from rsmoe.data.rasters.images import load_image, picture_size, read_array
+from rsmoe.data.rasters.images import load_image, picture_size
 from rsmoe.data.readers.annotations import is_directional
-from rsmoe.data.readers.gsd import at_gsd
 from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
 from rsmoe.data.transforms.misregistration import misregister, shift_image
 from rsmoe.data.transforms.placement import Placement
 from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_points, turn_vector
 from rsmoe.data.transforms.transforms import Transform, Views, resize
 from rsmoe.errors import UserError
-from rsmoe.geo import Georeference
 
 ALL = st.sampled_from(SYMMETRIES)
 SEEDS = st.integers(0, 2**31)
@@ -356,39 +354,6 @@ def test_misregistration_leaves_the_first_date_and_is_bounded() -> None:
     sample = make(images=(picture(1), picture(1)), directional=True)
     pixels = views(sample, 2, misregister_px=1.5).pixels
     assert torch.equal(pixels[0], views(sample, 2).pixels[0]) and not torch.equal(pixels[0], pixels[1])
-
-
-# --- a fixed gsd ---
-
-
-def test_samples_come_to_one_gsd(tmp_path: Path) -> None:
-    image = np.zeros((40, 60, 3), np.uint8)
-    image[10:20, 30:50] = 200
-    mask = image[..., 0] > 0
-    grid = Georeference("EPSG:32617", (0.5, 0, 404000.0, 0, -0.5, 3285000.0), 60, 40)
-    Image.fromarray(image).save(tmp_path / "a.png")
-    sample = make(
-        images=(tmp_path / "a.png", image), mask=mask, class_map=mask.astype(np.uint8), georeference=grid,
-        boxes_px=np.array([[30, 10, 50, 20]], np.float32), obb_px=np.array([[40, 15, 20, 10, 20]], np.float32),
-    )  # fmt: skip
-    coarse = at_gsd(sample, gsd_m=1.0, size=48)
-    first, second = (load_image(image) for image in coarse.images)
-    assert first.shape == (48, 48, 3) and (first == second).all() and coarse.meta["gsd_m"] == 1.0
-    assert coarse.boxes_px is not None and coarse.boxes_px.tolist() == [[24, 19, 34, 24]]  # 30 x 20 in the middle of 48
-    assert coarse.obb_px is not None and coarse.obb_px.tolist() == [[29, 21.5, 10, 5, 20]]
-    expected = np.zeros((48, 48), bool)
-    expected[19:24, 24:34] = True
-    assert (read_array(coarse.mask) == expected).all() and (first[20:23, 25:33] > 180).all()  # type: ignore[arg-type]
-    assert (read_array(coarse.class_map)[:14] == 255).all() and (read_array(coarse.class_map)[14:34, 9:39] < 2).all()  # type: ignore[arg-type]
-    assert coarse.georeference is not None and coarse.georeference.gsd_m == pytest.approx(1, rel=1e-3)
-    np.testing.assert_allclose(coarse.georeference.to_map([[24, 19]]), grid.to_map([[30, 10]]))
-    finer = replace(sample, georeference=None, meta={"gsd_m": 1.0})
-    assert (load_image(at_gsd(finer, gsd_m=0.5, size=128).images[0])[24 + 22 : 24 + 38, 66:98] > 180).all()
-    assert {image.key for image in coarse.images} != {image.key for image in at_gsd(finer, gsd_m=1.0, size=60).images}  # type: ignore[union-attr]
-    with pytest.raises(UserError, match=r"60 x 40 at 0.5 m: too large for size=48.*size=60"):
-        at_gsd(sample, gsd_m=0.5, size=48)
-    with pytest.raises(UserError, match="neither meta"):
-        at_gsd(make(), gsd_m=1.0, size=48)
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_a_source_much_finer_than_the_grid_is_warped_in_parts(tmp_path: Path, mo
     a = write(tmp_path / "a.tif")
     b = write(tmp_path / "b.tif", seed=3, transform=(1.0, 0, 5e5, 0, -1.0, 5e6), size=(240, 300))
     whole = read_dates([a, b], bands=3).images[1]
-    monkeypatch.setattr(sys.modules["rsmoe.geo.align"], "_AT_ONCE", 4000)  # the package has a function of that name
+    monkeypatch.setattr(sys.modules["rsmoe.geo.warp"], "_AT_ONCE", 4000)
     np.testing.assert_array_equal(read_dates([a, b], bands=3).images[1], whole)
 
 

@@ -18,7 +18,7 @@ from support.replies import reply
 
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
-from rsmoe.evaluation.change_report import cells_changed, report_change
+from rsmoe.evaluation.change_report import cell_shares, count_kinds, report_change
 from rsmoe.evaluation.change_tiles import map_changes
 from rsmoe.evaluation.watch import watched
 from rsmoe.geo.dates import Dates, read_dates
@@ -80,7 +80,9 @@ def test_windows_say_what_the_whole_picture_says(
     np.testing.assert_array_equal(found.valid, whole.valid)
     differ = np.asarray(found.kinds) != expected.kinds
     assert differ.mean() <= 1e-3  # probabilities that are equal but for rounding
-    assert cells_changed(found.kinds, found.valid) == pytest.approx(cells_changed(found.kinds[:, :], whole.valid))
+    assert cell_shares(count_kinds(found.kinds, found.valid)) == pytest.approx(
+        cell_shares(count_kinds(found.kinds[:, :], whole.valid))
+    )
 
 
 def test_strips_are_mixed_as_the_whole_would_be(model: Any) -> None:

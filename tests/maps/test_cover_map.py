@@ -273,7 +273,7 @@ def test_the_map_turns_with_its_picture_and_is_read_once(tmp_path: Path, monkeyp
         np.testing.assert_array_equal(batch.class_map[0].numpy(), turns[turn][1])
         seen.add(turn)
     assert len(seen) > 2
-    monkeypatch.setattr("rsmoe.data.rasters.mask_sources.IndexMap.read", None)
+    monkeypatch.setattr("rsmoe.data.rasters.class_map_sources.IndexMap.read", None)
     collate([(sample, 99)])
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.killed_runs import STAGES, Moment, Training, differences, result
+from support.killed_runs import PORT_TAKEN, STAGES, Moment, Training, differences, result
 from support.reliability import LONG
 
 KILL, INT, TERM = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
-ONE = [[KILL] * 4 + [INT, TERM]] * 10 if LONG else [[KILL, KILL, INT, KILL, TERM, KILL]]
-TWO = [[KILL] * 2] * 5 if LONG else []  # two at a time take a port that another test may have taken meanwhile
-"""The signals of each chain of runs; a chain begins with a new run and goes on until one completes."""
+ONE = [[KILL] * 4 + [INT, TERM]] * 8 if LONG else [[KILL, KILL, INT, KILL, TERM, KILL]]
+TWO = [[KILL] * 2] * 5 if LONG else [[KILL]]
+"""The signals of each chain of runs. After each a run is resumed: one that comes too late is sent again."""
 SEED = int(os.environ.get("RSMOE_SOAK_SEED", random.SystemRandom().randrange(2**32) if LONG else 0))
 
 pytestmark = [
@@ -48,41 +48,61 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tuple
 
 
 def survived(
-    folder: Path, numbers: list[int], expected: dict[str, Any], *, chance: random.Random, seconds: float, processes: int
-) -> list[str]:
-    """Kills, continues, ..., and compares; where the signals struck."""
-    struck: list[str] = []
+    folder: Path,
+    numbers: list[int],
+    expected: dict[str, Any],
+    *,
+    chance: random.Random,
+    seconds: float,
+    processes: int,
+    record: Callable[[str, object], None],
+) -> None:
+    """Kills, continues, ..., and compares; records where each signal struck, and which came too late."""
+    what = f"{processes} process{'es' if processes > 1 else ''}"
+    left = list(numbers)
+    missed, turn = 0, 0
     last: Path | None = None
     same = chance.random() < 0.5  # the continued run writes into its own folder again
-    for turn, number in enumerate([*numbers, None]):
-        home = folder / "run" if same else folder / f"run{turn}"
+    while True:
+        turn += 1
+        home = folder / f"run{missed}" if same else folder / f"run{missed}.{turn}"
         words = [] if last is None else [f"resume={last}"]
         run = Training(home, *words, processes=processes)
-        if number is None:
-            code = run.wait()
+        number = left[0] if left else None
+        where = ""
+        if number is not None:
+            moment = Moment.drawn(
+                chance, number, seconds=seconds * 0.8**missed, after="checkpoint" if number != KILL else ""
+            )
+            where = moment.strike(run)
+        code = run.wait()
+        if code not in (0, -KILL) and PORT_TAKEN in run.output:
+            continue  # nothing has begun
+        if not where:  # it ended by itself
             assert code == 0, run.output
-            break
-        moment = Moment.drawn(chance, number, seconds=seconds, after="checkpoint" if number != KILL else "")
-        where = moment.strike(run)
+            assert not differences(result(home), expected)
+            files = os.listdir(home / "checkpoints")
+            assert STAGES[-1] in files and not [f for f in files if f.endswith(".part")]
+            if number is None:
+                return
+            missed, last = missed + 1, None
+            record("missed", f"{signal.Signals(number).name}, {what}")
+            assert missed <= 4 * len(numbers), f"{missed} signals came after the end of a run of {seconds:.1f} s"
+            continue
+        record("struck", f"{signal.Signals(number).name} in {where}, {what}")
         assert not run.left_alive(), f"{moment}: processes {run.left_alive()} are left"
-        if where:
-            struck.append(f"{signal.Signals(number).name} in {where}")
-        elif run.code == 0:  # it ended before
-            last = home
-            break
-        if number != KILL and where:
-            told = [line for line in run.output.splitlines() if "error" in line.lower()]
-            assert run.code in ((130,) if number == INT else (130, -TERM)), (moment, run.code, run.output)
-            assert "Traceback" not in run.output, run.output
-            assert run.code != 130 or len(told) == 1 and "interrupted" in told[0], run.output
+        if number == KILL:
+            assert code == -KILL, (moment, run.output)
         else:
-            assert run.code in (0, -KILL), (moment, run.output)
+            lines = [line for line in run.output.splitlines() if "error" in line.lower()]
+            assert code in ((130,) if number == INT else (130, -TERM)), (moment, code, run.output)
+            assert "Traceback" not in run.output, run.output
+            assert code != 130 or len(lines) == 1 and "interrupted" in lines[0], run.output
         if any((home / "checkpoints").glob("[!.]*.ckpt")):
             last = home
-    assert not differences(result(home), expected)
-    files = os.listdir(home / "checkpoints")
-    assert STAGES[-1] in files and not [f for f in files if f.endswith(".part")]
-    return struck
+        if last is not None:
+            left.pop(0)
+            record("resumed", what)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +117,12 @@ def test_killed_anywhere_a_run_ends_as_if_nobody_had(
 ) -> None:
     print(f"the moments again: RSMOE_SOAK_SEED={SEED}")
     expected, seconds = untouched(processes)
-    struck = survived(
+    survived(
         tmp_path,
         (ONE if processes == 1 else TWO)[chain],
         expected,
         chance=random.Random(f"{SEED} {processes} {chain}"),
         seconds=seconds,
         processes=processes,
+        record=record_property,
     )
-    for where in struck:
-        record_property("struck", f"{where}, {processes} process{'es' if processes > 1 else ''}")

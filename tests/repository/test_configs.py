@@ -295,6 +295,12 @@ def test_trust_is_given_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert instantiate(node) == 0.5
 
 
+@pytest.mark.parametrize("vision", ["resnet_tiny", "clip_vit_l14"])
+def test_bands_are_said_once_for_pictures_and_encoder(vision: str) -> None:
+    with pytest.raises(UserError, match=r"unknown key under 'vision' 'bands'"):
+        compose(["experiment=rsicap_moe", f"vision={vision}", "vision.bands=4"])
+
+
 def test_what_constructors_say_reaches_the_user() -> None:
     with pytest.raises(UserError, match="vision.block='x'"):
         instantiate({"_target_": "rsmoe.vision.resnet.ResNet", "block": "x"})

@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
@@ -48,8 +50,10 @@ WORDS = (
 STAGES = ("1-perception.ckpt", "2-dense.ckpt", "3-experts.ckpt")
 MARK = "RSMOE_KILLED_RUN"
 """Environment variable by which the processes of a command are found again."""
-PATIENCE = 300.0
+PATIENCE = 900.0
 """Seconds for whatever is waited for, on a machine that is busy with other things."""
+PORT_TAKEN = "EADDRINUSE"
+"""In the output of a command of two processes that could not meet."""
 
 
 def _run(words: list[str], log: str) -> None:
@@ -76,6 +80,7 @@ class Training:
 
     def __init__(self, folder: Path, *words: str, processes: int = 1) -> None:
         self.folder, self.log, self.processes = folder, folder.with_suffix(".log"), processes
+        self._stale = self._parts()
         self.started = time.monotonic()
         typed = [*WORDS, "trainer=cpu" if processes == 1 else "trainer=cpus", f"hydra.run.dir={folder}", *words]
         self._child: Any
@@ -83,7 +88,11 @@ class Training:
             self._child = _server().Process(target=_run, args=(typed, str(self.log)))
             self._child.start()
         else:
-            env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), MARK: str(folder)}
+            env = os.environ | {
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                MARK: str(folder),
+                "MASTER_PORT": str(_free_port()),
+            }
             with self.log.open("w") as log:
                 self._child = subprocess.Popen(
                     [sys.executable, "-m", "rsmoe.train", *typed], stdout=log, stderr=log, env=env, cwd=folder.parent
@@ -103,9 +112,23 @@ class Training:
         except OSError:
             return set()
 
+    @property
+    def writes_checkpoint(self) -> bool:
+        """Whether it is writing one, or was when it ended; a file that an earlier run left does not count."""
+        return bool(self._parts() - self._stale)
+
+    def _parts(self) -> set[tuple[str, int]]:
+        """Checkpoints that are not whole: names and times of the last change."""
+        found = set()
+        for path in (self.folder / "checkpoints").glob(".*.part"):
+            with suppress(OSError):  # it was renamed meanwhile
+                found.add((path.name, path.stat().st_mtime_ns))
+        return found
+
     def send(self, number: int) -> None:
         """A signal to the first process."""
-        os.kill(self._child.pid, number)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(self._child.pid, number)
 
     def wait(self) -> int:
         """The exit code."""
@@ -148,7 +171,7 @@ class Moment:
 
     @classmethod
     def drawn(cls, chance: random.Random, number: int, *, seconds: float, after: str = "") -> Moment:
-        """At random over a run that takes so many seconds from its first checkpoint on."""
+        """Draws one over a run that takes so many seconds from its first checkpoint on."""
         after = after or chance.choice(["start", "part", "checkpoint", "evaluation"])
         share = {"start": 1.5, "part": 0.0, "checkpoint": 0.6, "evaluation": 0.3}[after]
         return cls(number=number, after=after, delay=chance.uniform(0, share * seconds), nth=chance.randint(1, 6))
@@ -157,13 +180,13 @@ class Moment:
         """Waits, sends the signal, waits for the end; where it struck, "" where the run had ended before."""
         seen = 0
         while run.code is None and self.after != "start":
-            files = run.checkpoints
-            if self.after == "part" and any(f.endswith(".part") for f in files):
+            if self.after == "part" and run.writes_checkpoint:
                 seen += 1
                 if seen >= self.nth:
                     break
-                while run.code is None and any(f.endswith(".part") for f in run.checkpoints):
+                while run.code is None and run.writes_checkpoint:
                     time.sleep(0.0001)
+            files = run.checkpoints
             if self.after == "checkpoint" and any(f.endswith(".ckpt") for f in files):
                 break
             if self.after == "evaluation" and STAGES[-1] in files:
@@ -176,8 +199,9 @@ class Moment:
         if run.code is not None:
             return ""
         run.send(self.number)
-        run.wait()
-        if any(f.endswith(".part") for f in run.checkpoints):
+        if run.wait() == 0:
+            return ""
+        if run.writes_checkpoint:
             return "checkpoint writing"
         if STAGES[-1] in files:
             return "evaluation"
@@ -218,6 +242,16 @@ def _server() -> Any:
         else:
             os.environ["PYTHONPATH"] = before
     return context
+
+
+def _free_port() -> int:
+    """One below those that the system hands out by itself: no other test is given it before the run listens there."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.SystemRandom().sample(range(first - 20_000, first), 100):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def _marked(folder: str) -> list[str]:

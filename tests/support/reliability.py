@@ -1,7 +1,8 @@
 """Short or long form of the reliability tests, and their counts (``make soak``).
 
 ``RSMOE_SOAK=<folder>`` asks for the long form; ``counts.json`` and the table of ``README.md`` are written there. Tests
-tell what happened by ``record_property("struck" | "input", ...)``; other batteries are counted by passed and failed.
+report by ``record_property("struck" | "resumed" | "missed" | "input", ...)``; other batteries are counted by passed
+and failed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Counts:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self.struck: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self.resumes = 0
         self.inputs: Counter[str] = Counter()
         self.held: dict[str, Counter[str]] = {what: Counter() for what in BATTERIES.values()}
         self.failed: list[str] = []
@@ -46,6 +49,10 @@ class Counts:
         for key, value in report.user_properties:
             if key == "struck":
                 self.struck[f"{value}: {'resumed' if report.passed else 'FAILED'}"] += 1
+            if key == "resumed":
+                self.resumes += report.passed
+            if key == "missed":
+                self.missed[value] += 1
             if key == "input":
                 self.inputs[value] += 1
         what = BATTERIES.get(report.nodeid.partition("::")[2].partition("[")[0])
@@ -59,6 +66,8 @@ class Counts:
             "machine": f"{len(os.sched_getaffinity(0))} cores of {_processor()}, Python {platform.python_version()}",
             "minutes": round((time.monotonic() - self._began) / 60, 1),
             "signals": dict(sorted(self.struck.items())),
+            "resumes": self.resumes,
+            "missed": dict(sorted(self.missed.items())),
             "files": {name: self.inputs[name] for name in OUTCOMES},
             "batteries": {what: dict(held) for what, held in self.held.items()},
             "failed": sorted(self.failed),
@@ -80,6 +89,8 @@ class Counts:
             "|---|---|",
         ]
         rows += [f"| {what} | {n} |" for what, n in found["signals"].items()]
+        rows += [f"| resumes that ended as the run that nobody touched | {found['resumes']} |"]
+        rows += [f"| {what}: came after the end, drawn again | {n} |" for what, n in found["missed"].items()]
         rows += [f"| broken files and servers: {what} | {n} |" for what, n in found["files"].items()]
         rows += [f"| {what}: {k} | {n} |" for what, held in found["batteries"].items() for k, n in held.items()]
         return "\n".join([*rows, f"| tests that failed | {len(found['failed'])} |", ""])

@@ -1,7 +1,5 @@
 """The two dates out of a map of transitions."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from rsmoe.data.rasters.mask_sources import UNKNOWN

@@ -21,7 +21,7 @@ from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.training.run import load_checkpoint
 from rsmoe.training.stage_checks import fitted, trainable
-from rsmoe.weights.as_trained import check_vocabularies
+from rsmoe.weights.vocabularies import check_vocabularies
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 CLIP_MEAN, IMAGENET_MEAN = [0.48145466, 0.4578275, 0.40821073], [0.485, 0.456, 0.406]

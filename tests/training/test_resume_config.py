@@ -23,10 +23,10 @@ from torch import distributed
 
 import rsmoe.training.resume
 from rsmoe.cli.check import checked
-from rsmoe.cli.launch import stamp
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 from rsmoe.evaluation.report import run_facts
+from rsmoe.launch import stamp
 from rsmoe.train import train
 from rsmoe.training import ranks
 from rsmoe.training.ranks import whole_group
@@ -149,7 +149,7 @@ def resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changed: Any) -
     """What the command line becomes beside what the file says."""
     checkpoint = saved()
     monkeypatch.setattr("rsmoe.training.checkpoints.load_checkpoint", lambda path, weights: checkpoint)
-    monkeypatch.setattr("rsmoe.checks.trust.check_checkpoint", lambda checkpoint: None)
+    monkeypatch.setattr("rsmoe.trust.checkpoint.check_checkpoint", lambda checkpoint: None)
     checkpoint["hyper_parameters"]["words"] += changed.pop("words", [])
     for key, value in changed.items():
         checkpoint["hyper_parameters"]["config"][key] = value
@@ -188,6 +188,18 @@ def test_a_file_chooses_no_address_and_no_place(
 
 def test_what_is_typed_again_is_the_users_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resumable(tmp_path, monkeypatch, logger={"name": "/mine"})
+
+
+@pytest.mark.parametrize("key", ["corpus.a.reader.root", "logger.namesake", "logger"])
+def test_the_same_text_under_another_key_is_no_choice(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = saved()
+    checkpoint["hyper_parameters"]["config"]["logger"] = {"name": "/mine"}
+    monkeypatch.setattr("rsmoe.training.checkpoints.load_checkpoint", lambda path, weights: checkpoint)
+    monkeypatch.setattr("rsmoe.trust.checkpoint.check_checkpoint", lambda checkpoint: None)
+    with pytest.raises(UserError, match=r"^logger\.name=.*type it again"):
+        words_of_run([f"resume={tmp_path}", f"{key}=/mine/data"])
 
 
 def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +261,7 @@ def test_a_process_that_is_gone_is_a_line(reason: str, tmp_path: Path, monkeypat
 def test_ranks_that_start_a_second_apart_share_one_folder(tmp_path: Path) -> None:
     """As torchrun starts them, with the store of its agent."""
     store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    code = "import sys, time; from rsmoe.cli.launch import stamp; print(stamp())"
+    code = "import sys, time; from rsmoe.launch import stamp; print(stamp())"
     told = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none",
     }  # fmt: skip

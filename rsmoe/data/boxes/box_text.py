@@ -21,7 +21,7 @@ _WHOLE, _DECIMAL = r"[-+]?\d+", r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedBoxes:
-    """What a text holds."""
+    """Boxes parsed out of a text."""
 
     boxes: np.ndarray
     """(n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg``, float32 pixels, in the order of the text."""

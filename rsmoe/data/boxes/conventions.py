@@ -69,6 +69,7 @@ CONVENTIONS: dict[str, Convention] = {
         Convention(name="pixel_corners", order="corners", decimals=2, source="pixels: DOTA"),
     )
 }
+"""Name of a box convention (order of the corners, units, range) -> the convention."""
 
 
 def convention(name: str) -> Convention:

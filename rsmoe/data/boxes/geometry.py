@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 Point = tuple[float, float]
+"""``(x, y)`` in pixels."""
 
 
 def wrap_angle(angle_deg: np.ndarray) -> np.ndarray:

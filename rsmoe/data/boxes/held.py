@@ -12,6 +12,7 @@ NOT_FINITE, INVERTED, NO_AREA, OUTSIDE = "not finite", "corners out of order", "
 """Why a box is left out. Of the first two nobody knows where the object is; of the others it is in no pixel."""
 
 UNKNOWN_PLACE = (NOT_FINITE, INVERTED)
+"""Faults of a box after which it is not known where it lies."""
 
 _WHOLE = 0.9
 """Share of an oriented box that has to lie inside for it to stay as it is."""
@@ -19,7 +20,7 @@ _WHOLE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class HeldBoxes:
-    """What is left of boxes on one picture."""
+    """Boxes clipped to one picture, without those that do not fit it."""
 
     boxes: np.ndarray
     """(m, 4) or (m, 5) float32, those that are kept, cut to the picture."""

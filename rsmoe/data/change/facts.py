@@ -1,4 +1,4 @@
-"""What is known of a pair of images, whatever it was read from: counts and cells of change, masks, captions."""
+"""Facts of a bi-temporal pair, whatever they come from: counts and cells of change, masks, captions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from rsmoe.data.change.answers import CHANGE_CLASSES
 from rsmoe.data.change.cells import CELLS, MIN_SHARE, cell_shares, cells_of
+from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.components import label_components, without_specks
 from rsmoe.data.rasters.images import read_array
-from rsmoe.data.rasters.mask_sources import ClassMask
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 

@@ -52,10 +52,15 @@ KINDS = ("caption", "presence", "count", "location", "open", "dialogue")
 """The six tasks."""
 
 CAPTION = "Please briefly describe the changes in these two images."
+"""Instruction of change captioning."""
 PRESENCE = "Please judge whether these two images have changed. Please answer yes or no."
+"""Instruction of binary change classification."""
 DESCRIBE = "Based on the above analysis, please describe the changes of these two images in detail."
+"""Instruction of a detailed change description, the last turn of a dialogue."""
 SEGMENT = "Please mark everything that has changed between these two images."
+"""Instruction of change segmentation."""
 SEGMENTED = "the changes are here [SEG]"
+"""Answer of change segmentation; its token [SEG] stands for the mask."""
 
 
 def count_prompt(nouns: Sequence[str] = CHANGE_CLASSES) -> str:
@@ -77,7 +82,7 @@ def dialogue_count_prompt(nouns: Sequence[str] = CHANGE_CLASSES) -> str:
 
 
 def question_kind(question: str, nouns: Sequence[str] = CHANGE_CLASSES) -> str:
-    """What a question asks for, by ChangeChat's fixed wordings: one of `KINDS` but "dialogue"; "open" for any other."""
+    """Question type by ChangeChat's fixed wordings: one of `KINDS` but "dialogue"; "open" for any other."""
     fixed = {
         CAPTION: "caption",
         DESCRIBE: "caption",

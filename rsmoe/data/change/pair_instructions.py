@@ -12,8 +12,8 @@ from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.change.facts import PairFacts, facts_of_masks, facts_of_sample
 from rsmoe.data.change.instructions import CHANGE_CLASSES, KINDS
 from rsmoe.data.change.pairs import ChangePairs
+from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.images import read_array
-from rsmoe.data.rasters.mask_sources import ClassMask
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 

@@ -55,7 +55,7 @@ class ChangePairs(Dataset[Sample], ABC):
 
     @abstractmethod
     def facts(self, pair: int) -> PairFacts:
-        """What is known of a pair; called once for each."""
+        """Facts of a pair; called once for each."""
 
     def rows(self, pair: int) -> list[Sample]:
         """All samples of one pair, the same objects at every call."""

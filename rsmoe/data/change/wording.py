@@ -1,4 +1,4 @@
-"""Sentences about a pair that follow from its facts alone: what, how many and where, never what a mask cannot tell.
+"""Templated sentences about a pair: class, number and place of changes, and nothing that a mask does not show.
 
 A mask says that something differs, not whether it was built or removed, so no sentence does. The register is that of
 LEVIR-CC (lower case, a full stop set apart); unchanged pairs get its five sentences.
@@ -67,7 +67,7 @@ def description(facts: PairFacts, caption: str) -> str:
 
 
 def open_questions(facts: PairFacts) -> list[tuple[str, str]]:
-    """Every question that the facts answer, with its answer; the wording of a question tells nothing."""
+    """Every question that the facts answer, with its answer, which the wording of the question does not reveal."""
     nouns, nothing = list(facts.counts), "Nothing has changed."
     met = [noun for noun in nouns if facts.counts[noun]]
     found = []

@@ -2,5 +2,5 @@
 
 `text_files` knows encodings, line ends and limits; `json_text`, `csv_files` and `jsonl` build on it. `values` says what
 is a text, an id, a number. `file_names` finds the file that an annotation names, `links` says where links may lead.
-`byte_ranges` and `http_ranges` read parts of local files and of http(s) addresses, `tar_index` knows where in a tar.
+`byte_ranges` and `http_ranges` read parts of local files and of addresses, `tar_index` knows where in a tar.
 """

@@ -1,4 +1,9 @@
-"""Ranges of bytes of http(s) addresses: tried again where a fault may pass, and never waited for without end."""
+"""Ranges of bytes of http(s) addresses: tried again where a fault may pass, and never waited for without end.
+
+Not fsspec's HTTP file system: of a server without ranges its ``cat_file`` gives the whole file as if it were the range,
+a broken connection is neither tried again nor taken up where it broke, and ``Content-Range`` is not checked. Object
+stores are read through fsspec, see `rsmoe.data.files.byte_ranges`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,7 @@ PATIENCE_S = 20.0
 """A connection that gives less than `SLOWEST` bytes a second for so long is closed; the second one ends the read."""
 
 SLOWEST = 1000.0
+"""Bytes a second below which a connection counts as stalled."""
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _BLOCK = 2**16

@@ -1,4 +1,4 @@
-"""What a value of a json, a cell or a row may stand for: a text, an id, a number, or nothing.
+"""Values of json files and tables, checked and converted: texts, ids, numbers, missing values.
 
 A text is a string. Where a release writes answers as numbers (2023, 0.45) those are texts too: 3.0 is "3", for pandas
 makes floats of a column of counts in which one is missing. NaN, infinities, true, false, lists and objects never become
@@ -60,7 +60,7 @@ def text_of(value: object, where: str, *, number: bool = False) -> str:
 
 
 def written_text(value: object, where: str) -> str:
-    """`text_of` of what somebody wrote as the truth: a caption, a reference; a number is one too.
+    """`text_of` of a reference or caption, where a number counts as text too.
 
     Raises:
         UserError: as `text_of`, and for a list in the words of Python, "['a', 'b']", as pandas puts it into a cell.

@@ -22,7 +22,9 @@ KINDS = ("file", "pixels", "near")
 """The same bytes; other bytes that decode to the same pixels; a copy that was changed. From strong to weak."""
 
 Datasets = Mapping[str, Dataset[Sample]]
+"""Data sets by name."""
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
+"""Wraps an iterable in a progress bar of the given title."""
 
 
 @dataclass(frozen=True, kw_only=True)

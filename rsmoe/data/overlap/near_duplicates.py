@@ -40,6 +40,7 @@ THRESHOLD = 0.7
 """Least `Match.score` of a copy; experiments/overlap/README.md shows the scores of copies and of look-alikes."""
 
 GRID = 8
+"""Side of the thumbnails that are compared, in pixels."""
 MIDDLE = 0.8
 """Side of the compared middle of a training picture: what a shift of 10 % in any direction leaves."""
 CANDIDATES = 16
@@ -191,7 +192,7 @@ def _sectors() -> Tensor:
 
 
 def require_threshold(threshold: float) -> None:
-    """Refuses what is no correlation above 0."""
+    """Refuses a threshold that is no correlation above 0."""
     if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise UserError(f"threshold={threshold} is an agreement: give one above 0 and up to 1, like {THRESHOLD}")
 

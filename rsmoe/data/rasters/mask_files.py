@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageOps
 
-from rsmoe.data.rasters.file_format import grey_levels, raster_drivers
-from rsmoe.data.rasters.images import decode_picture, open_picture, picture_size, require_file_with_bytes
+from rsmoe.data.rasters.images import decode_picture, picture_size
 from rsmoe.errors import UserError
+from rsmoe.geo.file_format import grey_levels, raster_drivers
+from rsmoe.geo.pictures import open_picture, require_file_with_bytes
 
 
 def read_indices(path: Path) -> np.ndarray:
@@ -21,11 +22,11 @@ def read_indices(path: Path) -> np.ndarray:
 
     Raises:
         UserError: for a file that is missing, truncated, no picture, too large
-            (`rsmoe.data.rasters.images.MAX_PIXELS`), coloured, or with values that are no whole numbers of 16 bits.
+            (`rsmoe.geo.pictures.MAX_PIXELS`), coloured, or with values that are no whole numbers of 16 bits.
     """
     require_file_with_bytes(path, str(path))
     if raster_drivers(path):
-        from rsmoe.geo.raster import read_labels
+        from rsmoe.geo.whole_raster import read_labels
 
         bands, bits = read_labels(path)
     else:
@@ -65,7 +66,7 @@ def is_lossy(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(16)
     if raster_drivers(path) == ("GTiff",):
-        from rsmoe.geo.info import opened
+        from rsmoe.geo.opening import opened
 
         with opened(path) as dataset:
             return str(dataset.profile.get("compress", "")).lower() == "jpeg"

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.rasters.file_format import raster_drivers
 from rsmoe.data.sample import Sample
 from rsmoe.errors import unknown_name
 from rsmoe.geo import Georeference, RasterSource
+from rsmoe.geo.file_format import raster_drivers
 
 
 class RasterImages:
     """Adds the georeference of the first image, and puts a `RasterSource` for rasters when there are ``options``; no
     pixel is decoded.
 
-    Rasters are TIFF, JPEG 2000, ERDAS and ENVI files and PNG of 16 bits, see `rsmoe.data.rasters.file_format`: each is
+    Rasters are TIFF, JPEG 2000, ERDAS and ENVI files and PNG of 16 bits, see `rsmoe.geo.file_format`: each is
     read with the options, a file of one band three times unless they choose bands. Without options, and of other files,
     the path stays, which `rsmoe.data.rasters.images.load_image` reads. What a header says is kept, for there may be a
     hundred questions to a picture.

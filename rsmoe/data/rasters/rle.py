@@ -1,4 +1,8 @@
-"""COCO's run-length code of a mask, both ways, from its description alone: column by column, zeros first."""
+"""COCO run-length encoding (RLE) of binary masks: column by column, zeros first.
+
+Not pycocotools: a code that covers fewer pixels than its size gives it uninitialised memory as a mask, so that every
+code has to be read here before, which takes as long as decoding it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from rsmoe.errors import UserError
+
+_MOST = 2**48
+"""More pixels than any picture has; larger runs are refused whatever they are."""
 
 
 def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray:
@@ -28,15 +35,17 @@ def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray
     return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
 
 
-def runs_of(counts: str | Sequence[int], size: tuple[int, int]) -> list[int]:
-    """The runs of a code, checked but not decoded; arguments and errors as `decode_rle`."""
-    runs = _numbers(counts) if isinstance(counts, str) else list(counts)
-    if any(run < 0 for run in runs):
-        raise UserError("a run-length code holds a negative run. It is damaged, or not COCO's: download it again")
+def runs_of(counts: str | Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """(n,) int64: the runs of a code, checked but not decoded; arguments and errors as `decode_rle`."""
+    runs = (
+        _numbers(counts) if isinstance(counts, str) else np.array([min(run, _MOST) for run in counts], dtype=np.int64)
+    )
     height, width = size
-    if sum(runs) != height * width:
+    if (runs < 0).any():
+        raise UserError("a run-length code holds a negative run. It is damaged, or not COCO's: download it again")
+    if (runs > height * width).any() or runs.sum() != height * width:
         raise UserError(
-            f"a run-length code covers {sum(runs)} pixels, its size [{height}, {width}] has {height * width}. "
+            f"a run-length code covers {sum(runs.tolist())} pixels, its size [{height}, {width}] has {height * width}. "
             "It is truncated, or its size is not [height, width]"
         )
     return runs
@@ -44,37 +53,37 @@ def runs_of(counts: str | Sequence[int], size: tuple[int, int]) -> list[int]:
 
 def encode_rle(mask: np.ndarray) -> str:
     """COCO's compressed string of a (H, W) mask, True or non-zero inside; the reverse of `decode_rle`."""
-    pixels = mask.T.reshape(-1).astype(bool)
-    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    begins = [0, *changes.tolist()] if not pixels.size or not pixels[0] else [0, 0, *changes.tolist()]
-    runs = [end - begin for begin, end in zip(begins, [*begins[1:], pixels.size], strict=True)]
-    text = []
-    for i, run in enumerate(runs):
-        number = run - runs[i - 2] if i > 2 else run
-        while True:
-            bits, number = number & 31, number >> 5
-            # the last piece carries the sign in its fifth bit
-            if number == (-1 if bits & 16 else 0):
-                text.append(chr(48 + bits))
-                break
-            text.append(chr(48 + (bits | 32)))
-    return "".join(text)
+    pixels = np.concatenate([[False], mask.T.reshape(-1).astype(bool)])  # the first run is one of zeros
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1])
+    runs = np.diff(changes, prepend=0, append=mask.size)
+    numbers = runs.copy()
+    numbers[3:] -= runs[1:-2]
+    rest, text, used = numbers, [], []
+    left = np.ones(len(runs), dtype=bool)
+    while left.any():
+        bits, rest = rest & 31, rest >> 5
+        last = rest == -(bits >> 4)  # the last piece carries the sign in its fifth bit
+        text.append(np.where(last, bits, bits | 32) + 48)
+        used.append(left)
+        left = left & ~last
+    return np.stack(text, axis=1)[np.stack(used, axis=1)].astype(np.uint8).tobytes().decode("ascii")
 
 
-def _numbers(text: str) -> list[int]:
-    runs: list[int] = []
-    number = shift = 0
-    for place, char in enumerate(text):
-        bits = ord(char) - 48
-        if not 0 <= bits < 64 or shift > 40:
-            raise UserError(f"{char!r} at place {place} of a run-length code is not COCO's compressed form")
-        number |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                number -= 1 << shift
-            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-            number = shift = 0
-    if shift:
+def _numbers(text: str) -> np.ndarray:
+    pieces = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.int64) - 48
+    ends = pieces & 32 == 0
+    stops = np.flatnonzero(ends) + 1
+    begins = np.concatenate([[0], stops])
+    number = np.cumsum(ends) - ends  # that a piece belongs to
+    shift = 5 * (np.arange(len(pieces)) - begins[number])
+    wrong = (pieces < 0) | (pieces >= 64) | (shift > 40)
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise UserError(f"{text[first]!r} at place {first} of a run-length code is not COCO's compressed form")
+    if begins[-1] != len(pieces):
         raise UserError(f"a run-length code of {len(text)} characters stops within a number: it is truncated")
+    signed = (pieces & 31) - ((pieces & 48) == 16) * 32  # the last piece carries the sign in its fifth bit
+    runs = np.add.reduceat(signed << shift, begins[:-1]) if len(stops) else pieces
+    for parity in (1, 2):
+        runs[parity::2] = runs[parity::2].cumsum()
     return runs

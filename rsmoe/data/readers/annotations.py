@@ -18,6 +18,7 @@ from rsmoe.data.files.values import is_number as is_number
 from rsmoe.errors import UserError, unknown_name
 
 Value = TypeVar("Value")
+"""Type of the values of a mapping."""
 
 _DIRECTION = re.compile(
     r"\b(left|right|top|bottom|upper|lower|above(?! analysis\b)|below|beneath|underneath"

@@ -11,8 +11,8 @@ from typing import Any
 
 from rsmoe.data.change.instructions import CAPTION, SEGMENT, SEGMENTED
 from rsmoe.data.change.phrases import NO_CHANGE
+from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.rasters.mask_sources import ClassMask
 from rsmoe.data.readers.annotations import data_root, is_directional, require_split
 from rsmoe.data.readers.karpathy import karpathy_captions, karpathy_rows
 from rsmoe.data.readers.picture_check import PictureCheck

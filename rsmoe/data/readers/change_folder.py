@@ -12,8 +12,9 @@ import numpy as np
 
 from rsmoe.data.change.instructions import SEGMENT, SEGMENTED
 from rsmoe.data.files.file_names import SUFFIXES, listed
+from rsmoe.data.rasters.class_map_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.rasters.mask_sources import UNKNOWN, ClassMask, ColourMap, IndexMap
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.readers.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
@@ -21,6 +22,7 @@ from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
 
 SPLITS = ("train", "val", "test")
+"""Names of the splits that a folder may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class ChangeLayout:
 
 
 class ChangeFolder(Reader):
-    """One "mask" sample a pair, kind "change": two images and the mask of what changed.
+    """Binary change detection, one "mask" sample a pair: two images and the change mask.
 
     Copies of these sets come in several layouts (the release, tiles of 256 px with lists, a flat folder); the first of
     ``layouts`` whose folders and list are there is read, and named in ``layout``. Every sample has ``mask`` and, the

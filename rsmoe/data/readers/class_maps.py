@@ -1,4 +1,4 @@
-"""Class maps that lie beside the pictures of a release that knows none."""
+"""Land cover class maps added to a release that has none."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.files.file_names import stem
+from rsmoe.data.rasters.class_map_sources import IndexMap
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.rasters.mask_sources import UNKNOWN, IndexMap
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.readers.annotations import read_lines
 from rsmoe.data.readers.picture_check import seen_size
 from rsmoe.errors import UserError
 
 NAMES = "classes.txt"
+"""File beside the class maps that names the classes, one a line."""
 
 
 def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ _TAG = re.compile(r"\[[a-z][a-z_ ]*\]", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredTasks:
-    """What tells the task, in this order: a tag that the question begins with, the row's own task, its file.
+    """Task of a conversation turn: the tag that the question begins with, else the row's task, else that of its file.
 
     Raises:
         UserError: for a task that does not exist or needs more than words.

@@ -40,7 +40,7 @@ class DOTA(Reader):
     and at the edge around what the picture shows of it (`rsmoe.data.boxes.hold_boxes`).
     "difficult" is 0, or 1 and above. Layout and counts are as we remember it.
 
-    RGB and grey, 0.1 to 4.5 m, 800 to 20,000 px: pictures larger than `rsmoe.data.rasters.images.MAX_PIXELS` cannot be
+    RGB and grey, 0.1 to 4.5 m, 800 to 20,000 px: pictures larger than `rsmoe.geo.pictures.MAX_PIXELS` cannot be
     decoded
     whole, and an answer cannot name thousands of objects: cut the release into tiles first, as everyone does (the same
     layout, coordinates of the tile). v1.0: 15 classes, 2,806 pictures, 188,282 objects; train / val / test 1,411 / 458

@@ -16,6 +16,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 PARTS = ("Single", "Temporal")
+"""Folders of the release: tasks on one picture, and on several dates."""
 
 
 class GEOBenchVLM(Reader):

@@ -1,4 +1,4 @@
-"""Pictures named by their path below a folder, as conversation files and tables of one's own name them."""
+"""Pictures named by their path below a folder, as conversation files and custom tables name them."""
 
 from __future__ import annotations
 

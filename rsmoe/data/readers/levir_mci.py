@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rsmoe.data.rasters.mask_sources import IndexMap
+from rsmoe.data.rasters.class_map_sources import IndexMap
 from rsmoe.data.readers.captioned_pairs import CaptionedPairs
 from rsmoe.data.sample import Lazy
 
 
 class LevirMCI(CaptionedPairs):
-    """The pairs and captions of LEVIR-CC, and for each a class map of what changed.
+    """The pairs and captions of LEVIR-CC, and for each its semantic change map.
 
     ``maps`` names the folder "label": PNGs of the images' size, 0 no change, 128 road, 255 building, in one band or in
     three equal ones; any other value is an error. Every sample has ``class_map`` and ``classes``; with "mask" in

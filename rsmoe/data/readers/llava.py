@@ -1,4 +1,4 @@
-"""Instruction releases in LLaVA's json: SkyEye-968k, RS-GPT4V, GeoChat_Instruct, TEOChatlas, and one's own."""
+"""Instruction releases in LLaVA's json: SkyEye-968k, RS-GPT4V, GeoChat_Instruct, TEOChatlas, and custom ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Your own pictures: a folder, with a caption beside each."""
+"""Custom captioning data: a folder of pictures, with a caption beside each."""
 
 from __future__ import annotations
 

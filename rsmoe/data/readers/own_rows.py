@@ -1,4 +1,4 @@
-"""Rows of a table of one's own, and what may stand in them."""
+"""Rows of a custom table, checked."""
 
 from __future__ import annotations
 

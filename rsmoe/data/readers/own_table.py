@@ -1,4 +1,4 @@
-"""Your own data: a jsonl or a CSV, one sample a row."""
+"""Custom data: a jsonl or a CSV, one sample a row."""
 
 from __future__ import annotations
 

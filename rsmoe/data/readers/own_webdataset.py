@@ -1,4 +1,4 @@
-"""Your own data: webdataset shards, a picture and its text a sample."""
+"""Custom image-text data: webdataset shards, a picture and its text a sample."""
 
 from __future__ import annotations
 

@@ -16,12 +16,13 @@ import numpy as np
 
 from rsmoe.data.boxes import HeldBoxes, hold_boxes, parse
 from rsmoe.data.boxes.held import NO_AREA
-from rsmoe.data.rasters.images import open_picture, picture_size
+from rsmoe.data.rasters.images import picture_size
 from rsmoe.data.rasters.mask_sources import PolygonMask, RLEMask, UnionMask
 from rsmoe.data.rasters.polygons import area_left, corners
 from rsmoe.data.rasters.rle import runs_of
 from rsmoe.data.sample import Lazy
 from rsmoe.errors import UserError
+from rsmoe.geo.pictures import open_picture
 
 NO_POLYGON = "no polygon"
 """Why an instance without any segmentation has no mask; it may have none by right."""

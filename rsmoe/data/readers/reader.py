@@ -44,7 +44,7 @@ class Reader(Dataset[Sample]):
 
 
 def left_out(data: Any) -> str:
-    """One line of what a data set did not use, and why: numbers, and the first of each reason; "" for nothing."""
+    """Samples that a data set left out, on one line: number and first of each reason; "" for none."""
     unused = {reason: names for reason, names in getattr(data, "unused", {}).items() if names}
     line = ", ".join(f"{len(names):,} {reason} ({str(names[0])[:120]})" for reason, names in unused.items())
     return "".join(char if char.isprintable() else "?" for char in line)  # names of files may hold anything

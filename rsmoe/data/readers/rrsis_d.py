@@ -26,7 +26,7 @@ from rsmoe.errors import UserError
 
 
 class RRSISD(Reader):
-    """One sample a sentence: "Segment <sentence>." with the mask of what it refers to.
+    """Referring segmentation, one sample a sentence: "Segment <sentence>." with the mask of its object.
 
     ``rrsisd/instances.json`` is COCO's: ``images`` (id, file_name, height, width), ``annotations`` (id, image_id,
     category_id, segmentation), ``categories`` (id, name). A segmentation is a list of polygons or of run-length codes,

@@ -10,8 +10,8 @@ import numpy as np
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.data.files.file_names import globbed, stem
+from rsmoe.data.rasters.class_map_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.rasters.images import refuse
-from rsmoe.data.rasters.mask_sources import ClassMask, ColourMap, IndexMap
 from rsmoe.data.readers.annotations import contents, data_root, read_lines, require_split
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.picture_check import PictureCheck
@@ -33,7 +33,7 @@ class _Pair:
 
 
 class SemanticMasks(Reader):
-    """Image files and, beside them, files whose colours or pixel values mean classes.
+    """Semantic segmentation: image files, and class maps as colours or pixel values.
 
     Every sample has ``class_map`` and ``classes``, and task "mask". By ``requests``:
 

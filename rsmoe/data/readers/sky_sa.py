@@ -1,4 +1,4 @@
-"""Sky-SA: open-vocabulary segmentation, with its own list of classes for every image."""
+"""Sky-SA: open-vocabulary segmentation, with a list of classes for every image."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.rasters.class_map_sources import ClassMask, IndexMap
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.rasters.mask_sources import UNKNOWN, ClassMask, IndexMap
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, require_split
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader

@@ -1,4 +1,4 @@
-"""Aerial videos as folders of frames, with captions: CapERA, and one's own."""
+"""Aerial videos as folders of frames, with captions: CapERA, and custom ones."""
 
 from __future__ import annotations
 

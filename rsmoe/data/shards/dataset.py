@@ -21,7 +21,7 @@ class ShardDataset(Dataset[Sample]):
     each of these is a request: `rsmoe.data.shards.stream.Stream` reads in long runs instead.
 
     Args:
-        root: folder of the shards, or its http(s) address; None means ``$RSMOE_DATA/<name>``.
+        root: folder of the shards, or its address; None means ``$RSMOE_DATA/<name>``.
         split: which index is read, ``<root>/<split>.json``.
         name: of the folder below ``$RSMOE_DATA``. The data set's own name, which its numbers carry, is in the index.
         verify: reads every shard whole and compares its sha256.

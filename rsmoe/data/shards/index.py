@@ -1,4 +1,4 @@
-"""The index of a sharded split: what is in which shard, and how to tell that it is whole."""
+"""The index of a sharded split: content and checksum of every shard."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """A sharded split in a folder, or at an http(s) address.
+    """A sharded split in a folder, or at an address.
 
     ``<split>.json`` holds what is here; beside each ``<split>-00000.tar`` lies ``<split>-00000.json`` with its table.
     """
@@ -121,7 +121,7 @@ def open_shards(location: str, split: str) -> Shards:
     """Reads the index of a split.
 
     Args:
-        location: a folder, or an http(s) address.
+        location: a folder, or an address (http, https, s3, gs, hf).
         split: name of it.
 
     Raises:

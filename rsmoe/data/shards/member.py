@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from rsmoe.data.files.byte_ranges import read_range
-from rsmoe.data.rasters.images import decode_image, open_picture, require_pixels
+from rsmoe.data.rasters.images import decode_image
 from rsmoe.errors import UserError
+from rsmoe.geo.pictures import open_picture, require_pixels
 
 Form = Literal["picture", "bands", "raw", "mask", "classes"]
 """How a file becomes an array: a picture as a release has it, see `load_image`; an array (H, W, C) uint8,
@@ -80,7 +81,7 @@ class ShardMember:
         self._decoded = self.read()
 
     def forget(self) -> None:
-        """Drops what `decode` kept and nobody read."""
+        """Drops decoded arrays that were cached and not read."""
         self._decoded = None
 
     def read(self) -> np.ndarray:

@@ -102,7 +102,7 @@ class StreamOrder:
         return np.random.default_rng((*self._seed, 1, data, window)).permutation(self.window_sizes[data])
 
     def runs(self, data: int, window: int) -> list[Run]:
-        """Where the units of a window are, in their own order."""
+        """Positions of the units of a window, in the order of the shards."""
         sizes = self._sizes[data]
         total = int(sizes.sum())
         found: list[Run] = []

@@ -1,4 +1,4 @@
-"""What could not be read: kept apart with its reason, counted, and too much of it ends the run."""
+"""Samples that cannot be read: listed with the reason and counted; too many of them end the run."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from typing import Any, get_args
 import numpy as np
 
 from rsmoe.data.files.byte_ranges import read_range
-from rsmoe.data.rasters.file_format import raster_drivers
-from rsmoe.data.rasters.images import SUFFIXES, load_image, read_array
+from rsmoe.data.files.file_names import SUFFIXES
+from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.shards.member import Form, ShardMember, decode_picture, encode_array
 from rsmoe.errors import UserError
+from rsmoe.geo.file_format import raster_drivers
 from rsmoe.geo.georeference import Georeference
 
 BLOCK = 512
@@ -31,7 +32,7 @@ _TUPLES = ("responses", "classes", "labels")
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedView:
-    """What is written of a view: first the member "json", then the files that it lists."""
+    """A view as it is written: first the member "json", then the files that it lists."""
 
     members: tuple[tuple[str, bytes], ...]
     """(name, content); empty when no sample is left."""
@@ -47,7 +48,7 @@ def padded(size: int) -> int:
 
 
 def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = "encoded") -> EncodedView:
-    """Samples on the same images, which are kept once. Equal masks are kept once too.
+    """Encodes samples on the same images, which are stored once. Equal masks are stored once too.
 
     Files of pictures are taken byte by byte; arrays, and rasters with declared bands or a stretch, become PNG of the
     pixels that are read of them. The json holds

@@ -1,4 +1,4 @@
-"""Batches out of shards that are read in long runs, from a folder or over http(s)."""
+"""Batches out of shards that are read in long runs, from a folder or from an address."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class _Windows:
         return future.result()
 
     def fetch(self, data: int, current: int, further: int) -> Future[tuple[list[Unit], np.ndarray]]:
-        """Begins to read a window, if nobody has."""
+        """Begins to read a window, unless it is being read already."""
         held = self._held.setdefault((data, current % self._order.all_lanes), {})
         number = current + further * self._order.all_lanes
         if number not in held:

@@ -17,7 +17,7 @@ from rsmoe.errors import UserError
 
 
 class EncodedBytes:
-    """A view as it was read; its samples are made at the first call and kept.
+    """A view as it was read; its samples are decoded at the first call and cached.
 
     Args:
         shard: where it is from.
@@ -62,7 +62,7 @@ class EncodedBytes:
 
 @dataclass(frozen=True)
 class Unit:
-    """What a draw takes: one sample of a view, or the view."""
+    """The unit of shuffling: one sample of a view, or the view."""
 
     view: EncodedBytes
     first: int

@@ -165,7 +165,7 @@ def write_shards(
     max_bad_fraction: float = 0.0,
     progress: Callable[[int, int], None] = lambda samples, shards: None,
 ) -> Shards:
-    """Writes what is missing of the shards, then the index; see `ShardWriter` and `Shards`.
+    """Writes the shards that are missing, then the index; see `ShardWriter` and `Shards`.
 
     Args:
         processes: that write; 0 is this one alone.

@@ -15,7 +15,7 @@ _SURE = 0.2
 
 
 def shift_between(first: Tensor, second: Tensor, *, most_px: int) -> tuple[int, int]:
-    """By how many pixels (right, down) the ground of ``second`` lies beside that of ``first``.
+    """Image registration: the shift of ``second`` against ``first`` in pixels (right, down).
 
     Orientation correlation: where the directions of the gradients agree most. Light, haze and season change their
     lengths and leave most of their directions, and what has been built is a small part of the picture. (Fitch,

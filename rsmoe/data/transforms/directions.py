@@ -22,6 +22,7 @@ from rsmoe.data.tasks import find_task
 from rsmoe.data.transforms.symmetries import IDENTITY, inverse, mirrors, swaps_axes, turn_vector
 
 Vector = tuple[float, float]
+"""``(x, y)``, x to the right and y down."""
 
 _LEFT, _RIGHT, _UP, _DOWN = (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)
 _SIDES = {"left": _LEFT, "right": _RIGHT, "top": _UP, "bottom": _DOWN}

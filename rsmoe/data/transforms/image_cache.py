@@ -1,4 +1,4 @@
-"""Decoded and resized pictures and class maps, kept in memory up to a bound."""
+"""Cache in memory, up to a bound, of decoded and resized pictures and class maps."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ SYMMETRIES = tuple(range(8))
 """All of them; 0 is the identity."""
 
 IDENTITY = 0
+"""Number of the symmetry of the square that leaves a picture as it is."""
 
 
 def turn_image(image: Tensor, symmetry: int) -> Tensor:

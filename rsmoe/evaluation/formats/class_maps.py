@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rsmoe.data.files.file_names import slashes
-from rsmoe.data.rasters.mask_sources import UNKNOWN, IndexMap
+from rsmoe.data.rasters.class_map_sources import IndexMap
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.readers.annotations import read_lines
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -25,7 +26,7 @@ def read_map_references(folder: Path, *, task: str) -> References:
     """One sample a file, named by its path in the folder without suffix.
 
     Raises:
-        UserError: no map, two of one name, or `rsmoe.data.rasters.mask_sources.IndexMap.read`.
+        UserError: no map, two of one name, or `rsmoe.data.rasters.class_map_sources.IndexMap.read`.
     """
     maps = _maps(folder)
     if (folder / _NAMES).is_file():

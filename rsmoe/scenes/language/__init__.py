@@ -1,1 +1,1 @@
-"""What is true of a generated scene, and captions, descriptions, questions and expressions that say it."""
+"""Facts of a generated scene, and captions, descriptions, questions and expressions that say it."""

@@ -1,4 +1,4 @@
-"""A detailed description in RSICap's style (RSGPT, arXiv 2307.15266), kept apart by aspect.
+"""A detailed description in RSICap's style (RSGPT, arXiv 2307.15266), in parts by aspect.
 
 The three aspects are those of RS-MoE's experts (arXiv 2411.01595): theme, objects, relations.
 """

@@ -10,7 +10,9 @@ from rsmoe.scenes.place.thing import Layer, Shape, Thing
 from rsmoe.scenes.render.palette import COLORS, Color
 
 HOUSE_COLORS = ("red", "brown", "gray", "gray", "black", "beige", "orange")
+"""Roof colours of houses; each entry is equally likely."""
 HALL_COLORS = ("white", "gray", "gray", "blue", "beige", "brown", "green", "red")
+"""Roof colours of halls; each entry is equally likely."""
 
 
 def _standing(

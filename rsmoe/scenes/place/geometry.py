@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 Point = tuple[float, float]
+"""``(x, y)`` in metres."""
 Polygon = Sequence[Point]
+"""Corners in order, not closed."""
 
 
 def oriented(outline: Polygon, x: float, y: float, angle: float, scale: float = 1.0) -> list[Point]:

@@ -12,7 +12,6 @@ from rsmoe.scenes.render.palette import Color
 _GREEN: Color = (78, 116, 86, 112)
 _CLAY: Color = (158, 92, 68, 150)
 _BLUE: Color = (76, 108, 146, 104)
-_TAN: Color = (176, 142, 108, 176)
 COURTS: dict[str, tuple[Color, Color]] = {
     "green": (_GREEN, _CLAY), "red": (_CLAY, _GREEN), "blue": (_BLUE, _GREEN),
 }  # fmt: skip

@@ -99,7 +99,7 @@ class Place:
         color: Color | None = None,
         height: float = 0.0,
     ) -> None:
-        """Plain ground or a fixture that nobody counts."""
+        """Paints plain ground, or a fixture that is not counted."""
         self.add(Thing(noun="", shapes=(Shape(points, material, color, height),), layer=layer))
 
     def to_picture(self, points: np.ndarray) -> np.ndarray:

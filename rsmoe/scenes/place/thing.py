@@ -1,4 +1,4 @@
-"""What a place is made of: shapes of one material, and things made of shapes."""
+"""Parts of a place: shapes of one material, and things made of shapes."""
 
 from __future__ import annotations
 

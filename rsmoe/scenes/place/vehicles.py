@@ -8,6 +8,7 @@ from rsmoe.scenes.place.thing import Layer, Shape, Thing
 from rsmoe.scenes.render.palette import COLORS, Color
 
 CAR_COLORS = ("white", "white", "silver", "gray", "black", "black", "red", "blue", "beige")
+"""Colours of cars; each entry is equally likely."""
 _GLASS: Color = (44, 48, 54, 46)
 # Outlines as (forward, right) for a length of one, drawn after the plan views of airliners and freighters.
 _FUSELAGE = ((0.5, 0), (0.47, 0.03), (0.4, 0.048), (-0.25, 0.048), (-0.5, 0.012), (-0.5, -0.012), (-0.25, -0.048),

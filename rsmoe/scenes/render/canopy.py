@@ -1,4 +1,4 @@
-"""Tree crowns: a periodic tile of domes that tells every pixel which tree stands over it."""
+"""Tree crowns: a periodic tile of domes, with the number of the tree over each pixel."""
 
 from __future__ import annotations
 

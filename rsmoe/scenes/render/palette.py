@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 Color = tuple[float, float, float, float]
+"""Red, green, blue and near infrared, 0 to 255."""
 
 SEASONS = ("spring", "summer", "autumn", "winter")
+"""Seasons that a scene can be drawn in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,7 @@ MATERIALS: dict[str, Material] = {
                      grain=0.03, bump=0.3),
     "hull": Material(cover="paved", low=(200, 200, 198, 190), high=(226, 226, 222, 214), grain=0.02),
 }  # fmt: skip
+"""Name of each surface material -> how it looks."""
 MATERIALS |= {f"treeless {name}": replace(MATERIALS[name], trees=0.0) for name in ("grass", "lawn", "yard", "scrub")}
 
 COLORS: dict[str, Color] = {

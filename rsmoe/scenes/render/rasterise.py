@@ -17,6 +17,7 @@ from rsmoe.scenes.scene import LAND_COVER
 _NAMES = tuple(MATERIALS)
 _INDEX = {name: index for index, name in enumerate(_NAMES)}
 FOAM = _INDEX["foam"]
+"""Index of the material "foam"."""
 IS_WATER = np.array([name in ("sea", "lake", "river", "foam") for name in _NAMES])
 """(M,) materials with waves and depth."""
 

@@ -18,11 +18,13 @@ from rsmoe.scenes.render.rasterise import FOAM, IS_WATER, Raster, material_table
 from rsmoe.scenes.scene import LAND_COVER
 
 FOREST = LAND_COVER.index("forest")
+"""Index of the land cover class "forest"."""
 SKY = (0.9, 0.99, 1.13, 0.8)
 """Colour of the light in shadows."""
 AIR = (182.0, 194.0, 208.0, 92.0)
 """Colour of haze."""
 SNOW = (226.0, 230.0, 238.0, 200.0)
+"""Colour of snow: red, green, blue and near infrared."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,8 @@ from rsmoe.data.change.facts import facts_of_masks, facts_of_sample
 from rsmoe.data.change.instructions import KINDS, instructions, location_prompt, question_kind
 from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.change.wording import open_questions
+from rsmoe.data.rasters.class_map_sources import IndexMap
 from rsmoe.data.rasters.images import read_array
-from rsmoe.data.rasters.mask_sources import IndexMap
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.scenes.generator import SceneGenerator

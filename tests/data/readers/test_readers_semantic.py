@@ -11,8 +11,9 @@ from support.readers import check_masks, config, lines
 from support.readers import save as picture
 from support.release_objects import LAYOUTS, H, W, block, geopix, pixels, release, sky
 
+from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.images import load_image, read_array
-from rsmoe.data.rasters.mask_sources import ClassMask, UnionMask
+from rsmoe.data.rasters.mask_sources import UnionMask
 from rsmoe.data.readers.geopix_instruct import GeoPixInstruct
 from rsmoe.data.readers.semantic_masks import SemanticMasks
 from rsmoe.data.readers.sky_sa import SkySA

@@ -205,7 +205,7 @@ def test_a_picture_in_a_tar_is_read_safely(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "x").write_bytes(b"??" + large)
     image = TarImage(tmp_path / "x", 2, len(large), "p.png")
     assert image.read().shape == (50, 60, 3)
-    monkeypatch.setattr("rsmoe.data.rasters.images.MAX_PIXELS", 2999)
+    monkeypatch.setattr("rsmoe.geo.pictures.MAX_PIXELS", 2999)
     with pytest.raises(UserError, match=r"p\.png in .*more than 2,999 pixels"):
         image.read()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard speaks first

@@ -1,4 +1,4 @@
-"""YAML from somebody else, read within limits."""
+"""YAML files, checked against limits of size, depth and aliases."""
 
 from __future__ import annotations
 

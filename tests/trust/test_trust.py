@@ -19,12 +19,13 @@ from support.models import codecs, tiny_config, tiny_model
 from transformers import CONFIG_MAPPING
 
 from rsmoe.build import load_run
-from rsmoe.checks.trust import check_checkpoint, check_saved_config
 from rsmoe.errors import UserError
 from rsmoe.evaluation.open_run import open_run
 from rsmoe.parts import check_parts, instantiate
 from rsmoe.training.run import load_checkpoint
 from rsmoe.training.start import start_from
+from rsmoe.trust.checkpoint import check_checkpoint
+from rsmoe.trust.saved_config import check_saved_config
 
 EXPERTS = "expert=[theme,vqa]"
 
