@@ -16,7 +16,6 @@ import rasterio
 import torch
 from PIL import Image
 from support.checkpoints import tiny_run
-from support.models import requests
 
 import rsmoe
 from rsmoe.errors import UserError
@@ -214,7 +213,3 @@ def test_the_package_itself_loads_nothing() -> None:
     code = "import sys, rsmoe; print(sorted(m for m in ('torch', 'numpy', 'hydra', 'rasterio') if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_a_task_of_requests_is_served(model: Assistant) -> None:
-    assert {sample.task for sample in requests()} <= model.tasks
