@@ -91,7 +91,7 @@ HIGHEST = {"stop": STOP | {"mode": "max"}, "best": BEST | {"mode": "max"}}
 def test_early_stopping_ends_the_stage_with_its_best_weights(
     tmp_path: Path, at_step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm = replace(EXPERTS, steps=2, losses={"text": 1.0})
+    calm = replace(EXPERTS, steps=2, losses={"text": 1.0}, losses_until={})
     run(tmp_path / "whole", LONG, calm, callbacks=HIGHEST)
     loss = curve(tmp_path / "whole", "val/loss")
     assert list(loss) == [1, 3, 10] and loss[3] < loss[1]  # it stopped; the axis goes on where the stage would end
