@@ -26,9 +26,12 @@ def left_out(model: RSMoE, stages: Sequence[Stage]) -> list[LeftOut]:
             trainable(model, stage)
             every = model.named_parameters(remove_duplicate=False)  # a tied table has two names
             trained |= {_of_all_experts(name) for name, parameter in every if parameter.requires_grad}
+            for path, part in model.named_modules():  # a batch norm that trains measures its statistics anew
+                if any(p.requires_grad for p in part.parameters(recurse=False)):
+                    trained |= {_of_all_experts(f"{path}.{name}") for name, _ in part.named_buffers(recurse=False)}
     found = []
-    for path, (part, base) in bases_of(model).items():
-        state = part.state_dict()
+    for path, (module, base) in bases_of(model).items():
+        state = module.state_dict()
         names = [name for name in base.untouched(state) if _of_all_experts(f"{path}.{name}") not in trained]
         if names:
             tensors = {f"{path}.{n}": (base.tensors[plain(n)][0], str(state[n].dtype)) for n in names}
