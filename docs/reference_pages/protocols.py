@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reference_pages.markdown import code, prose
-from rsmoe.metrics.protocols import PROTOCOLS
+from rsmoe.metrics import protocols as known_protocols
 
 HEAD = """# Protocols
 
@@ -20,7 +20,7 @@ wrong. Numbers of generated scenes have `generated/` in front.
 def pages(root: Path) -> dict[str, str | bytes]:
     """The page of all protocols, by family."""
     lines, family = [HEAD], ""
-    for protocol in sorted(PROTOCOLS.values(), key=lambda p: (_order(p.id), p.id)):
+    for protocol in known_protocols():
         if protocol.id.partition("/")[0] != family:
             family = protocol.id.partition("/")[0]
             lines.append(f"## {family}\n")
@@ -28,11 +28,8 @@ def pages(root: Path) -> dict[str, str | bytes]:
         if protocol.tasks:
             lines.append(f"- Tasks: {', '.join(code(task) for task in protocol.tasks)}")
         lines.append(f"- Source: {prose(protocol.source)}")
-        if protocol.equals != "-":
-            lines.append(f"- Equals: {prose(protocol.equals)}")
+        if protocol.scorer:
+            within = f", within {protocol.tolerance}" if protocol.tolerance else ""
+            lines.append(f"- Equals: {prose(protocol.scorer)}{within}")
         lines.append("")
     return {"protocols.md": "\n".join(lines)}
-
-
-def _order(name: str) -> int:
-    return list(dict.fromkeys(known.partition("/")[0] for known in PROTOCOLS)).index(name.partition("/")[0])
