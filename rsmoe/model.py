@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsmoe.data.batch import Batch
-from rsmoe.data.sample import TASKS
+from rsmoe.data.tasks import task_names
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.experts.lengths import by_length, widened
 from rsmoe.experts.mask import MaskExpert
@@ -22,6 +22,7 @@ from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal.bag_of_words import WordHead
 from rsmoe.temporal.memory import VisualMemory, spread
+from rsmoe.vision.frozen import FrozenPart
 from rsmoe.vision.glance import Glance
 
 
@@ -96,7 +97,7 @@ class RSMoE(nn.Module):
         self.special, self.bos_id = dict(special), bos_id
         self.words, self.change, self.cover, self.about = words, change, cover, about
         self.dense = bank.size == 1
-        right = torch.tensor([[task in e.tasks for e in experts] for task in TASKS])  # (tasks, E)
+        right = torch.tensor([[task in e.tasks for e in experts] for task in task_names()])  # (tasks, E)
         self.register_buffer("right", right, persistent=False)
 
     @property
@@ -114,7 +115,10 @@ class RSMoE(nn.Module):
         valid = torch.arange(times, device=batch.frames.device) < batch.frames[:, None]  # (I, T)
         kind = next((p.dtype for p in self.vision.parameters() if p.is_floating_point()), batch.pixels.dtype)
         pixels = batch.pixels[valid].to(kind).contiguous(memory_format=torch.channels_last)
-        seen = self.vision(pixels)  # without the padded frames, which would pollute batch statistics
+        if batch.features is None:
+            seen = self.vision(pixels)  # without the padded frames, which would pollute batch statistics
+        else:
+            seen = FrozenPart(self.vision).outputs(tuple(level[valid].to(kind) for level in batch.features))
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
         tokens[valid] = seen.tokens  # (I, T, N, D)
         last = batch.frames.cumsum(0) - 1  # valid frames lie view after view

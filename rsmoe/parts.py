@@ -15,12 +15,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rsmoe.checks.arguments import check_arguments
-from rsmoe.config import conf_dir
+from rsmoe.config_folders import conf_dir
 from rsmoe.errors import UserError, shown
 
 TRUSTED = ("rsmoe.", "lightning.pytorch.", "torch.optim.")
 """Prefixes that a ``_target_`` may have without further trust."""
 FUNCTIONS = (
+    "rsmoe.data.readers.own.own_data",
     "rsmoe.experts.language_model.causal_lm",
     "rsmoe.scenes.generated.rsicap",
     "rsmoe.scenes.generated.rsieval",
@@ -29,6 +30,8 @@ FUNCTIONS = (
 _ASKED = {
     "trainer": "lightning.pytorch.Trainer",
     "logger": "lightning.pytorch.loggers.Logger",
+    "callback.*": "lightning.pytorch.Callback",
+    "optimizer": "torch.optim.Optimizer",
     "expert.*": "rsmoe.experts.expert.Expert",
     "lm": "rsmoe.experts.language_model.causal_lm",
     "prompts.lm": "rsmoe.experts.language_model.causal_lm",

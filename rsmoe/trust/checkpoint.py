@@ -57,6 +57,7 @@ class _Checkpoint(BaseModel, **_STRICT):
     state_dict: dict[str, Any]
     global_step: NonNegative = 0
     router_trace: list[dict[str, Any]] = []
+    stage_over: bool = False
     bases: list[dict[str, Any]] = []
     optimizer_states: list[dict[str, Any]] = []
     lr_schedulers: list[dict[str, Any]] = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rsmoe.config import conf_dir
+from rsmoe.config_folders import conf_dir
 from rsmoe.errors import UserError, shown
 from rsmoe.parts import named_in_full
 from rsmoe.trust.plain import leaves, nodes
@@ -15,7 +15,7 @@ from rsmoe.trust.saved_config import NAMED
 
 
 def check_continued(config: Mapping[str, Any]) -> None:
-    """Refuses parts of a resumed run's checkpoint (trainer, logger, data sets, metrics) that a file may not choose.
+    """Refuses parts of a resumed run's checkpoint (trainer, callbacks, data, metrics) that a file may not choose.
 
     Raises:
         UserError: one that no yaml of rsmoe's own ``conf/`` names, such as a callback, which could write anywhere.
@@ -30,8 +30,10 @@ def check_continued(config: Mapping[str, Any]) -> None:
                 )
 
 
-_WRITTEN = ("default_root_dir", "dir", "save_dir", "root_dir", "settings", "profiler", "model_registry", "log_model")
-"""Keys of trainers and loggers that say where something is written or sent."""
+_WRITTEN = (
+    "default_root_dir", "dir", "dirpath", "save_dir", "root_dir", "settings", "profiler", "model_registry", "log_model",
+)  # fmt: skip
+"""Keys of trainers, callbacks and loggers that say where something is written or sent."""
 
 
 def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequence[str]) -> None:
@@ -55,8 +57,8 @@ def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequ
         outside = Path(text).is_absolute() or ".." in Path(text).parts
         if (
             "://" in text
-            or (first in ("name", "trainer", "logger") and outside)
-            or (first in ("trainer", "logger") and text and any(step in _WRITTEN for step in steps))
+            or (first in ("name", "trainer", "callback", "logger") and outside)
+            or (first in ("trainer", "callback", "logger") and text and any(step in _WRITTEN for step in steps))
             or (first == "corpus" and text and (steps[-1:] == ["cache"] or steps[1:] == ["generated", "root"]))
         ) and not any(re.fullmatch(rf"{re.escape(key)}(\.\d+)*", place) for key in chosen):
             raise UserError(

@@ -17,7 +17,7 @@ from rsmoe.trust.plain import check_architecture_words, nodes, require_names, re
 _BUILT = ("vision", "temporal", "qformer", "router", "prompts", "lm", "bank", "fusion")
 """Keys of a config whose parts are built from a checkpoint; ``expert.*`` and these, where there is one, beside them."""
 _MAPS = ("change", "cover")
-NAMED = ("trainer", "logger", "callbacks", "corpus", "data", "evaluation")
+NAMED = ("trainer", "logger", "callback", "optimizer", "corpus", "data", "evaluation")
 """Keys whose parts are named in a checkpoint, for the record, and never built from it."""
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)

@@ -1,4 +1,6 @@
-"""The inverse of a `TransitionMap`."""
+"""The two dates out of a map of transitions."""
+
+from __future__ import annotations
 
 import numpy as np
 

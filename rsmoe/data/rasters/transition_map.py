@@ -1,4 +1,4 @@
-"""Semantic change map: two class maps of one place as one map of transitions."""
+"""Two semantic maps of one place as one map of what turned into what."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class TransitionMap:
     """(H, W) uint8 class map of a pair: 0 no change, 1 + n (a - 1) + (b - 1) where class a became class b.
 
     One map holds both dates, so that it is cropped, mirrored and kept with its pair as any class map is;
-    `transition_names` names the values. Where just one date says "no change", or a date is not known, the value is 255:
-    nothing is known.
+    `transition_names` names the values. Where just one date says "no change",
+    or a date is not known, the value is 255: nothing is known.
 
     Args:
         before, after: sources of (H, W) uint8 maps of one size: 0 no change, 1 .. n the classes, 255 unknown.
