@@ -11,7 +11,7 @@ from rsmoe.data.files.byte_ranges import read_range
 from rsmoe.errors import UserError
 from rsmoe.geo.failures import gdal_failures
 from rsmoe.geo.file_format import raster_drivers
-from rsmoe.geo.info import _refuse_other_files
+from rsmoe.geo.opening import refuse_other_files
 from rsmoe.geo.windows import WHOLE_PIXELS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _fetch_raster(
     with rasterio.Env(**_CURL), warnings.catch_warnings(), gdal_failures(f"{url} cannot be read"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with DatasetReader(f"/vsicurl/{url}", driver=list(drivers)) as file:
-            _refuse_other_files(file, url)
+            refuse_other_files(file, url)
             left, top, width, height = window or (0, 0, file.width, file.height)
             if min(left, top) < 0 or min(width, height) < 1 or left + width > file.width or top + height > file.height:
                 raise UserError(

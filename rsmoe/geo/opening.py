@@ -96,12 +96,18 @@ def _reader(place: str, drivers: Sequence[str], name: str) -> DatasetReader:
             f"{name} is truncated or damaged, not a raster of {', '.join(drivers)}, or packed in a way that GDAL "
             f"here does not know ({error}). Copy it again, or convert it: gdal_translate in.tif out.tif"
         ) from error
-    _refuse_other_files(dataset, name)
+    refuse_other_files(dataset, name)
     return dataset
 
 
-def _refuse_other_files(dataset: DatasetReader, name: str) -> None:
-    """A TIFF may name the file of its overviews, which GDAL opens by any driver; an ERDAS file that of its pixels."""
+def refuse_other_files(dataset: DatasetReader, name: str) -> None:
+    """Refuses a raster that names another file.
+
+    A TIFF may name the file of its overviews, which GDAL opens by any driver; an ERDAS file that of its pixels.
+
+    Raises:
+        UserError: naming both files.
+    """
     named = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
     if named is None and dataset.driver == "HFA":
         named = next((path for path in dataset.files if Path(path).parent != Path(dataset.name).parent), None)
