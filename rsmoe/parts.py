@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rsmoe.checks.arguments import check_arguments
-from rsmoe.config import conf_dir
+from rsmoe.config_folders import conf_dir
 from rsmoe.errors import UserError, shown
 
 TRUSTED = ("rsmoe.", "lightning.pytorch.", "torch.optim.")

@@ -31,7 +31,6 @@ from rsmoe.commands import shard
 from rsmoe.commands.inspect import inspect
 from rsmoe.config import conf_dir
 from rsmoe.data.files.byte_ranges import read_range
-from rsmoe.data.rasters import images
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.sample import Sample
@@ -41,7 +40,7 @@ from rsmoe.data.shards.member import decode_picture, encode_array
 from rsmoe.data.shards.sample_codec import PIXELS
 from rsmoe.data.shards.writer import ShardWriter
 from rsmoe.errors import UserError
-from rsmoe.geo import RasterSource, Stretch
+from rsmoe.geo import RasterSource, Stretch, pictures
 from rsmoe.geo.georeference import Georeference
 from rsmoe.parts import instantiate
 
@@ -285,7 +284,7 @@ def test_raw_pixels_that_are_damaged_or_something_else_are_refused(monkeypatch: 
     ):
         with pytest.raises(UserError, match=message):
             decode_picture(content, what="x", form="raw")
-    monkeypatch.setattr(images, "MAX_PIXELS", 19)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 19)
     for step in (lambda: decode_picture(whole, what="x", form="raw"), lambda: encode_array(array, "raw")):
         with pytest.raises(UserError, match="more than 19 pixels"):
             step()
@@ -520,7 +519,7 @@ def test_nothing_but_pictures_is_decoded(tmp_path: Path, monkeypatch: pytest.Mon
     bomb = io.BytesIO()
     Image.new("1", (5000, 4000)).save(bomb, "PNG")
     assert len(bomb.getvalue()) < 5000
-    monkeypatch.setattr(images, "MAX_PIXELS", 10**7)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 10**7)
     with pytest.raises(UserError, match="more than 10,000,000 pixels"):
         decode_picture(bomb.getvalue(), what="bomb")
     with pytest.raises(UserError, match="more than 10,000,000 pixels"):

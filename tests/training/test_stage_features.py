@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from support.models import codecs, requests, tiny_config, tiny_model
-from support.runs import EXPERTS, LOGGER, TRAINER, Listed, equal
+from support.runs import EXPERTS, TRAINER, Listed, equal
 
 from rsmoe.build import load_run
 from rsmoe.data.datamodule import RSDataModule
@@ -68,7 +68,7 @@ def trained(
     train = [*EXPERTS.train, "temporal.*", *(["vision.project"] if encoder == "lite_projected" else []), *also]
     run_stages(
         model=model, data=data_of(samples, **size, **options), stages=[replace(EXPERTS, steps=3, train=train)], seed=3,
-        folder=folder, hparams=hparams, trainer=TRAINER, logger=LOGGER, checkpoint_every=5, resume=None,
+        folder=folder, hparams=hparams, trainer=TRAINER, logger=None, checkpoint_every=5, resume=None,
         features=features,
     )  # fmt: skip
     return model
