@@ -78,9 +78,10 @@ def predict(
         source="command line",
     )
     batch = collate([(sample, 0)]).to(model.to_lm.weight.device)
-    (given,) = answer_batch(model, codec, batch, beams=beams, max_new=max_new)
+    perception = model.perceive(batch)
+    (given,) = answer_batch(model, codec, batch, beams=beams, max_new=max_new, perception=perception)
     change = None
-    if model.change is not None and len(images) == 2:
+    if "change" in model.maps and len(images) == 2:
         side = config["image_size"] if tile is None else tile
         change = map_changes(model, collate, dates, tile_px=side, console=console)
         dates = replace(dates, valid=change.valid)  # known now: to read it again would warp every pixel again
@@ -93,7 +94,7 @@ def predict(
         "text": given.text,
         "instruction": sample.instruction,
         "weights": dict(zip(model.names, given.weights, strict=True)),
-        "prompts": prompt_words(model, codec, batch),
+        "prompts": prompt_words(model, codec, batch, perception),
         "mask": None if given.mask is None else given.mask & shown.valid,
         "dates": dates,
         "shown": shown,

@@ -73,7 +73,8 @@ class StressTest:
         import torch
 
         from rsmoe.data.change.instructions import instructions
-        from rsmoe.evaluation.answer import answer_batch, change_maps
+        from rsmoe.evaluation.answer import answer_batch
+        from rsmoe.evaluation.class_maps import class_maps
         from rsmoe.metrics.change.map_iou import ChangeMapOverlap
         from rsmoe.metrics.prediction import Prediction
         from rsmoe.metrics.scoring import score, tally_results
@@ -90,11 +91,11 @@ class StressTest:
             samples = instructions(pair, kinds=kinds if place in chosen else kinds[:1], seed=self.seed)
             (asked if place in chosen else seen).extend(samples)
         maps, given = ChangeMapOverlap(), []
-        for part in self._batches(seen if model.change is not None else []):
+        for part in self._batches(seen if "change" in model.maps else []):
             with torch.no_grad():
                 batch = self._batch(model, collate, part)
-                found = change_maps(model.see(batch, told=False), batch)
-            maps.update([Prediction(id=s.id, task=s.task, change_map=found[i]) for i, s in enumerate(part)], part)
+                found = class_maps(model, model.see(batch), batch)
+            maps.update([Prediction(id=s.id, task=s.task, change_map=found[i]["change"]) for i, s in enumerate(part)], part)
         for part in self._batches(asked):
             batch = self._batch(model, collate, part)
             answers = answer_batch(model, codec, batch, beams=self.beams, max_new=self.max_new)
@@ -102,7 +103,7 @@ class StressTest:
             given += answers
         options: dict[str, Any] = {"split": self.split, "draws": self.draws, "seed": self.seed}
         results = score(asked, given, protocol_prefix=self.prefix, **options) if asked else []
-        if model.change is not None:
+        if "change" in model.maps:
             results += tally_results("change_map", maps.tally(), self.prefix + maps.protocol, **options)
         return results
 

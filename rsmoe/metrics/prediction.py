@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from rsmoe.data.rasters.rle import encode_rle
+
+_SMALL = 1024
+"""Numbers of an output that a line of json holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +42,11 @@ class Prediction:
     ranking: tuple[str, ...] = ()
     """Ids of what was retrieved, the best first."""
 
+    outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Name -> what any other head or map of the model gives: "land_cover", (H, W) uint8 classes of a single picture."""
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain types for json, without embeddings; a mask in COCO's run-length code, to be scored again."""
+        """Plain types for json, without embeddings and maps of many classes; a mask in COCO's run-length code, to be scored again."""
         row: dict[str, Any] = {"id": self.id, "task": self.task, "kind": self.kind, "text": self.text}
         if self.task == "mask":
             row["mask"] = None if self.mask is None else _rle(self.mask)
@@ -47,6 +54,9 @@ class Prediction:
             row["masks"] = [_rle(mask) for mask in self.masks]
         if self.ranking:
             row["ranking"] = list(self.ranking)
+        small = {name: value for name, value in self.outputs.items() if value.dtype == bool or value.size <= _SMALL}
+        for name, value in small.items():
+            row.setdefault("outputs", {})[name] = _rle(value) if value.dtype == bool else value.tolist()
         if self.weights:
             row["routing"] = dict(zip(self.experts, (round(w, 6) for w in self.weights), strict=True))
         return row

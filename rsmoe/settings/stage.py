@@ -53,18 +53,19 @@ class Stage:
     rest_statistics: bool = False
     """Batch norms take the statistics they have, in training as at inference: what is read of a picture then does not
     depend on the few others of its batch. For an encoder that goes on learning where it has learned before."""
-    told_truth: Annotated[
+    teacher_forcing: Annotated[
         Sequence[Share], Len(2, 2), Says("two shares from 0 to 1, of the first step and of the end, such as [0.8, 0.0]")
     ] = (0.0, 0.0)
-    """Shares of the pictures and pairs whose tokens tell the true map in place of the one that is seen, where it is
-    known: at the first step, and at the end, linear in between. Words learn to read a map before there is a good one
-    (teacher forcing), and then how far to trust the one that there is (scheduled sampling, arXiv 1506.03099)."""
+    """Teacher forcing of the maps: share of the views whose tokens describe the true map in the place of the predicted
+    one, where it is known; at the first step, and at the end, linear in between. Words learn to read a map before there
+    is a good one, and then how far to trust the one that there is (scheduled sampling, arXiv 1506.03099)."""
     smoothing: Decay = 0.0
     """Label smoothing of the text loss."""
     losses: Annotated[Mapping[str, NotNegative], Says("names of losses with a weight from 0 each")] = field(
         default_factory=lambda: {"text": 1.0}
     )
-    """Name -> weight; a loss that is not named has weight 0 (an unknown name is an error at the start)."""
+    """Name -> weight (an unknown name is an error at the start). A loss of a map or of an expert's head that is not
+    named has its own default weight in a stage that trains that part, any other loss weight 0."""
     losses_until: Annotated[Mapping[str, Count], Says("names of losses with a step from 0 each")] = field(
         default_factory=dict
     )

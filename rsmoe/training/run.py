@@ -20,6 +20,7 @@ from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
+from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import open_curves
@@ -103,6 +104,12 @@ def run_stages(
             if not rank_zero_only.rank:  # type: ignore[attr-defined]
                 copy_checkpoint(resume, checkpoints / f"{start + 1}-{stages[start].name}.ckpt")
             start, resume = start + 1, None
+    word_head = None
+    if any(stage.steps and stage.losses.get("words") for stage in stages):
+        word_head = BagOfWordsHead(width=model.vision.width, codec=data.eval_collate.codec)
+        if loaded is not None:
+            state = {k.removeprefix("word_head."): v for k, v in loaded[1]["state_dict"].items() if "word_head." in k}
+            word_head.load_state_dict(state)
     curves = open_curves(logger, folder, run=hparams.get("config", {}))
     kinds = {name: value.dtype for name, value in model.state_dict().items()}
     bases = left_out(model, stages)
@@ -125,6 +132,7 @@ def run_stages(
             seed=seed,
             hparams={**hparams, **own},
             first_step=sum(s.steps for s in stages[:index]),
+            word_head=word_head,
         )
         callbacks: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}")]
         if stage.ema > 0:

@@ -7,19 +7,42 @@ from typing import Any
 from torch import nn
 
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.experts.expert import Expert
+from rsmoe.experts.mask import MaskExpert
+from rsmoe.experts.retrieval import RetrievalExpert
+from rsmoe.generation import Fusion
+from rsmoe.maps import MapModule
+from rsmoe.maps.change import Change
+from rsmoe.maps.land_cover import LandCover
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.training.freeze import matching
 
 LOSSES = (
-    "text", "aspect", "label", "balance", "z", "prompt", "words", "mask_bce", "mask_dice", "retrieval",
-    "change", "change_dice", "cover", "cover_dice",
+    "text", "aspect", "label", "balance", "z", "prompt", "words",
+    *LandCover.terms, *Change.terms, *MaskExpert.terms, *RetrievalExpert.terms,
 )  # fmt: skip
-"""Losses of the parts that there are; some exist only in some models or batches. Experts and fusions of your own add
-theirs with ``terms``."""
+"""Losses of the parts of this library: a stage may name those of a part that a model lacks."""
 
-SEEN = {"words", "change", "change_dice", "cover", "cover_dice"}
-"""Losses of perception alone: in a stage that has no other, no language model runs."""
+
+def losses_of(model: RSMoE) -> set[str]:
+    """Names of the losses that a model can have."""
+    parts: list[Fusion | MapModule | Expert] = [model.fusion, *model.maps.values(), *model.experts]
+    return {"words", "label", "balance", "z", "prompt"}.union(*(part.terms for part in parts))
+
+
+def loss_weights(model: RSMoE, stage: Stage) -> dict[str, float]:
+    """Weight of every loss of a stage: those that it names, and the default of each loss of a map or an expert that
+    trains in it and that it does not name."""
+    parts: list[MapModule | Expert] = [*model.maps.values(), *model.experts]
+    training = [part for part in parts if any(p.requires_grad for p in part.parameters())]
+    named = {name: weight for name, weight in stage.losses.items() if name in losses_of(model)}
+    return {name: weight for part in training for name, weight in part.terms.items()} | named
+
+
+def of_perception(model: RSMoE) -> set[str]:
+    """Losses of perception alone: in a stage that has no other, no language model runs."""
+    return {"words"}.union(*(part.terms for part in model.maps.values()))
 
 
 def check_stage(model: RSMoE, stage: Stage) -> None:
@@ -37,19 +60,13 @@ def check_stage(model: RSMoE, stage: Stage) -> None:
 
 
 def _check_losses(model: RSMoE, stage: Stage) -> None:
-    known = [*LOSSES, *getattr(model.fusion, "terms", ()), *(term for e in model.experts for term in e.terms)]
+    has = losses_of(model)
+    known = [*LOSSES, *sorted(has - set(LOSSES))]
     for key, names in (("loss", stage.losses), ("loss in losses_until", stage.losses_until)):
         for name in names:
             if name not in known:
                 raise unknown_name(key, name, known)
-    weighed = {name for name, weight in stage.losses.items() if weight}
-    if "words" in weighed and model.words is None:
-        raise UserError(
-            f"stage {stage.name!r} has the loss 'words', but the model is built without the head for it: give "
-            f"words=true, or a schedule without that loss"
-        )
-    absent = {f"{part}{end}" for part in ("change", "cover") if getattr(model, part) is None for end in ("", "_dice")}
-    if not weighed - absent:
+    if not {name for name, weight in stage.losses.items() if weight} & has:
         raise UserError(
             f"stage {stage.name!r} has no loss that this model knows (losses: {dict(stage.losses)}): give one a "
             f"weight, or leave the stage out with 0 steps"
