@@ -33,8 +33,8 @@ test: $(VENV)/installed-dev  ## install, then run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 soak: $(VENV)/installed-dev  ## install, then the reliability tests in full, half an hour; counts: experiments/reliability
-	RSMOE_SOAK=experiments/reliability $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/test_reliability_*.py \
-	  tests/test_settings.py tests/test_part_types.py tests/test_trust.py $(ARGS)
+	RSMOE_SOAK=experiments/reliability $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/reliability \
+	  tests/settings tests/checks $(ARGS)
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the order of the rooms
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ os.environ["RSMOE_CACHE"] = tempfile.mkdtemp(prefix="rsmoe-test-")  # what tests
 
 import pytest
 import torch
-from reliability import SOAK, Counts
+from support.reliability import SOAK, Counts
 
 COUNTS = Counts()
 

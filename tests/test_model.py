@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import batch_of, codecs, padded, tiny_model
+from support.models import batch_of, codecs, padded, tiny_model
 from torch import Tensor
 
 from rsmoe.build import build_model, load_weights
@@ -308,7 +308,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_names() -> None:
 
 
 def test_no_expert_is_an_error() -> None:
-    from models import tiny_config
+    from support.models import tiny_config
 
     config = tiny_config()
     with pytest.raises(UserError, match="no expert is selected"):
@@ -317,7 +317,7 @@ def test_no_expert_is_an_error() -> None:
 
 @pytest.mark.parametrize("skip", ["mea", False])
 def test_a_mistyped_skip_names_what_there_is(skip: object) -> None:
-    from models import tiny_config
+    from support.models import tiny_config
 
     with pytest.raises(UserError, match="cells, mean, none"):
         build_model(tiny_config() | {"skip": skip}, *codecs())

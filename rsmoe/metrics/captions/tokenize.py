@@ -6,7 +6,7 @@
 
 **Scope of `ptb`.** The rules were written from the tokenizer's behaviour, not from its grammar. They reproduce it on
 every one of the 36,799 distinct captions, questions and answers of UCM-Captions, RSICD (train, val), LEVIR-CC (train,
-val), DUBAI-CC, RSIVQA and RSVQA-LR (samples), and on the hard cases of ``tests/test_metrics_tokenize.py``. Known to
+val), DUBAI-CC, RSIVQA and RSVQA-LR (samples), and on the hard cases of ``test_metrics_tokenize.py``. Known to
 differ: emoticons, "AT&T", "c++", file names with digits, combining marks, telephone numbers, SGML entities beyond the
 common ones, words glued to an abbreviation ("a.m.there"). A text full of those should go through the Java program.
 """

@@ -1,0 +1,412 @@
+"""Turned pictures, their boxes, masks and words; scale, shifts, noise and bands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from support.transforms import SIZE, make, picture
+
+from rsmoe.data import Sample
+from rsmoe.data.boxes import obb_corners
+from rsmoe.data.rasters.images import load_image, picture_size, read_array
+from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.readers.gsd import at_gsd
+from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
+from rsmoe.data.transforms.misregistration import misregister, shift_image
+from rsmoe.data.transforms.placement import Placement
+from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_points, turn_vector
+from rsmoe.data.transforms.transforms import Transform, Views, resize
+from rsmoe.errors import UserError
+from rsmoe.geo import Georeference
+
+ALL = st.sampled_from(SYMMETRIES)
+SEEDS = st.integers(0, 2**31)
+
+
+def views(sample: Sample, seed: int = 0, words: bool = True, **more: Any) -> Views:
+    options = {"mean": [0.0] * 3, "std": [1.0] * 3, "augment": True, "jitter": 0.0, "crop_area": 1.0} | more
+    transform = Transform(size=SIZE, **options)
+    images = [resize(load_image(image), SIZE) for image in sample.images]
+    generator = torch.Generator().manual_seed(seed)
+    return transform(images, sample=sample, generator=generator, together=[sample] if words else [])
+
+
+# --- the eight symmetries ---
+
+
+def test_pictures_points_and_directions_turn_alike() -> None:
+    image = torch.zeros(9, 9)
+    image[2, 6] = 1  # upper right
+    assert len({tuple(turn_image(torch.arange(4).view(2, 2), g).flatten().tolist()) for g in SYMMETRIES}) == 8
+    for g in SYMMETRIES:
+        ((row, column),) = turn_image(image, g).nonzero().tolist()
+        x, y = turn_points(np.array([6.5, 2.5]), g, 9)
+        assert (x, y) == (column + 0.5, row + 0.5)
+        assert turn_vector((2.0, -2.0), g) == (x - 4.5, y - 4.5)
+        assert torch.equal(turn_image(turn_image(image, g), inverse(g)), image)
+
+
+# --- words ---
+
+CELLS = {
+    "top left": (0, 0), "top": (1, 0), "top right": (2, 0), "left": (0, 1), "right": (2, 1),
+    "bottom left": (0, 2), "bottom": (1, 2), "bottom right": (2, 2),
+}  # fmt: skip
+COMPASS = {
+    "northwest": (0, 0), "north": (1, 0), "northeast": (2, 0), "west": (0, 1), "east": (2, 1),
+    "southwest": (0, 2), "south": (1, 2), "southeast": (2, 2),
+}  # fmt: skip
+UPPER = {"upper left": (0, 0), "upper right": (2, 0), "lower left": (0, 2), "lower right": (2, 2)}
+FORMS = [
+    ("{}", CELLS), ("{} side", CELLS), ("a car in the {} of the image .", CELLS), ("a car in the {} part", CELLS),
+    ("Is there a car in the {} corner?", CELLS), ("the {} half is green", CELLS),
+    ("a car is in the {}, near trees", CELLS),
+    ("a car in the {}", COMPASS), ("a road to the {}-{} of town", COMPASS), ("the {}ern part of the area", COMPASS),
+    ("The {}ward road", COMPASS), ("{} of the lake", COMPASS),
+    ("the {} corner of the scene", UPPER), ("in the {} there is a car", UPPER), ("{}", UPPER),
+]  # fmt: skip
+
+
+@given(st.sampled_from(FORMS), st.data(), ALL, st.sampled_from([" ", "-"]), st.booleans())
+def test_the_rewritten_word_names_the_cell_of_the_object(
+    form: tuple[str, dict[str, tuple[int, int]]], data: st.DataObject, g: int, joint: str, capital: bool
+) -> None:
+    template, cells = form
+    word, (column, row) = data.draw(st.sampled_from(sorted(cells.items())))
+    said = word.replace(" ", joint).capitalize() if capital and template == "{}" else word.replace(" ", joint)
+    text = template.replace("{}", said)
+    image = torch.zeros(SIZE, SIZE)
+    image[row * 16 + 5 : row * 16 + 9, column * 16 + 4 : column * 16 + 12] = 1
+    turned = rewrite(text, g)
+    assert turned is not None
+    y, x = turn_image(image, g).nonzero().float().mean(0).tolist()
+    name = next(name for name, cell in cells.items() if cell == (int(x // 16), int(y // 16)))
+    assert turned.lower() == template.replace("{}", name.replace(" ", joint)).lower()
+    assert rewrite(turned, inverse(g)) == text
+
+
+WORDS = (
+    "left right top bottom upper lower north south east west northeast south-west vertical horizontal above up right "
+    "corner side of the image building road river a is on at in to and , . from next clockwise leftmost diagonal an The"
+).split()
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=9), ALL, ALL)
+def test_there_and_back_is_the_same_text(words: list[str], g: int, h: int) -> None:
+    text = " ".join(words)
+    turned = rewrite(text, g)
+    if turned is not None:
+        assert rewrite(turned, inverse(g)) == text
+    assert rewrite(text, 0) == text
+
+
+@pytest.mark.parametrize(
+    "text, quarter, mirror",
+    [
+        ("a car on the left .", "a car at the bottom .", "a car on the right ."),
+        ("houses at the top appear", "houses on the left appear", "houses at the top appear"),
+        (
+            "trees on the right turn into a road",
+            "trees at the top turn into a road",
+            "trees on the left turn into a road",
+        ),
+        ("from left to right", "from bottom to top", "from right to left"),
+        ("a north-south road", "a west-east road", "a north-south road"),
+        ("an eastern suburb", "a northern suburb", "a western suburb"),
+        ("two vertical roads", "two horizontal roads", "two vertical roads"),
+        ("Upper-Left corner", "Lower-Left corner", "Upper-Right corner"),
+        ("left, center and right", "bottom, center and top", "right, center and left"),
+        ("the leftmost house", "the bottommost house", "the rightmost house"),
+        ("turned counterclockwise", "turned counterclockwise", "turned clockwise"),
+        ("a top-down view of the left half", "a top-down view of the bottom half", "a top-down view of the right half"),
+        ("roads cross diagonally", "roads cross diagonally", "roads cross diagonally"),
+        # what reads well in one direction only
+        ("a pond to the left of the road", None, "a pond to the right of the road"),
+        ("the upper part", None, "the upper part"),
+        ("on the right-hand side", None, "on the left-hand side"),
+        ("lower left and right", None, "lower right and left"),
+        # what may not be a place in the picture
+        ("right next to the road", None, None),
+        ("trees are left over", None, None),
+        ("what is left ?", None, None),
+        ("clouds are on top of green mountains", None, "clouds are on top of green mountains"),
+        ("the top of the building", None, "the top of the building"),
+        ("a house at the top of the hill", None, "a house at the top of the hill"),
+        ("a bridge above the river", None, "a bridge above the river"),
+        ("two roads vertical to each other", None, "two roads vertical to each other"),
+        ("in South Korea", None, "in South Korea"),
+        ("in West Virginia", None, None),
+        # what does not turn with the picture
+        ("the road turns left", None, None),
+        ("main diagonal", None, None),
+        ("the left wing of the plane", None, None),
+        ("the right bank of the river", None, None),
+        ("the second row from the left", None, None),
+        ("a heading of 45 degrees to the left", None, None),
+        ("the car at [10, 20, 30, 40] on the left", None, None),
+    ],
+)
+def test_words_that_turn_and_words_that_do_not(text: str, quarter: str | None, mirror: str | None) -> None:
+    assert rewrite(text, 1) == quarter
+    assert rewrite(text, 4) == mirror
+
+
+def test_a_sample_turns_with_all_its_texts_or_not_at_all() -> None:
+    history = (("Is it on the left ?", "Yes, on the left."), ("And a tree ?", "No."))
+    sample = make(instruction="What is in the upper left ?", responses=("a car", "A car."), history=history)
+    sample = replace(sample, directional=True)
+    turned = turn_sample(sample, 4)
+    assert turned is not None and turned.instruction == "What is in the upper right ?"
+    assert turned.responses == sample.responses
+    assert turned.history == (("Is it on the right ?", "Yes, on the right."), ("And a tree ?", "No."))
+    assert turn_sample(replace(sample, responses=("right next to it",)), 4) is None
+    assert turn_sample(make(directional=True, responses=("beside the river",)), 4) is None  # its direction is not seen
+    assert turn_sample(make(responses=("{<10><20><30><40>}",)), 4) is None
+    assert turn_sample(make(task="ground"), 4) is None
+    assert turn_sample(make(), 4) is not None and turn_sample(make(task="ground"), 0) is not None
+
+
+@pytest.mark.parametrize(
+    "question", ["Where is the ship relative to the pier?", "Seen from the pier, where is the ship?"]
+)
+def test_what_lies_beside_another_thing_turns_within_the_words_of_relations(question: str) -> None:
+    places = {(1, 0): "right", (-1, 0): "left", (0, -1): "above", (0, 1): "below"}
+    for vector, word in places.items():
+        sample = make(instruction=question, responses=(word,), history=((question, word.title()),), directional=True)
+        for g in SYMMETRIES:
+            x, y = turn_vector(vector, g)
+            turned = turn_sample(sample, g)
+            assert turned is not None and turned.responses == (places[int(x), int(y)],)
+            assert turned.history == ((question, places[int(x), int(y)].title()),)
+    assert turn_sample(make(instruction="Where is the ship?", responses=("above",), directional=True), 1) is None
+
+
+def test_a_diagonal_stays_one() -> None:
+    sample = make(instruction="In which direction does the road run?", responses=("diagonal",), directional=True)
+    assert all(turn_sample(sample, g) == sample for g in SYMMETRIES)
+
+
+def test_coordinates_are_seen() -> None:
+    for text in ("[12, 30, 45, 60]", "a {<10><20><30><40>|<45>}", "<0.1><2>", "([ 0.5,0.5])"):
+        assert has_coordinates(text), text
+    for text in ("three (3) cars", "[SEG]", "a < b", "in 2010, two houses"):
+        assert not has_coordinates(text), text
+
+
+# --- everything of a sample together ---
+
+
+@given(SEEDS, st.integers(0, 2), st.integers(0, 2))
+def test_boxes_masks_and_words_stay_true(seed: int, column: int, row: int) -> None:
+    """A white block of a picture of another shape, in a cell that the text names."""
+    names = {cell: name for name, cell in CELLS.items()} | {(1, 1): "center"}
+    height, width = 96, 144
+    image, mask = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+    classes = np.full((height, width), 255, np.uint8)
+    box = np.array([[column * 48 + 9, row * 32 + 8, column * 48 + 33, row * 32 + 16]], np.float32)
+    x1, y1, x2, y2 = box[0].astype(int)
+    image[y1:y2, x1:x2], mask[y1:y2, x1:x2], classes[y1:y2, x1:x2] = 255, True, 3
+    oriented = np.array([[(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, 0]], np.float32)
+    sample = make(
+        images=(image, image), mask=mask, class_map=classes, boxes_px=box, obb_px=oriented, labels=("car",),
+        instruction="Where is the car ?", responses=(names[column, row],), directional=(column, row) != (1, 1),
+    )  # fmt: skip
+    seen = views(sample, seed)
+    assert seen.mask is not None and seen.class_map is not None and seen.boxes_px is not None
+    assert torch.equal(seen.pixels[0], seen.pixels[1]) and torch.equal(seen.pixels[0, 0] > 0.5, seen.mask > 0)
+    assert torch.equal(seen.class_map == 3, seen.mask > 0) and set(seen.class_map.unique().tolist()) == {3, 255}
+    rows, columns = seen.mask.nonzero(as_tuple=True)
+    edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert seen.boxes_px[0].tolist() == [float(edge) for edge in edges] and seen.labels == ("car",)
+    corners = obb_corners(seen.obb_px.numpy())[0]  # type: ignore[union-attr]
+    np.testing.assert_allclose([*corners.min(0), *corners.max(0)], seen.boxes_px[0], atol=1e-3)
+    turned = turn_sample(sample, seen.symmetry)
+    assert turned is not None
+    assert turned.responses == (names[int(columns.float().mean() // 16), int(rows.float().mean() // 16)],)
+
+
+def test_without_their_words_directional_samples_stay() -> None:
+    sample = make(responses=("on the left",), directional=True)
+    assert {views(sample, seed, words=False).symmetry for seed in range(40)} == {0}
+    assert {views(sample, seed).symmetry for seed in range(80)} == set(SYMMETRIES)
+    doubtful = replace(sample, responses=("a bridge above the river",))
+    assert {views(doubtful, seed).symmetry for seed in range(80)} == {0, 4}
+
+
+def test_all_samples_of_a_picture_decide_together() -> None:
+    free, bound = make(task="caption"), make(responses=("right next to it",), directional=True)
+    transform = Transform(size=SIZE, mean=[0.0] * 3, std=[1.0] * 3, augment=True)
+    image = resize(picture(), SIZE)
+
+    def seen(sample: Sample, *together: Sample, seed: int) -> Views:
+        return transform([image], sample=sample, generator=torch.Generator().manual_seed(seed), together=together)
+
+    assert {seen(free, free, bound, seed=seed).symmetry for seed in range(60)} == {0, 6}
+    for seed in range(10):  # whoever comes first
+        a, b = seen(free, free, bound, seed=seed), seen(bound, free, bound, seed=seed)
+        assert torch.equal(a.pixels, b.pixels) and a.symmetry == b.symmetry
+
+
+@given(SEEDS, st.floats(-90, 89), st.floats(10, 60), st.floats(4, 30))
+def test_oriented_boxes_keep_their_corners(seed: int, angle: float, width: float, height: float) -> None:
+    box = np.array([[70.0, 40.0, width, height, angle]], np.float32)
+    place = Placement(size_px=(128, 128), size=64, symmetry=seed % 8, window=(4, 6, 50, 50))
+    placed, kept = place.obb(box)
+    assert kept.all()
+    ours, expected = obb_corners(placed)[0], place.points(obb_corners(box)[0])
+    assert max(np.hypot(*(ours - corner).T).min() for corner in expected) < 0.05
+
+
+def test_a_slanted_box_that_is_squeezed_keeps_its_area() -> None:
+    placed, _ = Placement(size_px=(200, 100), size=100).obb(np.array([[100, 50, 40, 20, 30]], np.float32))
+    assert placed[0, 2] * placed[0, 3] == pytest.approx(40 * 20 / 2, rel=1e-4)
+    np.testing.assert_allclose(placed[0, :2], [50, 50])
+    assert placed[0, 4] > 30  # narrower: steeper
+
+
+def test_a_crop_takes_boxes_and_class_maps_along() -> None:
+    classes = np.repeat(np.arange(3, dtype=np.uint8), 16)[None].repeat(SIZE, 0)
+    image = np.repeat(classes[..., None] * 100, 3, axis=2)
+    boxes = np.array([[0, 0, 2, 2], [16, 16, 32, 32]], np.float32)
+    oriented = np.array([[4, 1, 8, 2, 0], [24, 24, 16, 16, 0]], np.float32)  # the first is seen for longer than its box
+    sample = make(images=(image,), class_map=classes, boxes_px=boxes, labels=("edge", "middle"), task="caption")
+    sample = replace(sample, obb_px=oriented)
+    lost = 0
+    for seed in range(30):
+        seen = views(sample, seed, crop_area=0.5)
+        assert seen.boxes_px is not None and seen.class_map is not None and seen.obb_px is not None
+        assert len(seen.labels) == len(seen.boxes_px) == len(seen.obb_px)
+        agree = (seen.pixels[0, 0] * 2.55).round() == seen.class_map
+        assert agree.float().mean() > 0.9
+        lost += "edge" not in seen.labels
+        x1, y1, x2, y2 = seen.boxes_px[-1].round().int().tolist()
+        assert (
+            seen.labels[-1] == "middle" and (seen.class_map[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] == 1).float().mean() > 0.9
+        )
+    assert 0 < lost < 30
+
+
+def test_what_must_not_be_cropped() -> None:
+    sample = make(task="caption", responses=("a car at [1, 2, 3, 4]",))
+    for uncut in (
+        sample,
+        make(task="caption", directional=True),
+        make(task="caption", mask=np.ones((SIZE, SIZE), bool)),
+    ):
+        values = views(uncut, 3, crop_area=0.5).pixels.flatten().sort().values
+        assert torch.allclose(values, torch.from_numpy(uncut.images[0]).flatten().sort().values / 255)  # type: ignore[arg-type]
+
+
+def test_without_augmentation_annotations_are_only_scaled() -> None:
+    sample = make(images=(picture(0, 24, 96),), boxes_px=np.array([[8, 6, 16, 12]], np.float32), labels=("a",))
+    seen = views(sample, 5, augment=False)
+    assert seen.boxes_px is not None and seen.boxes_px.tolist() == [[4, 12, 8, 24]] and seen.symmetry == 0
+
+
+def test_the_size_of_a_picture_is_the_upright_one(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(0, 10, 30)).save(tmp_path / "a.jpg", exif=exif)
+    assert picture_size(tmp_path / "a.jpg") == load_image(tmp_path / "a.jpg").shape[1::-1] == (10, 30)
+
+
+# --- light, noise, bands, shifts ---
+
+
+def test_options_change_what_they_name_and_follow_the_generator() -> None:
+    sample = make(images=(picture(1), picture(1)), directional=True)
+    plain = views(sample, 2)
+    noisy = views(sample, 2, noise=0.05)
+    inner = (plain.pixels > 0.2) & (plain.pixels < 0.8)
+    assert (noisy.pixels - plain.pixels)[inner].std() == pytest.approx(0.05, rel=0.05)
+    assert torch.equal(noisy.pixels, views(sample, 2, noise=0.05).pixels)
+    dropped = views(sample, 2, band_drop=1.0, mean=[0.5] * 3)
+    flat = [band for band in range(3) if not dropped.pixels[:, band].any()]
+    assert len(flat) == 1 and {
+        len(views(sample, s, band_drop=0.0).pixels.flatten(2).std(2).nonzero()) for s in range(3)
+    } == {6}
+    assert torch.equal(plain.pixels[0], plain.pixels[1])
+    for wrong in ({"noise": -1.0}, {"band_drop": 2.0}, {"misregister_px": -1.0}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            views(sample, **wrong)
+
+
+def test_a_shift_moves_the_picture_right_and_down() -> None:
+    image = torch.zeros(1, 9, 12)
+    image[0, 3, 4] = 1
+    assert shift_image(image, 2, 3)[0, 6, 6] == pytest.approx(1, abs=1e-5)
+    half = shift_image(image, 0.5, 0)
+    assert half[0, 3, 4] == pytest.approx(0.5, abs=1e-5) and half[0, 3, 5] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_misregistration_leaves_the_first_date_and_is_bounded() -> None:
+    ramp = torch.arange(32.0).expand(3, 1, 32, 32).clone()
+    moved = misregister(ramp, most_px=2.0, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(moved[0], ramp[0]) and not torch.equal(moved[1], moved[2])
+    away = (moved[1:] - ramp[1:])[..., 4:-4].abs()
+    assert 0.1 < away.max() <= 2.0001 and torch.equal(misregister(ramp[:1], most_px=2.0, generator=None), ramp[:1])  # type: ignore[arg-type]
+    sample = make(images=(picture(1), picture(1)), directional=True)
+    pixels = views(sample, 2, misregister_px=1.5).pixels
+    assert torch.equal(pixels[0], views(sample, 2).pixels[0]) and not torch.equal(pixels[0], pixels[1])
+
+
+# --- a fixed gsd ---
+
+
+def test_samples_come_to_one_gsd(tmp_path: Path) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:20, 30:50] = 200
+    mask = image[..., 0] > 0
+    grid = Georeference("EPSG:32617", (0.5, 0, 404000.0, 0, -0.5, 3285000.0), 60, 40)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    sample = make(
+        images=(tmp_path / "a.png", image), mask=mask, class_map=mask.astype(np.uint8), georeference=grid,
+        boxes_px=np.array([[30, 10, 50, 20]], np.float32), obb_px=np.array([[40, 15, 20, 10, 20]], np.float32),
+    )  # fmt: skip
+    coarse = at_gsd(sample, gsd_m=1.0, size=48)
+    first, second = (load_image(image) for image in coarse.images)
+    assert first.shape == (48, 48, 3) and (first == second).all() and coarse.meta["gsd_m"] == 1.0
+    assert coarse.boxes_px is not None and coarse.boxes_px.tolist() == [[24, 19, 34, 24]]  # 30 x 20 in the middle of 48
+    assert coarse.obb_px is not None and coarse.obb_px.tolist() == [[29, 21.5, 10, 5, 20]]
+    expected = np.zeros((48, 48), bool)
+    expected[19:24, 24:34] = True
+    assert (read_array(coarse.mask) == expected).all() and (first[20:23, 25:33] > 180).all()  # type: ignore[arg-type]
+    assert (read_array(coarse.class_map)[:14] == 255).all() and (read_array(coarse.class_map)[14:34, 9:39] < 2).all()  # type: ignore[arg-type]
+    assert coarse.georeference is not None and coarse.georeference.gsd_m == pytest.approx(1, rel=1e-3)
+    np.testing.assert_allclose(coarse.georeference.to_map([[24, 19]]), grid.to_map([[30, 10]]))
+    finer = replace(sample, georeference=None, meta={"gsd_m": 1.0})
+    assert (load_image(at_gsd(finer, gsd_m=0.5, size=128).images[0])[24 + 22 : 24 + 38, 66:98] > 180).all()
+    assert {image.key for image in coarse.images} != {image.key for image in at_gsd(finer, gsd_m=1.0, size=60).images}  # type: ignore[union-attr]
+    with pytest.raises(UserError, match=r"60 x 40 at 0.5 m: too large for size=48.*size=60"):
+        at_gsd(sample, gsd_m=0.5, size=48)
+    with pytest.raises(UserError, match="neither meta"):
+        at_gsd(make(), gsd_m=1.0, size=48)
+
+
+@pytest.mark.parametrize(
+    "word",
+    "left right top bottom upper lower above below beneath underneath leftmost topmost north south-west northeastern "
+    "eastward westwards southern".split(),
+)
+def test_no_direction_word_of_the_readers_is_missed(word: str) -> None:
+    assert is_directional(word)
+    turned = turn_sample(make(responses=(f"trees {word} them",), directional=True), 2)  # half a turn spares none
+    assert turned is None or turned.responses != (f"trees {word} them",)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4, 6])
+@pytest.mark.parametrize("side", [20, 90])
+def test_resize_agrees_with_pillow_whatever_the_number_of_bands(bands: int, side: int) -> None:
+    image = np.random.default_rng(bands).integers(0, 256, (48, 64, bands), dtype=np.uint8)
+    ours = resize(image, side)
+    for band in range(bands):
+        theirs = np.array(Image.fromarray(image[..., band]).resize((side, side), Image.Resampling.BICUBIC))
+        assert np.abs(ours[band].numpy().astype(int) - theirs).max() <= 2

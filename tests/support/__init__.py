@@ -1,0 +1,1 @@
+"""What several tests share: tiny models, runs, releases of data sets, servers."""

@@ -1,0 +1,18 @@
+"""Shortest arguments of each command."""
+
+from __future__ import annotations
+
+BASE = {
+    "train": [],
+    "evaluate": ["checkpoint=none", "benchmark=scenes"],
+    "predict": ["checkpoint=none", "image=a.png"],
+    "score": ["protocol=caption/coco-ptb@1", "predictions=p.jsonl", "references=r.json"],
+    "inspect": ["data=scenes"],
+    "overlap": ["train=scenes", "test=scenes"],
+    "shard": ["data=scenes", "out=shards"],
+    "compare": ["runs=[a]"],
+    "stress": ["checkpoint=none"],
+    "swap": ["checkpoint=none"],
+    "change_detection": ["data=levir_cd"],
+    "ngrams": [],
+}

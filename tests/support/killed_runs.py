@@ -1,0 +1,232 @@
+"""Trainings that are killed and continued: started by a server that has imported everything, or as a command."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WORDS = (
+    "experiment=rsicap_moe",
+    "corpus.captions.generated.scenes.train=34",
+    "corpus.questions.generated.scenes.train=34",
+    "corpus.benchmark.generated.scenes.test=4",
+    "schedule.steps=[3,3,3]",
+    "schedule.draws=[4,4,4]",
+    "checkpoint_every=1",
+    "evaluation.beams=1",
+    "evaluation.max_new=4",
+    "evaluation.limit=4",
+    "image_size=32",
+    "vision.widths=[8,16]",
+    "vision.depths=[1,1]",
+    "vision.stem=8",
+    "qformer.width=16",
+    "qformer.layers=1",
+    "qformer.heads=2",
+    "qformer.queries=3",
+    "qformer.intermediate=32",
+    "lm.config.hidden_size=16",
+    "lm.config.intermediate_size=32",
+    "lm.config.num_hidden_layers=2",
+    "lm.config.num_attention_heads=2",
+    "lm.config.num_key_value_heads=2",
+    "bank.rank=4",
+    "bank.alpha=8",
+    "router.hidden=16",
+)
+STAGES = ("1-perception.ckpt", "2-dense.ckpt", "3-experts.ckpt")
+MARK = "RSMOE_KILLED_RUN"
+"""Environment variable by which the processes of a command are found again."""
+PATIENCE = 300.0
+"""Seconds for whatever is waited for, on a machine that is busy with other things."""
+
+
+def _run(words: list[str], log: str) -> None:
+    """In the child: the command itself."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    torch.set_num_threads(1)
+    from rsmoe.train import cli
+
+    sys.argv = ["rsmoe.train", *words]
+    cli()
+
+
+class Training:
+    """One ``python -m rsmoe.train``, into ``folder``; its output is in ``<folder>.log``.
+
+    Args:
+        folder: of the run.
+        words: beside `WORDS`.
+        processes: 1 is forked from the server, 2 is a command, since Lightning starts the second from its words.
+    """
+
+    def __init__(self, folder: Path, *words: str, processes: int = 1) -> None:
+        self.folder, self.log, self.processes = folder, folder.with_suffix(".log"), processes
+        self.started = time.monotonic()
+        typed = [*WORDS, "trainer=cpu" if processes == 1 else "trainer=cpus", f"hydra.run.dir={folder}", *words]
+        self._child: Any
+        if processes == 1:
+            self._child = _server().Process(target=_run, args=(typed, str(self.log)))
+            self._child.start()
+        else:
+            env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), MARK: str(folder)}
+            with self.log.open("w") as log:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", "rsmoe.train", *typed], stdout=log, stderr=log, env=env, cwd=folder.parent
+                )
+
+    @property
+    def code(self) -> int | None:
+        """Of the exit; None while it runs."""
+        code = self._child.exitcode if self.processes == 1 else self._child.poll()
+        return None if code is None else int(code)
+
+    @property
+    def checkpoints(self) -> set[str]:
+        """Names of what is there, with what is being written."""
+        try:
+            return set(os.listdir(self.folder / "checkpoints"))
+        except OSError:
+            return set()
+
+    def send(self, number: int) -> None:
+        """A signal to the first process."""
+        os.kill(self._child.pid, number)
+
+    def wait(self) -> int:
+        """The exit code."""
+        until = time.monotonic() + PATIENCE
+        while self.code is None:
+            if time.monotonic() > until:
+                self.send(signal.SIGKILL)
+                raise TimeoutError(f"{self.folder} did not end; its output: {self.output[-2000:]}")
+            time.sleep(0.01)
+        return self.code
+
+    @property
+    def output(self) -> str:
+        """What it printed."""
+        return self.log.read_text(errors="replace")
+
+    def left_alive(self) -> list[str]:
+        """Processes of a command that are still there after a while."""
+        until = time.monotonic() + PATIENCE / 2
+        while (alive := _marked(str(self.folder))) and time.monotonic() < until:
+            time.sleep(0.2)
+        return alive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """When a run is ended: some time after something was seen.
+
+    Args:
+        number: of the signal.
+        after: "start", "part": the nth file that is being written, "checkpoint": the first one, or "evaluation".
+        delay: seconds from then on.
+        nth: of the files that are being written.
+    """
+
+    number: int
+    after: str
+    delay: float
+    nth: int = 1
+
+    @classmethod
+    def drawn(cls, chance: random.Random, number: int, *, seconds: float, after: str = "") -> Moment:
+        """At random over a run that takes so many seconds from its first checkpoint on."""
+        after = after or chance.choice(["start", "part", "checkpoint", "evaluation"])
+        share = {"start": 1.5, "part": 0.0, "checkpoint": 0.6, "evaluation": 0.3}[after]
+        return cls(number=number, after=after, delay=chance.uniform(0, share * seconds), nth=chance.randint(1, 6))
+
+    def strike(self, run: Training) -> str:
+        """Waits, sends the signal, waits for the end; where it struck, "" where the run had ended before."""
+        seen = 0
+        while run.code is None and self.after != "start":
+            files = run.checkpoints
+            if self.after == "part" and any(f.endswith(".part") for f in files):
+                seen += 1
+                if seen >= self.nth:
+                    break
+                while run.code is None and any(f.endswith(".part") for f in run.checkpoints):
+                    time.sleep(0.0001)
+            if self.after == "checkpoint" and any(f.endswith(".ckpt") for f in files):
+                break
+            if self.after == "evaluation" and STAGES[-1] in files:
+                break
+            time.sleep(0.0002)
+        until = (run.started if self.after == "start" else time.monotonic()) + self.delay
+        while run.code is None and time.monotonic() < until:
+            time.sleep(0.001)
+        files = run.checkpoints
+        if run.code is not None:
+            return ""
+        run.send(self.number)
+        run.wait()
+        if any(f.endswith(".part") for f in run.checkpoints):
+            return "checkpoint writing"
+        if STAGES[-1] in files:
+            return "evaluation"
+        return "training" if any(f.endswith(".ckpt") for f in files) else "before the first checkpoint"
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """What two runs of one config have in common: weights, numbers and answers."""
+    from rsmoe.training.checkpoints import load_checkpoint
+
+    told = json.loads((folder / "metrics.json").read_text())
+    return {
+        "weights": load_checkpoint(folder / "checkpoints" / STAGES[-1])["state_dict"],
+        "results": told["results"],
+        "baselines": told["baselines"],
+        "config": told["run"]["config_sha256"],
+        "answers": (folder / "predictions.jsonl").read_text(),
+    }
+
+
+def differences(given: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Names of what is not equal, weights bit for bit."""
+    ours, theirs = given["weights"], expected["weights"]
+    found = [n for n in ours.keys() | theirs.keys() if n not in ours or n not in theirs]
+    found += [n for n in ours.keys() & theirs.keys() if not torch.equal(ours[n], theirs[n])]
+    return found + [key for key in expected if key != "weights" and given[key] != expected[key]]
+
+
+def _server() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the server looks there, not in this process's path
+        context.set_forkserver_preload(["support.killed_runs_preload"])
+        forkserver.ensure_running()
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    return context
+
+
+def _marked(folder: str) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0")  # none of a zombie
+            found += [process.name] if ours else []
+        except OSError:  # gone, or somebody else's
+            continue
+    return found
