@@ -76,7 +76,9 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     nouns = None
     if config["noun_grounding"]:
         if "land_cover" not in maps:
-            raise UserError("noun_grounding=true reads a map of land cover: add maps=[land_cover], or noun_grounding=false")
+            raise UserError(
+                "noun_grounding=true reads a map of land cover: add maps=[land_cover], or noun_grounding=false"
+            )
         names = maps["land_cover"].names
         nouns = NounGrounding(names=names, codec=codec, memory_width=vision.width, width=bank.width)
     past = {"memory_width": vision.width, "width": bank.width, "pyramid_widths": vision.pyramid_widths}
@@ -203,7 +205,7 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
         for name in others:
             parent, leaf = parent_of(model, name)
             setattr(parent, leaf, model.get_parameter(first))
-    model.get_submodule("vision").to(memory_format=torch.channels_last)  # as the model was built
+    model.get_submodule("vision").to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the model was built
 
 
 def _kind(value: torch.Tensor) -> tuple[bool, bool]:

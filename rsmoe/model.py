@@ -133,9 +133,7 @@ class RSMoE(nn.Module):
         )
         return Perception(prefix=prefix, routing=routing, sight=sight)
 
-    def _describe(
-        self, batch: Batch, sight: Sight, truth: Tensor | None
-    ) -> tuple[VisualMemory, Tensor, Tensor | None]:
+    def _describe(self, batch: Batch, sight: Sight, truth: Tensor | None) -> tuple[VisualMemory, Tensor, Tensor | None]:
         """Tokens of the maps (V, n, D), which views they compare the dates of (V,), and tokens of classes (V, K, D)."""
         count, classes = len(batch.frames), None
         described = VisualMemory.of(sight.memory.tokens[:, :0])

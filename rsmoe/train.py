@@ -70,6 +70,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     model = build_model(config, codec, words)
     if "land_cover" in model.maps:
         corpus.check_land_cover(model.maps["land_cover"].names)
+    kinds = len(model.maps["change"].names) - 1 if "change" in model.maps else 0
     if start:
         taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)
         console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
@@ -98,7 +99,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
             "words": list(typed),
             "codec": codec.state(),
             "instruction_codec": words.state(),
-            "change_classes": corpus.change_classes(kinds=len(model.maps["change"].names) - 1) if "change" in model.maps else [],
+            "change_classes": corpus.change_classes(kinds=kinds) if kinds else [],
         },
         trainer=config["trainer"],
         logger=config["logger"],

@@ -95,7 +95,9 @@ class StressTest:
             with torch.no_grad():
                 batch = self._batch(model, collate, part)
                 found = class_maps(model, model.see(batch), batch)
-            maps.update([Prediction(id=s.id, task=s.task, change_map=found[i]["change"]) for i, s in enumerate(part)], part)
+            maps.update(
+                [Prediction(id=s.id, task=s.task, change_map=found[i]["change"]) for i, s in enumerate(part)], part
+            )
         for part in self._batches(asked):
             batch = self._batch(model, collate, part)
             answers = answer_batch(model, codec, batch, beams=self.beams, max_new=self.max_new)

@@ -58,8 +58,8 @@ class Corpus:
         found = {s.classes: s.source for s in samples if len(s.images) == 1 and s.class_map is not None}
         if not found:
             raise UserError(
-                "maps=[land_cover] is taught by class maps of single pictures, and the training data has none. Type maps=[] "
-                "or give maps, corpus.<name>.reader.class_maps=<folder>"
+                "maps=[land_cover] is taught by class maps of single pictures, and the training data has none. "
+                "Type maps=[] noun_grounding=false, or give maps, corpus.<name>.reader.class_maps=<folder>"
             )
         for classes, source in found.items():
             if classes != tuple(names):

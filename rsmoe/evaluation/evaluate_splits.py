@@ -131,7 +131,7 @@ def assess(
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
     """
     prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
-    tasks: dict[str, Sequence[str]] = {e.name: e.tasks for e in model.experts} | {"dense": TASKS}
+    tasks: dict[str, Sequence[str]] = {"dense": TASKS, **{e.name: e.tasks for e in model.experts}}
     results = score(
         samples,
         predictions,

@@ -22,7 +22,9 @@ class AnswerStates:
     """(R, Lr) mean over the vocabulary."""
 
 
-def answer_states(bank: Bank, start: Tensor, start_mask: Tensor, ids: Tensor, mask: Tensor, expert: Tensor) -> AnswerStates:
+def answer_states(
+    bank: Bank, start: Tensor, start_mask: Tensor, ids: Tensor, mask: Tensor, expert: Tensor
+) -> AnswerStates:
     """One pass over prefixes and answers.
 
     Args:

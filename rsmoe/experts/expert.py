@@ -91,7 +91,7 @@ class Expert(nn.Module):
 
         By default what `head` returns, under the name of the expert.
         """
-        return [{self.name: output} for output in self.head(request.inputs).float().cpu().numpy()]
+        return [{self.name: np.asarray(output)} for output in self.head(request.inputs).float().cpu().numpy()]
 
     def references(self, sample: Sample, read: Callable[[Sequence[str]], Tensor]) -> Mapping[str, np.ndarray]:
         """Named outputs for the references of a sample, for metrics that compare embeddings; none by default.

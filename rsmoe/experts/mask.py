@@ -92,11 +92,11 @@ class MaskExpert(Expert):
 
     def answer(self, request: AnswerInput) -> list[dict[str, np.ndarray]]:
         """ "mask": (H, W) bool of the size of the picture, as the true masks are."""
-        logits = self.head(request.inputs)
-        return [
-            {"mask": maps["change"] > 0 if "change" in maps else (resized(one[None, None], size)[0, 0] > 0).cpu().numpy()}
-            for one, size, maps in zip(logits, request.size_px, request.maps, strict=True)
-        ]
+        masks = []
+        for logits, size, maps in zip(self.head(request.inputs), request.size_px, request.maps, strict=True):
+            own = resized(logits[None, None], size)[0, 0] > 0
+            masks.append({"mask": maps["change"] > 0 if "change" in maps else own.cpu().numpy()})
+        return masks
 
 
 def _coordinates(like: Tensor) -> Tensor:

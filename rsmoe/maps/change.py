@@ -96,8 +96,8 @@ class Change(nn.Module):
         return MapEvidence(logits=self.logits(x), features=x)
 
     def tokens(self, evidence: MapEvidence, *, pixels: Tensor, truth: Tensor | None = None) -> MapTokens:
-        """(R, 9 + K, D): one token for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM), row by
-        row, and one for each kind of change.
+        """(R, 9 + K, D): one token for each cell of the 3 x 3 grid of change instructions (ChangeChat, DeltaVLM),
+        row by row, and one for each kind of change.
 
         Args:
             pixels: not read.

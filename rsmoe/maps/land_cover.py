@@ -64,8 +64,8 @@ class LandCover(nn.Module):
         super().__init__()
         if not 2 <= len(classes) < UNKNOWN or channels % 8:
             raise UserError(
-                f"{len(classes)} maps.land_cover.classes, maps.land_cover.channels={channels}: expected 2 to {UNKNOWN - 1} classes, and a "
-                f"multiple of 8 channels"
+                f"{len(classes)} maps.land_cover.classes, maps.land_cover.channels={channels}: expected 2 to "
+                f"{UNKNOWN - 1} classes, and a multiple of 8 channels"
             )
         self.names, self.classes, self.shown = tuple(classes), len(classes), min(shown, len(classes))
         self.min_pixels = min_pixels
@@ -115,8 +115,8 @@ class LandCover(nn.Module):
         return shares.argmax(0).to(torch.uint8)
 
     def losses(self, evidence: MapEvidence, target: Tensor) -> dict[str, Tensor]:
-        """ "land_cover": cross-entropy over the pixels that are known; "land_cover_dice": soft dice, mean over the classes that
-        are there, each over all pictures, so that what is small counts too.
+        """ "land_cover": cross-entropy over the pixels that are known; "land_cover_dice": soft dice, mean
+        over the classes that are there, each over all pictures, so that what is small counts too.
 
         Args:
             target: (R, H, W) uint8 classes, 255 unknown.

@@ -28,10 +28,11 @@ def region_roots(classes: Tensor) -> Tensor:
     place = torch.arange(height * width, device=classes.device)
     roots = place.expand(count, -1).clone()
     # of a pixel and its neighbour to the right, below, and below to both sides
-    pairs = [
-        ((slice(y, height), slice(max(0, x), width + min(0, x))), (slice(0, height - y), slice(max(0, -x), width - max(0, x))))
-        for y, x in ((0, 1), (1, 0), (1, 1), (1, -1))
-    ]
+    pairs = []
+    for y, x in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        left, right = slice(0, width - abs(x)), slice(abs(x), width)
+        here, there = (right, left) if x < 0 else (left, right)
+        pairs.append(((slice(0, height - y), here), (slice(y, height), there)))
     same = [classes[:, *a] == classes[:, *b] for a, b in pairs]
     while True:
         lowest = roots.view(count, height, width).clone()

@@ -46,7 +46,8 @@ class Prediction:
     """Name -> what any other head or map of the model gives: "land_cover", (H, W) uint8 classes of a single picture."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types for json, without embeddings and maps of many classes; a mask in COCO's run-length code, to be scored again."""
+        """Plain types for json, without embeddings and maps of classes; a mask in COCO's run-length code, to be scored
+        again."""
         row: dict[str, Any] = {"id": self.id, "task": self.task, "kind": self.kind, "text": self.text}
         if self.task == "mask":
             row["mask"] = None if self.mask is None else _rle(self.mask)

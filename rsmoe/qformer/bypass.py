@@ -26,12 +26,12 @@ class VisualBypass(nn.Module):
         grid: whether the grid is among the tokens.
     """
 
-    def __init__(
-        self, *, memory_width: int, width: int, pyramid_widths: Sequence[int], grid: bool = False
-    ) -> None:
+    def __init__(self, *, memory_width: int, width: int, pyramid_widths: Sequence[int], grid: bool = False) -> None:
         super().__init__()
         self.project = nn.Linear(memory_width, width)
-        self.grid = nn.Sequential(nn.Linear(sum(pyramid_widths), memory_width), nn.LayerNorm(memory_width)) if grid else None
+        self.grid = (
+            nn.Sequential(nn.Linear(sum(pyramid_widths), memory_width), nn.LayerNorm(memory_width)) if grid else None
+        )
         self.register_buffer("places", sine_positions(GRID_SIDE, GRID_SIDE, memory_width), persistent=False)
 
     def forward(

@@ -40,7 +40,8 @@ class VisualMemory:
 
     def packed(self) -> VisualMemory:
         """Valid tokens first, in their order, and no longer than the longest row needs."""
-        order = (~self.mask).long().argsort(dim=1, stable=True)[:, : int(self.mask.sum(1).max()) if len(self.mask) else 0]
+        longest = int(self.mask.sum(1).max()) if len(self.mask) else 0
+        order = (~self.mask).long().argsort(dim=1, stable=True)[:, :longest]
         tokens = self.tokens.gather(1, order[..., None].expand(-1, -1, self.tokens.shape[2]))
         return VisualMemory(tokens=tokens, mask=self.mask.gather(1, order))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from rsmoe.temporal import TemporalInput, VisualMemory
 from rsmoe.temporal.date_pairs import perceive_pairs

@@ -24,7 +24,7 @@ class ToyExpert(Expert):
     """Reads one number, the brightness of the image, from the state that emits [TOY]."""
 
     token = "[TOY]"
-    terms = ("toy",)
+    terms = {"toy": 1.0}
 
     def __init__(self, *, hidden_width, scale=1.0, **options):
         super().__init__(hidden_width=hidden_width, **options)
@@ -69,7 +69,7 @@ class ToyDataset:
         return self.size
 
     def __getitem__(self, i):
-        task, answer = (("caption", "a bright field [TOY]") if i % 2 else ("vqa", "yes"))
+        task, answer = (("caption", "[TOY]") if i % 2 else ("vqa", "yes"))
         image = np.full((32, 32, 3), 20 * i, dtype=np.uint8)
         return Sample(id=f"{self.split}-{i}", images=(image,), instruction=f"what is this {task} ?",
                       responses=(answer,), task=task, source=self.name)
@@ -106,8 +106,9 @@ class Length(Metric):
 COMMAND = (
     "expert=[theme,vqa,toy] vision=toy temporal=passthrough +metric=toy corpus=scenes ~corpus.described ~corpus.asked "
     "~corpus.questions +data@corpus.toy.reader=toy +corpus.toy.splits={train:train,test:test} name=toy image_size=32 "
-    "schedule.stages.0.steps=2 schedule.stages.1.steps=2 schedule.stages.0.batch_size=4 schedule.stages.1.batch_size=4 "
-    "+schedule.stages.0.losses.toy=1.0 +schedule.stages.1.losses.toy=1.0 words=false evaluation.max_new=4 "
+    "schedule.stages.0.steps=30 schedule.stages.1.steps=2 schedule.stages.0.batch_size=8 "
+    "schedule.stages.1.batch_size=4 schedule.stages.0.lr=1e-2 schedule.stages.0.warmup=0 evaluation.max_new=4 "
+    "evaluation.beams=1 "
     "lm.config.hidden_size=24 lm.config.intermediate_size=32 qformer.width=16 qformer.layers=1"
 )
 
@@ -140,6 +141,10 @@ def test_an_expert_an_encoder_a_data_set_and_a_metric_of_your_own(folder: Path) 
     words = sum(len(line["text"].split()) for line in lines) / 8
     assert abs(results["length/words"]["value"] - words) < 1e-6
     assert all(set(line["routing"]) == {"theme", "vqa", "toy"} for line in lines)
+    # the head was trained although no stage names its loss, and its output is in the file
+    captions = [line for line in lines if line["task"] == "caption"]
+    assert all(line["outputs"].keys() == {"toy"} and isinstance(line["outputs"]["toy"], float) for line in captions)
+    assert not any("outputs" in line for line in lines if line["task"] == "vqa")
     import torch
 
     saved = torch.load(run / "checkpoints" / "2-experts.ckpt", weights_only=True)

@@ -22,7 +22,10 @@ from rsmoe.training.run import load_checkpoint
 assert at_step  # a fixture
 NAMED = sorted(p.stem for p in (conf_dir() / "trainer").glob("*.yaml"))
 HALF = ("bf16-mixed", "16-mixed", "bf16-true")
-MAPS = ("cover=map", "cover.classes=[ground,ship]", "cover.channels=8", "change=map", "change.channels=8", "skip=cells")
+MAPS = (
+    "maps=[land_cover,change]", "noun_grounding=true", "maps.land_cover.classes=[ground,ship]",
+    "maps.land_cover.channels=8", "maps.change.channels=8", "bypass=grid",
+)  # fmt: skip
 
 
 @pytest.fixture
