@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 import rsmoe.cli.launch  # a resolver of conf/train.yaml
@@ -19,6 +19,7 @@ from rsmoe.cli.words import quoted
 from rsmoe.cli.yaml_file import check_yaml
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings import settings_of
+from rsmoe.world import is_generated
 
 MOST_FILES = 5000
 """Most files of a --config-dir."""
@@ -39,7 +40,7 @@ def compose(
     """Composes ``conf/<name>.yaml`` with command-line overrides; a mistyped name lists the names that exist.
 
     Args:
-        overrides: Hydra overrides, "experiment=rsicap_moe", "schedule.stages.0.steps=10".
+        overrides: Hydra overrides, "experiment=rsicap_moe", "stage.dense.steps=10".
         name: primary config.
         extra: another config folder, searched beside ours.
         with_hydra: keeps the node ``hydra``, and the interpolations as they are.
@@ -49,14 +50,56 @@ def compose(
     _check_choices(overrides, groups)  # Hydra passes over an optional group that does not exist
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name=name):
-            cfg = hydra.compose(config_name=name, overrides=[*overrides, *search], return_hydra_config=with_hydra)
+        cfg = _composed([*overrides, *search], name=name, with_hydra=with_hydra)
+        if name == "train":
+            generated = is_generated(_plain(cfg, "corpus", "data", "world"))
+            if cfg.real and not generated:
+                typed = {_key(word) for word in overrides}
+                added = [word for word in cfg.real if _key(word) not in typed]
+                cfg = _composed([*added, *overrides, *search], name=name, with_hydra=with_hydra)
+            cfg.world = "generated" if generated else "real"
+            _keep_chosen(cfg, overrides, groups["stage"])
         if not with_hydra:
             OmegaConf.resolve(cfg)
         return cfg
     except (HydraException, OmegaConfBaseException) as error:
         own = {group: names for group, names in groups.items() if group in settings_of(name).groups}
         raise _explain(error, overrides, search, own, name) from error
+
+
+def _composed(words: Sequence[str], *, name: str, with_hydra: bool) -> DictConfig:
+    with hydra.initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3", job_name=name):
+        return hydra.compose(config_name=name, overrides=list(words), return_hydra_config=with_hydra)
+
+
+def _plain(cfg: DictConfig, *keys: str) -> dict[str, Any]:
+    nodes = {key: cfg.get(key) for key in keys}
+    return {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in nodes.items()}
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _keep_chosen(cfg: DictConfig, overrides: Sequence[str], known: Sequence[str]) -> None:
+    """Takes out what an experiment says of stages that are not chosen: only the yaml of a stage has its name."""
+    stages = cfg.get("stage")
+    if not isinstance(stages, DictConfig):  # none is chosen
+        return
+    for name in [n for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]:
+        typed = next((word for word in overrides if _key(word).startswith(f"stage.{name}.")), None)
+        if name not in known:
+            raise unknown_name("stage", str(name), known)
+        if typed:
+            chosen = [n for n, stage in stages.items() if "name" in stage]
+            raise UserError(
+                f"{typed}: the stages of this run are {', '.join(chosen)}. Choose that one too, for example "
+                f"stage=[{','.join([name, *chosen])}], or leave the word out"
+            )
+    OmegaConf.resolve(stages)  # one stage may take values of another that is not chosen
+    with read_write(cfg), open_dict(cfg):
+        for name in [n for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]:
+            del cfg.stage[name]
 
 
 def config_groups(extra: str | None = None) -> dict[str, list[str]]:

@@ -46,7 +46,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.data.datamodule import RSDataModule
     from rsmoe.evaluation.evaluate_splits import evaluate
     from rsmoe.evaluation.report import baselines, write_report
-    from rsmoe.settings.stage import Stage
+    from rsmoe.settings.stage import stages_of
     from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
@@ -59,10 +59,10 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         console.print(f"resume={config['resume']}: as it was{differs}")
         if not rank_zero_only.rank:  # type: ignore[attr-defined]
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
-    stages = [Stage.from_config(s) for s in config["schedule"]["stages"]]
     check_sources(config)
-    corpus = build_corpus(config["corpus"], root=config["data"]["root"], console=console)
-    stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages]
+    generated = config["world"] == "generated"
+    corpus = build_corpus(config["corpus"], root=config["data"]["root"], generated=generated, console=console)
+    stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages_of(config)]
     resume = Path(config["resume"]) if config["resume"] else None
     start = Path(config["start"]) if config["start"] and not resume else None  # what the run began with is in it
     codec, words = codecs_of(load_checkpoint(resume, weights=False)) if resume else fit_codecs(config, corpus.texts())
@@ -74,6 +74,9 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     if start:
         taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)
         console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
+    if config["compile"]:
+        for name in ("vision", "qformer"):
+            model.get_submodule(name).compile(dynamic=True)
     data = RSDataModule(
         train=corpus.train,
         val=corpus.val,
@@ -142,25 +145,27 @@ def typed_words() -> list[str] | None:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
 
 
+def _config_dir() -> str | None:
+    """``--config-dir``."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources
+    return next((s.path for s in sources if s.provider == "command-line" and s.schema == "file"), None)
+
+
 def _continued(
     config: dict[str, Any], words: Sequence[str] | None
 ) -> tuple[dict[str, Any], list[str] | None, list[str]]:
     """Config and words of the run that goes on, and what differs."""
     if config["start"]:
         raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
-    from hydra.core.hydra_config import HydraConfig
-
     from rsmoe.build import codecs_of
     from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.resume import continued, joined
 
     checkpoint = load_checkpoint(Path(config["resume"]))
     codecs_of(checkpoint)  # says it where rsmoe.train did not write it
-    extra = None
-    if words is not None:
-        sources = HydraConfig.get().runtime.config_sources
-        extra = next((s.path for s in sources if s.provider == "command-line" and s.schema == "file"), None)
-    config, notes = continued(checkpoint, config, words=words, folder=extra)
+    config, notes = continued(checkpoint, config, words=words, folder=None if words is None else _config_dir())
     return config, None if words is None else joined(checkpoint["hyper_parameters"].get("words", []), words), notes
 
 
@@ -183,6 +188,9 @@ def cli(cfg: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
+    from rsmoe.config import compose
+
+    cfg = compose(typed_words() or [], extra=_config_dir())  # with the words for real data, without idle stages
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     launcher = str(HydraConfig.get().launcher.get("_target_", ""))
     here = HydraConfig.get().mode == RunMode.MULTIRUN and launcher.endswith(".BasicLauncher")

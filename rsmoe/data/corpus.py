@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,23 +68,21 @@ class Corpus:
                 )
 
 
-def build_corpus(config: Mapping[str, Any], *, root: str | None, console: Console) -> Corpus:
+def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool, console: Console) -> Corpus:
     """Builds the readers of a corpus yaml.
-
-    An entry may name a ``generated`` stand-in: it is used, and said aloud, when no folder of real data is given.
 
     Args:
         config: name -> {reader: yaml of `conf/data`, splits: {train: <its split>, test: ...}, generated: ...}.
         root: ``data.root``: the folder of the only data set, or one that holds each set under its own name.
+        generated: the entries' ``generated`` stand-ins are built, see `rsmoe.world.is_generated`; it is said aloud.
 
     Raises:
         UserError: no training split, an unknown split, or whatever the readers raise.
     """
     entries = {name: dict(entry) for name, entry in config.items()}
-    stand_in = all("generated" in e for e in entries.values()) and root is None and not _has_real(entries)
     parts: dict[str, dict[str, Dataset[Sample]]] = {split: {} for split in SPLITS}
     for name, entry in entries.items():
-        reader = dict(entry["generated"] if stand_in else entry.get("reader", {}))
+        reader = dict(entry["generated"] if generated else entry.get("reader", {}))
         if not reader:  # exists in the generated world only
             continue
         if root is not None and "root" in reader and reader["root"] is None:
@@ -110,14 +107,3 @@ def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:
     """Training sets of a corpus yaml that exist in the other world only: with real data alone, or generated alone."""
     one_sided = {name for name, entry in config.items() if entry.get("generated") == {} or not entry.get("reader")}
     return one_sided - set(corpus.train)
-
-
-def _has_real(entries: Mapping[str, Mapping[str, Any]]) -> bool:
-    home = os.environ.get("RSMOE_DATA", "")
-    if home and not Path(home).expanduser().is_dir():
-        raise UserError(
-            f"RSMOE_DATA={home} is not a folder; unset it for generated scenes, or name the folder of data sets"
-        )
-    names = [str(e["reader"]["name"]) for e in entries.values() if e.get("reader")]
-    given = any(e["reader"].get("root") for e in entries.values() if e.get("reader"))
-    return given or any((Path(home).expanduser() / name).is_dir() for name in names if home)

@@ -193,7 +193,7 @@ class RSDataModule(LightningDataModule):
             steps=stage.steps * every,
             start_step=self.trainer.global_step * every,
             weights=stage.mix,
-            per_view=stage.per_view,
+            per_view=stage.requests_per_view,
             stage=index,
             rank=self.trainer.global_rank,
             world=world,

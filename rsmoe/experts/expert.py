@@ -61,7 +61,7 @@ class Expert(nn.Module):
     token: str | None = None
     """Special token whose hidden state the head reads."""
     terms: Mapping[str, float] = {}
-    """Name of each loss of the head -> its weight in a stage that trains the head and does not name the loss."""
+    """Losses of the head and their weights, which ``stage.<name>.losses`` may change."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class Fusion(Protocol):
     """Mixture, or rewriting."""
 
     terms: Mapping[str, float]
-    """Name of each loss -> its weight in a stage that does not name it."""
+    """Losses beside that of the text, and their weights."""
 
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
         """Text losses of given responses."""

@@ -32,7 +32,7 @@ class Mixture(nn.Module):
             (square averaging, arXiv 2412.05271, section 3.2).
     """
 
-    terms: Mapping[str, float] = {"text": 1.0}
+    terms: Mapping[str, float] = {}
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ class Rewrite(nn.Module):
         length_penalty: of beam search.
     """
 
-    terms: Mapping[str, float] = {"text": 1.0, "aspect": 1.0}
+    terms: Mapping[str, float] = {"aspect": 1.0}
 
     def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ class MapModule(Protocol):
     names: tuple[str, ...]
     """Of the K classes."""
     terms: Mapping[str, float]
-    """Name of each loss -> its weight in a stage that trains this part and does not name it."""
+    """Losses and their weights in stages that train the map, which ``stage.<name>.losses`` may change."""
 
     def __call__(self, pyramids: Sequence[Sequence[Tensor]]) -> MapEvidence:
         """Levels (R, D_l, h_l, w_l), finest first, of each date; R may be 0."""

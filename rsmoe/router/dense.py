@@ -9,7 +9,7 @@ from rsmoe.router.routing import Routing
 
 
 class DenseRouter(nn.Module):
-    """Sends everything to expert 0 with weight 1 (``moe=none``, and stage 1 of every schedule).
+    """Sends everything to expert 0 with weight 1 (``moe=none``, and stages with ``single_expert``).
 
     Args:
         width, vocab_size: of the router contract; unused.

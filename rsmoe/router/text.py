@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class TextPrompts(nn.Module):
         end_id: token that ends one; by default 0, the padding.
     """
 
+    terms: Mapping[str, float] = {"prompt": 1.0}
+    """Loss of the writer."""
     targets: Tensor
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One stage of a schedule."""
+"""Stages of a training, by name."""
 
 from __future__ import annotations
 
@@ -20,16 +20,38 @@ class Stage:
     """Name, length, what trains, how fast, on what, with which losses, and what it starts from."""
 
     name: Name
+    """As under ``stage``: ``stage.<name>.steps``."""
     steps: Count
     """Optimiser steps; 0 leaves the stage out."""
-    train: Annotated[Sequence[Name], MinLen(1), Says("a list of patterns")] = ("*",)
-    """Patterns of trainable parameters, see `rsmoe.training.freeze.set_trainable`."""
-    dense: bool = False
+    batch_size: BatchSize = 32
+    """Draws a batch, over all ranks, each of which takes its share. A batch is a step, unless
+    ``trainer.accumulate_grad_batches`` joins several. More devices make it faster, on the same samples in the same
+    order (but for ``loader.stream``, whose order belongs to the number of ranks). The rest is not quite the same:
+    losses are means over a share and then over shares, so that one which a single rank has counts by that rank's part,
+    and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
+    requests_per_view: Annotated[int, Ge(1), Le(100_000)] = 1
+    """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
+    mix: Annotated[Mapping[str, NotNegative], Says("names of data sets with a share from 0 each")] = field(
+        default_factory=dict
+    )
+    """Data set name -> weight of the batches; empty: in proportion to their sizes."""
+    single_expert: bool = False
     """Only expert 0 works: the dense model of stage 1."""
     upcycle: bool = False
     """Before the first step, copy expert 0 into every expert (sparse upcycling, arXiv 2212.05055)."""
-    teach_routes: Count = 0
+    train: Annotated[Sequence[Name], MinLen(1), Says("a list of patterns")] = ("*",)
+    """Patterns of trainable parameters, see `rsmoe.training.freeze.set_trainable`."""
+    freeze_batch_norm: bool = False
+    """Batch norms take the statistics they have, in training as at inference: what is read of a picture then does not
+    depend on the few others of its batch. For an encoder that goes on learning where it has learned before."""
+    teach_routing_steps: Count = 0
     """For so many first steps, the experts of the task's label are added to the router's choice, so that all learn."""
+    teacher_forcing: Annotated[
+        Sequence[Share], Len(2, 2), Says("two shares from 0 to 1, of the first step and of the end, such as [0.8, 0.0]")
+    ] = (0.0, 0.0)
+    """Shares of the pictures and pairs whose tokens are made from the true map in place of the predicted one, where it
+    is known: at the first step, and at the end, linear in between. Words learn to read a map before there is a good one
+    (teacher forcing), and then how far to trust the one that there is (scheduled sampling, arXiv 1506.03099)."""
     lr: Rate = 1e-3
     lr_groups: Annotated[Mapping[str, Rate], Says("patterns with a learning rate from 0 each")] = field(
         default_factory=dict
@@ -40,45 +62,22 @@ class Stage:
     lr_end: Share = 0.01
     weight_decay: Rate = 0.05
     """On matrices only; vectors and biases have none."""
-    clip: NotNegative = 1.0
-    """Largest gradient norm, unless ``trainer.gradient_clip_val`` says another for all stages."""
-    batch_size: BatchSize = 32
-    """Draws a batch, over all ranks, each of which takes its share. A batch is a step, unless
-    ``trainer.accumulate_grad_batches`` joins several. More devices make it faster, on the same samples in the same
-    order (but for ``loader.stream``, whose order belongs to the number of ranks). The rest is not quite the same:
-    losses are means over a share and then over shares, so that one which a single rank has counts by that rank's part,
-    and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
-    per_view: Annotated[int, Ge(1), Le(100_000)] = 1
-    """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it."""
-    rest_statistics: bool = False
-    """Batch norms take the statistics they have, in training as at inference: what is read of a picture then does not
-    depend on the few others of its batch. For an encoder that goes on learning where it has learned before."""
-    teacher_forcing: Annotated[
-        Sequence[Share], Len(2, 2), Says("two shares from 0 to 1, of the first step and of the end, such as [0.8, 0.0]")
-    ] = (0.0, 0.0)
-    """Teacher forcing of the maps: share of the views whose tokens describe the true map in the place of the predicted
-    one, where it is known; at the first step, and at the end, linear in between. Words learn to read a map before there
-    is a good one, and then how far to trust the one that there is (scheduled sampling, arXiv 1506.03099)."""
+    ema: Decay = 0.0
+    """Decay of the exponential moving average of the weights that the stage ends with; 0: off."""
     smoothing: Decay = 0.0
     """Label smoothing of the text loss."""
     losses: Annotated[Mapping[str, NotNegative], Says("names of losses with a weight from 0 each")] = field(
         default_factory=lambda: {"text": 1.0}
     )
-    """Name -> weight (an unknown name is an error at the start). A loss of a map or of an expert's head that is not
-    named has its own default weight in a stage that trains that part, any other loss weight 0."""
+    """Name -> weight. Losses of maps, heads, prompts and fusion have default weights (``terms``), which a name here
+    changes, see `rsmoe.training.stage_losses`; any other that is not named has weight 0."""
     losses_until: Annotated[Mapping[str, Count], Says("names of losses with a step from 0 each")] = field(
         default_factory=dict
     )
     """Name -> step after which that loss is dropped (the router's label cross-entropy during warm-up)."""
-    mix: Annotated[Mapping[str, NotNegative], Says("names of data sets with a share from 0 each")] = field(
-        default_factory=dict
-    )
-    """Data set name -> weight of the batches; empty: in proportion to their sizes."""
-    ema: Decay = 0.0
-    """Decay of the exponential moving average of the weights that the stage ends with; 0: off."""
 
     def __post_init__(self) -> None:
-        check_fields(self, where=f"stage {self.name!r}: ")
+        check_fields(self, where=f"stage.{self.name}.")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Stage:
@@ -88,9 +87,27 @@ class Stage:
         known = [f.name for f in fields(cls)]
         for key in config:
             if key not in known:
-                raise unknown_name(f"key of stage {config.get('name', '?')!r}", str(key), known)
-        return cls(**{**config, "mix": config.get("mix") or {}})  # null takes back the mix of another experiment
+                raise unknown_name(f"key under 'stage.{config['name']}'", str(key), known)
+        return cls(**{**config, "mix": config.get("mix") or {}, "lr_groups": config.get("lr_groups") or {}})
 
     def without(self, absent: Collection[str]) -> Stage:
         """The stage, its mix without data sets that are not there in this world."""
         return replace(self, mix={name: share for name, share in self.mix.items() if name not in absent})
+
+
+def stages_of(config: Mapping[str, Any]) -> list[Stage]:
+    """The stages of a run, in their order.
+
+    Args:
+        config: resolved, of `rsmoe.train`.
+
+    Raises:
+        UserError: there is none, one is no mapping, or has a key that is unknown or a value that is wrong.
+    """
+    nodes = config["stage"]
+    if not nodes:
+        raise UserError("stage=[]: expected at least one stage, stage=[dense,experts]")
+    for name, node in nodes.items():
+        if not isinstance(node, Mapping) or node.get("name", name) != name:
+            raise UserError(f"stage.{name}={node}: expected a mapping of keys, with name={name}")
+    return [Stage.from_config({"name": name, **node}) for name, node in nodes.items()]

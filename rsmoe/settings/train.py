@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Len, MinLen
 from pydantic import Field
@@ -12,11 +11,12 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings.loader import Loader
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
-from rsmoe.settings.stage import Stage
+from rsmoe.settings.stage import stages_of
 from rsmoe.settings.trainer import Trainer
-from rsmoe.settings.types import Beams, Number, Part, PathWord, Seed, Tokens, Word
+from rsmoe.settings.types import Beams, NotNegative, Number, Part, PathWord, Says, Seed, Tokens, Word, Words
 
 Bands = Annotated[list[float], MinLen(1)]
+Mix = Annotated[dict[str, NotNegative], Says("names of data sets with a share from 0 each")]
 
 
 class Text(Settings):
@@ -43,14 +43,14 @@ class Train(Settings):
     examples: ClassVar[tuple[str, ...]] = (
         "experiment=rsicap_moe",
         "experiment=ucm_moe data.root=/data seed=1",
-        "experiment=rsicap_moe router=dense schedule.steps=[0,100,50]",
+        "experiment=rsicap_moe seed=1 stage.dense.steps=600",
         "experiment=rsicap_moe trainer=gpu logger=wandb",
         "resume=runs/rsicap_moe/2026-01-31_12-00-00 experiment=rsicap_moe",
         "-m experiment=ucm_moe seed=0,1,2",
     )
     groups: ClassVar[tuple[str, ...]] = (
         "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "expert",
-        "bank", "moe", "fusion", "corpus", "schedule", "trainer", "logger", "metric",
+        "bank", "moe", "fusion", "corpus", "schedule", "stage", "trainer", "logger", "metric",
     )  # fmt: skip
 
     name: Word = Field(description="of the run folder; an experiment sets its own")
@@ -60,6 +60,10 @@ class Train(Settings):
         description="a run folder, or a checkpoint, of any run: weights that fit by name and shape are taken over"
     )
     data: Root
+    world: Literal["auto", "real", "generated"] = Field(
+        description="real data, or the generated scenes of the corpus; auto: generated where no folder of data is given"
+    )
+    real: Words = Field(description="words that are added, before those that are typed, where real data are given")
     image_size: Annotated[int, Ge(8), Le(8192)] = Field(description="side in pixels of what the model sees")
     bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")
     mean: Bands = Field(description="of each band, on the scale 0 to 1")
@@ -68,6 +72,7 @@ class Train(Settings):
     text: Text
     evaluation: Evaluation
     loader: Loader
+    compile: bool = Field(description="torch.compile of the vision encoder and the Q-Former")
     checkpoint_every: Number = Field(description="steps between two checkpoints")
 
     vision: Part = Field(description="pixels -> tokens and pyramid")
@@ -83,7 +88,8 @@ class Train(Settings):
     moe: Part = Field(description="experts, or none for the dense twin")
     fusion: Part = Field(description="rows of one sample -> one text")
     corpus: Part = Field(description="data sets, their splits, their place in the evaluation")
-    schedule: Part = Field(description="the stages")
+    mix: Mix | None = Field(description="data set -> share of the draws, in every stage that has no mix itself")
+    stage: Part = Field(description="stage=[perception,dense,experts]: what trains when; stage.dense.steps=600")
     trainer: Trainer = Field(description="devices and precision, lightning.pytorch.Trainer")
     logger: Part = Field(description="where the curves go")
 
@@ -98,18 +104,8 @@ class Train(Settings):
                 )
         if not self.expert:
             raise UserError("expert=[]: expected at least one expert, expert=[theme,vqa]")
-        stages = self.schedule.get("stages")
-        if not isinstance(stages, list) or not all(isinstance(stage, Mapping) for stage in stages) or not stages:
-            raise UserError("schedule.stages: expected a list of stages, each a mapping of keys")
-        _check_stages(stages, self.corpus)
-
-
-def _check_stages(stages: list[Any], corpus: Mapping[str, Any]) -> None:
-    for number, node in enumerate(stages):
-        try:
-            stage = Stage.from_config(node)
-        except UserError as error:
-            raise UserError(f"schedule.stages.{number}: {error}") from None
-        for name in stage.mix:
-            if name not in corpus:
-                raise unknown_name(f"data set in schedule.stages.{number}.mix", name, corpus)
+        stages = stages_of({"stage": self.stage})
+        for place, mix in (("mix", self.mix or {}), *((f"stage.{s.name}.mix", s.mix) for s in stages)):
+            for name in mix:
+                if name not in self.corpus:
+                    raise unknown_name(f"data set in {place}", name, self.corpus)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rsmoe.errors import unknown_name
 from rsmoe.settings.model import OpenSettings
-from rsmoe.settings.types import Devices, Name, Number
+from rsmoe.settings.types import Devices, Name, NotNegative, Number
 
 PRECISIONS = Literal[
     "32", "32-true", "64", "64-true", "16", "16-mixed", "16-true", "bf16", "bf16-mixed", "bf16-true",
@@ -22,7 +22,7 @@ class Trainer(OpenSettings):
     others: ClassVar[tuple[str, ...]] = (
         "accumulate_grad_batches", "barebones", "benchmark", "callbacks", "default_root_dir", "detect_anomaly",
         "deterministic", "enable_autolog_hparams", "enable_checkpointing", "enable_model_summary",
-        "enable_progress_bar", "fast_dev_run", "gradient_clip_algorithm", "gradient_clip_val", "inference_mode",
+        "enable_progress_bar", "fast_dev_run", "gradient_clip_algorithm", "inference_mode",
         "limit_predict_batches", "limit_test_batches", "limit_train_batches", "limit_val_batches", "log_every_n_steps",
         "logger", "max_epochs", "max_steps", "max_time", "min_epochs", "min_steps", "model_registry",
         "num_sanity_val_steps", "overfit_batches", "plugins", "profiler", "reload_dataloaders_every_n_epochs",
@@ -36,6 +36,7 @@ class Trainer(OpenSettings):
     num_nodes: Number | None = Field(None, description="machines")
     precision: PRECISIONS | Literal[16, 32, 64] | None = Field(None, description="32-true, bf16-mixed, 16-mixed ...")
     accumulate_grad_batches: Number | None = Field(None, description="batches a step")
+    gradient_clip_val: NotNegative | None = Field(None, description="largest gradient norm; 0: any, null: 1.0")
 
     def model_post_init(self, context: Any) -> None:
         """Names that Lightning does not know."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
-from rsmoe.training.freeze import set_trainable
-from rsmoe.training.stage_checks import has_part
+from rsmoe.training.stage_checks import trainable
 from rsmoe.weights.bases import LeftOut, bases_of, megabytes, plain
 
 
@@ -19,12 +18,12 @@ def left_out(model: RSMoE, stages: Sequence[Stage]) -> list[LeftOut]:
 
     Args:
         model: before it is trained, on any device.
-        stages: all of the schedule, those too that are complete.
+        stages: all of the run, those too that are complete.
     """
     trained: set[str] = set()
     for stage in stages:
         if stage.steps:
-            set_trainable(model, [p for p in stage.train if has_part(model, p)])
+            trainable(model, stage)
             every = model.named_parameters(remove_duplicate=False)  # a tied table has two names
             trained |= {_of_all_experts(name) for name, parameter in every if parameter.requires_grad}
     found = []

@@ -1,4 +1,4 @@
-"""The LightningModule: one stage of a schedule on one model."""
+"""The LightningModule: one stage of a training on one model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.settings.stage import Stage
 from rsmoe.training.bag_of_words import BagOfWordsHead
-from rsmoe.training.stage_checks import learning_rates, loss_weights, of_perception
+from rsmoe.training.stage_checks import learning_rates
+from rsmoe.training.stage_losses import of_perception
 
 
 class StageModule(pl.LightningModule):
@@ -27,7 +28,7 @@ class StageModule(pl.LightningModule):
     Args:
         model: trained in place.
         stage: the stage.
-        index: its place in the schedule; part of every seed.
+        index: its place among the stages; part of every seed.
         seed: of the run.
         hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
         first_step: steps of the stages before, from where the curves go on.
@@ -47,9 +48,8 @@ class StageModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.word_head = word_head
-        self.weights = loss_weights(model, stage)
         if word_head is not None:
-            word_head.requires_grad_(self.weights.get("words", 0.0) > 0)
+            word_head.requires_grad_(stage.losses.get("words", 0.0) > 0)
         self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
         self.trace: list[dict[str, Any]] = []
         self.began = False  # whether a first batch is near: what a checkpoint held is restored
@@ -73,19 +73,19 @@ class StageModule(pl.LightningModule):
         torch.manual_seed(hash((self.seed, self.index, step * every + self._micro, self.global_rank)) % 2**63)
         for part in self.model.children():
             part.train(any(p.requires_grad for p in part.parameters()))
-        for norm in self.model.modules() if self.stage.rest_statistics else ():
+        for norm in self.model.modules() if self.stage.freeze_batch_norm else ():
             if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
                 norm.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Weighted sum of the stage's losses; logs each of them and the router's state."""
         step = self.trainer.global_step
-        perception = set(self.weights) <= of_perception(self.model)
+        perception = set(self.stage.losses) <= of_perception(self.model)
         terms = self._perception_losses(batch, self.model.see(batch)) if perception else self._losses(batch, step)
         total: Tensor = torch.zeros((), device=batch.pixels.device)
         for name, value in terms.items():
             over = step >= self.stage.losses_until.get(name, self.stage.steps + 1)
-            if weight := 0.0 if over else self.weights.get(name, 0.0):
+            if weight := 0.0 if over else self.stage.losses.get(name, 0.0):
                 total = total + weight * value
             self.log(f"train/{name}", value.detach(), batch_size=len(batch))
         if not bool(torch.isfinite(total)):
@@ -93,7 +93,7 @@ class StageModule(pl.LightningModule):
             first = ", ".join(sample.id for sample in batch.samples[:5])
             raise UserError(
                 f"the loss is {float(total.detach())} at step {step} of stage {self.stage.name!r} ({named}). Lower "
-                f"schedule.stages.{self.index}.lr (now {self.stage.lr}) or look for NaN in the images of: {first}"
+                f"stage.{self.stage.name}.lr (now {self.stage.lr}) or look for NaN in the images of: {first}"
             )
         self.log("train/loss", total.detach(), batch_size=len(batch))
         self.log("train/lr", self.stage.lr * self._factor(step), batch_size=len(batch))
@@ -102,7 +102,7 @@ class StageModule(pl.LightningModule):
     def _perception_losses(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
         """Of a stage that has no other losses: no language model runs."""
         terms: dict[str, Tensor] = {}
-        if self.word_head is not None and self.weights.get("words"):
+        if self.word_head is not None and self.stage.losses.get("words"):
             terms["words"] = self.word_head.loss(sight.memory[batch.view], batch.samples)
         for name, seen in sight.maps.items():
             terms |= self.model.maps[name].losses(seen.evidence, batch.class_map[seen.views])
@@ -121,7 +121,7 @@ class StageModule(pl.LightningModule):
         """Every loss that this batch and this model have, unweighted, by name."""
         model = self.model
         right = model.serves_task[batch.task]
-        teach = not model.dense and step < self.stage.teach_routes
+        teach = not model.dense and step < self.stage.teach_routing_steps
         perception = model.perceive(batch, truth=self._truth(batch, step), also=right if teach else None)
         reading = model.read(batch, perception)
         terms: dict[str, Tensor] = model.fusion.losses(model, batch, reading, smoothing=self.stage.smoothing)
@@ -163,7 +163,7 @@ class StageModule(pl.LightningModule):
             if p.requires_grad:
                 decay = self.stage.weight_decay if p.ndim > 1 else 0.0
                 groups.setdefault((rates.get(name, self.stage.lr), decay), []).append(p)
-        if self.word_head is not None and self.weights.get("words"):
+        if self.word_head is not None and self.stage.losses.get("words"):
             for p in self.word_head.parameters():
                 groups.setdefault((self.stage.lr, self.stage.weight_decay if p.ndim > 1 else 0.0), []).append(p)
         if not groups:

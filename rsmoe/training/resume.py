@@ -17,7 +17,7 @@ from rsmoe.errors import UserError
 
 _MAY_CHANGE = re.compile(
     r"(trainer|logger|evaluation)(\..*)?|checkpoint_every|data\.root|loader\.(workers|eval_batch_size)"
-    r"|schedule\.(joint|steps(\.\d+)?|stages\.\d+\.steps)"
+    r"|stage\.\w+\.steps"
 )
 """Paths of a config that leave what is trained, and on what, as it was."""
 _OF_THE_COMMAND = ("resume", "start")
@@ -164,9 +164,9 @@ def _check_steps(before: Mapping[str, Any], after: Mapping[str, Any], checkpoint
         stage, step = int(checkpoint["hyper_parameters"]["stage"]), int(checkpoint["global_step"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError("the checkpoint says no stage and step: it was not written by rsmoe.train") from error
-    old, new = before["schedule"]["stages"], after["schedule"]["stages"]
+    old, new = (list(config["stage"].values()) for config in (before, after))
     if not 0 <= stage < len(old):
-        raise UserError(f"the checkpoint is of stage {stage + 1}, and its own schedule has {len(old)}: it is damaged")
+        raise UserError(f"the checkpoint is of stage {stage + 1}, and its config has {len(old)}: it is damaged")
     for index in range(min(stage + 1, len(old), len(new))):
         given, was = new[index]["steps"], old[index]["steps"]
         if given != was and (index < stage or given < step):

@@ -1,4 +1,4 @@
-"""Runs the stages of a schedule one after another, and continues a run that was interrupted."""
+"""Runs the stages of a training one after another, and continues a run that was interrupted."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import open_curves
-from rsmoe.training.freeze import set_trainable
 from rsmoe.training.interruption import Interruption
 from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
-from rsmoe.training.stage_checks import check_stage, has_part
+from rsmoe.training.stage_checks import fitted, trainable
 from rsmoe.training.stage_trainer import stage_trainer
 
 _KNOWN = (
@@ -65,7 +64,7 @@ def run_stages(
     The model is left on the device of the trainer, the same on every rank, with nothing trainable.
 
     Args:
-        resume: a checkpoint of this schedule; its stage and step are found in it.
+        resume: a checkpoint of these stages; its stage and step are found in it.
 
     Returns:
         the router's trace: per noted step its stage, entropy, accuracy and load.
@@ -79,11 +78,11 @@ def run_stages(
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message)
     if not any(stage.steps for stage in stages):
-        raise UserError("0 steps in every stage: nothing would be trained. Give schedule.steps=[...]")
+        raise UserError("0 steps in every stage: nothing would be trained. Give stage.<name>.steps=<n>")
     for stage in stages:
         if stage.steps:
             data.check_mix(stage.mix)
-            check_stage(model, stage)
+    stages = [fitted(model, stage) if stage.steps else stage for stage in stages]
     checkpoints = folder / "checkpoints"
     start, trace, fit = 0, [], None
     loaded = None
@@ -94,7 +93,7 @@ def run_stages(
         start = int(saved["hyper_parameters"]["stage"])
         if not 0 <= start < len(stages):
             raise UserError(
-                f"{resume} is of stage {start + 1}, and this schedule has {len(stages)}: continue it with its own"
+                f"{resume} is of stage {start + 1}, and this run has {len(stages)} stages: continue it with its own"
             )
         check_finite(saved["state_dict"])
         load_weights(model, saved)
@@ -118,11 +117,11 @@ def run_stages(
     for index, stage in enumerate(stages):
         if index < start or not stage.steps:
             continue
-        model.dense = stage.dense or model.bank.size == 1
+        model.dense = stage.single_expert or model.bank.size == 1
         if stage.upcycle and resume is None and model.bank.size > 1:
             model.bank.upcycle(0)
             model.prompts.upcycle(0)
-        set_trainable(model, [p for p in stage.train if has_part(model, p)])
+        trainable(model, stage)
         model.bank.rest()
         own = {"built": built_configs(model), "trace": trace, "dense": model.dense}
         module = StageModule(
@@ -140,9 +139,7 @@ def run_stages(
         # after the average: it saves it
         callbacks.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
         files = WholeFileIO(model=model, bases=bases, loaded=loaded)
-        fit = stage_trainer(
-            trainer, steps=stage.steps, clip=stage.clip, callbacks=callbacks, files=files, logger=curves or False
-        )
+        fit = stage_trainer(trainer, steps=stage.steps, callbacks=callbacks, files=files, logger=curves or False)
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index)
         try:
@@ -158,9 +155,8 @@ def run_stages(
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
-        fit = stage_trainer(
-            trainer, steps=1, clip=0.0, callbacks=[], files=WholeFileIO(model=model, bases=bases), logger=False
-        )
+        files = WholeFileIO(model=model, bases=bases)
+        fit = stage_trainer(trainer, steps=1, callbacks=[], files=files, logger=False)
     model.requires_grad_(False)  # torch multiplies a trainable matrix in another order: as `load_run` will ask it
     model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
     _as_built(model, kinds)
@@ -180,5 +176,5 @@ def _check_shares(stages: Sequence[Stage], world: int) -> None:
         if stage.batch_size % world:
             raise UserError(
                 f"stage {stage.name!r} draws {stage.batch_size} a step, which {world} processes cannot share equally; "
-                f"make its batch_size (schedule.draws in some schedules) a multiple of {world}"
+                f"make stage.{stage.name}.batch_size a multiple of {world}"
             )

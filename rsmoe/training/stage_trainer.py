@@ -17,14 +17,14 @@ from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.precision import precision_options
 
 _DECIDED = {
-    "max_steps": "schedule.steps",
-    "max_epochs": "schedule.steps",
-    "min_steps": "schedule.steps",
-    "min_epochs": "schedule.steps",
-    "fast_dev_run": "schedule.steps",
-    "limit_train_batches": "schedule.steps",
+    "max_steps": "stage.<name>.steps",
+    "max_epochs": "stage.<name>.steps",
+    "min_steps": "stage.<name>.steps",
+    "min_epochs": "stage.<name>.steps",
+    "fast_dev_run": "stage.<name>.steps",
+    "limit_train_batches": "stage.<name>.steps",
     "overfit_batches": "corpus.<name>.train.size or a data set of your own",
-    "reload_dataloaders_every_n_epochs": "schedule.steps",
+    "reload_dataloaders_every_n_epochs": "stage.<name>.steps",
     "use_distributed_sampler": "nothing: batches are shared between the ranks by themselves",
     "logger": "logger=csv or logger=wandb",
     "enable_checkpointing": "checkpoint_every",
@@ -36,7 +36,6 @@ def stage_trainer(
     config: Mapping[str, Any],
     *,
     steps: int,
-    clip: float,
     callbacks: Sequence[pl.Callback],
     files: WholeFileIO,
     logger: Logger | bool,
@@ -45,10 +44,9 @@ def stage_trainer(
 
     Args:
         config: of the trainer. Its ``callbacks`` (a list, or name -> callback) and ``plugins`` are added to ours, a
-            progress bar among them takes the place of ours; ``gradient_clip_val`` null means ``clip``, ``num_nodes``
+            progress bar among them takes the place of ours; ``gradient_clip_val`` null means 1.0, ``num_nodes``
             null and ``devices`` "auto" what torchrun or SLURM say.
         steps: of the optimiser.
-        clip: largest gradient norm.
         callbacks: ours; the last ones are called last.
         files: writes and reads the checkpoints.
         logger: of the whole run; False for none.
@@ -71,7 +69,12 @@ def stage_trainer(
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     plugins = [instantiate(node) for node in _listed(given.pop("plugins", []))]
     options = precision_options(given)
-    defaults = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
+    defaults = {
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+        "gradient_clip_val": 1.0,
+    }
     fixed = {
         "max_steps": steps,
         "max_epochs": -1,
@@ -79,7 +82,6 @@ def stage_trainer(
         "plugins": [*plugins, *options["plugins"], files],
         "precision": options["precision"],
         "accumulate_grad_batches": every,
-        "gradient_clip_val": given.get("gradient_clip_val", clip),
         "logger": logger,
         "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in own),  # `Interruption` writes ours
         "use_distributed_sampler": False,

@@ -190,7 +190,7 @@ def refused(name: str, *words: str) -> str:
         (["--config-dir=/no/such"], "--config-dir=/no/such"),
         (["seed=1", "seed=x"], "seed=x"),
         (["router=dens"], "Did you mean 'dense'"),
-        (["schedule.stage=1"], "unknown key under 'schedule'"),
+        (["stage.dense.step=1"], "unknown key under 'stage.dense'"),
         (["name=\udcff"], "UTF-8"),
     ],
 )

@@ -660,5 +660,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         "root": None,
         "box_convention": "minigpt",
     }
-    build_corpus({"own": {"reader": node, "splits": {"train": "train"}}}, root=str(tmp_path), console=console)
+    build_corpus(
+        {"own": {"reader": node, "splits": {"train": "train"}}}, root=str(tmp_path), generated=False, console=console
+    )
     assert "own, split train, left out: 1 outside of its picture" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codec, words = codecs()
     model = tiny_model(*CALM, scrambled=False)
     stage = Stage(
-        name="learn", steps=50, train=["*"], batch_size=10, lr=1e-2, warmup=5, teach_routes=50,
+        name="learn", steps=50, train=["*"], batch_size=10, lr=1e-2, warmup=5, teach_routing_steps=50,
         losses={"text": 1.0, "label": 1.0, "mask_bce": 1.0, "retrieval": 1.0},
     )  # fmt: skip
     run_stages(

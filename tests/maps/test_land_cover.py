@@ -365,7 +365,7 @@ def test_a_land_cover_map_without_class_maps_to_learn_from_is_refused(tmp_path: 
         "questions": {"generated": {"_target_": "rsmoe.scenes.generated.rsieval"}, "splits": {"train": "train"}},
     }
     config["captions"]["splits"] = {"train": "train"}
-    corpus = build_corpus(config, root=str(root), console=Console(quiet=True))
+    corpus = build_corpus(config, root=str(root), generated=False, console=Console(quiet=True))
     assert absent_from(corpus, config) == {"questions"}  # which the generated world alone can ask
     with pytest.raises(UserError, match=r"Type maps=\[\]"):
         corpus.check_land_cover(NAMES)
@@ -374,7 +374,7 @@ def test_a_land_cover_map_without_class_maps_to_learn_from_is_refused(tmp_path: 
         size = load_image(root / "images" / name).shape[:2]
         Image.fromarray(np.ones(size, dtype=np.uint8)).save(root / "maps" / name)
     config["captions"]["reader"]["class_maps"] = "maps"
-    corpus = build_corpus(config, root=str(root), console=Console(quiet=True))
+    corpus = build_corpus(config, root=str(root), generated=False, console=Console(quiet=True))
     corpus.check_land_cover(["ground", "ship"])
     with pytest.raises(UserError, match="have the classes ground, ship; maps.land_cover.classes are ground, water"):
         corpus.check_land_cover(NAMES)

@@ -18,7 +18,7 @@ from rsmoe.config import compose, conf_dir
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
-from rsmoe.settings.stage import Stage
+from rsmoe.settings.stage import stages_of
 from rsmoe.training.freeze import set_trainable
 
 CONF = conf_dir()
@@ -49,8 +49,7 @@ ALONE = [[f"model={name}"] for name in GROUPS["model"]] + [[f"experiment={name}"
 @pytest.mark.parametrize("choices", [*TOGETHER, *ALONE], ids=lambda c: ",".join(c[:3]))
 def test_every_choice_composes(choices: list[str]) -> None:
     config = plain(compose(choices))
-    for stage in config["schedule"]["stages"]:
-        Stage.from_config(stage)
+    assert all(stage.steps for stage in stages_of(config))
     assert list(targets(config))
 
 
@@ -169,6 +168,22 @@ def test_every_ablation_runs(ablation: list[str], tmp_path: Path, monkeypatch: p
     assert all(row["protocol"].startswith("generated/") for row in results)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["schedule=deltavlm", "corpus=changechat", "expert=[change_caption,change_question]"],
+        ["schedule=geopix_two_stage", "corpus=scenes", "expert=[theme,vqa,change,mask]"],
+        ["schedule=skyeye_two_stage", "corpus=skyeye", "expert=[change_caption,change_question]"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_published_schedule_runs(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RSMOE_DATA", raising=False)
+    config = plain(compose([*words, *(t for t in TINY if not t.startswith("vision"))]))
+    config["vision"] = tiny_config()["vision"]
+    run(short(config, scenes=3), tmp_path, monkeypatch)
+
+
 EVA = 985_952_256
 """patches 14*14*3*1408+1408, positions 257*1408, class 1408, 39 blocks of 25,264,640, last norm 2816; see below."""
 QFORMER = 185_660_160
@@ -220,7 +235,7 @@ def test_the_published_sizes(name: str) -> None:
     assert {part: size(part) for part in parts} == parts
     assert size("") == sum(parts.values())
 
-    second = Stage.from_config(config["schedule"]["stages"][1])
+    second = stages_of(config)[1]
     bare = {n for n, part in model.named_children() if not any(True for _ in part.parameters())}
     trained = set_trainable(model, [p for p in second.train if p.split(".")[0] not in bare])
     numbers = dict(model.named_parameters())
@@ -234,10 +249,13 @@ def test_the_published_sizes(name: str) -> None:
         (["experiment=rsicap_mo"], "unknown experiment 'rsicap_mo'. Did you mean 'rsicap_moe'?"),
         (["expert=[theme,vqaa]"], "unknown expert 'vqaa'. Did you mean 'vqa'?"),
         (["vision=restnet_tiny"], "unknown vision 'restnet_tiny'. Did you mean 'resnet_tiny'?"),
-        (["schedul.stages.0.steps=3"], "unknown key 'schedul'. Did you mean 'schedule'?"),
-        (["schedule.stages.0.stepz=3"], "under 'schedule.stages.0' 'stepz'. Did you mean 'steps'?"),
-        (["schedule.stages.0.ema=0.9"], "To add one that is not listed: +schedule.stages.0.ema=0.9"),
-        (["schedule.stages.7.steps=3"], "under 'schedule.stages' '7'. Known: 0, 1."),
+        (["stag.dense.steps=3"], "unknown key 'stag'. Did you mean 'stage'?"),
+        (["stage.dense.stepz=3"], "under 'stage.dense' 'stepz'. Did you mean 'steps'?"),
+        (["stage.dense.ema=0.9"], "To add one that is not listed: +stage.dense.ema=0.9"),
+        (["stage.dens.steps=3"], "under 'stage' 'dens'. Did you mean 'dense'? Known: dense, experts."),
+        (["stage=[dens]"], "unknown stage 'dens'. Did you mean 'dense'?"),
+        (["experiment=rsicap_moe", "stage=[dense]", "stage.experts.steps=3"], "stage=[experts,dense]"),
+        (["+stage.mine.steps=3"], "unknown stage 'mine'"),
         (["expert.mask.width=8"], "under 'expert' 'mask'. Known: object, relation, theme, vqa."),
         (["seed.x=8"], "under 'seed' 'x'"),
         (["seed=[1"], "does not compose"),
@@ -295,5 +313,5 @@ def test_the_twin_of_a_mixture_has_one_adapter() -> None:
     config = plain(compose(["experiment=unified_moe", "moe=none"]))
     twin = plain(compose(["experiment=unified_moe"]))
     assert config["moe"]["adapters"] == 1 and twin["moe"]["adapters"] is None
-    for key in ("schedule", "corpus", "expert", "vision", "qformer", "lm", "bank", "evaluation", "loader"):
+    for key in ("stage", "corpus", "expert", "vision", "qformer", "lm", "bank", "evaluation", "loader"):
         assert config[key] == twin[key]

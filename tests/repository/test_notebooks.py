@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
-    "schedule.steps=[2,2,2]", "evaluation.limit=6", "evaluation.beams=1", "evaluation.max_new=6",
+    *(f"stage.{name}.steps=2" for name in ("perception", "dense", "experts")),
+    "evaluation.limit=6", "evaluation.beams=1", "evaluation.max_new=6",
     *(f"corpus.{name}.{split}.size=40" for name in ("described", "asked") for split in ("train", "test")),
     "corpus.questions.reader.scenes={train:34,test:2}", "image_size=32",
 )  # fmt: skip

@@ -24,17 +24,18 @@ from support.models import codecs, requests, tiny_config, tiny_model
 DROPOUT = ("bank.dropout=0.2", "qformer.dropout=0.2", "router.jitter=0.1")
 
 
-LOSSES = {"text": 1.0, "label": 0.5, "balance": 0.01, "z": 0.001, "mask_bce": 2.0, "mask_dice": 0.5, "retrieval": 1.0}
+LOSSES = {"text": 1.0, "label": 0.5, "balance": 0.01, "z": 0.001}
 
 
 DENSE = Stage(
-    name="dense", steps=5, dense=True, train=["*", "-router.*"], batch_size=6, warmup=1, losses=LOSSES | {"words": 0.5}
-)
+    name="dense", steps=5, single_expert=True, train=["*", "-router.*"], batch_size=6, warmup=1,
+    losses={"text": 1.0, "words": 0.5},
+)  # fmt: skip
 
 
 EXPERTS = Stage(
     name="experts", steps=5, upcycle=True, train=["router.*", "prompts.*", "*lora_*", "experts.*"], batch_size=6,
-    warmup=1, teach_routes=3, smoothing=0.1, losses=LOSSES, losses_until={"label": 4},
+    warmup=1, teach_routing_steps=3, smoothing=0.1, losses=LOSSES, losses_until={"label": 4},
 )  # fmt: skip
 
 

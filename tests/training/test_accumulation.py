@@ -132,7 +132,7 @@ class _Early(pl.Callback):
 def test_a_checkpoint_inside_of_a_step_begins_that_step_anew(
     place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Seen
 ) -> None:
-    stage = replace(STAGE, steps=3, rest_statistics=True)
+    stage = replace(STAGE, steps=3, freeze_batch_norm=True)
     real = Interruption.on_train_batch_end
 
     def both(self: Interruption, trainer: pl.Trainer, *args: Any) -> None:

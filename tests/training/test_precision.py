@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
     stages, config = (replace(DENSE, steps=2), replace(EXPERTS, steps=4)), trainer(f"trainer.precision={precision}")
     whole = trained(tmp_path / "whole", *stages, of=config, overrides=MAPS)
     assert set(noted.values()) == {torch.float32}, noted
-    assert {"text", "label", "mask_bce", "retrieval", "change", "cover"} <= set(noted)
+    assert {"text", "label", "mask_bce", "retrieval", "change", "land_cover"} <= set(noted)
     at_step(1, 3, kill)
     with pytest.raises(Killed):
         trained(tmp_path / "killed", *stages, of=config, overrides=MAPS)
@@ -122,7 +122,7 @@ def test_fp32_keeps_the_fused_optimiser(tmp_path: Path, monkeypatch: pytest.Monk
         ("trainer.precision=fp16", "unknown trainer.precision 'fp16'.*bf16-mixed"),
         ("trainer.precision=16-true", "unknown trainer.precision '16-true'"),
         ("trainer.precision=64-true", "unknown trainer.precision '64-true'"),
-        ("+trainer.max_steps=3", "trainer.max_steps=3 cannot be given.*schedule.steps"),
+        ("+trainer.max_steps=3", "trainer.max_steps=3 cannot be given.*stage.<name>.steps"),
         ("+trainer.limit_train_batches=2", "trainer.limit_train_batches=2 cannot be given"),
         ("+trainer.fast_dev_run=true", "trainer.fast_dev_run=True cannot be given"),
         ("trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0: expected"),

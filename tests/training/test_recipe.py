@@ -19,9 +19,8 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
-from rsmoe.training.freeze import set_trainable
 from rsmoe.training.run import load_checkpoint
-from rsmoe.training.stage_checks import check_stage, has_part
+from rsmoe.training.stage_checks import fitted, trainable
 from rsmoe.weights.as_trained import check_vocabularies
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
@@ -30,9 +29,7 @@ SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "nu
 
 
 def trained_parts(model: RSMoE, stage: dict[str, Any]) -> dict[str, torch.nn.Parameter]:
-    made = Stage.from_config(stage)
-    check_stage(model, made)
-    names = set_trainable(model, [p for p in made.train if has_part(model, p)])
+    names = trainable(model, fitted(model, Stage.from_config(stage)))
     own = dict(model.named_parameters())
     return {name: own[name] for name in names}
 
@@ -43,40 +40,40 @@ def test_the_model_dial_wins_over_every_experiment(experiment: str) -> None:
     config = plain(compose([f"experiment={experiment}", "model=rsmoe_1b"]))
     for key in ("image_size", "mean", "std", "text", "vision", "qformer", "lm", "prompts", "skip", "words", "change"):
         assert config[key] == alone[key], key
-    for key in ("steps", "draws", "per_view", "lr", "warmup"):
-        assert config["schedule"][key] == alone["schedule"][key], key
+    stages, theirs = (c["stage"].values() for c in (config, alone))
+    assert [s | {"mix": None} for s in stages] == [s | {"mix": None} for s in theirs]
     assert (config["image_size"], config["mean"], config["words"]) == (224, CLIP_MEAN, False)
     assert config["name"] != alone["name"] and config["corpus"]
     with torch.device("meta"):
         model = build_model(config, Words(128_258), Words(30_523))  # type: ignore[arg-type]
     whole = sum(p.numel() for p in model.parameters())
-    for stage, most in zip(config["schedule"]["stages"], (0.12, 0.04), strict=True):  # InstructBLIP's Q-Former: 7.6 %
+    for stage, most in zip(stages, (0.12, 0.04), strict=True):  # InstructBLIP's Q-Former: 7.6 %
         trains = trained_parts(model, stage)
         share = sum(p.numel() for p in trains.values()) / whole
         print(f"{experiment}, stage {stage['name']}: {share:.1%} of {whole / 1e6:.0f} M parameters train")
         assert 0.005 < share < most and stage["lr"] == 1e-4
         assert not any(name.startswith("vision.tower") for name in trains)
         assert all("lora_" in name for name in trains if name.startswith("bank."))
-        assert ("router.gate.weight" in trains) == (stage["name"] == "experts" and experiment[-6:] != "_dense")
-        assert any(name.startswith("qformer.") for name in trains) == (stage["name"] == "dense")
+        assert ("router.gate.weight" in trains) == (stage["name"] == "expert_adapters" and experiment[-6:] != "_dense")
+        assert any(name.startswith("qformer.") for name in trains) == (stage["name"] == "dense_adapter")
 
 
 @pytest.mark.parametrize("name", ["rsmoe_1b", "rsmoe_3b", "rsmoe_7b"])
 def test_every_paper_size_selects_the_recipe(name: str) -> None:
     config = plain(compose([f"model={name}"]))
     assert config["text"]["lm"] == config["lm"]["pretrained"] and config["text"]["instruction"] == "bert-base-uncased"
-    assert all(stage["lr"] == 1e-4 and stage["warmup"] > 0 for stage in config["schedule"]["stages"])
+    assert all(stage["lr"] == 1e-4 and stage["warmup"] > 0 for stage in config["stage"].values())
     # what is typed wins over the dial
     typed = plain(compose([f"model={name}", "schedule=rsmoe_two_stage", "image_size=336", "text.lm=mine"]))
     assert (typed["image_size"], typed["text"]["lm"]) == (336, "mine")
-    assert typed["schedule"]["stages"][0]["lr"] == 1e-3
+    assert typed["stage"]["dense"]["lr"] == 1e-3
 
 
 def test_real_rsicap_at_paper_size() -> None:
     config = plain(compose(["experiment=rsicap_pretrained", "data.root=/data"]))
     assert config["lm"]["pretrained"] == "meta-llama/Llama-3.2-1B" and config["data"]["root"] == "/data"
     assert {"captions", "benchmark"} <= set(config["corpus"]) and config["evaluation"]["splits"] == ["test"]
-    assert config["name"] == "rsicap_pretrained" and config["cover"] == {}
+    assert config["name"] == "rsicap_pretrained" and config["maps"] == {}
 
 
 @pytest.mark.parametrize(
@@ -165,8 +162,9 @@ def test_the_recipe_trains_beside_frozen_checkpoints_of_folders(
         "experiment=rsicap_pretrained", "vision=siglip_base", f"vision.pretrained={folders['siglip']}",
         "~vision.config", f"lm.pretrained={folders['llama']}", "lm.config=null", "lm.dtype=float32",
         f"qformer.bert={folders['bert']}", "qformer.instructblip=null", "qformer.width=16", "qformer.layers=2",
-        "qformer.heads=2", "qformer.intermediate=32", "qformer.queries=3", "schedule.steps=[0,2,2]",
-        "schedule.draws=[2,2,2]", "schedule.warmup=[0,1,1]", "trainer.precision=bf16-mixed",
+        "qformer.heads=2", "qformer.intermediate=32", "qformer.queries=3",
+        *(f"stage.{n}.{w}=2" for n in ("dense_adapter", "expert_adapters") for w in ("steps", "batch_size")),
+        "stage.dense_adapter.warmup=1", "stage.expert_adapters.warmup=1", "trainer.precision=bf16-mixed",
         "trainer.accumulate_grad_batches=2", "evaluation.limit=2", "evaluation.max_new=3", "evaluation.beams=1",
         "corpus.captions.generated.scenes.train=4", "corpus.questions.generated.scenes.train=4",
         "corpus.benchmark.generated.scenes.test=4",

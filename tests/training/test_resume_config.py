@@ -35,7 +35,8 @@ from rsmoe.training.run import find_checkpoint, load_checkpoint
 from rsmoe.training.stage_trainer import launched
 
 WORDS = [
-    "experiment=rsicap_moe", "seed=3", "schedule.steps=[20,20,20]", "trainer.precision=bf16-mixed",
+    "experiment=rsicap_moe", "world=real", "seed=3", "trainer.precision=bf16-mixed",
+    "stage.perception.steps=20", "stage.dense.steps=20", "stage.experts.steps=20",
     "+loader.stream=null",
 ]  # fmt: skip
 
@@ -80,8 +81,8 @@ def test_nothing_needs_to_be_typed_again(words: list[str]) -> None:
         ("trainer=gpu", "trainer.accelerator", "gpu"),
         ("trainer.precision=32-true", "trainer.precision", "32-true"),
         ("+trainer.callbacks=[{_target_: mine.Timer}]", "trainer.callbacks", [{"_target_": "mine.Timer"}]),
-        ("schedule.steps=[20,20,50]", "schedule.stages.2.steps", 50),
-        ("schedule.steps.1=30", "schedule.stages.1.steps", 30),
+        ("stage.experts.steps=50", "stage.experts.steps", 50),
+        ("stage.dense.steps=30", "stage.dense.steps", 30),
         ("logger=wandb", "logger.project", "rsmoe"),
         ("evaluation.beams=1", "evaluation.beams", 1),
         ("evaluation.splits=[]", "evaluation.splits", []),
@@ -97,7 +98,7 @@ def test_what_may_change_is_applied_and_said(word: str, path: str, value: Any) -
     assert (OmegaConf.to_container(found) if OmegaConf.is_config(found) else found) == value
     assert notes and any(note.startswith(word.lstrip("+").split(".")[0].split("=")[0]) for note in notes)
     assert config["vision"] == checkpoint["hyper_parameters"]["config"]["vision"]
-    assert [s["lr"] for s in config["schedule"]["stages"]] == [2e-3, 2e-3, 5e-4]
+    assert [s["lr"] for s in config["stage"].values()] == [2e-3, 2e-3, 5e-4]
 
 
 def test_a_group_that_changes_takes_its_old_keys_away() -> None:
@@ -111,14 +112,14 @@ def test_a_group_that_changes_takes_its_old_keys_away() -> None:
         (["seed=0"], r"cannot change: seed=0 \(was 3\).*start=<run>"),
         (["corpus=scenes"], "corpus"),
         (["experiment=ucm_moe"], "corpus|name=ucm_moe"),
-        (["model=tiny"], r"image_size=96 \(was 64\).* and \d+ more"),
+        (["model=small"], r"image_size=128 \(was 64\).* and \d+ more"),
         (["expert=[theme,vqa]"], r"expert\.\S+absent \(was"),
-        (["schedule.stages.0.lr=1"], "schedule.stages.0.lr=1"),
-        (["schedule.draws=[8,8,8]"], "schedule.draws"),
+        (["stage.perception.lr=1"], "stage.perception.lr=1"),
+        (["stage.dense.batch_size=8"], "stage.dense.batch_size"),
         (["+loader.collate.max_prompt_x=3"], "loader.collate.max_prompt_x=3 .was absent"),
         (["lm.config.hidden_size=8", "trainer=cpus"], "lm.config.hidden_size=8"),
-        (["schedule.steps=[30,20,20]"], "'perception' cannot have 30 steps: the run is at step 10 of stage 'dense'"),
-        (["schedule.steps=[20,5,20]"], "stage 'dense' cannot have 5 steps: the run is at step 10"),
+        (["stage.perception.steps=30"], "'perception' cannot have 30 steps: the run is at step 10 of stage 'dense'"),
+        (["stage.dense.steps=5"], "stage 'dense' cannot have 5 steps: the run is at step 10"),
         (["name=other"], "name=other"),
     ],
 )  # fmt: skip
@@ -192,7 +193,7 @@ def test_what_is_typed_again_is_the_users_choice(tmp_path: Path, monkeypatch: py
 def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The continued folder is whole, its config is the run's, and so is its fingerprint."""
     monkeypatch.delenv("RSMOE_DATA", raising=False)
-    small = short(plain(compose(["experiment=rsicap_moe", "schedule.see_words=0.2"])))
+    small = short(plain(compose(["experiment=rsicap_moe", "stage.perception.losses.words=0.2"])))
     run_config(small, tmp_path, monkeypatch)
     out = tmp_path / "again"
     out.mkdir()
@@ -204,7 +205,7 @@ def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.Monk
     assert first["results"] == then["results"]
     kept = OmegaConf.load(out / "config.yaml")
     assert kept.name == "rsicap_moe" and kept.resume == str(tmp_path / "run")
-    assert load_checkpoint(out)["hyper_parameters"]["config"]["schedule"]["see_words"] == 0.2
+    assert load_checkpoint(out)["hyper_parameters"]["config"]["stage"]["perception"]["losses"] == {"words": 0.2}
 
 
 def test_a_resume_is_not_another_configuration() -> None:

@@ -52,8 +52,8 @@ def train(
 ) -> tuple[RSMoE, list[dict[str, Any]]]:
     codec, words = codecs()
     stage = Stage(
-        name="dense", steps=STEPS, dense=True, train=["*", "-router.*"], batch_size=4, per_view=per_view,
-        losses={"text": 1.0}, mix={"many": 2.0, "few": 1.0},
+        name="dense", steps=STEPS, single_expert=True, train=["*", "-router.*"], batch_size=4,
+        requests_per_view=per_view, losses={"text": 1.0}, mix={"many": 2.0, "few": 1.0},
     )  # fmt: skip
     model = tiny_model(scrambled=False)
     config = {"config": tiny_config(), "codec": codec.state(), "instruction_codec": words.state()}

@@ -19,10 +19,12 @@ from support.runs import (
     DENSE,
     EXPERTS,
     Killed,
+    at_step,
     data_of,
     equal,
     kill,
     run,
+    signals,
 )
 from torch import Tensor
 
@@ -35,6 +37,8 @@ from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.module import StageModule
 from rsmoe.training.run import find_checkpoint, load_checkpoint
+
+assert at_step and signals  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +197,7 @@ def test_a_loss_that_is_not_finite_names_step_and_samples(tmp_path: Path) -> Non
         patch.setattr(RSMoE, "read", broken)
         with pytest.raises(UserError) as error:
             run(tmp_path, DENSE)
-    for word in ("nan at step 0 of stage 'dense'", "text=nan", "schedule.stages.0.lr", "0.001"):
+    for word in ("nan at step 0 of stage 'dense'", "text=nan", "stage.dense.lr", "0.001"):
         assert word in str(error.value)
     assert any(sample.id in str(error.value) for sample in requests())
     assert not list(tmp_path.rglob("*.ckpt"))  # a broken state is not kept
@@ -202,7 +206,7 @@ def test_a_loss_that_is_not_finite_names_step_and_samples(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        (replace(DENSE, losses={"txt": 1.0}), r"unknown loss 'txt'. Did you mean 'text'\?.*label"),
+        (replace(DENSE, losses={"txt": 1.0}), r"unknown loss 'txt'. Did you mean 'text'\?.*retrieval"),
         (replace(DENSE, train=["visoin.*"]), r"'visoin\.\*' matches no parameter\. Closest: .*vision"),
         (replace(DENSE, train=["-*"]), r"stage 'dense' trains nothing"),
         (replace(DENSE, mix={"hnad": 1.0}), r"unknown training data set 'hnad'. Did you mean 'hand'\?"),
@@ -215,9 +219,7 @@ def test_mistakes_in_a_stage_are_explained(stage: Stage, message: str, tmp_path:
 
 def test_a_stage_of_perception_alone_runs_no_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RSMoE, "read", lambda *args, **kwargs: kill())
-    seen = Stage(
-        name="see", steps=12, train=["vision.*"], losses={"words": 1.0}, batch_size=6, lr=1e-2, warmup=1
-    )
+    seen = Stage(name="see", steps=12, train=["vision.*"], losses={"words": 1.0}, batch_size=6, lr=1e-2, warmup=1)
     run(tmp_path, seen)
     (curves,) = tmp_path.rglob("metrics.csv")
     head, *rows = curves.read_text().splitlines()
@@ -228,9 +230,9 @@ def test_a_stage_of_perception_alone_runs_no_language_model(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "x", "steps": 1, "lossses": {}}, r"unknown key of stage 'x' 'lossses'. Did you mean 'losses'\?"),
+        ({"name": "x", "steps": 1, "lossses": {}}, r"unknown key under 'stage.x' 'lossses'. Did you mean 'losses'\?"),
         ({"name": "x", "steps": -1}, "steps=-1"),
-        ({"name": "x", "steps": 1, "teacher_forcing": [0.8]}, r"teacher_forcing=\[0.8\]: expected two shares"),
+        ({"name": "x", "steps": 1, "teacher_forcing": [0.8]}, r"stage.x.teacher_forcing=\[0.8\]: expected two shares"),
         ({"name": "x", "steps": 1, "teacher_forcing": 0.5}, "teacher_forcing=0.5: expected two shares"),
         ({"name": "x", "steps": 1, "teacher_forcing": [2, 0]}, r"teacher_forcing=\[2, 0\]"),
     ],
@@ -258,7 +260,7 @@ def test_learning_rates_follow_their_patterns_and_the_schedule() -> None:
 
 @pytest.mark.parametrize("rest", [False, True])
 def test_statistics_at_rest_stay_while_the_encoder_learns(rest: bool, tmp_path: Path) -> None:
-    model, _ = run(tmp_path, replace(DENSE, rest_statistics=rest), overrides=())
+    model, _ = run(tmp_path, replace(DENSE, freeze_batch_norm=rest), overrides=())
     before, after = tiny_model(scrambled=False).vision.state_dict(), model.vision.state_dict()
     moved = {name.rsplit(".", 1)[1] for name, value in after.items() if not torch.equal(value, before[name])}
     assert "weight" in moved and ("running_mean" in moved) is not rest and ("running_var" in moved) is not rest
@@ -285,20 +287,10 @@ def test_true_maps_are_shown_less_and_less(tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_allclose(drawn, [0.8, 0.64, 0.48, 0.32, 0.16], atol=0.03)
 
 
-def test_a_map_and_a_head_bring_losses_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where they train and the stage does not name them; what it names has the weight that it says."""
-    weights: list[dict[str, float]] = []
-    real = StageModule.on_train_start
-    monkeypatch.setattr(StageModule, "on_train_start", lambda self: weights.append(self.weights) or real(self))
-    run(tmp_path, replace(DENSE, steps=1, losses={"text": 1.0, "change": 0.5}), overrides=MAPS)
-    own = {"land_cover": 1.0, "land_cover_dice": 1.0, "change": 0.5, "change_dice": 1.0}
-    heads = {"mask_bce": 2.0, "mask_dice": 0.5, "retrieval": 1.0}
-    run(tmp_path / "text", replace(DENSE, steps=1, losses={"text": 1.0}, train=["qformer"]), overrides=MAPS)
-    assert weights == [{"text": 1.0} | own | heads, {"text": 1.0}]
-
-
 def test_the_text_loss_falls(tmp_path: Path) -> None:
-    stage = Stage(name="learn", steps=30, dense=True, train=["*", "-router.*"], batch_size=10, lr=2e-2, warmup=5)
+    stage = Stage(
+        name="learn", steps=30, single_expert=True, train=["*", "-router.*"], batch_size=10, lr=2e-2, warmup=5
+    )
     model, _ = run(tmp_path, stage, overrides=())
     batch = data_of(requests()).train_collate([(s, 0) for s in requests()])
     fresh = tiny_model(scrambled=False)

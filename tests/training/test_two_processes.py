@@ -22,8 +22,9 @@ SMALL = (
     "corpus.captions.generated.scenes.train=34",
     "corpus.questions.generated.scenes.train=34",
     "corpus.benchmark.generated.scenes.test=8",  # three batches: one process answers two of them
-    "schedule.steps=[2,2,2]",
-    "schedule.draws=[8,4,4]",
+    "stage.perception.steps=2",
+    "stage.perception.batch_size=8",
+    *(f"stage.{name}.{word}" for name in ("dense", "experts") for word in ("steps=2", "batch_size=4")),
     "evaluation.beams=1",
     "evaluation.max_new=4",
     "+evaluation.metrics.own._target_=own_metric.Longest",

@@ -34,7 +34,7 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.parts import instantiate
 from rsmoe.scenes.language.change_language import CHANGE_KINDS
 from rsmoe.scenes.scene_changes import SceneChanges
-from rsmoe.settings.stage import Stage
+from rsmoe.settings.stage import stages_of
 
 PAIRS = 4
 
@@ -248,12 +248,11 @@ def test_without_a_folder_the_pairs_are_generated(experiment: str, monkeypatch: 
     for entry in chosen.values():
         if "scenes" in entry["generated"]:
             entry["generated"]["scenes"] = dict.fromkeys(entry["generated"]["scenes"], 1)
-    corpus = build_corpus(chosen, root=None, console=Console(quiet=True))
+    corpus = build_corpus(chosen, root=None, generated=True, console=Console(quiet=True))
     assert all(isinstance(d, SceneChanges) for d in (*corpus.train.values(), *corpus.test.values()))
     assert corpus.change_classes(kinds=len(CHANGE_KINDS) - 1) == list(CHANGE_KINDS)
     assert corpus.change_classes(kinds=1) == []  # a map of change or not has no name for what changed
-    stages: Any = OmegaConf.to_container(compose([f"experiment={experiment}"]).schedule.stages, resolve=True)
-    for stage in map(Stage.from_config, stages):
+    for stage in stages_of(OmegaConf.to_container(compose([f"experiment={experiment}"]), resolve=True)):
         assert set(stage.mix) <= set(chosen)
         assert set(stage.without(absent_from(corpus, chosen)).mix) <= set(corpus.train)
 
@@ -268,13 +267,11 @@ def test_the_sweep_names_every_way_to_compare() -> None:
 
 def test_every_schedule_teaches_the_map_on_the_mix_of_the_experiment() -> None:
     ways = OmegaConf.load(conf_dir() / "experiment" / "change_schedule.yaml").hydra.sweeper.params.schedule.split(",")
-    assert {*ways, "from_scratch", "pretrained"} == {path.stem for path in (conf_dir() / "schedule").glob("*.yaml")}
     for way in [*ways, "from_scratch"]:
         config: Any = OmegaConf.to_container(compose(["experiment=change_schedule", f"schedule={way}"]), resolve=True)
-        stages = [Stage.from_config(stage) for stage in config["schedule"]["stages"]]
-        assert {"change", "change_dice"} <= set(stages[0].losses)
+        stages = stages_of(config)
         text = [stage for stage in stages if "text" in stage.losses]
-        assert all(stage.mix == config["schedule"]["mix"] and stage.per_view == 12 for stage in text)
+        assert all(stage.mix == config["mix"] and stage.requests_per_view == 12 for stage in text)
         assert sum(stage.steps for stage in text) == 680
 
 

@@ -1,0 +1,80 @@
+"""The losses that count in a stage, on the model that it is to train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rsmoe.errors import UserError, unknown_name
+from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
+
+ROUTING = ("label", "balance", "z")
+"""Losses of the router: a model with one adapter has none."""
+
+
+def of_perception(model: RSMoE) -> set[str]:
+    """Losses of perception: in a stage that has no other, no language model runs."""
+    return {"words"}.union(*(part.terms for part in model.maps.values()))
+
+
+def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
+    """The stage with a weight for every loss that counts in it.
+
+    A part brings its losses with their weights, ``terms``: maps in the stages that train them, heads of experts where
+    text is taught, prompts and fusion where several experts are. ``stage.<name>.losses`` adds those of text, router and
+    words, and changes the others. In a dense twin (``moe=none``), what concerns routing is left out.
+
+    Args:
+        trained: names of the parameters that the stage trains.
+
+    Raises:
+        UserError: a loss that there is not, or that this model or this stage cannot have; a setting that has no effect.
+    """
+    text, several = bool(stage.losses.get("text")), model.bank.size > 1 and not stage.single_expert
+    counted: dict[str, float] = {}
+    possible = {"text", "words", *(ROUTING if several else ())}
+    for name, module in model.maps.items():
+        possible |= set(module.terms)
+        counted |= module.terms if any(p.startswith(f"maps.{name}.") for p in trained) else {}
+    parts = [(model.fusion, several), (model.prompts, several), *((e, True) for e in model.experts)]
+    for part, here in parts:
+        terms: Mapping[str, float] = getattr(part, "terms", {})
+        possible |= set(terms)
+        counted |= terms if text and here else {}
+    skipped = ROUTING if model.bank.size == 1 else ()
+    given = {name: weight for name, weight in stage.losses.items() if name not in skipped}
+    until = {name: step for name, step in stage.losses_until.items() if name not in skipped}
+    for name, weight in given.items():
+        if name not in possible:
+            raise _no_loss(stage, f"losses.{name}={weight}", name, possible)
+    losses = {name: weight for name, weight in (counted | given).items() if weight}
+    for name, step in until.items():
+        if name not in losses:
+            raise _no_loss(stage, f"losses_until.{name}={step}", name, losses)
+    if not losses:
+        raise UserError(
+            f"stage {stage.name!r} has no loss that this model knows (losses: {dict(stage.losses)}): give one a "
+            f"weight, or leave the stage out with 0 steps"
+        )
+    if any(stage.teacher_forcing) and not (text and len(model.maps)):
+        raise _inert(stage, "teacher_forcing", list(stage.teacher_forcing), "no map of this model", "[0.0,0.0]")
+    if stage.teach_routing_steps and stage.single_expert:
+        raise _inert(stage, "teach_routing_steps", stage.teach_routing_steps, "no router, with one expert", "0")
+    if stage.smoothing and not text:
+        raise _inert(stage, "smoothing", stage.smoothing, "no loss of text", "0.0")
+    return replace(stage, losses=losses, losses_until=until)
+
+
+def _no_loss(stage: Stage, given: str, name: str, known: Sequence[str] | set[str] | Mapping[str, float]) -> UserError:
+    key = given.partition("=")[0]
+    return UserError(
+        f"stage.{stage.name}.{given}: {unknown_name('loss', name, known)} Others are not in this model, or not in this "
+        f"stage. To take it out: '~stage.{stage.name}.{key}'"
+    )
+
+
+def _inert(stage: Stage, key: str, value: object, why: str, instead: str) -> UserError:
+    return UserError(
+        f"stage.{stage.name}.{key}={value} has no effect: there is {why}. Give stage.{stage.name}.{key}={instead}"
+    )
