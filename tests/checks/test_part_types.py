@@ -148,10 +148,12 @@ IDS = [f"{group}.{key}-{place}" for place, (group, _, key, *_) in enumerate(WRON
 
 @pytest.mark.parametrize(("group", "name", "key", "value", "expected"), WRONG, ids=IDS)
 def test_wrong_values_are_one_line(group: str, name: str, key: str, value: Any, expected: str) -> None:
+    node = yaml(group, name) | {key: value}
     with pytest.raises(UserError) as error:
-        check_parts({group: yaml(group, name) | {key: value}})
+        check_parts({group: {name: node} if group == "maps" else node})
     message = str(error.value)
-    assert message.startswith(f"{group}.{key}") and f"expected {expected}" in message
+    place = f"{group}.{name}" if group == "maps" else group
+    assert message.startswith(f"{place}.{key}") and f"expected {expected}" in message
     assert "\n" not in message and len(message) < 250
 
 
