@@ -145,10 +145,10 @@ def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     for group, node in nodes.items():
         base = bases.get("bank" if group == "lm" else group)
         if base is not None:
-            node |= {"pretrained": base.source, "config": None}
+            node |= {"pretrained": base.source} | ({"config": None} if "config" in node else {})
         elif group in built and node.get("_target_") in (_TOWER, _LM):
             node |= {"pretrained": None, "config": built[group]}
-        elif node.get("pretrained") and node.get("config"):  # an older rsmoe wrote it
+        elif node.get("_target_") == _LITE or node.get("pretrained") and node.get("config"):  # the file holds them
             node["pretrained"] = None
     for key in ("bert", "instructblip"):
         if config["qformer"].get(key):
@@ -156,19 +156,17 @@ def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
+_LITE = "rsmoe.vision.efficientnet_lite.EfficientNetLite"
 _TOWER, _LM = "rsmoe.vision.pretrained_tower.PretrainedTower", "rsmoe.experts.language_model.causal_lm"
 
 
-def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = False) -> None:
-    """Gives a model the weights of a checkpoint; one of another model is refused with what differs first.
+def require_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
+    """Refuses weights of another model, by names, shapes and kinds of numbers; no weight is read.
 
     Args:
-        model: whose pretrained parts, where the checkpoint holds no copy of them, were loaded already.
-        checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
-        assign: take its tensors themselves, for a model that was built `without_weights`.
+        own: state dict of the model, which may be on the meta device.
+        state: of the checkpoint, by the same names.
     """
-    own = model.state_dict()
-    state = whole_state(checkpoint, model, own)
     shapes = [
         f"{k} {tuple(v.shape)} here {tuple(own[k].shape)}"
         for k, v in state.items()
@@ -192,6 +190,19 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
             + ". Use the same model=, expert=, vision=, qformer=, lm= words as in its config.yaml; one that an older "
             "rsmoe wrote can begin a new run: start=<it>"
         )
+
+
+def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = False) -> None:
+    """Gives a model the weights of a checkpoint; one of another model is refused with what differs first.
+
+    Args:
+        model: whose pretrained parts, where the checkpoint holds no copy of them, were loaded already.
+        checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
+        assign: take its tensors themselves, for a model that was built `without_weights`.
+    """
+    own = model.state_dict()
+    state = whole_state(checkpoint, model, own)
+    require_fit(own, state)
     same = {name for name, value in state.items() if value is own[name]}  # they stay, of whatever kind they are
     given = {name: value.to(own[name].dtype) for name, value in state.items() if name not in same}
     if not assign:

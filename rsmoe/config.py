@@ -1,4 +1,4 @@
-"""Where ``conf/`` is, and how it is composed."""
+"""How ``conf/`` is composed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,13 @@ import rsmoe.cli.launch  # a resolver of conf/train.yaml
 import rsmoe.weights.as_trained  # noqa: F401  # another one
 from rsmoe.cli.words import quoted
 from rsmoe.cli.yaml_file import check_yaml
+from rsmoe.config_folders import conf_dir as conf_dir
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.settings import settings_of
 from rsmoe.world import is_generated
 
 MOST_FILES = 5000
 """Most files of a --config-dir."""
-
-
-def conf_dir() -> Path:
-    """The folder of configs: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise UserError(f"no conf/ beside {package}; reinstall with: pip install --force-reinstall rsmoe")
 
 
 def compose(
@@ -86,19 +78,20 @@ def _keep_chosen(cfg: DictConfig, overrides: Sequence[str], known: Sequence[str]
     stages = cfg.get("stage")
     if not isinstance(stages, DictConfig):  # none is chosen
         return
-    for name in [n for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]:
+    idle = [str(n) for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]
+    for name in idle:
         typed = next((word for word in overrides if _key(word).startswith(f"stage.{name}.")), None)
         if name not in known:
-            raise unknown_name("stage", str(name), known)
+            raise unknown_name("stage", name, known)
         if typed:
-            chosen = [n for n, stage in stages.items() if "name" in stage]
+            chosen = [str(n) for n in stages if n not in idle]
             raise UserError(
                 f"{typed}: the stages of this run are {', '.join(chosen)}. Choose that one too, for example "
                 f"stage=[{','.join([name, *chosen])}], or leave the word out"
             )
     OmegaConf.resolve(stages)  # one stage may take values of another that is not chosen
     with read_write(cfg), open_dict(cfg):
-        for name in [n for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]:
+        for name in idle:
             del cfg.stage[name]
 
 

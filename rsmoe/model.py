@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rsmoe.data.batch import Batch
-from rsmoe.data.sample import TASKS
+from rsmoe.data.tasks import task_names
 from rsmoe.experts import Bank
 from rsmoe.experts.answer_states import answer_states
 from rsmoe.experts.expert import Expert, HeadInput
@@ -24,6 +24,7 @@ from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal import TemporalInput, TemporalModule
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.vision import VisionEncoder
+from rsmoe.vision.frozen import FrozenPart
 
 
 class RSMoE(nn.Module):
@@ -77,7 +78,7 @@ class RSMoE(nn.Module):
         self.experts: Sequence[Expert] = nn.ModuleList(experts)  # type: ignore[assignment]
         self.special, self.bos_id = dict(special), bos_id
         self.dense = bank.size == 1
-        serves = torch.tensor([[task in e.tasks for e in experts] for task in TASKS])  # (tasks, E)
+        serves = torch.tensor([[task in e.tasks for e in experts] for task in task_names()])  # (tasks, E)
         self.register_buffer("serves_task", serves, persistent=False)
 
     @property
@@ -91,7 +92,10 @@ class RSMoE(nn.Module):
         valid = torch.arange(times, device=frames.device) < frames[:, None]  # (V, T)
         dtype = next((p.dtype for p in self.vision.parameters() if p.is_floating_point()), batch.pixels.dtype)
         # padded frames stay out, they would pollute batch statistics; channels_last is a quarter faster on CPU
-        seen = self.vision(batch.pixels[valid].to(dtype).contiguous(memory_format=torch.channels_last))
+        if batch.features is None:
+            seen = self.vision(batch.pixels[valid].to(dtype).contiguous(memory_format=torch.channels_last))
+        else:
+            seen = FrozenPart(self.vision).outputs(tuple(level[valid].to(dtype) for level in batch.features))
         tokens = seen.tokens.new_zeros(*valid.shape, *seen.tokens.shape[1:])
         tokens[valid] = seen.tokens  # (V, T, N, D)
         dates = TemporalInput(tokens=tokens, frames=frames, class_map=batch.class_map, times=batch.times)

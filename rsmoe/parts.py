@@ -20,6 +20,7 @@ from rsmoe.errors import UserError, shown
 TRUSTED = ("rsmoe.", "lightning.pytorch.", "torch.optim.")
 """Prefixes that a ``_target_`` may have without further trust."""
 FUNCTIONS = (
+    "rsmoe.data.readers.own.own_data",
     "rsmoe.experts.language_model.causal_lm",
     "rsmoe.scenes.generated.rsicap",
     "rsmoe.scenes.generated.rsieval",
@@ -28,6 +29,8 @@ FUNCTIONS = (
 _ASKED = {
     "trainer": "lightning.pytorch.Trainer",
     "logger": "lightning.pytorch.loggers.Logger",
+    "callback.*": "lightning.pytorch.Callback",
+    "optimizer": "torch.optim.Optimizer",
     "expert.*": "rsmoe.experts.expert.Expert",
     "lm": "rsmoe.experts.language_model.causal_lm",
     "prompts.lm": "rsmoe.experts.language_model.causal_lm",

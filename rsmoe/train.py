@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def train(config: dict[str, Any], folder: Path) -> None:
+def train(config: dict[str, Any], folder: Path) -> float | None:
     """Trains and evaluates one resolved config; everything it writes is under ``folder``.
 
     With ``resume`` the run's own config is taken, see `rsmoe.training.resume.continued`.
+
+    Returns:
+        the number that ``objective`` names; None without one, and on all processes but the first.
     """
     words = typed_words()
     if config["resume"]:
@@ -32,10 +36,10 @@ def train(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.training.ranks import whole_group
 
     with ended(), whole_group(folder):
-        _train(config, folder, typed=words or [], notes=notes)
+        return _train(config, folder, typed=words or [], notes=notes)
 
 
-def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes: Sequence[str]) -> None:
+def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes: Sequence[str]) -> float | None:
     import torch
     from lightning.pytorch.utilities import rank_zero_only
     from omegaconf import OmegaConf
@@ -44,13 +48,21 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.cli.terminal import console as open_console
     from rsmoe.data.corpus import absent_from, build_corpus
     from rsmoe.data.datamodule import RSDataModule
+    from rsmoe.data.sampling.dataset_mixture import Mixture
+    from rsmoe.data.sampling.first import First
+    from rsmoe.data.sampling.spread import spread
     from rsmoe.evaluation.evaluate_splits import evaluate
+    from rsmoe.evaluation.log_results import log_results
+    from rsmoe.evaluation.objective import by_name, check_objective, full_name
     from rsmoe.evaluation.report import baselines, write_report
     from rsmoe.settings.stage import stages_of
+    from rsmoe.training.band_order import check_band_order
     from rsmoe.training.checkpoints import load_checkpoint
+    from rsmoe.training.curves import open_curves
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
     from rsmoe.training.start import start_from
+    from rsmoe.training.validation import Validation
 
     started = time.monotonic()
     console = open_console(120, quiet=bool(rank_zero_only.rank))  # type: ignore[attr-defined]
@@ -62,7 +74,14 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     check_sources(config)
     generated = config["world"] == "generated"
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], generated=generated, console=console)
+    if config["vision"].get("pretrained"):
+        check_band_order(corpus)
     stages = [stage.without(absent_from(corpus, config["corpus"])) for stage in stages_of(config)]
+    limit = config["limit"]
+    if limit["steps"]:
+        stages = [replace(stage, steps=min(stage.steps, limit["steps"])) for stage in stages]
+    if limit["samples"]:
+        corpus = replace(corpus, train={n: First(d, most=limit["samples"]) for n, d in corpus.train.items()})
     resume = Path(config["resume"]) if config["resume"] else None
     start = Path(config["start"]) if config["start"] and not resume else None  # what the run began with is in it
     codec, words = codecs_of(load_checkpoint(resume, weights=False)) if resume else fit_codecs(config, corpus.texts())
@@ -89,6 +108,12 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         seed=config["seed"],
         **config["loader"],
     )
+    evaluation = dict(config["evaluation"])
+    neighbours = evaluation.pop("neighbours")
+    if config["objective"]:
+        asked = {key: evaluation[key] for key in ("splits", "limit", "metrics")}
+        check_objective(config["objective"], model=model, data=data, **asked)
+    curves = open_curves(config["logger"], folder)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     console.print(f"{config['name']}: {millions:.2f} M parameters, experts {', '.join(model.names)}, into {folder}")
     trace = run_stages(
@@ -105,9 +130,13 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
             "change_classes": corpus.change_classes(kinds=kinds) if kinds else [],
         },
         trainer=config["trainer"],
-        logger=config["logger"],
+        logger=curves,
         checkpoint_every=config["checkpoint_every"],
         resume=resume,
+        optimizer=config["optimizer"],
+        callbacks=config["callback"],
+        validation=Validation(**config["validation"]) if config["validation"]["every"] else None,
+        features=config.get("features"),
     )
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -116,13 +145,14 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     if torch.distributed.is_initialized():
         shares = [0.0] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(shares, cpu_minutes)
-    outcomes = evaluate(model=model, codec=codec, data=data, **config["evaluation"])
-    learned = [d[i] for d in corpus.train.values() for i in range(len(d))]  # type: ignore[arg-type]
+    outcomes = evaluate(model=model, codec=codec, data=data, **evaluation)
+    pool = Mixture(list(corpus.train.values()))
+    learned = [pool[place, 0][0] for place in spread(len(pool), neighbours)]
     beside = [baselines(o, model=model, collate=data.eval_collate, train=learned, shared=True) for o in outcomes]
     if torch.distributed.is_initialized():  # from here on one rank writes, and waits for no other
         torch.distributed.destroy_process_group()
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        return
+        return None
     write_report(
         folder,
         outcomes,
@@ -136,6 +166,12 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         config=config,
         console=console,
     )
+    if curves is not None:
+        log_results(curves, folder, outcomes, beside, experts=model.names, step=sum(stage.steps for stage in stages))
+    if not config["objective"]:
+        return None
+    results = by_name(outcomes)
+    return results[full_name(config["objective"], results)].value
 
 
 def typed_words() -> list[str] | None:
@@ -182,7 +218,7 @@ def _prepare(processes: int | str) -> None:
 
 
 @main("train")
-def cli(cfg: DictConfig) -> None:
+def cli(cfg: DictConfig) -> float | None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -202,7 +238,7 @@ def cli(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
     try:
-        train(config, folder)
+        return train(config, folder)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             raise  # one process says it

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rsmoe.build import build_model, load_weights
 from rsmoe.data.batch import Batch
-from rsmoe.data.sample import TASKS
+from rsmoe.data.tasks import task_names
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch, prompt_words
 from rsmoe.generation.decoding import mixed_log_probability
@@ -63,7 +63,7 @@ def stepwise(model: RSMoE, batch: Batch) -> Tensor:
 @pytest.mark.parametrize("bank", ["model", "separate"])
 def test_training_and_generation_share_one_path(bank: str, request: pytest.FixtureRequest) -> None:
     model: RSMoE = request.getfixturevalue(bank)
-    tasks = TASKS if bank == "model" else TASKS[:3]
+    tasks = task_names() if bank == "model" else task_names()[:3]
     batch = batch_of(*tasks)
     teacher = mixture(model, batch)
     assert teacher.min() < -1.0  # nothing is trivially certain
@@ -175,7 +175,7 @@ def test_the_router_never_sees_the_label(model: RSMoE) -> None:
     blind = {"has_mask": torch.zeros_like(batch.has_mask), "masks": torch.rand_like(batch.masks)}
     for task in (batch.task.flip(0), torch.zeros_like(batch.task)):
         renamed = tuple(
-            replace(s, task=TASKS[t], id="x", kind="") for s, t in zip(batch.samples, task.tolist(), strict=True)
+            replace(s, task=task_names()[t], id="x", kind="") for s, t in zip(batch.samples, task.tolist(), strict=True)
         )
         asked = replace(batch, task=task, samples=renamed, **blind)
         other = model.perceive(asked)

@@ -22,7 +22,7 @@ from rsmoe.parts import admitted, check_node, known_parts, locate, named_in_full
 
 _BUILT = ("vision", "temporal", "qformer", "router", "prompts", "lm", "bank", "fusion")
 """Keys of a config whose parts are built from a checkpoint; ``expert.*``, ``maps.*`` and ``bypass`` beside them."""
-_NAMED = ("trainer", "logger", "callbacks", "corpus", "data", "evaluation")
+_NAMED = ("trainer", "logger", "callback", "optimizer", "corpus", "data", "evaluation")
 """Keys whose parts are named in a checkpoint, for the record, and never built from it."""
 _REMOTE = re.compile(
     r"_(?!_float__).*|auto_map|trust_remote_code|code_revision|.*quantization_config|.*attn_implementation|use_kernels|"
@@ -69,6 +69,7 @@ class _Checkpoint(BaseModel, **_STRICT):
     state_dict: dict[str, Any]
     global_step: NonNegative = 0
     router_trace: list[dict[str, Any]] = []
+    stage_over: bool = False
     bases: list[dict[str, Any]] = []
     optimizer_states: list[dict[str, Any]] = []
     lr_schedulers: list[dict[str, Any]] = []
@@ -191,7 +192,7 @@ def check_saved_config(config: Any) -> None:
 
 
 def check_continued(config: Mapping[str, Any]) -> None:
-    """The parts that a run which goes on takes from its own file and builds: trainer, logger, data sets, metrics.
+    """The parts that a run which goes on takes from its own file and builds: trainer, logger, callbacks, data, metrics.
 
     Raises:
         UserError: one that no yaml of rsmoe's own ``conf/`` names, such as a callback, which could write anywhere.
@@ -206,8 +207,10 @@ def check_continued(config: Mapping[str, Any]) -> None:
                 )
 
 
-_WRITTEN = ("default_root_dir", "dir", "save_dir", "root_dir", "settings", "profiler", "model_registry", "log_model")
-"""Keys of trainers and loggers that say where something is written or sent."""
+_WRITTEN = (
+    "default_root_dir", "dir", "dirpath", "save_dir", "root_dir", "settings", "profiler", "model_registry", "log_model",
+)  # fmt: skip
+"""Keys of trainers, callbacks and loggers that say where something is written or sent."""
 
 
 def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequence[str]) -> None:
@@ -229,8 +232,8 @@ def check_chosen(config: Mapping[str, Any], *, words: Sequence[str], typed: Sequ
         outside = Path(text).is_absolute() or ".." in Path(text).parts
         if (
             "://" in text
-            or (first in ("name", "trainer", "logger") and outside)
-            or (first in ("trainer", "logger") and text and any(step in _WRITTEN for step in steps))
+            or (first in ("name", "trainer", "callback", "logger") and outside)
+            or (first in ("trainer", "callback", "logger") and text and any(step in _WRITTEN for step in steps))
             or (first == "corpus" and text and (steps[-1:] == ["cache"] or steps[1:] == ["generated", "root"]))
         ) and not any(text in word for word in typed):
             key = path.removeprefix(".")

@@ -31,7 +31,7 @@ class Entry(Protocol):
         """Runs it; returns when all went well, exits with one line otherwise."""
 
 
-def main(name: str) -> Callable[[Callable[[DictConfig], None]], Entry]:
+def main(name: str) -> Callable[[Callable[[DictConfig], object]], Entry]:
     """Decorator of an entry point: its words are checked against `rsmoe.settings`, then ``hydra.main`` runs it.
 
     What a user can mend ends in one line, ``error: ...``, and exit code 1; other errors are bugs and keep their
@@ -41,7 +41,7 @@ def main(name: str) -> Callable[[Callable[[DictConfig], None]], Entry]:
         name: of the yaml in ``conf/`` and of the module in `rsmoe.settings`.
     """
 
-    def decorate(task: Callable[[DictConfig], None]) -> Entry:
+    def decorate(task: Callable[[DictConfig], object]) -> Entry:
         def entry(words: Sequence[str] | None = None) -> None:
             typed = list(sys.argv)
             before = _listen()

@@ -40,20 +40,24 @@ class Jobs:
         raw: errors keep their traceback.
     """
 
-    def __init__(self, name: str, task: Callable[[DictConfig], None], typed: list[str], *, raw: bool = False) -> None:
+    def __init__(self, name: str, task: Callable[[DictConfig], object], typed: list[str], *, raw: bool = False) -> None:
         self.name, self.task, self.typed, self.raw = name, task, typed, raw
         self.done, self.failures = 0, list[str]()
         self._process = os.getpid()
         self._config: dict[str, Any] = {}
 
-    def __call__(self, cfg: DictConfig) -> None:
-        """Checks one job and does it; what fails in this process is kept for `report`, so that Hydra goes on."""
+    def __call__(self, cfg: DictConfig) -> object:
+        """Checks one job and does it; what fails in this process is kept for `report`, so that Hydra goes on.
+
+        Returns:
+            what the task returns, for the sweeper; None of a job that failed.
+        """
         sys.argv = list(self.typed)
         self.done += 1
         swept = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             self._config = check_config(settings_of(self.name), cfg)
-            self.task(cfg)
+            return self.task(cfg)
         except KeyboardInterrupt as error:
             raise Stopped(Interrupted("interrupted")) from error
         except Interrupted as error:
@@ -72,6 +76,7 @@ class Jobs:
             if not swept or not error.code:
                 raise
             self._failed(str(error.code))
+        return None
 
     def report(self) -> None:
         """Nothing, where every job went well.

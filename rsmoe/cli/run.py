@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 
 from rsmoe.cli.entry import Interrupted
 from rsmoe.cli.terminal import printable
+from rsmoe.config_folders import VARIABLE
 from rsmoe.errors import UserError
 
 
-def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: list[str]) -> None:
+def run(name: str, task: Callable[[Any], object], words: Sequence[str], typed: list[str]) -> None:
     """Runs a command.
 
     Args:
@@ -36,10 +37,13 @@ def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: lis
 
         before = words_of_run(words)
     from rsmoe.cli.check import checked
+    from rsmoe.cli.words import split_words
 
-    full_error = os.environ.get("HYDRA_FULL_ERROR")
+    full_error, folders = os.environ.get("HYDRA_FULL_ERROR"), os.environ.get(VARIABLE)
     warnings.formatwarning = _warning
     spelled = checked(name, words, before=before)
+    if folder := split_words(words)[0].config_dir:  # tasks and metrics are looked for there, by every process
+        os.environ[VARIABLE] = os.path.abspath(folder)
     import hydra
 
     from rsmoe.cli.jobs import Jobs, Stopped
@@ -57,6 +61,10 @@ def run(name: str, task: Callable[[Any], None], words: Sequence[str], typed: lis
     finally:
         if full_error is None:
             os.environ.pop("HYDRA_FULL_ERROR", None)
+        if folders is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = folders
     jobs.report()
 
 

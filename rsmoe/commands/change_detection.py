@@ -131,13 +131,15 @@ def cli(cfg: DictConfig) -> None:
         maps[name] = model_maps(
             pairs, checkpoint=checkpoint, tile=config["tile"], kinds=config["kinds"], device=config["device"]
         )
-    protocol = str(getattr(dataset, "protocol", "")) + ChangeMapOverlap.protocol
-    known = {"split": config["split"], "draws": config["draws"], "seed": config["seed"]}
+    known = {"protocol_prefix": str(getattr(dataset, "protocol", "")), "split": config["split"]}
+    known |= {"draws": config["draws"], "seed": config["seed"]}
+    metric = ChangeMapOverlap()
     rows: dict[str, list[Result]] = {}
     for name, own in maps.items():
-        metric = ChangeMapOverlap()
-        metric.update([Prediction(id=s.id, task=s.task, change_map=m) for s, m in zip(pairs, own, strict=True)], pairs)
-        rows[name] = tally_results("change_map", metric.tally(), protocol, **known)
+        answered = [(s, Prediction(id=s.id, task=s.task, change_map=m)) for s, m in zip(pairs, own, strict=True)]
+        tally = metric.tally(answered)
+        assert tally is not None  # every pair has a map
+        rows[name] = tally_results("change_map", metric, tally, **known)
     told = {
         "data": {"name": pairs[0].source, "pairs": len(pairs), "ids": [pair.id for pair in pairs]},
         "checkpoints": [str(path) for path in given],

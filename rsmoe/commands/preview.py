@@ -1,4 +1,8 @@
-"""Contact sheets: ``python -m rsmoe.commands.preview out=sheet.png size=256 pairs=false``."""
+"""A contact sheet of generated scenes: ``python -m rsmoe.commands.preview out=sheet.png size=256``.
+
+Keys, typed as key=value: out (a picture, scenes.png), size (side of a scene in pixels, 256), seed (of the generator,
+0), first (number of the first scene, 0), pairs (true: 18 pairs of dates in place of 36 scenes; false).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rsmoe.errors import unknown_name
+from rsmoe.errors import UserError, unknown_name
 from rsmoe.files import require_writable, whole_file
 from rsmoe.scenes.generator import SceneGenerator
 
@@ -26,6 +30,8 @@ def contact_sheet(images: list[np.ndarray], *, columns: int = 6, gap: int = 2) -
 
 def main(arguments: list[str]) -> None:
     """Write a 6 x 6 sheet of scenes, or of pairs side by side; arguments are ``key=value``."""
+    if {"--help", "-h"} & set(arguments):
+        return print(__doc__)
     options = {"out": "scenes.png", "size": "256", "seed": "0", "first": "0", "pairs": "false"}
     for argument in arguments:
         key, _, value = argument.partition("=")
@@ -48,4 +54,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None

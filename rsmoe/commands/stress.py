@@ -90,23 +90,23 @@ class StressTest:
             kinds = ["presence", *(["caption"] if facts.captions else [])]
             samples = instructions(pair, kinds=kinds if place in chosen else kinds[:1], seed=self.seed)
             (asked if place in chosen else seen).extend(samples)
-        maps, given = ChangeMapOverlap(), []
+        mapped: list[Prediction] = []
+        given: list[Prediction] = []
         for part in self._batches(seen if "change" in model.maps else []):
             with torch.no_grad():
                 batch = self._batch(model, collate, part)
                 found = class_maps(model, model.see(batch), batch)
-            maps.update(
-                [Prediction(id=s.id, task=s.task, change_map=found[i]["change"]) for i, s in enumerate(part)], part
-            )
+            mapped += [Prediction(id=s.id, task=s.task, change_map=found[i]["change"]) for i, s in enumerate(part)]
         for part in self._batches(asked):
             batch = self._batch(model, collate, part)
-            answers = answer_batch(model, codec, batch, beams=self.beams, max_new=self.max_new)
-            maps.update(answers, part)
-            given += answers
+            given += answer_batch(model, codec, batch, beams=self.beams, max_new=self.max_new)
         options: dict[str, Any] = {"split": self.split, "draws": self.draws, "seed": self.seed}
         results = score(asked, given, protocol_prefix=self.prefix, **options) if asked else []
         if "change" in model.maps:
-            results += tally_results("change_map", maps.tally(), self.prefix + maps.protocol, **options)
+            metric = ChangeMapOverlap()
+            tally = metric.tally([*zip(seen, mapped, strict=True), *zip(asked, given, strict=True)])
+            assert tally is not None  # every pair has a map
+            results += tally_results("change_map", metric, tally, protocol_prefix=self.prefix, **options)
         return results
 
     def _batches(self, samples: Sequence[Sample]) -> list[Sequence[Sample]]:

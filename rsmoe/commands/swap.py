@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +18,10 @@ if TYPE_CHECKING:
 
     from rsmoe.data.change.facts import PairFacts
     from rsmoe.data.collate import Collate
+    from rsmoe.data.sample import Sample
     from rsmoe.data.text_codec import TextCodec
+    from rsmoe.metrics.prediction import Prediction
     from rsmoe.model import RSMoE
-
-APPEARED = frozenset("appear appears appeared built constructed added new planted risen flooded covers".split())
-VANISHED = frozenset("removed demolished disappear disappears disappeared vanished vanish cleared gone receded".split())
-
-
-def direction(text: str) -> int:
-    """1: a caption tells of what appeared; -1: of what vanished; 0: of neither, or of both alike."""
-    words = re.findall(r"[a-z]+", text.lower())
-    balance = sum(word in APPEARED for word in words) - sum(word in VANISHED for word in words)
-    return (balance > 0) - (balance < 0)
 
 
 def swap_rates(
@@ -38,11 +29,7 @@ def swap_rates(
 ) -> dict[str, float]:
     """What becomes of change captions when the dates are swapped, x100.
 
-    - ``right``: share of pairs whose caption has the direction of the references, see `direction`;
-    - ``right_swapped``: share of pairs whose caption on swapped dates has the opposite one;
-    - ``flipped``: of the captions with a direction, the share whose caption on swapped dates has the opposite one;
-    - ``kept``: ... has the same one;
-    - ``n``: pairs: changed, and all references of one direction;
+    - ``right``, ``right_swapped``, ``flipped``, ``kept``, ``n``: see `rsmoe.metrics.change.direction.ChangeDirection`;
     - ``map_right``, ``map_right_swapped``: of the changed pixels that the model's map finds, the share that it calls
       new or lost as they are, and the other way round on swapped dates; where both maps tell new from lost.
 
@@ -57,42 +44,38 @@ def swap_rates(
     """
     from rsmoe.data.change.instructions import instructions
     from rsmoe.evaluation.answer import answer_batch
+    from rsmoe.metrics.change.direction import SWAPPED, ChangeDirection, direction
 
     chosen = []
     for facts in pairs:
         told = {direction(caption) for caption in facts.captions}
         if facts.changed and len(told) == 1 and 0 not in told:
-            chosen.append((facts, told.pop()))
+            chosen.append(facts)
     if not chosen:
         raise UserError("no pair with captions of something that appeared or vanished: give more pairs, or other data")
-    said: list[list[int]] = []
+    given: list[tuple[Sample, Prediction]] = []
     on_map = {}
     for name, turn in (("map_right", 1), ("map_right_swapped", -1)):
-        found: list[int] = []
         pixels = np.zeros(2)
         for start in range(0, len(chosen), 32):
+            part = chosen[start : start + 32]
             samples = [
                 replace(s, class_map=None)
-                for facts, _ in chosen[start : start + 32]
+                for facts in part
                 for s in instructions(replace(facts, images=facts.images[::turn]), kinds=["caption"], seed=0)
             ]
             batch = collate([(sample, 0) for sample in samples]).to(model.to_lm.weight.device)
             answers = answer_batch(model, codec, batch, beams=beams, max_new=max_new)
-            found += [direction(answer.text) for answer in answers]
-            pixels += sum(_on_map(f, a.change_map, turn) for (f, _), a in zip(chosen[start:], answers, strict=False))
-        said.append(found)
+            if turn < 0:
+                samples = [replace(s, id=f"{s.id}:{SWAPPED}", meta={**s.meta, SWAPPED: s.id}) for s in samples]
+            given += zip(samples, answers, strict=True)
+            pixels += sum(_on_map(f, a.change_map, turn) for f, a in zip(part, answers, strict=True))
         if pixels[1]:
             on_map[name] = float(100 * pixels[0] / pixels[1])
-    true = [way for _, way in chosen]
-    told_pairs = [(a, b) for a, b in zip(*said, strict=True) if a]
-    return {
-        "right": _share([a == t for a, t in zip(said[0], true, strict=True)]),
-        "right_swapped": _share([b == -t for b, t in zip(said[1], true, strict=True)]),
-        "flipped": _share([b == -a for a, b in told_pairs]),
-        "kept": _share([b == a for a, b in told_pairs]),
-        "n": float(len(chosen)),
-        **on_map,
-    }
+    tally = ChangeDirection().tally(given)
+    assert tally is not None  # every chosen pair has a direction
+    rates = tally.values()
+    return {name: value if name == "n" else 100 * value for name, value in rates.items()} | on_map
 
 
 def _on_map(facts: PairFacts, seen: np.ndarray | None, turn: int) -> np.ndarray:
@@ -106,10 +89,6 @@ def _on_map(facts: PairFacts, seen: np.ndarray | None, turn: int) -> np.ndarray:
     told = way[np.minimum(seen, len(way) - 1)]
     both = (true != 0) & (told != 0)
     return np.array([(both & (told == turn * true)).sum(), both.sum()], dtype=np.float64)
-
-
-def _share(hits: Sequence[bool]) -> float:
-    return 100 * sum(hits) / len(hits) if hits else 0.0
 
 
 @main("swap")

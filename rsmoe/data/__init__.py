@@ -13,18 +13,19 @@ A **dataset** is a map-style ``torch.utils.data.Dataset[Sample]`` in one file, w
 A fact that is marked "as we remember it", in a docstring or a yaml, was not checked against the release. Where a
 layout is said to be that of a public loader, there was no release to check it against.
 
-``Sample.images`` holds T paths (or arrays); `rsmoe.data.rasters.images` decodes them. Tasks are the names in `TASKS`;
+``Sample.images`` holds T paths (or arrays); `rsmoe.data.rasters.images` decodes them. Tasks are the yamls of
+``conf/task``;
 the task label supervises the router during warm-up and is never an input of the model.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
 
 if TYPE_CHECKING:
     from rsmoe.data.batch import Batch
 
-__all__ = ["TASKS", "Batch", "Sample"]
+__all__ = ["Batch", "Sample"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,8 @@ class Batch:
     """
 
     pixels: Tensor
-    """(I, T, C, H, W) float, normalised; views of fewer than T frames are zero-padded at the end."""
+    """(I, T, C, H, W) float, normalised; views of fewer than T frames are zero-padded at the end. Where the encoder's
+    features are given and nothing else reads pixels, H and W are 0."""
     frames: Tensor
     """(I,) long: valid frames of each view."""
     view: Tensor
@@ -41,7 +42,7 @@ class Batch:
     text_mask: Tensor
     """(B, Lt) bool."""
     task: Tensor
-    """(B,) long index into `TASKS`. Supervises the router; never read by `RSMoE.generate`."""
+    """(B,) long index into `rsmoe.data.tasks.task_names`. Supervises the router; never read by `RSMoE.generate`."""
     masks: Tensor
     """(B, H, W) float in {0, 1} at the pixels' size; zeros where the sample has none."""
     has_mask: Tensor
@@ -51,12 +52,17 @@ class Batch:
     where it is unknown."""
     times: Tensor | None = None
     """(I, T) float, days from each view's first frame, of ``Sample.meta["days"]``; None where a sample has none."""
+    features: tuple[Tensor, ...] | None
+    """(I, T, ...) each: what the frozen part of the encoder has computed of the pixels before, see
+    `rsmoe.vision.frozen`; None: pixels are encoded."""
     samples: tuple[Sample, ...]
     """The B samples, for metrics and pictures; in training as they are asked, with the words of the turned picture."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on ``device``."""
-        return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
+        features = None if self.features is None else tuple(level.to(device) for level in self.features)
+        moved = {name: tensor.to(device) for name, tensor in self._tensors().items()}
+        return replace(self, **moved, features=features)
 
     def take(self, places: list[int]) -> Batch:
         """The requests at these places, in that order."""
@@ -65,7 +71,8 @@ class Batch:
         of_views = [name for name in ("pixels", "frames", "class_map", "times") if getattr(self, name) is not None]
         own = {name: getattr(self, name)[seen] for name in of_views} | {"view": view}
         chosen = own | {name: tensor[index] for name, tensor in self._tensors().items() if name not in own}
-        return replace(self, **chosen, samples=tuple(self.samples[i] for i in places))
+        features = None if self.features is None else tuple(level[seen] for level in self.features)
+        return replace(self, **chosen, features=features, samples=tuple(self.samples[i] for i in places))
 
     def __len__(self) -> int:
         return len(self.samples)

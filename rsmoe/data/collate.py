@@ -14,9 +14,11 @@ from torch import Tensor
 
 from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, Positive, PositiveReal, Share
 from rsmoe.data.batch import Batch
+from rsmoe.data.feature_store import FeatureStore, stacked
 from rsmoe.data.rasters.images import images_key
 from rsmoe.data.rasters.mask_sources import UNKNOWN
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task, task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.directions import turn_sample
 from rsmoe.data.transforms.image_cache import ImageCache
@@ -38,6 +40,7 @@ class _Views:
     view: Tensor
     masks: Tensor
     class_map: Tensor
+    features: tuple[Tensor, ...] | None
     asked: tuple[Sample, ...]
 
 
@@ -67,6 +70,10 @@ class Collate:
         max_prompt, max_instruction, max_response: limits in tokens, the end token included.
         crop_area, jitter, noise, band_drop, misregister_px, align_px, match_levels: see `Transform`.
         cache_bytes: see `ImageCache`.
+
+    Attributes:
+        features: of a frozen encoder, in the place of pixels; None: pixels.
+        decode: whether pictures are decoded beside ``features``, for parts that read pixels too.
 
     Raises:
         UserError: for a codec without an end token, or limits below 2.
@@ -114,6 +121,8 @@ class Collate:
             match_levels=match_levels,
         )
         self.cache = ImageCache(size=image_size, max_bytes=cache_bytes)
+        self.features: FeatureStore | None = None
+        self.decode = True
         self._eos = codec.eos_id
 
     def __call__(self, items: Sequence[tuple[Sample, int]]) -> Batch:
@@ -128,7 +137,7 @@ class Collate:
             first = torch.randint(len(sample.responses), (), generator=torch.Generator().manual_seed(seed))
             chosen = (int(first) + met[key]) % len(sample.responses)
             met[key] += 1
-            retrieval = sample.task == "retrieval"
+            retrieval = find_task(sample.task).answer == "embedding"
             answer = RETRIEVAL_TOKEN if retrieval else sample.responses[chosen]
             responses.append([] if self.inference else self._response(answer))
             texts.append(self._caption(sample.responses[chosen]) if retrieval else [])
@@ -151,10 +160,11 @@ class Collate:
             response_mask=response_mask,
             text_ids=text_ids,
             text_mask=text_mask,
-            task=torch.tensor([TASKS.index(sample.task) for sample in samples]),
+            task=torch.tensor([task_names().index(sample.task) for sample in samples]),
             masks=views.masks,
             class_map=views.class_map,
             times=_times(samples, views.view),
+            features=views.features,
             has_mask=torch.tensor([sample.mask is not None for sample in samples]),
             samples=samples,
         )
@@ -165,14 +175,17 @@ class Collate:
             groups.setdefault((seed, images_key(sample)), []).append(i)
         times = [len(items[rows[0]][0].images) for rows in groups.values()]
         size = self.transform.size
-        pixels = torch.zeros(len(groups), max(times), self.transform.bands, size, size)
+        side = size if self.decode or self.features is None else 0
+        pixels = torch.zeros(len(groups), max(times), self.transform.bands, side, side)
         class_map = torch.full((len(groups), size, size), UNKNOWN, dtype=torch.uint8)
         masks = torch.zeros(len(items), size, size)
         view = torch.zeros(len(items), dtype=torch.long)
         asked = [sample for sample, _ in items]
+        absent = torch.empty(self.transform.bands, 0, 0, dtype=torch.uint8)  # a picture that is not decoded
+        features: list[list[tuple[Tensor, ...]]] = []
         for place, rows in enumerate(groups.values()):
             members = [items[i][0] for i in rows]
-            images = [self.cache(source) for source in members[0].images]
+            images = [self.cache(source) if side else absent for source in members[0].images]
             view[rows], symmetry = place, 0
             first = next((i for i in rows if items[i][0].class_map is not None), rows[0])
             for i in [first, *(i for i in rows if i != first)]:
@@ -190,12 +203,15 @@ class Collate:
                         class_map[place] = views.class_map
                     symmetry = views.symmetry
                 asked[i] = turned(sample, symmetry)
+            if self.features is not None:
+                features.append([self.features(source, symmetry) for source in members[0].images])
         return _Views(
             pixels=pixels,
             frames=torch.tensor(times),
             view=view,
             masks=masks,
             class_map=class_map,
+            features=stacked(features, times=max(times)) if features else None,
             asked=tuple(asked),
         )
 

@@ -92,6 +92,8 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
             if split not in SPLITS:
                 raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
             data = instantiate({**reader, **entry.get(split, {}), "split": theirs})
+            if split != "train" and not len(data):  # one's own data need not have it
+                continue
             if unused := left_out(data):
                 console.print(f"{name}, split {split}, left out: {unused}", markup=False, highlight=False)
             parts[split][name] = data

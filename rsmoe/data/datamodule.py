@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningDataModule
@@ -13,6 +14,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.rasters.images import images_key
 from rsmoe.data.sample import Sample
 from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.sampling.step_sampler import StepSampler
 from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.data.shards.stream import Stream
@@ -70,6 +72,7 @@ class RSDataModule(LightningDataModule):
         self.datasets: dict[str, Datasets] = {"train": train, "val": val or {}, "test": test or {}}
         self.eval_batch_size, self.workers, self.seed = eval_batch_size, workers, seed
         self._stage: tuple[Stage, int] | None = None
+        self._validated: int | None = None
         self.stream = stream
         self._grouped: dict[str, list[tuple[list[int], list[int]]]] = {}
         options = dict(collate or {}) | {
@@ -80,6 +83,7 @@ class RSDataModule(LightningDataModule):
             "std": std,
         }
         self.train_collate = Collate(**options, augment=augment)
+        self.val_collate = Collate(**options)
         self.eval_collate = Collate(**options, inference=True)
 
     def train_loader(
@@ -177,9 +181,13 @@ class RSDataModule(LightningDataModule):
             if name not in self.datasets["train"]:
                 raise unknown_name("training data set", name, self.datasets["train"])
 
-    def stage(self, stage: Stage, index: int) -> None:
-        """Sets the stage that `train_dataloader` serves."""
-        self._stage = (stage, index)
+    def stage(self, stage: Stage, index: int, *, validated: int | None = None) -> None:
+        """Sets the stage that `train_dataloader` and `val_dataloader` serve.
+
+        Args:
+            validated: samples of each validation set, evenly spread; None for all.
+        """
+        self._stage, self._validated = (stage, index), validated
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Lightning's hook: `train_loader` of the current stage for this rank, from the trainer's step on."""
@@ -198,6 +206,21 @@ class RSDataModule(LightningDataModule):
             rank=self.trainer.global_rank,
             world=world,
         )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Lightning's hook: samples of split "val" with their responses, those of the data sets that the stage trains
+        on where any is; every rank has batches, and they are the same for any number of ranks."""
+        if self._stage is None or self.trainer is None:
+            raise RuntimeError("set a stage before the trainer asks for its batches")
+        val, mix = self.datasets["val"], self._stage[0].mix
+        mixture = Mixture([val[n] for n in val if mix.get(n)] or list(val.values()))
+        starts = [end - size for end, size in zip(accumulate(mixture.sizes), mixture.sizes, strict=True)]
+        sets = zip(starts, mixture.sizes, strict=True)
+        items = [(start + place, 0) for start, size in sets for place in spread(size, self._validated)]
+        batches = [items[i : i + self.eval_batch_size] for i in range(0, len(items), self.eval_batch_size)]
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        own = batches[rank::world] if len(batches) >= world else batches  # means stay the same: all ranks weigh alike
+        return self._loader(mixture, own, self.val_collate)
 
     def _views(self, name: str) -> list[tuple[list[int], list[int]]]:
         """Indices of the training samples on each picture or pair, and of those with further references."""

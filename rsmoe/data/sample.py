@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rsmoe.data.tasks import find_task
+
 if TYPE_CHECKING:
     from rsmoe.geo.georeference import Georeference
-
-TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval", "change_vqa", "ground")
-"""Every task that has an expert. The position of a name is the task index in `Batch.task`.
-
-"mask" is any request whose answer holds [SEG], of one date or of two (what changed); "change_vqa" any question on two
-or more dates, a dialogue too; "ground" asks for boxes, which are answered in words.
-"""
 
 
 class Lazy(Protocol):
@@ -46,7 +41,7 @@ class Sample:
     responses: tuple[str, ...]
     """At least one reference. Training draws one of them a step, metrics use all."""
     task: str
-    """One of `TASKS`."""
+    """The name of a yaml of ``conf/task``, see `rsmoe.data.tasks`."""
     source: str
     """Name of the dataset it comes from."""
     kind: str = ""
@@ -74,9 +69,6 @@ class Sample:
     """gsd_m, sensor, place, scene class: whatever the release carries. ``days``: when each image was taken, in days."""
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            from rsmoe.errors import unknown_name
-
-            raise unknown_name("task", self.task, TASKS)
+        find_task(self.task)
         if not self.images or not self.responses:
             raise ValueError(f"sample {self.id!r} of {self.source!r} needs at least one image and one response")

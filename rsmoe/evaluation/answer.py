@@ -87,13 +87,15 @@ def read_texts(model: RSMoE, codec: TextCodec, expert: int, texts: Sequence[str]
 
 
 @torch.no_grad()
-def prompt_words(model: RSMoE, codec: TextCodec, batch: Batch, perception: Perception) -> dict[str, str]:
-    """Prompts of the experts that are chosen for the first request, in words.
+def prompt_words(
+    model: RSMoE, codec: TextCodec, batch: Batch, perception: Perception, place: int = 0
+) -> dict[str, str]:
+    """Prompts of the experts that are chosen for one request, in words.
 
     Soft prompts have no words of their own: the nearest word of the vocabulary (cosine) stands for each token.
     """
     rows = perception.routing.rows()
-    first = rows.sample == 0
+    first = rows.sample == place
     rows = Rows(sample=rows.sample[first], expert=rows.expert[first], weight=rows.weight[first])
     prefix = perception.prefix[rows.sample]
     prompts = model.prompts(

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
@@ -111,8 +112,8 @@ class Benchmark:
     def require_heads(self, model: RSMoE, samples: Sequence[Sample]) -> None:
         """Refuses a model that cannot answer by construction: text needs no head, masks and embeddings do."""
         able = {task for expert in model.experts if expert.token for task in expert.tasks}
-        for task in ("mask", "retrieval"):
-            if task not in able and any(s.task == task for s in samples):
+        for task in sorted({s.task for s in samples} - able):
+            if not find_task(task).in_words:
                 raise UserError(
                     f"{self.name} asks for {task}, and this model has no expert for it (its experts: "
                     f"{', '.join(model.names)}). Train one with expert=[...,{task}]"

@@ -10,10 +10,10 @@ from typing import Any
 from rsmoe.data.sample import Sample
 from rsmoe.evaluation.evaluate_splits import Outcome
 from rsmoe.evaluation.report import prediction_rows, result_rows
-from rsmoe.evaluation.worst_best import MEASURES, Extremes, draw, worst_and_best
+from rsmoe.evaluation.worst_best import Extremes, draw, measure_of, worst_and_best
 from rsmoe.figures.figure import shorten
 from rsmoe.files import write_text
-from rsmoe.metrics.protocols import protocol
+from rsmoe.metrics.lookup import find_metric
 from rsmoe.metrics.result import Result
 
 NAMED = 6
@@ -39,8 +39,8 @@ def write_benchmark(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = dict(facts) | {
-        "results": result_rows(outcome, outcome.results),
-        "baselines": {name: result_rows(outcome, results) for name, results in beside.items()},
+        "results": result_rows(outcome, outcome.results, facts["run"]),
+        "baselines": {name: result_rows(outcome, results, facts["run"]) for name, results in beside.items()},
     }
     write_text(folder / "predictions.jsonl", "".join(prediction_rows(outcome)))
     pairs = list(zip(outcome.samples, outcome.predictions, strict=True))
@@ -72,12 +72,12 @@ def _report(
         "",
         asked["baselines"],
         "",
-        *(f"- `{name}`: {_sentence(name)}" for name in dict.fromkeys(r.protocol for r in outcome.results)),
+        *(f"- `{name}`: {_sentence(name, outcome)}" for name in dict.fromkeys(r.protocol for r in outcome.results)),
         "",
     ]
     for one, picture in extremes:
         named = ", ".join(f"`{s.id}` {value:.2f}" for (s, _), value in zip(one.pairs, one.values, strict=True))
-        lines += [f"## The {one.name}: {one.task.replace('_', ' ')}", "", f"By {MEASURES[one.task]}: {named}.", ""]
+        lines += [f"## The {one.name}: {one.task.replace('_', ' ')}", "", f"By {measure_of(one.task)}: {named}.", ""]
         lines += [] if picture is None else [f"![]({picture})", ""]
     return "\n".join(lines)
 
@@ -106,10 +106,7 @@ def _value(result: Result) -> str:
     return f"{result.value:.2f}{bounds}"
 
 
-def _sentence(name: str) -> str:
-    """What the protocol does and where it comes from; one of a metric of the user's own is its business."""
-    try:
-        known = protocol(name)
-    except ValueError:
-        return "a metric of your own."
+def _sentence(name: str, outcome: Outcome) -> str:
+    """What the protocol does and where it comes from."""
+    known = find_metric(name, others=outcome.metrics.values()).protocol
     return f"{known.sentence} Source: {known.source}."

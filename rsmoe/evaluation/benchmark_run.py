@@ -19,6 +19,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.sample import Sample
 from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError
@@ -30,9 +31,9 @@ from rsmoe.evaluation.formats.layouts import read_vocabulary
 from rsmoe.evaluation.open_run import collate_options
 from rsmoe.evaluation.report import baselines, run_facts
 from rsmoe.evaluation.table import results_table
-from rsmoe.metrics.protocols import protocol
-from rsmoe.metrics.scorers import ON_WORD_IDS, Vocabulary
-from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS, score
+from rsmoe.metrics.added import added_metrics
+from rsmoe.metrics.metric import Metric, Vocabulary
+from rsmoe.metrics.scoring import check_protocols, metric_of
 from rsmoe.model import RSMoE
 
 
@@ -79,7 +80,7 @@ class BenchmarkRun:
         neighbours: most training samples for the trivial baselines; None for all.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
         pictures: samples on each contact sheet of the report; 0 draws none, and the report names its samples alone.
-        metrics: name -> config of a metric of your own.
+        metrics: name -> config of a metric beside those of the tasks.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class BenchmarkRun:
             draws,
             metrics,
         )
+        self._added = added_metrics(metrics)
         self._pictures = pictures
         self._pixels = collate_options(config)
         self._collate = Collate(codec=codec, instruction_codec=instruction_codec, **self._pixels, inference=True)
@@ -153,7 +155,7 @@ class BenchmarkRun:
             "samples": f"{len(samples)} of {len(benchmark.data)}; {', '.join(f'{n} {kind}' for kind, n in kinds)}",  # type: ignore[arg-type]
             "requests cut": f"{self._cut(samples)} of more than {self._collate.max_prompt} tokens lose their beginning",
             "decoding": f"{self._decoding(benchmark)}, pictures of {self.config['image_size']} px",
-            "protocols": "\n".join(f"{p}: {protocol(p).sentence}" for p in self._protocols(benchmark, samples)),
+            "protocols": "\n".join(f"{m.protocol.id}: {m.protocol.sentence}" for m in self._scored(benchmark, samples)),
             "baselines": self._learned(benchmark),
             "folder": f"{folder}; {kept} of {len(samples)} are answered",
             "first sample": f"{first.id}: {', '.join(_place(i) for i in first.images)}",
@@ -171,7 +173,7 @@ class BenchmarkRun:
             model=self.model, protocols=benchmark.protocols, metrics=self._metrics, draws=self._draws,
             vocabulary=self._vocabulary(benchmark, samples),
         )  # fmt: skip
-        learned = _spread(benchmark.train, self._neighbours)
+        learned = self._training_samples(benchmark)
         beside = baselines(outcome, model=self.model, collate=self._collate, train=learned)
         total = len(benchmark.data)  # type: ignore[arg-type]
         split = str(getattr(benchmark.data, "split", ""))
@@ -190,15 +192,17 @@ class BenchmarkRun:
         self.console.print(results_table(outcome.results, beside, title=f"{self.config['name']}: {benchmark.name}"))
         self.console.print(f"everything is in {part}", markup=False)
 
+    def _training_samples(self, benchmark: Benchmark) -> list[Sample]:
+        data: Any = benchmark.train or ()
+        return [data[i] for i in spread(len(data), self._neighbours)]
+
     def _samples(self, benchmark: Benchmark) -> list[Sample]:
         """Those to be answered; every reason to refuse them is found before the first is."""
         samples = benchmark.choose(limit=self._limit, ids=self._ids)
         benchmark.require_heads(self.model, samples)
-        score([], [], protocol_prefix="", split="", protocols=benchmark.protocols)
+        check_protocols(benchmark.protocols, others=self._added.values())
         if twice := [i for i, n in Counter(s.id for s in samples).items() if n > 1]:
             raise UserError(f"{benchmark.name} has {len(twice)} ids more than once: {', '.join(twice[:5])}")
-        if lost := {s.task for s in samples} - set(DEFAULT_PROTOCOLS):
-            raise UserError(f"{benchmark.name} holds samples of {', '.join(sorted(lost))}, which no protocol scores")
         self._vocabulary(benchmark, samples)
         self._require_dates(benchmark, samples)
         return samples
@@ -224,13 +228,14 @@ class BenchmarkRun:
     def _decoding(self, benchmark: Benchmark) -> dict[str, int]:
         return {"beams": self._beams or benchmark.beams, "max_new": self._max_new or benchmark.max_new}
 
-    def _protocols(self, benchmark: Benchmark, samples: Sequence[Sample]) -> list[str]:
-        chosen = DEFAULT_PROTOCOLS | dict(benchmark.protocols)
-        return sorted({chosen[s.task] for s in samples})
+    def _scored(self, benchmark: Benchmark, samples: Sequence[Sample]) -> list[Metric]:
+        others = self._added.values()
+        chosen = [metric_of(task, benchmark.protocols, others=others) for task in sorted({s.task for s in samples})]
+        return [*{metric.protocol.id: metric for metric in [*chosen, *others]}.values()]
 
     def _vocabulary(self, benchmark: Benchmark, samples: Sequence[Sample]) -> Vocabulary:
         """Of the release, where a protocol scores words by their ids: which words have one moves the numbers."""
-        asking = ON_WORD_IDS & set(self._protocols(benchmark, samples))
+        asking = {m.protocol.id for m in self._scored(benchmark, samples) if m.needs_vocabulary}
         if not asking:
             return None
         if benchmark.vocabulary is None:
@@ -268,10 +273,3 @@ def _counts(data: Any) -> str:
     if unused := left_out(data):
         parts.append(f"left out: {unused}")
     return "; ".join(parts)
-
-
-def _spread(data: Any, most: int | None) -> list[Sample]:
-    """At most ``most`` samples, evenly spaced; none of no data."""
-    size = 0 if data is None else len(data)
-    n = size if most is None else min(size, most)
-    return [data[i * size // n] for i in range(n)]

@@ -1,9 +1,8 @@
-"""What `rsmoe.predict` says and writes: answer.json, masks, and of a pair a 3 x 3 summary, a map and a picture."""
+"""What `rsmoe.predict` says and writes of the changes between two dates: a 3 x 3 summary, a map and a picture."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rsmoe.data.change.cells import CELLS
-from rsmoe.data.rasters.images import SUFFIXES
 from rsmoe.errors import UserError
-from rsmoe.files import whole_file, write_text
-from rsmoe.geo.dates import Dates
+from rsmoe.evaluation.reply import Reply
+from rsmoe.geo.geojson import map_features, write_geojson
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.strips import row_slices
-from rsmoe.geo.write import write_class_map, write_polygons
+from rsmoe.geo.write import write_class_map
 
 _DRAWN = 2**20
 """Most pixels of a picture in a figure that is some 500 wide."""
@@ -51,25 +49,27 @@ def cells_changed(kinds: Any, valid: Any) -> dict[str, float | None]:
 
 
 def report_change(
-    answer: Mapping[str, Any], paths: Sequence[Path], out: Path | None, classes: Sequence[str], console: Console
+    reply: Reply, titles: Sequence[str], out: Path | None, classes: Sequence[str], console: Console
 ) -> dict[str, Any]:
     """Prints the 3 x 3 summary of a pair and how its map was made; writes the map with ``out``.
 
-    Into the folder ``out`` go ``change.tif`` (kinds, 255 without data) and ``change.geojson`` in the CRS of the first
-    date, and ``change.png`` (before, after, map).
+    Into the folder ``out`` go ``change.tif`` (kinds, 255 without data, in the CRS of the first date),
+    ``change.geojson`` and ``change_crs.geojson`` (see `rsmoe.geo.geojson.write_geojson`), and ``change.png`` (before,
+    after, map).
 
     Args:
-        answer: of `rsmoe.predict.predict`, with a change map.
-        paths: of the two dates.
+        reply: with a map of changes in tiles.
+        titles: of the two dates.
         out: a folder; None writes nothing.
         classes: names of the kinds of change, the first is "no change".
         console: to print on.
 
     Returns:
-        What ``answer.json`` says of the map: changed (share), cells, kinds (pixels and area of each), polygons, notes.
+        What ``answer.json`` says of the map: changed (share), cells, kinds (pixels and area of each), polygons, notes,
+        and files.
     """
-    dates: Dates = answer["dates"]
-    change = answer["change"]
+    dates, change = reply.dates, reply.change
+    assert change is not None
     counts = count_kinds(change.kinds, dates.valid)
     seen = counts.sum(0)
     most = int(seen.nonzero()[0].max(initial=0))
@@ -85,11 +85,11 @@ def report_change(
     console.print(table)
     height, width = change.kinds.shape
     gsd_m, unknown = ground(dates.georeference)
-    size = answer["image_size"]
+    size = reply.image_size
     side = "" if gsd_m is None else f" at {gsd_m:.3g} m"
     way = f"{change.tiles} tiles of {change.tile_px} px{side}, each seen as {size} x {size}"
     notes = [
-        *answer.get("notes", dates.notes),
+        *reply.notes,
         f"map: {way}",
         f"words: the whole {width} x {height} px, seen as {size} x {size}",
     ]
@@ -105,6 +105,7 @@ def report_change(
         "kinds": {names[k]: {"pixels": int(seen[k]), "area_m2": areas[k]} for k in range(1, most + 1)},
         "polygons": None,
         "notes": notes,
+        "files": [],
     }
     if out is None:
         console.print("add out=folder to write the map (GeoTIFF, GeoJSON) and a picture", markup=False)
@@ -116,17 +117,19 @@ def report_change(
     write_class_map(
         out / "change.tif", change.kinds, georeference=place, valid=dates.valid, colours=colours, classes=names
     )
-    told["polygons"] = write_polygons(
-        out / "change.geojson", change.kinds, georeference=place, classes=names, gsd_m=gsd_m
+    written = write_geojson(
+        out / "change.geojson", map_features(change.kinds, classes=names, gsd_m=gsd_m), georeference=place
     )
+    told["polygons"] = written.features
+    told["files"] = ["change.tif", *written.names, "change.png"]
     shown = dates.overview(pixels=_DRAWN)
     kinds, valid = (_thinned(own, shown.valid.shape) for own in (change.kinds, dates.valid))
     draw_change(
         out / "change.png", before=shown.images[0], after=shown.images[1], kinds=kinds, valid=valid,
-        names=names, text=answer["text"], titles=[path.stem for path in paths], changed=told["changed"],
+        names=names, text=reply.text, titles=titles, changed=told["changed"],
     )  # fmt: skip
     console.print(
-        f"written to {out}: change.tif, change.geojson ({told['polygons']} polygons), change.png",
+        f"written to {out}: change.tif, {', '.join(written.names)} ({written.features} polygons), change.png",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     return told
@@ -140,87 +143,6 @@ def ground(place: Georeference | None) -> tuple[float | None, str]:
         return place.gsd_m, ""
     except UserError as error:
         return None, str(error)
-
-
-def write_mask(answer: Mapping[str, Any], out: Path | None, console: Console) -> str | None:
-    """Writes the mask of a [SEG] answer: ``out`` with a suffix is a picture, a folder gets mask.tif and mask.geojson.
-
-    Args:
-        answer: of `rsmoe.predict.predict`, with a mask.
-        out: None says how to write it.
-        console: to print on.
-
-    Returns:
-        Name of the file.
-    """
-    if out is None:
-        console.print("the answer holds a mask: add out=mask.png to write it", markup=False)
-        return None
-    shown: Dates = answer["shown"]
-    if picture_name(out):
-        from PIL import Image
-
-        with whole_file(out) as part:
-            Image.fromarray(answer["mask"].astype("uint8") * 255).save(part)
-        console.print(f"mask written to {out}", markup=False, soft_wrap=True)
-        return out.name
-    place = shown.georeference
-    gsd_m, _ = ground(place)
-    write_class_map(out / "mask.tif", answer["mask"], georeference=place, valid=shown.valid)
-    write_polygons(out / "mask.geojson", answer["mask"], georeference=place, classes=("", "object"), gsd_m=gsd_m)
-    console.print(f"mask written to {out}: mask.tif, mask.geojson", markup=False, soft_wrap=True)
-    return "mask.tif"
-
-
-def write_answer(
-    folder: Path,
-    answer: Mapping[str, Any],
-    *,
-    checkpoint: Path,
-    paths: Sequence[Path],
-    mask: str | None,
-    change: Mapping[str, Any] | None,
-    notes: Sequence[str],
-) -> None:
-    """Writes ``answer.json``, which has the same keys for an answer of any kind; null where it holds no such thing.
-
-    Args:
-        folder: may not be there yet.
-        answer: of `rsmoe.predict.predict`.
-        checkpoint, paths: what was asked, and about which pictures.
-        mask: file of the mask.
-        change: of `report_change`.
-        notes: what was said to the user.
-    """
-    dates: Dates = answer["dates"]
-    place = dates.georeference
-    height, width = dates.valid.shape
-    gsd_m, _ = ground(place)
-    told = {
-        "checkpoint": str(checkpoint),
-        "images": [str(path) for path in paths],
-        "instruction": answer["instruction"],
-        "text": answer["text"],
-        "weights": answer["weights"],
-        "prompts": answer["prompts"],
-        "size_px": [width, height],
-        "crs": None if place is None else place.crs,
-        "transform": None if place is None else list(place.transform),
-        "gsd_m": gsd_m,
-        "mask": mask,
-        "changed": None,
-        "cells": None,
-        "kinds": None,
-        "polygons": None,
-        "notes": list(notes),
-    }
-    told |= {key: value for key, value in (change or {}).items() if key != "notes"}
-    write_text(folder / "answer.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-
-
-def picture_name(out: Path) -> bool:
-    """Whether ``out`` names a picture for a mask, not a folder."""
-    return out.suffix.lower() in SUFFIXES and not out.is_dir()
 
 
 def _shares(counts: np.ndarray) -> dict[str, float | None]:

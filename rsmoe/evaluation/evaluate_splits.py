@@ -14,15 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from rsmoe.data.batch import Batch
 from rsmoe.data.datamodule import RSDataModule
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.answer import answer_batch
+from rsmoe.metrics.added import added_metrics
+from rsmoe.metrics.metric import Metric, Vocabulary
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
-from rsmoe.metrics.scorers import Vocabulary
 from rsmoe.metrics.scoring import score
 from rsmoe.model import RSMoE
-from rsmoe.parts import instantiate
 from rsmoe.training.ranks import joined, my_share
 
 
@@ -37,6 +38,8 @@ class Outcome:
     results: Sequence[Result]
     protocols: Mapping[str, str] = field(default_factory=dict)
     """Task -> protocol id, where it was not the task's default."""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """Name -> metric beside those of the tasks."""
     vocabulary: Vocabulary = None
     """That protocols on word ids scored with."""
 
@@ -59,6 +62,7 @@ def evaluate(
     max_new: int,
     limit: int | None = None,
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    draws: int = 1000,
 ) -> list[Outcome]:
     """Runs the model over every data set of the splits; the ranks of a run share the batches.
 
@@ -66,7 +70,8 @@ def evaluate(
         splits: "val", "test".
         beams, max_new: of decoding.
         limit: first n samples of each data set; None for all.
-        metrics: name -> config of a metric of your own, see `rsmoe.metrics`.
+        metrics: name -> config of a metric beside those of the tasks, see `rsmoe.metrics`.
+        draws: of the bootstrap that gives 95 % intervals; 0 for none.
 
     Returns:
         one `Outcome` per data set and split; the split in its results is the name that the release gives it.
@@ -80,11 +85,8 @@ def evaluate(
             given = answers(model, codec, loader, beams=beams, max_new=max_new, title=title)
             predictions = [p for batch in joined(list(given)) for p in batch]
             samples = [dataset[i] for i in range(len(predictions))]
-            outcomes.append(
-                assess(
-                    name, dataset, samples=samples, predictions=predictions, split=split, model=model, metrics=metrics
-                )
-            )
+            options: dict[str, Any] = {"split": split, "model": model, "metrics": metrics, "draws": draws}
+            outcomes.append(assess(name, dataset, samples=samples, predictions=predictions, **options))
     return outcomes
 
 
@@ -131,19 +133,19 @@ def assess(
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
     """
     prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
-    tasks: dict[str, Sequence[str]] = {"dense": TASKS, **{e.name: e.tasks for e in model.experts}}
+    tasks: dict[str, Sequence[str]] = {"dense": task_names(), **{e.name: e.tasks for e in model.experts}}
+    added = added_metrics(metrics)
     results = score(
         samples,
         predictions,
         protocol_prefix=prefix,
         split=own,
         protocols=protocols,
+        metrics=added,
         expert_tasks=tasks,
         vocabulary=vocabulary,
         draws=draws,
     )
-    for key, node in (metrics or {}).items():
-        results += _own(key, node, samples, predictions, prefix, own)
     return Outcome(
         data=name,
         split=split,
@@ -151,35 +153,6 @@ def assess(
         predictions=predictions,
         results=results,
         protocols=dict(protocols or {}),
+        metrics=added,
         vocabulary=vocabulary,
     )
-
-
-def _own(
-    name: str,
-    node: Mapping[str, Any],
-    samples: Sequence[Sample],
-    predictions: Sequence[Prediction],
-    prefix: str,
-    split: str,
-) -> list[Result]:
-    """Results of a metric that came by config; none where no sample is of its tasks."""
-    metric = instantiate(node)
-    metric.sync_on_compute = False  # every rank that scores has all predictions
-    pairs = [(p, s) for p, s in zip(predictions, samples, strict=True) if s.task in metric.tasks]
-    if not pairs:
-        return []
-    metric.update(*(list(side) for side in zip(*pairs, strict=True)))
-    values = {"n": len(pairs), "parse_failures": 0} | metric.compute()
-    return [
-        Result(
-            metric=f"{name}/{key}",
-            value=float(value),
-            protocol=prefix + metric.protocol,
-            split=split,
-            n=int(values.get(f"n/{key}", values["n"])),
-            parse_failures=int(values["parse_failures"]),
-        )
-        for key, value in values.items()
-        if key.split("/")[0] not in ("n", "parse_failures")
-    ]

@@ -28,11 +28,6 @@ def centre_box(shape: tuple[int, int], share: float) -> np.ndarray:
     return rows[:, None] & columns
 
 
-def mean_mask(masks: Sequence[np.ndarray], threshold: float, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool: where at least ``threshold`` of the masks, each brought to this shape, are true."""
-    return np.asarray(np.mean([resize_mask(m, shape) for m in masks], axis=0) >= threshold)
-
-
 def best_constant_mask(masks: Sequence[np.ndarray]) -> np.ndarray:
     """The one mask with the highest mean IoU on the training masks: the strongest answer without looking.
 

@@ -27,8 +27,12 @@ class OpenRun:
     """Of the model, at inference."""
     config: Mapping[str, Any]
     """The run's resolved config."""
+    checkpoint: Mapping[str, Any]
+    """What was loaded (`rsmoe.training.checkpoints.load_checkpoint`), with the names of its weights alone."""
     change_classes: tuple[str, ...] = ()
     """Names of the values of its maps of changes, where its training data named them."""
+    box_convention: str | None = None
+    """How its training data wrote boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None where that is not known."""
 
 
 def open_run(path: Path, *, device: str = "auto") -> OpenRun:
@@ -47,9 +51,21 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
     config = loaded["hyper_parameters"]["config"]
     collate = Collate(codec=codec, instruction_codec=words, **collate_options(config), inference=True)
     classes = tuple(loaded["hyper_parameters"].get("change_classes", ()))
-    return OpenRun(model=model, codec=codec, collate=collate, config=config, change_classes=classes)
+    known = {"hyper_parameters": loaded["hyper_parameters"], "bases": loaded.get("bases", [])}
+    known["state_dict"] = dict.fromkeys(loaded["state_dict"])
+    return OpenRun(
+        model=model, codec=codec, collate=collate, config=config, checkpoint=known, change_classes=classes,
+        box_convention=_box_convention(config),
+    )  # fmt: skip
 
 
 def collate_options(config: Mapping[str, Any]) -> dict[str, Any]:
     """How a run sees pictures and cuts texts, as options of `Collate`."""
     return {key: config[key] for key in ("image_size", "mean", "std")} | dict(config["loader"]["collate"])
+
+
+def _box_convention(config: Mapping[str, Any]) -> str | None:
+    """What the readers of a corpus were told, where all of them were told the same."""
+    readers = [dict(entry.get("reader") or {}) for entry in config.get("corpus", {}).values()]
+    known = {reader.get("box_convention") or reader.get("boxes") for reader in readers} - {None}
+    return known.pop() if len(known) == 1 else None

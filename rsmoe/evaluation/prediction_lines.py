@@ -40,7 +40,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
     if isinstance(value, Mapping):
-        return {name: _plain(v) for name, v in value.items()}
+        return {"outputs": {name: _plain(v) for name, v in value.items()}}
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype == bool and value.ndim == 2:
@@ -60,6 +60,6 @@ def _value(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"shape", "uint8"}:
         raw = zlib.decompress(base64.b64decode(value["uint8"]))
         return np.frombuffer(raw, dtype=np.uint8).reshape(value["shape"]).copy()
-    if isinstance(value, dict):
-        return {name: _value(v) for name, v in value.items()}
+    if isinstance(value, dict) and set(value) == {"outputs"}:
+        return {name: _value(v) for name, v in value["outputs"].items()}
     return tuple(_value(v) for v in value) if isinstance(value, list) else value

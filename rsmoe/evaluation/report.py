@@ -18,6 +18,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.polygons import fill_polygon
 from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.evaluate_splits import Outcome
 from rsmoe.evaluation.image_features import image_features
@@ -31,6 +32,7 @@ from rsmoe.files import write_text
 from rsmoe.metrics.answers.normalise import normalise
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
+from rsmoe.metrics.scoring import metric_of
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 
@@ -70,10 +72,10 @@ def write_report(
         console.print(
             results_table(outcome.results, trivial, title=f"{config['name']}: {outcome.data} ({outcome.split})")
         )
-        rows["results"] += result_rows(outcome, outcome.results)
+        rows["results"] += result_rows(outcome, outcome.results, rows["run"])
         for name, results in trivial.items():
             rows["baselines"].setdefault(name, [])
-            rows["baselines"][name] += result_rows(outcome, results)
+            rows["baselines"][name] += result_rows(outcome, results, rows["run"])
         lines += prediction_rows(outcome)
     write_text(folder / "metrics.json", json.dumps(rows, indent=1) + "\n")
     write_text(folder / "predictions.jsonl", "".join(lines))
@@ -106,17 +108,17 @@ def baselines(
         outcome: what stands beside them.
         model: whose visual memory neighbours are looked up in.
         collate: of evaluation.
-        train: training samples. A task that has none among them gets no baseline, but for the chance level of
-            retrieval.
+        train: training samples. A task that has none among them gets no baseline, but for a chance level.
         shared: see `image_features`.
     """
     asked = {s.task for s in outcome.samples}
-    train = [s for s in train if s.task in asked]
-    known = {s.task for s in train} | {"retrieval"}  # its chance level needs no training
-    test = [s for s in outcome.samples if s.task in known]
+    train = [s for s in train if s.task in asked and find_task(s.task).baseline is not None]
+    learned, others = {s.task for s in train}, outcome.metrics.values()
+    chance = {task for task in asked if metric_of(task, outcome.protocols, others=others).chance}
+    test = [s for s in outcome.samples if s.task in learned | chance]
     if not test:
         return {}
-    seen = bool(known & asked - {"retrieval"})
+    seen = bool(learned)
     first = outcome.results[0]
     return Baselines(train).results(
         test,
@@ -124,18 +126,25 @@ def baselines(
         split=first.split,
         train_features=image_features(model, collate, train, shared=shared) if seen else None,
         test_features=image_features(model, collate, test, shared=shared) if seen else None,
-        protocols=dict(outcome.protocols),
+        protocols=outcome.protocols,
+        metrics=outcome.metrics,
         vocabulary=outcome.vocabulary,
     )
 
 
-def result_rows(outcome: Outcome, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Results as rows of ``metrics.json``, each with the name and the fingerprint of its data."""
-    return [{"data": outcome.data, "data_sha256": outcome.sha256[:16]} | r.as_dict() for r in results]
+def result_rows(outcome: Outcome, results: Sequence[Result], run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Results as rows of ``metrics.json``, each with what it was measured on and by which run.
+
+    Args:
+        run: of `run_facts`.
+    """
+    known = {"data": outcome.data, "data_sha256": outcome.sha256[:16]}
+    known |= {key: run[key] for key in ("config_sha256", "seed")}
+    return [known | r.as_dict() for r in results]
 
 
 def prediction_rows(outcome: Outcome) -> list[str]:
-    """Lines of ``predictions.jsonl``: what was asked, what was answered, the the references."""
+    """Lines of ``predictions.jsonl``: what was asked, what was answered, the references."""
     lines = []
     for sample, prediction in zip(outcome.samples, outcome.predictions, strict=True):
         asked = {"data": outcome.data, "instruction": sample.instruction, "references": list(sample.responses)}
@@ -147,7 +156,8 @@ def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]], most: int = 14) -
     """Mean router weights (kinds, E) by task, questions also by type; the ``most`` frequent rows."""
     groups: dict[str, list[tuple[float, ...]]] = {}
     for sample, prediction in pairs:
-        label = f"vqa: {sample.kind}" if sample.task == "vqa" and sample.kind else sample.task.replace("_", " ")
+        name = sample.task.replace("_", " ")
+        label = f"{name}: {sample.kind}" if sample.kind and _question_types(sample) else name
         groups.setdefault(label, []).append(prediction.weights)
     names = sorted(sorted(groups, key=lambda k: -len(groups[k]))[:most])
     return names, np.array([np.mean(groups[n], axis=0) for n in names])
@@ -171,7 +181,7 @@ def choose(pairs: Sequence[tuple[Sample, Prediction]], count: int) -> list[tuple
     """Pairs for the contact sheet: tasks and question types in turn, evenly spread, never picked by their score."""
     groups: dict[tuple[str, str], list[tuple[Sample, Prediction]]] = {}
     for pair in pairs:
-        groups.setdefault((pair[0].task, pair[0].kind if pair[0].task == "vqa" else ""), []).append(pair)
+        groups.setdefault((pair[0].task, pair[0].kind if _question_types(pair[0]) else ""), []).append(pair)
     tasks: dict[str, list[list[tuple[Sample, Prediction]]]] = {}
     for (task, _), group in sorted(groups.items()):
         tasks.setdefault(task, []).append(group)
@@ -185,12 +195,16 @@ def choose(pairs: Sequence[tuple[Sample, Prediction]], count: int) -> list[tuple
     return sorted(chosen, key=lambda pair: (pair[0].task, pair[0].kind))
 
 
+def _question_types(sample: Sample) -> bool:
+    return find_task(sample.task).typed and find_task(sample.task).in_words
+
+
 def card(sample: Sample, prediction: Prediction) -> SampleCard:
     """One cell of the contact sheet; boxes are shown as what they cover."""
     images = [load_image(i) for i in sample.images]
     shape = images[-1].shape[:2]
     mask, reference = prediction.mask, None if sample.mask is None else read_array(sample.mask)
-    if sample.task == "ground" and "box_convention" in sample.meta:
+    if find_task(sample.task).answer == "boxes" and "box_convention" in sample.meta:
         mask, reference = covered(prediction.text, sample, shape), covered(sample.responses[0], sample, shape)
     right = {normalise(r) for r in sample.responses}
     return SampleCard(
@@ -198,7 +212,7 @@ def card(sample: Sample, prediction: Prediction) -> SampleCard:
         instruction=sample.instruction,
         reference=sample.responses[0],
         prediction=prediction.text,
-        correct=normalise(prediction.text) in right if sample.task in ("vqa", "change_vqa") else None,
+        correct=normalise(prediction.text) in right if find_task(sample.task).closed else None,
         mask=None if mask is None else resize_mask(mask, shape),
         reference_mask=None if reference is None else resize_mask(reference, shape),
         router=dict(zip(prediction.experts, prediction.weights, strict=True)),
@@ -206,7 +220,7 @@ def card(sample: Sample, prediction: Prediction) -> SampleCard:
 
 
 def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
-    """(H, W) bool: the pixels in the boxes of an answer to a sample of task "ground"."""
+    """(H, W) bool: the pixels in the boxes of an answer in words."""
     boxes = parse(text, convention=sample.meta["box_convention"], size_px=sample.meta["size_px"]).boxes
     mask = np.zeros(shape, dtype=bool)
     for box in boxes:
@@ -236,7 +250,9 @@ def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_NOT_METHOD = ("seed", "resume", "data", "logger", "trainer", "checkpoint_every", "evaluation")
+_NOT_METHOD = (
+    "seed", "resume", "data", "logger", "trainer", "checkpoint_every", "evaluation", "validation", "objective",
+)  # fmt: skip
 """Keys of a config that leave the method as it is."""
 
 

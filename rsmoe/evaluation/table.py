@@ -9,12 +9,6 @@ from rich.text import Text
 
 from rsmoe.metrics.result import Result
 
-LOWER_IS_BETTER = (
-    *("false_alarm", "missed", "mae", "rmse", "hamming", "counts_mae", "reference_counts_mae"),
-    *("chair_i", "chair_s", "repetition", "ras"),
-)
-"""Metrics (the part behind the family) where less is better."""
-
 _NEUTRAL = "routing"
 
 
@@ -48,9 +42,8 @@ def results_table(results: Sequence[Result], baselines: Mapping[str, Sequence[Re
 
 def _coloured(result: Result, others: Sequence[float]) -> Text:
     text = Text(f"{result.value:.2f}")
-    family, name = result.metric.split("/")[:2]
-    if not others or family == _NEUTRAL:
+    if not others or result.metric.split("/")[0] == _NEUTRAL:
         return text
-    better = all(result.value < o if name in LOWER_IS_BETTER else result.value > o for o in others)
+    better = all(result.value < o if result.lower_is_better else result.value > o for o in others)
     text.stylize("bold green" if better else "red")
     return text

@@ -13,6 +13,7 @@ from PIL import Image
 from rsmoe.data.boxes import parse
 from rsmoe.data.rasters.images import images_key, read_array
 from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.evaluation.report import card
 from rsmoe.figures.samples_plot import plot_samples
 from rsmoe.metrics.answers.free_text import token_f1
@@ -20,18 +21,16 @@ from rsmoe.metrics.answers.normalise import normalise
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.regions.grounding import hbb_iou
 from rsmoe.metrics.regions.obb import obb_iou
+from rsmoe.metrics.scoring import metric_of
 
-_WORDS = "F1 of the words of the answer and of the nearest reference"
 MEASURES = {
-    "caption": _WORDS,
-    "change_caption": _WORDS,
-    "vqa": _WORDS,
-    "change_vqa": _WORDS,
+    "text": "F1 of the words of the answer and of the nearest reference",
     "mask": "IoU",
-    "ground": "mean IoU over the true boxes",
-    "retrieval": "cosine of its best caption less that of the best foreign one",
+    "boxes": "mean IoU over the true boxes",
+    "embedding": "cosine of its best caption less that of the best foreign one",
 }
-"""Task -> what its samples are ordered by. It orders pictures and nothing else: no number of a report comes from it."""
+"""`Task.answer` -> what samples are ordered by; those of other heads by the first number of the task's metric on each
+alone. It orders pictures and nothing else: no number of a report comes from it."""
 
 Pairs = Sequence[tuple[Sample, Prediction]]
 
@@ -66,19 +65,35 @@ def worst_and_best(pairs: Pairs, *, count: int) -> list[Extremes]:
     return found
 
 
+def measure_of(task: str) -> str:
+    """What the samples of a task are ordered by, in words."""
+    return MEASURES.get(find_task(task).answer, f"the first number of {find_task(task).protocol}")
+
+
 def quality(pairs: Pairs) -> list[float]:
     """How well each sample was answered, by the measure of its task (`MEASURES`); all of one task."""
-    if pairs and pairs[0][0].task == "retrieval":
+    answer = find_task(pairs[0][0].task).answer if pairs else "text"
+    if answer == "embedding":
         return _margins(pairs)
+    if answer not in MEASURES:
+        return [_first_number(pair) for pair in pairs]
     return [_quality(sample, prediction) for sample, prediction in pairs]
 
 
 def _quality(sample: Sample, prediction: Prediction) -> float:
-    if sample.task == "mask":
+    answer = find_task(sample.task).answer
+    if answer == "mask":
         return 0.0 if prediction.mask is None or sample.mask is None else _iou(prediction.mask, read_array(sample.mask))
-    if sample.task == "ground" and "box_convention" in sample.meta:
+    if answer == "boxes" and "box_convention" in sample.meta:
         return _box_iou(sample, prediction.text)
     return max(token_f1(normalise(prediction.text), normalise(r)) for r in sample.responses)
+
+
+def _first_number(pair: tuple[Sample, Prediction]) -> float:
+    metric = metric_of(pair[0].task)
+    tally = metric.tally([pair])
+    name, value = next(iter(tally.values().items())) if tally else ("", 0.0)
+    return -value if name.split("/")[0] in metric.lower_is_better else value
 
 
 def _iou(mask: np.ndarray, truth: np.ndarray) -> float:

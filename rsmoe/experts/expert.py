@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
-from rsmoe.data.sample import TASKS, Sample
-from rsmoe.errors import unknown_name
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Expert(nn.Module):
 
     Args:
         name: unique in the model.
-        tasks: names from `rsmoe.data.TASKS` that this expert is a right answer for.
+        tasks: names of ``conf/task`` that this expert is a right answer for.
         template: its fixed sub-instruction; ``{instruction}`` is replaced by the user's.
         hidden_width: D of the language model.
         pyramid_widths: channels of the vision pyramid, finest first.
@@ -74,8 +74,7 @@ class Expert(nn.Module):
     ) -> None:
         super().__init__()
         for task in tasks:
-            if task not in TASKS:
-                raise unknown_name(f"task of expert {name!r}", task, TASKS)
+            find_task(task)
         self.name, self.tasks, self.template = name, tuple(tasks), template
 
     def head(self, inputs: HeadInput) -> Tensor:

@@ -4,6 +4,8 @@
 - `RasterSource(path, bands=..., window=..., stretch=...)`: an image of a `Sample`. ``read()`` gives (H, W, C) uint8,
   ``valid()`` the (H, W) bool mask of pixels that hold data, ``georeference`` where the window lies;
 - `align(before, after)`: the same for several dates on different grids, all on the grid of the first;
+- `geojson.write_geojson`: polygons in longitude and latitude by RFC 7946, and beside it in the raster's CRS;
+  `write.write_class_map`: a GeoTIFF;
 - `Georeference`: pixels to map coordinates and back, longitudes and latitudes, the gsd in metres.
 
 Points are (n, 2) float64: ``x y`` in pixels, where pixel (i, j) covers i <= x < i + 1 as boxes have it, ``x y`` in the

@@ -1,8 +1,7 @@
-"""Predicted masks as files that a GIS opens: GeoTIFF and GeoJSON in the CRS of the raster they were predicted on."""
+"""Predicted masks and class maps as GeoTIFF, in the CRS of the raster they were predicted on."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ from rsmoe.errors import UserError
 from rsmoe.files import whole_file
 from rsmoe.geo.failures import BLOCK_CACHE, gdal_failures
 from rsmoe.geo.georeference import Georeference
-from rsmoe.geo.polygons import area, map_polygons
 from rsmoe.geo.strips import row_slices
 
 NO_DATA = 255
@@ -22,7 +20,6 @@ NO_DATA = 255
 
 _BLOCK = 512
 _STRIP_PIXELS = 2**23
-_POINTS = 2**15
 
 
 def write_class_map(
@@ -54,7 +51,7 @@ def write_class_map(
     from rasterio.errors import NotGeoreferencedWarning
     from rasterio.windows import Window
 
-    _check(class_map, georeference)
+    check_map(class_map, georeference)
     place: dict[str, Any] = {}
     if georeference is not None:
         place = {"crs": georeference.crs, "transform": Affine(*georeference.transform)}
@@ -84,64 +81,8 @@ def write_class_map(
     return path
 
 
-def write_polygons(
-    path: Path,
-    class_map: Any,
-    *,
-    georeference: Georeference | None,
-    classes: Sequence[str] = (),
-    gsd_m: float | None = None,
-) -> int:
-    """Writes the regions of an (H, W) uint8 class map as GeoJSON, one polygon each, along the edges of pixels.
-
-    Pixels of one class that share a side are one polygon, holes and all; 0 and `NO_DATA` are left out. Coordinates are
-    in the raster's CRS, which the file names in the member ``crs`` of GeoJSON 2008, as GDAL and QGIS read it (RFC 7946
-    has WGS 84 alone, where the member is left out); without a georeference they are pixels. Properties are ``class``,
-    its ``name``, ``pixels`` and, with a gsd, ``area_m2``.
-
-    Args:
-        class_map: an array, or what is cut like one.
-        classes: names of the values.
-        gsd_m: side of a pixel on the ground, in metres.
-
-    Returns:
-        number of polygons.
-
-    Raises:
-        UserError: as `write_class_map`.
-    """
-    _check(class_map, georeference)
-    head: dict[str, Any] = {"type": "FeatureCollection"}
-    if georeference is not None and georeference.crs != "EPSG:4326":
-        head["crs"] = {"type": "name", "properties": {"name": _urn(georeference.crs)}}
-    number = 0
-    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(head)[:-1] + ', "features": [')
-        for kind, rings in map_polygons(class_map, skip=NO_DATA):
-            pixels = sum(area(ring) for ring in rings)  # holes are negative
-            properties: dict[str, Any] = {
-                "class": kind,
-                "name": classes[kind] if kind < len(classes) else "",
-                "pixels": pixels,
-            }
-            if gsd_m is not None:
-                properties["area_m2"] = round(pixels * gsd_m**2, 2)
-            told = json.dumps({"type": "Feature", "properties": properties})[:-1]
-            file.write(("," if number else "") + f'\n{told}, "geometry": {{"type": "Polygon", "coordinates": [')
-            for place, ring in enumerate(rings):
-                file.write(", [" if place else "[")
-                for start in range(0, len(ring), _POINTS):  # one region may hold most of the corners of a map
-                    points = ring[start : start + _POINTS]
-                    points = points if georeference is None else georeference.to_map(points)
-                    file.write((", " if start else "") + json.dumps(points.tolist())[1:-1])
-                file.write("]")
-            file.write("]}}")
-            number += 1
-        file.write("\n]}\n")
-    return number
-
-
-def _check(class_map: Any, georeference: Georeference | None) -> None:
+def check_map(class_map: Any, georeference: Georeference | None) -> None:
+    """Refuses what is no mask and no class map, or is of another size than its grid."""
     if len(class_map.shape) != 2 or class_map.dtype not in (np.uint8, np.bool_):
         raise UserError(f"expected a mask (H, W) bool or a class map uint8, got {class_map.shape} {class_map.dtype}")
     if georeference is not None and tuple(class_map.shape) != (georeference.height, georeference.width):
@@ -154,9 +95,3 @@ def _check(class_map: Any, georeference: Georeference | None) -> None:
 def _rgb(colour: str) -> tuple[int, int, int]:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return red, green, blue
-
-
-def _urn(crs: str) -> str:
-    """ "EPSG:32618" as OGC writes it; what has no code stays as it is."""
-    authority, colon, code = crs.partition(":")
-    return f"urn:ogc:def:crs:{authority}::{code}" if colon and code.isdigit() else crs

@@ -1,17 +1,30 @@
 """Metric contract.
 
-One file per family, each a ``torchmetrics.Metric`` over texts, masks or embeddings; pure Python and torch, no Java, no
-download. ``compute()`` returns ``dict[str, float]``. Every number leaves the library as a `Result`, with its protocol.
+One file per family; pure Python, numpy and torch, no Java, no download. A `Metric` has a `Protocol`, and makes of pairs
+of a sample and its prediction a `Tally`: the sums that each sample adds, and the numbers that follow from them. From
+these come every `Result`, its bootstrap interval, its paired difference and the same numbers of the trivial baselines.
 
-A metric of your own needs one py and one yaml, ``metric/<name>.yaml`` in a folder of yours, which starts with
-``# @package evaluation.metrics.<name>``; it is measured with ``--config-dir <folder> +metric=<name>``. It has
+A metric of your own needs one py and one yaml, ``metric/<name>.yaml`` in a folder of yours::
 
-- ``tasks: Sequence[str]``   the tasks whose samples it sees;
-- ``protocol: str``          its id, "caption/length@1";
-- ``update(predictions: list[Prediction], samples: list[Sample])``, and ``compute()`` on the scale that papers print;
-  its "n", "n/<number>" and "parse_failures", where it gives them, are what stands beside the numbers.
+    # @package evaluation.metrics.length
+    _target_: mine.Length
+
+    class Length(Metric):
+        protocol = Protocol(id="mine/length@1", title="Words", sentence="Mean number of words.", tasks=("caption",))
+        unscaled = frozenset(("words",))  # else x100
+
+        def tally(self, pairs):
+            rows = np.array([[1.0, len(p.text.split())] for _, p in pairs])
+            return Tally(rows=rows, finish=lambda sums: {"words": sums[..., 1] / sums[..., 0], "n": sums[..., 0]})
+
+``--config-dir <folder> +metric=<name>`` adds it to what training, ``rsmoe.evaluate`` and ``rsmoe.score`` measure;
+``rsmoe.score protocol=mine/length@1`` scores files with it. `protocols` lists every protocol there is.
 """
 
+from rsmoe.metrics.lookup import find_metric, metrics, protocols
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
+from rsmoe.metrics.tally import Tally
 
-__all__ = ["Result"]
+__all__ = ["Metric", "Pairs", "Prediction", "Protocol", "Result", "Tally", "find_metric", "metrics", "protocols"]

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.rasters.rle import encode_rle
-
-_SMALL = 1024
-"""Numbers of an output that a line of json holds."""
+from rsmoe.data.tasks import find_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +19,7 @@ class Prediction:
     id: str
     """`Sample.id`."""
     task: str
-    """One of `rsmoe.data.TASKS`."""
+    """`Sample.task`."""
     kind: str = ""
     """`Sample.kind`."""
     text: str = ""
@@ -41,26 +39,32 @@ class Prediction:
     """(H, W) uint8 kind of change of each pixel of a pair, 0 none, of the first image's size; None without a map."""
     ranking: tuple[str, ...] = ()
     """Ids of what was retrieved, the best first."""
-
     outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Name -> what any other head or map of the model gives: "land_cover", (H, W) uint8 classes of a single picture."""
+    """What other heads and maps made of the request, by their name: "land_cover", (H, W) uint8 classes of a picture."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types for json, without embeddings and maps of classes; a mask in COCO's run-length code, to be scored
         again."""
         row: dict[str, Any] = {"id": self.id, "task": self.task, "kind": self.kind, "text": self.text}
-        if self.task == "mask":
+        if self.mask is not None or find_task(self.task).answer == "mask":
             row["mask"] = None if self.mask is None else _rle(self.mask)
         if self.masks:
             row["masks"] = [_rle(mask) for mask in self.masks]
         if self.ranking:
             row["ranking"] = list(self.ranking)
-        small = {name: value for name, value in self.outputs.items() if value.dtype == bool or value.size <= _SMALL}
-        for name, value in small.items():
-            row.setdefault("outputs", {})[name] = _rle(value) if value.dtype == bool else value.tolist()
+        if self.outputs:
+            row["outputs"] = {name: _plain(value) for name, value in self.outputs.items()}
         if self.weights:
             row["routing"] = dict(zip(self.experts, (round(w, 6) for w in self.weights), strict=True))
         return row
+
+
+def _plain(value: np.ndarray) -> Any:
+    """Numbers as they are, masks in run-length code; of larger arrays (maps, volumes) the shape alone."""
+    array = np.asarray(value)
+    if array.dtype == bool and array.ndim == 2:
+        return _rle(array)
+    return array.tolist() if array.ndim < 2 else {"shape": list(array.shape)}
 
 
 def _rle(mask: np.ndarray) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Result:
     value: float
     """On the scale that papers print, which the protocol states."""
     protocol: str
-    """Id from `rsmoe.metrics.protocols`, prefixed with "generated/" on generated scenes."""
+    """Id of a `rsmoe.metrics.Protocol`, prefixed with "generated/" on generated scenes."""
     split: str
     n: int
     """Samples in the denominator: all of them."""
@@ -25,7 +25,8 @@ class Result:
     """Lower bound of the 95 % bootstrap interval; None where none was asked for."""
     high: float | None = None
     """Its upper bound."""
+    lower_is_better: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types, for json; without bounds where there are none."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Plain types, for json; without bounds where there are none, and ``lower_is_better`` only where it is true."""
+        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}

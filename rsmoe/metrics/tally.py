@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,16 @@ def beside(*tallies: Tally) -> Tally:
         return numbers
 
     return Tally(rows=np.concatenate([tally.rows for tally in tallies], axis=1), finish=finish)
+
+
+def whole(numbers: Mapping[str, float], *, n: int) -> Tally:
+    """Numbers that follow from no sum over the n samples: nan for any resampled sums, so that they get no interval."""
+
+    def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+        size = sums[..., 0]
+        return {k: np.full(size.shape, v if sums.ndim == 1 else np.nan) for k, v in numbers.items()} | {"n": size}
+
+    return Tally(rows=np.ones((n, 1)), finish=finish)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray, *, empty: float | np.ndarray = np.nan) -> np.ndarray:

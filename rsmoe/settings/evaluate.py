@@ -36,9 +36,9 @@ class Ranks(Settings):
 
 
 class Metrics(Settings):
-    """Metrics of your own."""
+    """Metrics beside those of each task."""
 
-    metrics: Part = Field(description="beside those of each task: +metric=<name>")
+    metrics: Part = Field(description="+metric=<name>, of conf/metric or your own")
 
 
 class Evaluate(Settings):

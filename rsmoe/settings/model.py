@@ -19,7 +19,7 @@ from rsmoe.settings.types import Says, Verbatim
 PART_WORDS = frozenset(
     "root images_root images_name index metadata class_maps name table images labels label masks before after "
     "sem_before sem_after videos path_prefix instruction prompt response request template pretrained bert instructblip "
-    "project save_dir vocabulary test_images".split()
+    "data path project save_dir vocabulary test_images".split()
 )
 """Keys of parts (``data.root``, ``lm.pretrained``) that hold a path or a sentence, whatever the part."""
 

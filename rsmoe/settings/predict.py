@@ -10,6 +10,7 @@ from pydantic import Field
 from rsmoe.errors import UserError
 from rsmoe.settings.model import Settings
 from rsmoe.settings.types import (
+    BatchSize,
     Beams,
     Count,
     Device,
@@ -56,26 +57,39 @@ class Raster(Settings):
 
 
 class Predict(Settings):
-    """Answers one request on a picture, or on two dates of it, and shows how the router came to it."""
+    """Answers requests on pictures, or on two dates of them, in words, boxes, masks and maps."""
 
     module: ClassVar[str] = "rsmoe.predict"
     examples: ClassVar[tuple[str, ...]] = (
-        "checkpoint=runs/rsicap_moe image=picture.png",
         'checkpoint=runs/rsicap_moe image=picture.png instruction="How many ships are there?"',
-        "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=folder",
-        "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile",
+        "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile out=answer",
+        "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",
+        "checkpoint=runs/rsicap_moe image=tiles out=answers  (or 'tiles/*.tif', or image=[before_folder,after_folder])",
+        "checkpoint=runs/rsicap_moe requests=requests.jsonl out=answers batch_size=16",
+        "checkpoint=runs/rsicap_moe image=https://example.com/cog.tif raster.window=[0,0,1024,1024]",
     )
 
     checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
-    image: Annotated[Paths, Len(1)] = Field(
-        description="a file, or [before,after]; a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"
+    image: Annotated[Paths, Len(1)] | None = Field(
+        description="a file, [before,after], a folder, a pattern or an http(s) address; [folder,folder]: pairs by "
+        "name; a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"
+    )
+    requests: PathWord | None = Field(
+        description="instead of image=: a jsonl, one request a line, with id, image or images (dates), instruction"
+    )
+    dates: Annotated[int, Ge(1), Le(64)] | None = Field(
+        description="pictures of one request where image= is a list: 1, each by itself; null: the list is one request"
     )
     instruction: Word | None = Field(description="null: a description of one image, the changes between two")
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens = Field(description="most tokens of the answer")
     device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
+    batch_size: BatchSize = Field(description="requests that go through the model at once")
     out: OutPath | None = Field(
-        description="a folder for answer.json, masks and the map of changes, or mask.png for a mask"
+        description="a folder for answers.jsonl, footprints, boxes, masks and maps of changes, or mask.png for a mask"
+    )
+    boxes: Name | None = Field(
+        description="how answers write boxes (minigpt, lhrs, pixel_xyxy ...); null: as in training, where known"
     )
     raster: Raster
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
@@ -84,3 +98,11 @@ class Predict(Settings):
     classes: Words = Field(
         description='names of the kinds of change, the first is "no change"; []: the training data\'s'
     )
+
+    def model_post_init(self, context: object) -> None:
+        """One source of requests."""
+        if (self.image is None) == (self.requests is None):
+            raise UserError(
+                "give image=... or requests=..., one of them: a file, [before,after], a folder or a pattern; or a "
+                "jsonl with one request a line"
+            )

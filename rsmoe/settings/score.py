@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from rsmoe.settings.evaluate import Metrics
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Release
 from rsmoe.settings.types import Draws, Name, PathWord, Seed, Word
@@ -20,15 +21,15 @@ class Score(Settings):
         "protocol=vqa/rsvqa@1 predictions=p.jsonl data=rsvqa_lr data.root=/data json=true",
         "protocol=caption/coco-ptb@1 predictions=ours.json compare=theirs.json references=r.json",
     )
-    groups: ClassVar[tuple[str, ...]] = ("data",)
+    groups: ClassVar[tuple[str, ...]] = ("data", "metric")
 
     data: Release | None = Field(None, description="a data set to read the references from, instead of a file")
     protocol: Word = Field(description="caption/coco-ptb@1, vqa/rsvqa@1, ground/hbb@1 ...")
     predictions: PathWord = Field(
-        description="our predictions.jsonl, COCO results, {id: text}, or a .txt with one prediction a line"
+        description="our predictions.jsonl, COCO results, {id: text}, a .txt of lines, a folder of maps"
     )
     references: PathWord | None = Field(
-        description="rows with id and references, Karpathy, LEVIR-CC, COCO, {id: [texts]}, or a .txt of lines"
+        description="rows with id and references, Karpathy, COCO, {id: [texts]}, a .txt of lines, a folder of maps"
     )
     compare: PathWord | None = Field(
         description="another file of predictions on the same references: adds the paired difference"
@@ -39,4 +40,8 @@ class Score(Settings):
     )
     draws: Draws = Field(description="resampled test sets for the 95 % intervals; 0 for none")
     seed: Seed = Field(description="of the draws")
+    missing: Literal["wrong", "error"] = Field(
+        description="references without a prediction count as wrong and are named in a warning, or are an error"
+    )
+    evaluation: Metrics
     json_: bool = Field(alias="json", description="json on standard output instead of the table")

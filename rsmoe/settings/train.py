@@ -13,7 +13,20 @@ from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
 from rsmoe.settings.stage import stages_of
 from rsmoe.settings.trainer import Trainer
-from rsmoe.settings.types import Beams, NotNegative, Number, Part, PathWord, Says, Seed, Tokens, Word, Words
+from rsmoe.settings.types import (
+    Beams,
+    Name,
+    NotNegative,
+    Number,
+    OutFolder,
+    Part,
+    PathWord,
+    Positive,
+    Says,
+    Seed,
+    Tokens,
+    Word,
+)
 
 Bands = Annotated[list[float], MinLen(1)]
 Mix = Annotated[dict[str, NotNegative], Says("names of data sets with a share from 0 each")]
@@ -33,7 +46,32 @@ class Evaluation(Settings):
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens = Field(description="most tokens of an answer")
     limit: Number | None = Field(description="first n samples of each data set")
+    neighbours: Number | None = Field(description="most training samples that the trivial baselines learn from")
     metrics: Part = Field(description="of your own, beside those of each task: +metric=<name>")
+
+
+class Validated(Settings):
+    """Losses on the split val during training."""
+
+    every: Number | None = Field(description="steps between two validations, and at least one a stage; null: none")
+    limit: Number | None = Field(description="samples of each data set, evenly spread; null: all")
+
+
+class Limit(Settings):
+    """Short runs, for debug=."""
+
+    steps: Number | None = Field(description="of each stage at most")
+    samples: Number | None = Field(description="first n of each training set")
+
+
+class Features(Settings):
+    """Options of `rsmoe.training.stage_features.stage_features`."""
+
+    folder: OutFolder | None = Field(None, description="of all encoders' features; null: $RSMOE_CACHE/features")
+    dtype: Literal["float32", "float16", "bfloat16"] | None = Field(
+        None, description="in which they are kept; float32 changes no number, float16 takes half the space"
+    )
+    max_gb: Positive | None = Field(None, description="most gigabytes in the folder; 20 by default")
 
 
 class Train(Settings):
@@ -50,7 +88,8 @@ class Train(Settings):
     )
     groups: ClassVar[tuple[str, ...]] = (
         "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "expert",
-        "bank", "moe", "fusion", "corpus", "schedule", "stage", "trainer", "logger", "metric",
+        "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer", "trainer", "callback", "logger", "metric",
+        "debug",
     )  # fmt: skip
 
     name: Word = Field(description="of the run folder; an experiment sets its own")
@@ -63,14 +102,20 @@ class Train(Settings):
     world: Literal["auto", "real", "generated"] = Field(
         description="real data, or the generated scenes of the corpus; auto: generated where no folder of data is given"
     )
-    real: Words = Field(description="words that are added, before those that are typed, where real data are given")
+    real: list[Name] = Field(description="words that are added, before those that are typed, where real data are given")
     image_size: Annotated[int, Ge(8), Le(8192)] = Field(description="side in pixels of what the model sees")
     bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")
     mean: Bands = Field(description="of each band, on the scale 0 to 1")
     std: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)] = Field(description="of each band, on the same scale")
     noun_grounding: bool = Field(description="words of an instruction bring along the land cover class that they name")
     text: Text
+    features: Features | None = Field(description="{}: a frozen encoder's features are computed once, kept on disk")
     evaluation: Evaluation
+    objective: Word | None = Field(
+        description="the number that the command returns to a sweeper, a metric: [[split/]data set/]caption/cider_d"
+    )
+    validation: Validated
+    limit: Limit
     loader: Loader
     compile: bool = Field(description="torch.compile of the vision encoder and the Q-Former")
     checkpoint_every: Number = Field(description="steps between two checkpoints")
@@ -90,6 +135,8 @@ class Train(Settings):
     corpus: Part = Field(description="data sets, their splits, their place in the evaluation")
     mix: Mix | None = Field(description="data set -> share of the draws, in every stage that has no mix itself")
     stage: Part = Field(description="stage=[perception,dense,experts]: what trains when; stage.dense.steps=600")
+    optimizer: Part = Field(description="of torch.optim; its learning rates are those of the stages")
+    callback: Part = Field(description="Lightning callbacks beside ours, callback=[early_stopping]")
     trainer: Trainer = Field(description="devices and precision, lightning.pytorch.Trainer")
     logger: Part = Field(description="where the curves go")
 

@@ -47,7 +47,7 @@ def change_vectors(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def pca_kmeans(before: np.ndarray, after: np.ndarray, *, block: int = 4, parts: int = 3) -> np.ndarray:
     """Principal components of blocks of the difference, in two clusters (Celik, IEEE GRSL 2009).
 
-    Components of the h x h blocks of |b - a| (mean over matched bands) without overlap; each pixel's own block on the
+    Components of the h x h blocks of abs(b - a) (mean over matched bands) apart; each pixel's own block on the
     first of them; k-means with k = 2, started at the least and the greatest response; the cluster with the larger mean
     difference has changed.
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from rsmoe.evaluation.table import LOWER_IS_BETTER
 from rsmoe.studies.run_results import RunResults
 
 Column = tuple[str, str]
@@ -58,7 +57,7 @@ def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None)
 
     Args:
         runs: oldest first.
-        metrics: patterns of metrics to show ("caption/*", "vqa/overall"); None shows all but the router's.
+        metrics: patterns of metrics to show (``caption/*``, ``vqa/overall``); None shows all but the router's.
     """
     notes: list[str] = []
     newest: dict[tuple[Any, ...], tuple[RunResults, list[dict[str, Any]]]] = {}
@@ -72,10 +71,12 @@ def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None)
     tables = []
     for key in dict.fromkeys(place[0] for place in newest):
         cells: dict[str, dict[Column, list[float]]] = {}
+        lower: set[Column] = set()
         beside: dict[str, dict[str, dict[Column, list[float]]]] = {}
         for run, rows in (entry for place, entry in newest.items() if place[0] == key):
             label = labels[run.name, run.checkpoint, run.method]
             _add(cells.setdefault(label, {}), rows, metrics)
+            lower |= {(row["metric"], row["protocol"]) for row in rows if row.get("lower_is_better")}
             for name, theirs in run.baselines.items():
                 known = [r for r in theirs if (r["data"], r["split"], r.get("data_sha256", "")) == key[:3]]
                 _add(beside.setdefault(name, {}).setdefault(label, {}), known, metrics)
@@ -89,7 +90,7 @@ def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None)
                     sha256=sha256,
                     n=n,
                     columns=columns,
-                    rows=_marked(cells, columns),
+                    rows=_marked(cells, columns, lower),
                     seeds={label: max(map(len, row.values())) for label, row in cells.items() if row},
                     baselines=_beside(beside),
                 )
@@ -145,14 +146,19 @@ def _labels(methods: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], st
     return labels
 
 
-def _marked(cells: dict[str, dict[Column, list[float]]], columns: Sequence[Column]) -> dict[str, dict[Column, Cell]]:
-    """The cells, with the best mean of each column marked where there is something to compare; equal ones are all."""
+def _marked(
+    cells: dict[str, dict[Column, list[float]]], columns: Sequence[Column], lower: set[Column]
+) -> dict[str, dict[Column, Cell]]:
+    """The cells, with the best mean of each column marked where there is something to compare; equal ones are all.
+
+    Args:
+        lower: columns where less is better.
+    """
     best: dict[Column, float] = {}
     for column in columns:
         means = [statistics.fmean(row[column]) for row in cells.values() if column in row]
-        family, name = column[0].split("/")[:2]
-        if len(means) > 1 and family != "routing":
-            best[column] = min(means) if name in LOWER_IS_BETTER else max(means)
+        if len(means) > 1 and not column[0].startswith("routing/"):
+            best[column] = min(means) if column in lower else max(means)
     return {
         label: {
             column: Cell(values=tuple(values), best=statistics.fmean(values) == best.get(column))

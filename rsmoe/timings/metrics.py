@@ -120,6 +120,8 @@ def in_turns(ways: dict[str, Callable[[], Scores]]) -> dict[str, tuple[float, fl
 
 def main(arguments: list[str]) -> None:
     """Prints the table; ends with an error when a number differs, or a limit is missed."""
+    if {"--help", "-h"} & set(arguments):
+        return print(__doc__)
     options = {"golden": "", "java": "false"}
     for argument in arguments:
         key, _, value = argument.partition("=")

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from rsmoe.errors import UserError
+from rsmoe.weights.saved_model import WEIGHTS, is_saved_model, read_model
 
 
 def find_checkpoint(path: Path) -> Path:
-    """A checkpoint file itself, or the one of a run folder that is furthest in training, by stage and step.
+    """A checkpoint file itself, the one of a run folder that is furthest in training, by stage and step, or the weights
+    of a folder of `rsmoe.weights.saved_model`.
 
     Both are read out of the files; their times are those of whatever copied or unpacked the folder.
 
@@ -20,6 +22,8 @@ def find_checkpoint(path: Path) -> Path:
     """
     if path.is_file():
         return path
+    if is_saved_model(path):
+        return path / WEIGHTS
     if not path.is_dir():
         raise UserError(f"no checkpoint at {path}; give a run folder (runs/<experiment>/<time>) or a .ckpt file")
     folder = path / "checkpoints"
@@ -56,6 +60,8 @@ def load_checkpoint(path: Path, *, weights: bool = True) -> dict[str, Any]:
         UserError: there is none, or it cannot be read.
     """
     path = find_checkpoint(path)
+    if path.name == WEIGHTS and is_saved_model(path.parent):
+        return read_model(path.parent, weights=weights)
     try:
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=not weights)
     except Exception as error:

@@ -10,22 +10,38 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 
 
-def open_curves(config: Mapping[str, Any] | None, folder: Path, *, run: Mapping[str, Any]) -> Logger | None:
-    """The one logger of all stages, with the run's config in it; None where there is none.
+def open_curves(config: Mapping[str, Any] | None, folder: Path) -> Logger | None:
+    """The one logger of all stages and of the evaluation; None where the config names none.
 
     Args:
         config: of a Lightning logger.
         folder: of the run.
-        run: its resolved config, without tokenizers.
     """
     if not config:
         return None
     curves: Logger = instantiate(config, save_dir=str(folder))
-    curves.log_hyperparams(dict(run))
     return curves
+
+
+def log_config(curves: Logger, hparams: Mapping[str, Any]) -> None:
+    """Begins the run of the logger: the resolved config, and what was typed, without tokenizers.
+
+    Raises:
+        UserError: Weights & Biases wants an account.
+    """
+    try:
+        curves.log_hyperparams({**hparams.get("config", {}), "overrides": " ".join(hparams.get("words", []))})
+    except Exception as error:
+        if not type(error).__module__.startswith("wandb"):
+            raise
+        raise UserError(
+            f"logger=wandb: {str(error).strip().splitlines()[0]}. Without an account: export WANDB_MODE=offline; with "
+            "one: wandb login"
+        ) from error
 
 
 @contextmanager

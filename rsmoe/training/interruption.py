@@ -35,9 +35,21 @@ class Interruption(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """After a step saves where it is time, and raises `KeyboardInterrupt` once any rank was asked to stop."""
-        if trainer.fit_loop._should_accumulate():
-            return
+        """After a step saves where it is time, and raises `KeyboardInterrupt` once any rank was asked to stop. A step
+        behind which a validation comes is over with that."""
+        if not trainer.fit_loop._should_accumulate() and not self._validates(trainer):
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As after a step."""
+        self._save(trainer)
+
+    def _validates(self, trainer: pl.Trainer) -> bool:
+        every = trainer.val_check_interval  # batches
+        batches = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        return bool(trainer.limit_val_batches) and every is not None and batches % int(every) == 0
+
+    def _save(self, trainer: pl.Trainer) -> None:
         stop = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
         if stop or (self.every and trainer.global_step % self.every == 0):
             trainer.save_checkpoint(self.path)

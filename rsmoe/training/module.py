@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,12 +16,15 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate, locate
 from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.settings.stage import Stage
 from rsmoe.training.bag_of_words import BagOfWordsHead
+from rsmoe.training.router_state import router_state
 from rsmoe.training.stage_checks import learning_rates
 from rsmoe.training.stage_losses import of_perception
+from rsmoe.training.validation import Means
 
 
 class StageModule(pl.LightningModule):
@@ -31,6 +36,7 @@ class StageModule(pl.LightningModule):
         index: its place among the stages; part of every seed.
         seed: of the run.
         hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
+        optimizer: config of a class of ``torch.optim``, without parameters, learning rate and weight decay.
         first_step: steps of the stages before, from where the curves go on.
         word_head: of the loss "words", trained beside the model where a stage weighs it.
     """
@@ -43,6 +49,7 @@ class StageModule(pl.LightningModule):
         index: int,
         seed: int,
         hparams: dict[str, Any],
+        optimizer: Mapping[str, Any],
         first_step: int = 0,
         word_head: BagOfWordsHead | None = None,
     ) -> None:
@@ -51,6 +58,8 @@ class StageModule(pl.LightningModule):
         if word_head is not None:
             word_head.requires_grad_(stage.losses.get("words", 0.0) > 0)
         self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
+        self._optimizer, self._validated = optimizer, Means()
+        self.over = False  # whether the stage has ended, perhaps before its last step
         self.trace: list[dict[str, Any]] = []
         self.began = False  # whether a first batch is near: what a checkpoint held is restored
         self._micro = 0
@@ -80,14 +89,8 @@ class StageModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Weighted sum of the stage's losses; logs each of them and the router's state."""
         step = self.trainer.global_step
-        perception = set(self.stage.losses) <= of_perception(self.model)
-        terms = self._perception_losses(batch, self.model.see(batch)) if perception else self._losses(batch, step)
-        total: Tensor = torch.zeros((), device=batch.pixels.device)
-        for name, value in terms.items():
-            over = step >= self.stage.losses_until.get(name, self.stage.steps + 1)
-            if weight := 0.0 if over else self.stage.losses.get(name, 0.0):
-                total = total + weight * value
-            self.log(f"train/{name}", value.detach(), batch_size=len(batch))
+        terms = self._terms(batch, step)
+        total = self._weighted(terms, step, batch)
         if not bool(torch.isfinite(total)):
             named = ", ".join(f"{k}={float(v.detach()):.3g}" for k, v in terms.items())
             first = ", ".join(sample.id for sample in batch.samples[:5])
@@ -95,9 +98,45 @@ class StageModule(pl.LightningModule):
                 f"the loss is {float(total.detach())} at step {step} of stage {self.stage.name!r} ({named}). Lower "
                 f"stage.{self.stage.name}.lr (now {self.stage.lr}) or look for NaN in the images of: {first}"
             )
-        self.log("train/loss", total.detach(), batch_size=len(batch))
-        self.log("train/lr", self.stage.lr * self._factor(step), batch_size=len(batch))
+        curves = {name: value.detach() for name, value in (terms | {"loss": total}).items()}
+        curves |= {"stage": torch.tensor(float(self.index + 1)), "lr": torch.tensor(self.stage.lr * self._factor(step))}
+        for pattern, rate in self.stage.lr_groups.items():
+            curves[f"lr/{pattern.removesuffix('.*')}"] = torch.tensor(rate * self._factor(step))
+        self.log_dict({f"train/{name}": value for name, value in curves.items()}, batch_size=len(batch))
         return {"loss": total}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Losses on validation samples, weighted as at the end of the stage."""
+        end = self.stage.steps
+        terms = self._terms(batch, end)
+        if set(terms) & set(self.stage.losses):
+            terms = terms | {"loss": self._weighted(terms, end, batch)}
+        self._validated.add(terms, len(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means over all processes."""
+        means = self._validated.take()
+        self.log_dict({f"val/{name}": value for name, value in means.items()}, sync_dist=True)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Logs the norm of the gradients before they are clipped, where curves are written."""
+        often: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.first_step + self.trainer.global_step + 1) % often == 0:
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def _weighted(self, terms: Mapping[str, Tensor], step: int, batch: Batch) -> Tensor:
+        total: Tensor = torch.zeros((), device=batch.pixels.device)
+        for name, value in terms.items():
+            over = step >= self.stage.losses_until.get(name, self.stage.steps + 1)
+            if weight := 0.0 if over else self.stage.losses.get(name, 0.0):
+                total = total + weight * value
+        return total
+
+    def _terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        if set(self.stage.losses) <= of_perception(self.model):
+            return self._perception_losses(batch, self.model.see(batch))
+        return self._losses(batch, step)
 
     def _perception_losses(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
         """Of a stage that has no other losses: no language model runs."""
@@ -121,8 +160,9 @@ class StageModule(pl.LightningModule):
         """Every loss that this batch and this model have, unweighted, by name."""
         model = self.model
         right = model.serves_task[batch.task]
-        teach = not model.dense and step < self.stage.teach_routing_steps
-        perception = model.perceive(batch, truth=self._truth(batch, step), also=right if teach else None)
+        teach = self.training and not model.dense and step < self.stage.teach_routing_steps
+        truth = self._truth(batch, step) if self.training else None
+        perception = model.perceive(batch, truth=truth, also=right if teach else None)
         reading = model.read(batch, perception)
         terms: dict[str, Tensor] = model.fusion.losses(model, batch, reading, smoothing=self.stage.smoothing)
         if not model.dense:
@@ -132,8 +172,7 @@ class StageModule(pl.LightningModule):
                 "balance": balance_loss(routing),
                 "z": z_loss(routing),
             }
-            if self._micro == 0 and step % max(1, self.stage.steps // 100) == 0:
-                self._note_routing(batch, reading, step)
+            self._note_routing(batch, reading, step)
         terms |= self._perception_losses(batch, perception.sight)
         if reading.prompt_loss is not None:
             terms["prompt"] = reading.prompt_loss
@@ -142,21 +181,25 @@ class StageModule(pl.LightningModule):
         return terms
 
     def _note_routing(self, batch: Batch, reading: Reading, step: int) -> None:
-        routing = reading.perception.routing
-        p = routing.logits.detach().softmax(-1)
-        top = p.argmax(-1)
-        self.trace.append(
-            {
-                "stage": self.index,
-                "step": step,
-                "entropy": float(-(p * p.clamp_min(1e-12).log()).sum(-1).mean()),
-                "accuracy": float(self.model.serves_task[batch.task, top].float().mean()),
-                "load": routing.weights.detach().mean(0).tolist(),
-            }
-        )
+        """Logs the router's state, and notes it about a hundred times a stage for the report."""
+        state = router_state(reading.perception.routing, self.model.serves_task[batch.task], self.model.names)
+        if not self.training:
+            self._validated.add(state, len(batch))
+            return
+        self.log_dict(state, batch_size=len(batch))
+        if self._micro == 0 and step % max(1, self.stage.steps // 100) == 0:
+            self.trace.append(
+                {
+                    "stage": self.index,
+                    "step": step,
+                    "entropy": float(state["router/entropy"]),
+                    "accuracy": float(state["router/accuracy"]),
+                    "load": [float(state[f"router/load/{name}"]) for name in self.model.names],
+                }
+            )
 
     def configure_optimizers(self) -> Any:
-        """AdamW over the trainable parameters, grouped by learning rate and decay; warm-up, then cosine."""
+        """The optimiser over the trainable parameters, grouped by learning rate and decay; warm-up, then cosine."""
         rates = learning_rates(self.model, self.stage)
         groups: dict[tuple[float, float], list[Tensor]] = {}
         for name, p in self.model.named_parameters():
@@ -168,12 +211,12 @@ class StageModule(pl.LightningModule):
                 groups.setdefault((self.stage.lr, self.stage.weight_decay if p.ndim > 1 else 0.0), []).append(p)
         if not groups:
             raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
-        optimizer = torch.optim.AdamW(
-            [{"params": ps, "lr": lr, "weight_decay": wd} for (lr, wd), ps in groups.items()],
-            betas=(0.9, 0.98),
-            # a tenth of the time on CPU; Lightning clips no fused optimiser's gradients in mixed precision
-            fused=self._trainer is None or not isinstance(self.trainer.precision_plugin, MixedPrecision),
-        )
+        node = {"_partial_": True, **self._optimizer}
+        # a tenth of the time on CPU; Lightning clips no fused optimiser's gradients in mixed precision
+        mixed = self._trainer is not None and isinstance(self.trainer.precision_plugin, MixedPrecision)
+        if "fused" in signature(locate(node["_target_"])).parameters and not mixed:
+            node = {"fused": True, **node}
+        optimizer = instantiate(node)([{"params": ps, "lr": lr, "weight_decay": wd} for (lr, wd), ps in groups.items()])
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -186,8 +229,8 @@ class StageModule(pl.LightningModule):
         return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the router's trace."""
-        checkpoint["router_trace"] = self.trace
+        """Adds the router's trace, and whether the stage is over."""
+        checkpoint["router_trace"], checkpoint["stage_over"] = self.trace, self.over
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the router's trace back. A step whose batches were not all read begins anew with its first one, also

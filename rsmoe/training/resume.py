@@ -16,8 +16,8 @@ from rsmoe.config import compose
 from rsmoe.errors import UserError
 
 _MAY_CHANGE = re.compile(
-    r"(trainer|logger|evaluation)(\..*)?|checkpoint_every|data\.root|loader\.(workers|eval_batch_size)"
-    r"|stage\.\w+\.steps"
+    r"(trainer|logger|evaluation|validation|callback)(\..*)?|objective|checkpoint_every|data\.root"
+    r"|loader\.(workers|eval_batch_size)|stage\.\w+\.steps"
 )
 """Paths of a config that leave what is trained, and on what, as it was."""
 _OF_THE_COMMAND = ("resume", "start")

@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from rsmoe.build import built_configs, load_weights
@@ -19,18 +20,22 @@ from rsmoe.checks.trust import check_finite
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
+from rsmoe.parts import instantiate
 from rsmoe.settings.stage import Stage
 from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
-from rsmoe.training.curves import open_curves
+from rsmoe.training.curves import log_config
 from rsmoe.training.interruption import Interruption
 from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
 from rsmoe.training.ranks import alike
 from rsmoe.training.stage_checks import fitted, trainable
+from rsmoe.training.stage_features import stage_features
 from rsmoe.training.stage_trainer import stage_trainer
+from rsmoe.training.throughput import Throughput
+from rsmoe.training.validation import Validation
 
 _KNOWN = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for
@@ -45,6 +50,9 @@ _KNOWN = (
 )
 """Warnings of Lightning, and of its DDP, about what is meant to be so."""
 
+ADAMW = {"_target_": "torch.optim.AdamW", "betas": [0.9, 0.98]}
+"""The optimiser of ``conf/optimizer/adamw.yaml``."""
+
 
 def run_stages(
     *,
@@ -55,16 +63,25 @@ def run_stages(
     seed: int,
     hparams: dict[str, Any],
     trainer: Mapping[str, Any],
-    logger: Mapping[str, Any] | None,
+    logger: Logger | None,
     checkpoint_every: int,
     resume: Path | None,
+    optimizer: Mapping[str, Any] = ADAMW,
+    callbacks: Mapping[str, Any] | None = None,
+    validation: Validation | None = None,
+    features: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
 
     The model is left on the device of the trainer, the same on every rank, with nothing trainable.
 
     Args:
+        logger: of all stages; it gets the config of ``hparams``.
         resume: a checkpoint of these stages; its stage and step are found in it.
+        optimizer: config of a class of ``torch.optim``.
+        callbacks: name -> config of a Lightning callback; every stage has its own.
+        validation: of every stage on the data sets of split "val"; None for none.
+        features: options of `stage_features`, which computes a frozen encoder's features once; None: in every step.
 
     Returns:
         the router's trace: per noted step its stage, entropy, accuracy and load.
@@ -98,7 +115,7 @@ def run_stages(
         check_finite(saved["state_dict"])
         load_weights(model, saved)
         trace = list(saved["hyper_parameters"].get("trace", []))
-        if int(saved["global_step"]) >= stages[start].steps:  # the checkpoint of a stage that is complete
+        if saved.get("stage_over") or int(saved["global_step"]) >= stages[start].steps:
             trace += saved["router_trace"]
             if not rank_zero_only.rank:  # type: ignore[attr-defined]
                 copy_checkpoint(resume, checkpoints / f"{start + 1}-{stages[start].name}.ckpt")
@@ -109,7 +126,11 @@ def run_stages(
         if loaded is not None:
             state = {k.removeprefix("word_head."): v for k, v in loaded[1]["state_dict"].items() if "word_head." in k}
             word_head.load_state_dict(state)
-    curves = open_curves(logger, folder, run=hparams.get("config", {}))
+    if validation is not None and not data.datasets["val"]:
+        validation = None
+    _check_monitors(callbacks or {}, validation)
+    if logger is not None:
+        log_config(logger, hparams)
     kinds = {name: value.dtype for name, value in model.state_dict().items()}
     bases = left_out(model, stages)
     if bases and not rank_zero_only.rank:  # type: ignore[attr-defined]
@@ -130,18 +151,38 @@ def run_stages(
             index=index,
             seed=seed,
             hparams={**hparams, **own},
+            optimizer=optimizer,
             first_step=sum(s.steps for s in stages[:index]),
             word_head=word_head,
         )
-        callbacks: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}")]
+        ours: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"), Throughput()]
         if stage.ema > 0:
-            callbacks.append(EMAWeightAveraging(decay=stage.ema))
+            ours.append(EMAWeightAveraging(decay=stage.ema))
         # after the average: it saves it
-        callbacks.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
+        ours.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
         files = WholeFileIO(model=model, bases=bases, loaded=loaded)
-        fit = stage_trainer(trainer, steps=stage.steps, callbacks=callbacks, files=files, logger=curves or False)
+        fit = stage_trainer(
+            trainer,
+            steps=stage.steps,
+            callbacks=[*(instantiate(node) for node in (callbacks or {}).values()), *ours],
+            files=files,
+            logger=logger or False,
+            folder=folder,
+            validate_every=None if validation is None else min(validation.every, stage.steps),
+        )
         _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
-        data.stage(stage, index)
+        data.stage(stage, index, validated=None if validation is None else validation.limit)
+        if features is not None:
+            data.train_collate.features = stage_features(
+                model,
+                data,
+                stage,
+                device=fit.strategy.root_device,
+                rank=fit.global_rank,
+                world=fit.world_size,
+                **{key: value for key, value in features.items() if value is not None},
+            )
+            data.train_collate.decode = "land_cover" in model.maps
         try:
             fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -152,16 +193,30 @@ def run_stages(
                 "checkpoint of the run, or begin a new run from its weights: start=<it>"
             ) from error
         resume = loaded = None
+        module.over = True
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
         files = WholeFileIO(model=model, bases=bases)
-        fit = stage_trainer(trainer, steps=1, callbacks=[], files=files, logger=False)
+        fit = stage_trainer(
+            trainer, steps=1, callbacks=[], files=files, logger=False, folder=folder, validate_every=None
+        )
     model.requires_grad_(False)  # torch multiplies a trainable matrix in another order: as `load_run` will ask it
     model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
     _as_built(model, kinds)
     alike(model)
     return trace
+
+
+def _check_monitors(callbacks: Mapping[str, Any], validation: Validation | None) -> None:
+    """`UserError` for a callback that waits for a validation which never comes."""
+    for name, node in callbacks.items():
+        monitor = str(node.get("monitor", ""))
+        if monitor.startswith("val/") and validation is None:
+            raise UserError(
+                f"callback.{name}.monitor={monitor}, and nothing is validated: give the corpus a split "
+                "(corpus.<name>.splits.val=val) and validation.every=<steps>, or leave the callback out"
+            )
 
 
 def _as_built(model: RSMoE, kinds: Mapping[str, torch.dtype]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -26,6 +27,10 @@ _DECIDED = {
     "overfit_batches": "corpus.<name>.train.size or a data set of your own",
     "reload_dataloaders_every_n_epochs": "stage.<name>.steps",
     "use_distributed_sampler": "nothing: batches are shared between the ranks by themselves",
+    "val_check_interval": "validation.every",
+    "check_val_every_n_epoch": "validation.every",
+    "limit_val_batches": "validation.limit",
+    "num_sanity_val_steps": "validation.every",
     "logger": "logger=csv or logger=wandb",
     "enable_checkpointing": "checkpoint_every",
 }
@@ -39,6 +44,8 @@ def stage_trainer(
     callbacks: Sequence[pl.Callback],
     files: WholeFileIO,
     logger: Logger | bool,
+    folder: Path,
+    validate_every: int | None,
 ) -> pl.Trainer:
     """A ``lightning.pytorch.Trainer`` for one stage.
 
@@ -50,6 +57,8 @@ def stage_trainer(
         callbacks: ours; the last ones are called last.
         files: writes and reads the checkpoints.
         logger: of the whole run; False for none.
+        folder: of the run, for what callbacks and profilers write.
+        validate_every: steps between two validations; None for none.
 
     Raises:
         UserError: a key that a stage decides, an unknown precision, an accumulation that is no number of batches.
@@ -71,9 +80,9 @@ def stage_trainer(
     options = precision_options(given)
     defaults = {
         "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
         "log_every_n_steps": 10,
         "gradient_clip_val": 1.0,
+        "default_root_dir": str(folder),
     }
     fixed = {
         "max_steps": steps,
@@ -82,6 +91,10 @@ def stage_trainer(
         "plugins": [*plugins, *options["plugins"], files],
         "precision": options["precision"],
         "accumulate_grad_batches": every,
+        "num_sanity_val_steps": 0,
+        "check_val_every_n_epoch": None,  # a stage is one epoch
+        "val_check_interval": None if validate_every is None else validate_every * every,
+        "limit_val_batches": 0.0 if validate_every is None else 1.0,
         "logger": logger,
         "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in own),  # `Interruption` writes ours
         "use_distributed_sampler": False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,27 @@ def check_pixels(pixels: Tensor, *, bands: int, multiple: int) -> None:
         near = max(multiple, round(height / multiple) * multiple)
         raise UserError(
             f"images are {height} x {width} px, expected multiples of {multiple} px. Set for example image_size={near}"
+        )
+
+
+def check_rgb(names: Sequence[str], *, where: str) -> None:
+    """Refuses bands that do not begin with red, green, blue, which is what pretrained encoders have learned to read.
+
+    A file that does not name its bands ("band 1"), or has fewer than three, is passed over.
+
+    Args:
+        names: of the bands, in the order in which they are read.
+        where: what they are of, for the message.
+
+    Raises:
+        UserError: names the bands that were found.
+    """
+    first = [name.lower() for name in names[:3]]
+    known = len(first) == 3 and not any(name.startswith("band ") for name in first)
+    if known and first not in (["red", "green", "blue"], ["r", "g", "b"]):
+        raise UserError(
+            f"{where} is read as {', '.join(names)}: a pretrained encoder expects red, green, blue in that order, and "
+            "further bands behind them. Give raster.bands=[red,green,blue], by their names or numbers there"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig
@@ -113,8 +114,27 @@ class PretrainedTower(nn.Module):
         self.pyramid = GridPyramid(tokens=self.width, width=pyramid_width)
         self.pyramid_widths = self.pyramid.widths
 
+    @property
+    def trunk(self) -> nn.Module:
+        """The tower: all but the pyramid."""
+        return self.tower
+
+    def train(self, mode: bool = True) -> PretrainedTower:
+        """A frozen tower stays in eval mode: what it sees of a picture is always the same."""
+        super().train(mode)
+        self.tower.train(mode and any(p.requires_grad for p in self.tower.parameters()))
+        return self
+
     def forward(self, pixels: Tensor) -> VisionFeatures:
         """(N, C, H, W) -> tokens (N, prefix + P, D): class and register tokens, then patches row by row; pyramid.
+
+        Raises:
+            UserError: another number of bands, or a size that patches do not divide.
+        """
+        return self.outputs(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> class and register tokens (N, prefix, D), and the grid of patches (N, D, h, w).
 
         Position embeddings of a fixed size are interpolated (bicubic) to other sizes; DINOv3 rotates instead.
 
@@ -125,10 +145,16 @@ class PretrainedTower(nn.Module):
         kwargs = {"interpolate_pos_encoding": True} if self.resizes else {}
         tokens = self.tower(pixel_values=pixels, **kwargs).last_hidden_state
         height, width = (side // self.patch for side in pixels.shape[-2:])
-        patches = tokens[:, tokens.shape[1] - height * width :]
+        prefix = tokens.shape[1] - height * width
+        return tokens[:, :prefix], tokens[:, prefix:].transpose(1, 2).unflatten(2, (height, width))
+
+    def outputs(self, features: tuple[Tensor, Tensor]) -> VisionFeatures:
+        """`features` -> tokens and pyramid."""
+        prefix, grid = features
+        patches = grid.flatten(2).transpose(1, 2)
         return VisionFeatures(
-            tokens=tokens if self.keep_prefix else patches,
-            pyramid=self.pyramid(patches, height=height, width=width),
+            tokens=torch.cat([prefix, patches], dim=1) if self.keep_prefix else patches,
+            pyramid=self.pyramid(patches, height=grid.shape[2], width=grid.shape[3]),
         )
 
 

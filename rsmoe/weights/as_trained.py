@@ -17,6 +17,9 @@ _HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 _SATELLITE = {"mean": [0.430, 0.411, 0.296], "std": [0.213, 0.156, 0.143]}  # of DINOv3's 493 M pictures
 _FAMILIES = {"clip": _CLIP, "instructblip": _CLIP, "blip": _CLIP, "siglip": _HALF, "dinov": _IMAGENET}
 """First letters of a ``model_type`` -> how its pictures were normalised."""
+_LITE = {"mean": [127 / 255] * 3, "std": [128 / 255] * 3}
+_LITE_PX = {1.0: 224, 1.1: 260}
+"""``channel_factor`` of an EfficientNet-Lite -> side of the pictures that its weights were trained with."""
 _DINO_PX = 224  # the config's image_size is that of its table of positions, 518
 
 
@@ -24,8 +27,8 @@ def as_trained(key: str, default: Any = None, *, root: Mapping[str, Any]) -> Any
     """Resolver ``${as_trained:<key>,<default>}`` of ``conf/train.yaml``.
 
     "image_size", "mean" and "std" are those of ``preprocessor_config.json`` in the folder ``vision.pretrained``, else
-    those of the tower's family; of a tower from scratch ImageNet's, and ``default`` pixels. "instruction" is the
-    tokenizer of the checkpoint that the Q-Former starts from, None for one from scratch.
+    those of the tower's family, or of EfficientNet-Lite; of a tower from scratch ImageNet's, and ``default`` pixels.
+    "instruction" is the tokenizer of the checkpoint that the Q-Former starts from, None for one from scratch.
 
     Args:
         root: the whole config.
@@ -37,6 +40,9 @@ def as_trained(key: str, default: Any = None, *, root: Mapping[str, Any]) -> Any
         return _instruction(_plain(root.get("qformer")))
     vision = _plain(root.get("vision"))
     name, config = str(vision.get("pretrained") or ""), vision.get("config") or {}
+    if name and "EfficientNetLite" in str(vision.get("_target_")):
+        factor = float(vision.get("channel_factor") or 1.0)
+        return _LITE_PX.get(factor, _LITE_PX[1.0]) if key == "image_size" else list(_LITE[key])
     if not name and not (config and "PretrainedTower" in str(vision.get("_target_"))):
         return default if key == "image_size" else list(_IMAGENET[key])
     folder = Path(name).expanduser() if name else None

@@ -137,7 +137,7 @@ CALLS: dict[str, Callable[[Canary], dict[str, Any]]] = {
     "instantiate": lambda c: {"_target_": "rsmoe.parts.instantiate", "node": {"_target_": "os.mkdir", "path": c.name}},
     "locate": lambda c: {"_target_": "rsmoe.parts.locate", "target": "os.mkdir"},
     "cli": lambda c: {"_target_": "rsmoe.train.cli"},
-    "predict": lambda c: {"_target_": "rsmoe.predict.predict", "checkpoint": c.pickled(), "images": []},
+    "predict": lambda c: {"_target_": "rsmoe.load", "path": c.pickled()},
     "trainer": lambda c: {"_target_": "lightning.pytorch.Trainer", "default_root_dir": c.name},
     "logger": lambda c: {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": c.name},
     "optimizer": lambda c: {"_target_": "torch.optim.SGD", "params": []},

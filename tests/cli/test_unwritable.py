@@ -10,17 +10,22 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from support.replies import reply
 
+import rsmoe
 import rsmoe.predict
 from rsmoe import files
 from rsmoe.errors import UserError
-from rsmoe.evaluation.change_report import report_change, write_mask
+from rsmoe.evaluation.change_report import report_change
+from rsmoe.evaluation.reply import Reply
+from rsmoe.evaluation.reply_files import write_mask
 from rsmoe.files import CACHE_KEY, cache_folder, part_of, require_writable, whole_file, write_text
 from rsmoe.geo.dates import Dates
 from rsmoe.scenes import generated
@@ -150,18 +155,25 @@ def test_commands_ask_before_they_read(
         assert "Traceback" not in said
 
 
-def answer(**more: Any) -> dict[str, Any]:
+def answer(*, times: int = 1, **more: Any) -> Reply:
     picture = np.zeros((8, 8, 3), np.uint8)
-    dates = Dates(images=(picture,), valid=np.ones((8, 8), bool), georeference=None, notes=())
-    return {
-        "text": "two", "instruction": "how many ?", "weights": {"vqa": 1.0}, "prompts": {"vqa": "~a"}, "mask": None,
-        "dates": dates, "shown": dates, "notes": ("bands: the first 3",), "change": None, **more,
-    }  # fmt: skip
+    dates = Dates(
+        images=(picture,) * times, valid=np.ones((8, 8), bool), georeference=None, notes=("bands: the first 3",)
+    )
+    said = {"text": "two", "instruction": "how many ?", "routing": {"vqa": 1.0}, "prompts": {"vqa": "~a"}}
+    return reply(dates, **said, **more)
+
+
+def answering(given: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``rsmoe.load`` gives a model that answers this."""
+    model = SimpleNamespace(answer=lambda requests, **_: [given], run=SimpleNamespace(change_classes=()))
+    monkeypatch.setattr(rsmoe, "load", lambda path, **_: model)
 
 
 KEYS = {
-    "checkpoint", "images", "instruction", "text", "weights", "prompts", "size_px", "crs", "transform", "gsd_m", "mask",
-    "changed", "cells", "kinds", "polygons", "notes",
+    "id", "checkpoint", "checkpoint_sha256", "rsmoe", "images", "instruction", "text", "answer", "weights", "routing",
+    "confidence", "prompts", "size_px", "crs", "transform", "gsd_m", "mask", "boxes_px", "changed", "cells", "kinds",
+    "polygons", "files", "notes",
 }  # fmt: skip
 
 
@@ -170,42 +182,45 @@ def test_a_folder_gets_an_answer_of_any_kind(
     mask: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = answer(mask=np.eye(8, dtype=bool) if mask else None)
-    monkeypatch.setattr(rsmoe.predict, "predict", lambda **_: given)
+    answering(given, monkeypatch)
+    for name in ("a.png", "run.ckpt"):
+        (tmp_path / name).write_bytes(b"x")
     out = tmp_path / "out.v2"  # a folder, whatever its name looks like
-    monkeypatch.setattr(sys, "argv", ["predict", "checkpoint=run", "image=a.png", f"out={out}"])
+    words = [f"checkpoint={tmp_path / 'run.ckpt'}", f"image={tmp_path / 'a.png'}", f"out={out}"]
+    monkeypatch.setattr(sys, "argv", ["predict", *words])
     rsmoe.predict.cli()
     assert "bands: the first 3" in capsys.readouterr().out
     told = json.loads((out / "answer.json").read_text())
     assert set(told) == KEYS and told["text"] == "two" and told["instruction"] == "how many ?"
     assert told["mask"] == ("mask.tif" if mask else None) and told["crs"] is None and told["size_px"] == [8, 8]
-    assert {p.name for p in out.iterdir()} == {"answer.json"} | ({"mask.tif", "mask.geojson"} if mask else set())
+    assert {p.name for p in out.iterdir()} == {"answer.json", "answers.jsonl"} | (
+        {"mask.tif", "mask_px.geojson"} if mask else set()
+    )
 
 
 def test_a_picture_for_a_mask_that_is_not_there_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rsmoe.predict, "predict", lambda **_: answer())
-    monkeypatch.setattr(sys, "argv", ["predict", "checkpoint=run", "image=a.png", f"out={tmp_path / 'mask.png'}"])
+    answering(answer(), monkeypatch)
+    (tmp_path / "a.png").write_bytes(b"x")
+    words = ["checkpoint=run", f"image={tmp_path / 'a.png'}", f"out={tmp_path / 'mask.png'}"]
+    monkeypatch.setattr(sys, "argv", ["predict", *words])
     rsmoe.predict.cli()
-    assert "the answer holds no mask" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    assert "the answer holds no mask" in capsys.readouterr().out and not (tmp_path / "mask.png").exists()
 
 
 def test_reports_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
     (tmp_path / "file").write_text("")
-    given = answer(mask=np.ones((8, 8), bool))
-    pair = Dates(images=given["dates"].images * 2, valid=given["dates"].valid, georeference=None, notes=())
-    given |= {"dates": pair, "image_size": 8}
-    given["change"] = SimpleNamespace(kinds=np.zeros((8, 8), np.uint8), tiles=1, tile_px=8)
+    change = SimpleNamespace(kinds=np.zeros((8, 8), np.uint8), tiles=1, tile_px=8)
+    given = answer(times=2, mask=np.ones((8, 8), bool), change=change)
     quiet = Console(quiet=True)
     for write in (
-        lambda: report_change(given, [Path("a"), Path("b")], tmp_path / "file" / "map", [], quiet),
-        lambda: write_mask(given, tmp_path / "file" / "map", quiet),
-        lambda: write_mask(given, tmp_path / "file" / "mask.png", quiet),
+        lambda: report_change(given, ["a", "b"], tmp_path / "file" / "map", [], quiet),
+        lambda: write_mask(given, tmp_path / "file" / "map"),
+        lambda: write_mask(given, tmp_path / "file" / "mask.png"),
     ):
         with pytest.raises(UserError, match="cannot make the folder"):
             write()
-    write_mask(given, tmp_path / "new" / "mask.png", quiet)
+    write_mask(given, tmp_path / "new" / "mask.png")
     assert np.asarray(Image.open(tmp_path / "new" / "mask.png")).all()
     assert files.part_of(tmp_path / "a.png").suffix == ".png"

@@ -261,12 +261,14 @@ def test_maps_are_scored_once_with_intervals_and_drawn(tmp_path: Path) -> None:
     maps = classical_maps(pairs)
     assert set(maps) == {"all unchanged", "all changed", *CLASSICAL}
     metric = ChangeMapOverlap()
-    metric.update(
-        [Prediction(id=s.id, task=s.task, change_map=m) for s, m in zip(pairs, maps["CVA + Otsu"], strict=True)], pairs
-    )
-    results = tally_results("change_map", metric.tally(), metric.protocol, split="test", draws=50)
+    given = [
+        (s, Prediction(id=s.id, task=s.task, change_map=m)) for s, m in zip(pairs, maps["CVA + Otsu"], strict=True)
+    ]
+    tally = metric.tally(given)
+    assert tally is not None
+    results = tally_results("change_map", metric, tally, protocol_prefix="", split="test", draws=50)
     found = {r.metric: r for r in results}
-    values = metric.compute()
+    values = {name: 100 * value for name, value in tally.values().items()}
     assert found["change_map/iou"].value == values["iou"] > 60 and found["change_map/iou"].n == 3
     assert found["change_map/miou"].n == 2 and found["change_map/false_alarm"].n == 1
     low, high = found["change_map/iou"].low, found["change_map/iou"].high

@@ -12,6 +12,7 @@ import rsmoe.commands.swap as swap
 from rsmoe.data.batch import Batch
 from rsmoe.data.change.facts import PairFacts, facts_of_masks
 from rsmoe.errors import UserError
+from rsmoe.metrics.change.direction import direction
 from rsmoe.metrics.prediction import Prediction
 
 
@@ -26,13 +27,13 @@ from rsmoe.metrics.prediction import Prediction
     ],
 )
 def test_directions(text: str, way: int) -> None:
-    assert swap.direction(text) == way
+    assert direction(text) == way
 
 
 def pair(name: str, caption: str, level: int) -> PairFacts:
     """The second date is brighter where something appeared, the first where it vanished."""
     dark, bright = np.full((32, 32, 3), 40, np.uint8), np.full((32, 32, 3), 40 + level, np.uint8)
-    images = (bright, dark) if swap.direction(caption) < 0 else (dark, bright)
+    images = (bright, dark) if direction(caption) < 0 else (dark, bright)
     mask = np.zeros((32, 32), bool)
     mask[:9] = True
     return facts_of_masks(

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rsmoe.data import TASKS, Batch, Sample
+from rsmoe.data import Batch, Sample
 from rsmoe.data.collate import Collate
+from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.image_cache import ImageCache
 from rsmoe.data.transforms.transforms import Transform, resize
@@ -72,7 +73,7 @@ def test_a_batch_has_the_shapes_of_its_contract() -> None:
     batch = collate()([(s, 5) for s in samples])
     assert batch.pixels.shape == (3, 2, 3, SIZE, SIZE) and batch.pixels.dtype == torch.float32
     assert batch.frames.tolist() == [1, 2, 1] and not batch.pixels[0, 1].any() and batch.pixels[1, 1].any()
-    assert batch.task.tolist() == [TASKS.index(s.task) for s in samples]
+    assert batch.task.tolist() == [task_names().index(s.task) for s in samples]
     assert batch.has_mask.tolist() == [False, False, True]
     assert batch.masks.shape == (3, SIZE, SIZE) and batch.masks[2].sum() == 4 * SIZE and not batch.masks[:2].any()
     assert batch.samples == tuple(samples) and len(batch) == 3

@@ -24,7 +24,8 @@ from rsmoe.config import compose, conf_dir
 from rsmoe.errors import UserError
 from rsmoe.evaluate import cli, evaluate
 from rsmoe.evaluation.benchmark import Benchmark
-from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS
+from rsmoe.metrics import find_metric
+from rsmoe.metrics.scoring import metric_of
 from rsmoe.score import score_files
 
 BENCHMARKS = sorted(path.stem for path in (conf_dir() / "benchmark").glob("*.yaml"))
@@ -86,7 +87,7 @@ def check(folder: Path, name: str, node: Mapping[str, Any], root: Path, *, pictu
     asked = found["benchmark"]
     assert (asked["name"], asked["split"], asked["n"]) == (name, node["split"], len(samples))
     prefix = data.protocol  # type: ignore[attr-defined]
-    protocols = {s.task: prefix + (DEFAULT_PROTOCOLS | (node.get("protocols") or {}))[s.task] for s in samples}
+    protocols = {s.task: prefix + metric_of(s.task, node.get("protocols")).protocol.id for s in samples}
     results = [r for r in found["results"] if not r["metric"].startswith("routing/")]
     assert {r["metric"].split("/")[0]: r["protocol"] for r in results} == protocols
     for result in found["results"]:
@@ -97,8 +98,10 @@ def check(folder: Path, name: str, node: Mapping[str, Any], root: Path, *, pictu
         parts = {r["metric"].split("/")[-1]: r["n"] for r in results if r["metric"].startswith(f"{task}/")}
         asked_of = sum(s.task == task for s in samples)
         assert max(parts.values()) >= asked_of or sum(parts.values()) == asked_of  # apart, by what a question asks for
-    unique = "-unique" if protocols.get("retrieval", "").endswith("unique-captions@1") else ""
-    check_baselines(found, node, protocols, chance=f"{prefix}retrieval/chance{unique}@1")
+    run = found["run"]
+    assert all((r["config_sha256"], r["seed"]) == (run["config_sha256"], run["seed"]) for r in found["results"])
+    chance = prefix + find_metric(protocols["retrieval"]).chance if "retrieval" in protocols else ""
+    check_baselines(found, node, protocols, chance=chance)
 
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     assert [(r["id"], r["task"], r["instruction"], r["references"]) for r in rows] == [

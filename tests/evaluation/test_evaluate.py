@@ -30,8 +30,8 @@ from rsmoe.evaluate import cli
 from rsmoe.evaluation.answer_job import AnswerJob
 from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.prediction_lines import from_row, to_line
+from rsmoe.metrics import find_metric
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.protocols import protocol
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = sorted(p.stem for p in (conf_dir() / "benchmark").glob("*.yaml"))
@@ -225,7 +225,7 @@ def test_captions_and_classes_become_retrieval(evaluate: Call, data: Path, tmp_p
     assert results["retrieval/mr"]["n"] == 7 and 0 <= results["retrieval/mr"]["value"] <= 100
     assert {r["metric"] for r in found["baselines"]["majority"]} >= {"retrieval/mr"}
     found = json.loads((tmp_path / "out" / "eurosat_zero_shot" / "metrics.json").read_text())
-    assert {r["protocol"] for r in found["results"] if "routing" not in r["metric"]} == {"retrieval/unique-captions@1"}
+    assert {r["protocol"] for r in found["results"] if "routing" not in r["metric"]} == {"zero-shot/top1@1"}
     rows = (tmp_path / "out" / "eurosat_zero_shot" / "predictions.jsonl").read_text().splitlines()
     texts = {json.loads(r)["references"][0] for r in rows}
     assert texts == {f"a satellite image of {c}" for c in ("forest", "river", "highway")}
@@ -312,7 +312,7 @@ def test_every_benchmark_joins_what_exists(name: str, tmp_path: Path, monkeypatc
     config = compose(["checkpoint=x", f"benchmark={name}"], name="evaluate")["benchmark"]
     assert list(config) == [name]
     for task, chosen in (config[name].get("protocols") or {}).items():
-        assert task in protocol(chosen).tasks
+        assert task in find_metric(chosen).protocol.tasks
     text = (conf_dir() / "benchmark" / f"{name}.yaml").read_text()
     assert "train" in yaml.safe_load(text)  # said, even where there is none
     if config[name]["reader"]["_target_"].startswith(("rsmoe.scenes.", "rsmoe.scenes.scene_changes.")):

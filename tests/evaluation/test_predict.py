@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ import torch
 from PIL import Image
 from rasterio.features import rasterize
 from support.models import codecs, requests, tiny_config, tiny_model
+from support.replies import reply
 from support.runs import Listed, data_of
 
+import rsmoe
 import rsmoe.predict
 from rsmoe.build import load_run
 from rsmoe.data.batch import Batch
@@ -29,9 +32,10 @@ from rsmoe.evaluation.answer import answer_batch, read_texts
 from rsmoe.evaluation.change_report import cells_changed
 from rsmoe.evaluation.change_tiles import map_changes
 from rsmoe.evaluation.evaluate_splits import evaluate
+from rsmoe.evaluation.reply import Reply
+from rsmoe.evaluation.request import Request
 from rsmoe.geo import open_raster
 from rsmoe.geo.dates import Dates
-from rsmoe.predict import predict
 from rsmoe.settings.stage import Stage
 from rsmoe.training.run import load_checkpoint, run_stages
 
@@ -53,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model=model, data=data_of(requests()), stages=[stage], folder=home, seed=3,
         hparams={"config": tiny_config(*CALM), "codec": codec.state(), "instruction_codec": words.state()},
         trainer={"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1},
-        logger={"_target_": "lightning.pytorch.loggers.CSVLogger"}, checkpoint_every=100, resume=None,
+        logger=None, checkpoint_every=100, resume=None,
     )  # fmt: skip
     for sample in requests():
         for date, image in enumerate(sample.images):
@@ -84,17 +88,19 @@ def test_one_image(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     image = folder / "vqa-1-0.png"
     code, out, err = cli(capsys, monkeypatch, f"checkpoint={folder}", f"image={image}", f"instruction={asked}")
     assert code == 0, err
-    given = predict(checkpoint=folder, images=[image], instruction=asked)
+    model = rsmoe.load(folder)
+    (given,) = model.answer([Request(id="a", pictures=(image,), instruction=asked)], prompts=True)
     lines = out.splitlines()
-    assert lines[0].strip() == given["text"] == "two"
-    assert max(given["weights"], key=given["weights"].get) == "vqa"
-    assert abs(sum(given["weights"].values()) - 1) < 1e-5
-    for name, weight in given["weights"].items():
+    assert lines[0].strip() == given.text == "two"
+    assert max(given.routing, key=given.routing.get) == "vqa"  # type: ignore[arg-type]
+    assert abs(sum(given.routing.values()) - 1) < 1e-5
+    assert given.prompts is not None
+    for name, weight in given.routing.items():
         row = next(line for line in lines if f" {name} " in line)
         assert f"{weight:.3f}" in row
-        assert given["prompts"].get(name, "") in row
-    assert set(given["prompts"]) == {n for n, w in given["weights"].items() if w > 0}
-    assert all(len(text.split("~")) == 5 for text in given["prompts"].values())  # four soft tokens, as nearest words
+        assert given.prompts.get(name, "") in row
+    assert set(given.prompts) == {n for n, w in given.routing.items() if w > 0}
+    assert all(len(text.split("~")) == 5 for text in given.prompts.values())  # four soft tokens, as nearest words
 
 
 def test_two_images(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +109,11 @@ def test_two_images(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         capsys, monkeypatch, f"checkpoint={folder}", f"image=[{pair[0]},{pair[1]}]", "instruction=what has changed ?"
     )  # fmt: skip
     assert code == 0, err
-    given = predict(checkpoint=folder, images=pair, instruction="what has changed ?")
-    assert out.splitlines()[0].strip() == given["text"]
+    given = rsmoe.load(folder).ask(tuple(pair), "what has changed ?")
+    assert out.splitlines()[0].strip() == given.text
     learned = {word for s in requests() if s.task == "change_caption" for text in s.responses for word in text.split()}
-    assert given["text"] and set(given["text"].split()) <= learned
-    assert max(given["weights"], key=given["weights"].get) == "change"
+    assert given.text and set(given.text.split()) <= learned
+    assert max(given.routing, key=given.routing.get) == "change"
 
 
 def test_a_mask_is_written_where_out_says(
@@ -135,19 +141,29 @@ def test_a_mask_is_written_where_out_says(
     ],
 )
 def test_an_instruction_is_taken_word_for_word(
-    instruction: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    instruction: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[dict[str, object]] = []
-    answer = {"text": "yes", "weights": {"vqa": 1.0}, "prompts": {}, "mask": None}
-    monkeypatch.setattr(rsmoe.predict, "predict", lambda **given: heard.append(given) or answer)
+    heard: list[Request] = []
+    opened: list[str] = []
+
+    def answer(requests: list[Request], **_: Any) -> list[Reply]:
+        heard.extend(requests)
+        return [reply(Dates(images=(blank,), valid=blank[..., 0] == 0, georeference=None, notes=()))]
+
+    blank = np.zeros((4, 4, 3), np.uint8)
+    model = SimpleNamespace(answer=answer, run=SimpleNamespace(change_classes=()))
+    monkeypatch.setattr(rsmoe, "load", lambda path, **_: opened.append(path) or model)
+    monkeypatch.chdir(tmp_path)
+    name = "IMG 2 (b), 'x' [1].png"
+    (tmp_path / name).write_bytes(b"")
     code, _, err = cli(
-        capsys, monkeypatch, "checkpoint=my run (1), last", "image=IMG 2 (b), 'x'.png", f"instruction={instruction}"
+        capsys, monkeypatch, "checkpoint=my run (1), last", f"image={name}", f"instruction={instruction}"
     )  # fmt: skip
     assert code == 0, err
     expected = None if instruction == "null" else instruction
-    assert heard[0]["instruction"] == expected
-    assert heard[0]["checkpoint"] == Path("my run (1), last")
-    assert heard[0]["images"] == [Path("IMG 2 (b), 'x'.png")]
+    assert heard[0].instruction == expected
+    assert opened == ["my run (1), last"]
+    assert heard[0].pictures == (name,)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +245,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hparams={"config": tiny_config(*own, experts=PAIR_EXPERTS), "codec": codec.state(),
                  "instruction_codec": words.state(), "change_classes": ["no change", "barn", "pond"]},
         trainer={"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1},
-        logger={"_target_": "lightning.pytorch.loggers.CSVLogger"},
+        logger=None,
     )  # fmt: skip
     return home
 
@@ -262,8 +278,11 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     assert "bands: the first 3 of 4" in text and "raster.bands=" in text and "warning" not in text
     assert "23.1 % of the pixels hold no data" in text
     assert "tiles of 32 px" in text and "words: the whole 52 x 40 px" in text
-    written = {p.name for p in out.iterdir()} - {"mask.tif", "mask.geojson"}  # untrained words may say [SEG]
-    assert written == {"answer.json", "change.geojson", "change.png", "change.tif"}
+    written = {p.name for p in out.iterdir()} - {"mask.tif", "mask.geojson", "mask_crs.geojson"}
+    assert written == {  # untrained words may say [SEG]
+        "answer.json", "answers.jsonl", "answers.geojson", "answers_crs.geojson", "change.geojson",
+        "change_crs.geojson", "change.png", "change.tif",
+    }  # fmt: skip
     with rasterio.open(out / "change.tif") as file:
         kinds = file.read(1)
         assert file.crs.to_epsg() == 4326 and tuple(file.transform)[:6] == pytest.approx(GRID)
@@ -271,11 +290,7 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     polygons = json.loads((out / "change.geojson").read_text())["features"]
     assert {p["properties"]["name"] for p in polygons} <= {"house", "water"}
     assert polygons
-    assert predict(checkpoint=pairs, images=[a, b], max_new=2)["classes"] == (
-        "no change",
-        "barn",
-        "pond",
-    )  # if not told
+    assert rsmoe.load(pairs).run.change_classes == ("no change", "barn", "pond")  # where none are typed
     shapes = [(p["geometry"], p["properties"]["class"]) for p in polygons]
     again = rasterize(shapes, out_shape=kinds.shape, transform=rasterio.Affine(*GRID))
     np.testing.assert_array_equal(again, np.where(kinds == 255, 0, kinds))
@@ -302,26 +317,26 @@ def test_dates_that_do_not_go_together_are_refused_with_the_reason(
 ) -> None:
     paths = [write_raster(tmp_path / "a.tif"), write_raster(tmp_path / "b.tif", seed=1, **second)]
     with pytest.raises(UserError, match=rf"(?s){message}"):
-        predict(checkpoint=pairs, images=paths, max_new=2)
+        rsmoe.load(pairs).ask(tuple(paths), max_new=2)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_pictures_without_a_place_must_be_of_one_size(pairs: Path, tmp_path: Path) -> None:
     paths = [write_raster(tmp_path / f"{n}.tif", crs=None, size=size) for n, size in (("a", (9, 9)), ("b", (9, 8)))]
     with pytest.raises(UserError, match="different sizes and not all georeferenced.*a.tif 9 x 9 x 3, b.tif 8 x 9 x 3"):
-        predict(checkpoint=pairs, images=paths, max_new=2)
+        rsmoe.load(pairs).ask(tuple(paths), max_new=2)
     for path in paths:
         Image.fromarray(np.zeros((9, 9 if path.stem == "a" else 7, 3), np.uint8)).save(path.with_suffix(".png"))
     with pytest.raises(UserError, match="a.png 9 x 9 x 3, b.png 7 x 9 x 3"):
-        predict(checkpoint=pairs, images=[p.with_suffix(".png") for p in paths], max_new=2)
+        rsmoe.load(pairs).ask(tuple(p.with_suffix(".png") for p in paths), max_new=2)
 
 
 def test_one_date_of_a_pair_is_missing(pairs: Path, tmp_path: Path) -> None:
     here = write_raster(tmp_path / "2020.tif")
     with pytest.raises(UserError, match=r"no image file .*1985.tif"):
-        predict(checkpoint=pairs, images=[tmp_path / "1985.tif", here])
+        rsmoe.load(pairs).ask((tmp_path / "1985.tif", here))
     with pytest.raises(UserError, match=r"compares two dates, got one .*image=\[before.tif,after.tif\]"):
-        predict(checkpoint=pairs, images=[here])
+        rsmoe.load(pairs).ask(here)
 
 
 @pytest.mark.parametrize("by", ["names", "tags"])
@@ -349,9 +364,9 @@ def test_swapped_dates_and_the_same_picture_twice_are_warned_of(
 def test_another_grid_is_warped_and_said(pairs: Path, tmp_path: Path) -> None:
     a = write_raster(tmp_path / "a.tif")
     b = write_raster(tmp_path / "b.tif", seed=1, size=(HIGH // 2, WIDE // 2), transform=(0.002, 0, -74, 0, -0.002, -8))
-    given = predict(checkpoint=pairs, images=[a, b], max_new=2)
-    assert any("b.tif (26 x 20, EPSG:4326) is warped to the grid of a.tif" in note for note in given["dates"].notes)
-    assert given["change"].kinds.shape == given["dates"].valid.shape == (HIGH, WIDE)
+    given = rsmoe.load(pairs).ask((a, b), max_new=2, tile=None)
+    assert any("b.tif (26 x 20, EPSG:4326) is warped to the grid of a.tif" in note for note in given.notes)
+    assert given.change.kinds.shape == given.dates.valid.shape == given.change_map.shape == (HIGH, WIDE)
 
 
 def test_tiles_cover_everything_and_mix_without_seams(pairs: Path) -> None:
@@ -425,13 +440,13 @@ def test_cells_say_what_share_of_their_ground_changed() -> None:
 def test_landsat_of_pucallpa(pairs: Path, tmp_path: Path) -> None:
     folder = Path(os.environ["RSMOE_DATA"]) / "geotiff" / "landsat_pucallpa"
     images = [folder / "1985.tif", folder / "2020.tif"]
-    given = predict(checkpoint=pairs, images=images, max_new=2, raster={"bands": [1, 2, 3]}, tile=0)
-    assert given["change"].kinds.shape == (377, 697) == given["dates"].valid.shape
-    assert given["dates"].georeference == open_raster(images[0]).georeference
+    given = rsmoe.load(pairs).ask(tuple(images), max_new=2, raster={"bands": [1, 2, 3]}, tile=0)
+    assert given.change.kinds.shape == (377, 697) == given.dates.valid.shape
+    assert given.dates.georeference == open_raster(images[0]).georeference
     stored = np.stack([read_stored(path) for path in images])
     empty = (stored == 0).all(axis=-1).any(axis=0)
-    np.testing.assert_array_equal(given["dates"].valid, ~empty)
-    assert not given["change"].kinds[empty].any()
+    np.testing.assert_array_equal(given.dates.valid, ~empty)
+    assert not given.change.kinds[empty].any()
 
 
 def read_stored(path: Path) -> np.ndarray:

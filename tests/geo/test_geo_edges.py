@@ -14,6 +14,7 @@ import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
 from rich.console import Console
+from support.replies import reply
 
 from rsmoe.errors import UserError
 from rsmoe.evaluation.change_report import ground, report_change
@@ -53,11 +54,8 @@ def reported(paths: list[Path], out: Path | None) -> dict[str, Any]:
     dates = read_dates(paths, bands=3)
     kinds = np.zeros(dates.valid.shape, np.uint8)
     kinds[2:5, 3:7] = 1
-    answer = {
-        "dates": dates, "change": SimpleNamespace(kinds=kinds, tiles=1, tile_px=64), "text": "a road", "weights": {},
-        "image_size": 64,
-    }  # fmt: skip
-    return report_change(answer, paths, out, [], Console(quiet=True))
+    given = reply(dates, change=SimpleNamespace(kinds=kinds, tiles=1, tile_px=64))
+    return report_change(given, [path.stem for path in paths], out, [], Console(quiet=True))
 
 
 @pytest.mark.parametrize("crs", [LOCAL, ENGINEERING, "EPSG:5703", "EPSG:4978"])
@@ -68,7 +66,8 @@ def test_a_system_that_lies_nowhere_has_a_map_but_no_areas(crs: str, tmp_path: P
     assert told["kinds"]["change"] == {"pixels": 12, "area_m2": None}
     with rasterio.open(tmp_path / "out" / "change.tif") as file:
         assert tuple(file.transform)[:6] == NORTH_UP
-    (feature,) = json.loads((tmp_path / "out" / "change.geojson").read_text())["features"]
+    (feature,) = json.loads((tmp_path / "out" / "change_crs.geojson").read_text())["features"]
+    assert not (tmp_path / "out" / "change.geojson").exists()  # it has no degrees
     assert feature["properties"] == {"class": 1, "name": "change", "pixels": 12}
     place = open_raster(paths[0]).georeference
     assert place is not None

@@ -14,6 +14,7 @@ import torch
 from rasterio.windows import Window
 from rich.console import Console
 from support.models import codecs, tiny_model
+from support.replies import reply
 
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
@@ -107,11 +108,9 @@ def test_a_large_pair_takes_little_memory_and_is_written(model: Any, tmp_path: P
     try:
         dates = read_dates(paths, bands=3)
         change = map_changes(model, look(match_levels=True), dates, tile_px=1024)
-        answer = {
-            "dates": Dates(images=dates.images, valid=change.valid, georeference=dates.georeference, notes=()),
-            "change": change, "text": "a road", "weights": {}, "image_size": 32,
-        }  # fmt: skip
-        told = report_change(answer, paths, tmp_path / "out", [], Console(quiet=True))
+        known = Dates(images=dates.images, valid=change.valid, georeference=dates.georeference, notes=())
+        given = reply(known, change=change, image_size=32)
+        told = report_change(given, ["a", "b"], tmp_path / "out", [], Console(quiet=True))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

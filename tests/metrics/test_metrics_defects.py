@@ -295,7 +295,7 @@ def test_no_nearest_neighbour_shows_the_test_picture(tmp_path: Path) -> None:
     found = Baselines(base).nearest([asked], features, torch.tensor([[1.0, 0.0]]))
     assert found == ["near"], "four have cosine 1, and are the picture itself"
     only = Baselines(base[:4]).nearest([asked], features[:4], torch.tensor([[1.0, 0.0]]))
-    assert only == [""], "a base of nothing else has no answer"
+    assert only == [None], "a base of nothing else has no answer"
     wider = [*base[:3], sample("wider", "vqa", "wider", images=(unlike,), instruction="how many?", kind="count")]
     assert Baselines(wider).nearest([asked], features[:4], torch.tensor([[1.0, 0.0]])) == ["wider"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise, permutations
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Polygon
 
 from rsmoe.data.boxes import ParsedBoxes, obb_corners, parse, write
-from rsmoe.metrics.regions.grounding import Grounding, average_precision, hbb_iou, match
+from rsmoe.metrics.regions.grounding import Grounding, grounding_row, grounding_tally, hbb_iou, match
 from rsmoe.metrics.regions.obb import obb_iou
 
 
@@ -21,11 +21,11 @@ def answer(*boxes: tuple[float, ...], failed: int = 0, width: int = 4) -> Parsed
     return ParsedBoxes(boxes=array, failed=("broken",) * failed)
 
 
-def score(predictions: list[ParsedBoxes], targets: list[np.ndarray], **kwargs: object) -> dict[str, float]:
-    extra = {key: kwargs.pop(key) for key in ("sizes_px", "scores") if key in kwargs}
-    metric = Grounding(**kwargs)  # type: ignore[arg-type]
-    metric.update(predictions, targets, **extra)  # type: ignore[arg-type]
-    return metric.compute()
+def score(
+    predictions: list[ParsedBoxes], targets: list[np.ndarray], plus_one_in: tuple[int, int] | None = None
+) -> dict[str, float]:
+    pairs = zip(predictions, targets, strict=True)
+    return grounding_tally([grounding_row(*pair, plus_one_in=plus_one_in) for pair in pairs]).values()
 
 
 UNIT = (0.0, 0.0, 10.0, 10.0)
@@ -128,20 +128,16 @@ def test_random_boxes_score_nothing_but_under_plus_one(largest: float) -> None:
     predictions = [answer(tuple(box)) for box in random_boxes(rng, n, largest)]
     targets = [box[None] for box in random_boxes(rng, n, largest)]
     right = score(predictions, targets)
-    legacy = score(predictions, targets, legacy_plus_one=True, sizes_px=[(1, 1)] * n)
+    legacy = score(predictions, targets, plus_one_in=(1, 1))
     assert right["acc@0.5"] < 0.01 and legacy["acc@0.5"] > 0.20
     assert legacy["n"] == right["n"] == n
     # the same boxes as pixels of an 800 px picture: the legacy mode writes them as parts of the picture itself
     pixels = [answer(tuple(p.boxes[0] * 800)) for p in predictions], [t * 800 for t in targets]
-    assert score(*pixels, legacy_plus_one=True, sizes_px=[(800, 800)] * n)["acc@0.5"] == pytest.approx(
-        legacy["acc@0.5"], abs=2e-3
-    )
+    assert score(*pixels, plus_one_in=(800, 800))["acc@0.5"] == pytest.approx(legacy["acc@0.5"], abs=2e-3)
     assert score(*pixels)["acc@0.5"] == pytest.approx(right["acc@0.5"], abs=2e-3)
 
 
-def test_legacy_needs_sizes_and_horizontal_boxes() -> None:
-    with pytest.raises(ValueError, match="sizes_px"):
-        score([answer(UNIT)], [TARGET], legacy_plus_one=True)
+def test_legacy_needs_horizontal_boxes() -> None:
     with pytest.raises(ValueError, match="horizontal"):
         Grounding(oriented=True, legacy_plus_one=True)
 
@@ -153,7 +149,7 @@ def test_perfect_and_empty() -> None:
     ones = {"acc@0.5": 1.0, "acc@0.7": 1.0, "miou": 1.0, "ap@0.5": 1.0}
     assert score([answer(UNIT)], [TARGET]) == ones | {"n": 1, "parse_failures": 0}
     oriented = np.array([[50, 40, 20, 10, 30.0]])
-    full = score([ParsedBoxes(boxes=oriented)], [oriented], oriented=True)
+    full = score([ParsedBoxes(boxes=oriented)], [oriented])
     assert full == pytest.approx(ones | {"n": 1, "parse_failures": 0}, abs=1e-5)
     nothing = score([parse("", convention="minigpt", size_px=(10, 10))], [TARGET])
     assert nothing == dict.fromkeys(ones, 0.0) | {"n": 1, "parse_failures": 1}
@@ -195,61 +191,22 @@ def test_the_surer_box_chooses_first_and_ties_go_by_overlap() -> None:
     iou = np.array([[0.6, 0.9], [0.8, 0.7]])
     assert match(iou).tolist() == [1, 0]
     assert match(iou[:, :1]).tolist() == [-1, 0]
-    assert match(iou, scores=np.array([0.9, 0.1])).tolist() == [1, 0]
-    assert match(np.array([[0.9, 0.8], [0.9, 0.1]]), scores=np.array([0.1, 0.9])).tolist() == [1, 0]
     assert match(iou, at_least=0.85).tolist() == [1, -1]
     assert match(np.zeros((2, 2))).tolist() == [-1, -1], "no overlap is no match"
 
 
-@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_what_cannot_be_scored_is_refused() -> None:
     with pytest.raises(ValueError, match=">= 1 target"):
         score([answer(UNIT)], [np.zeros((0, 4))])
     with pytest.raises(ValueError, match=r"\(n, 5\)"):
-        score([answer(UNIT)], [TARGET], oriented=True)
+        score([answer(UNIT)], [np.zeros((1, 5))])
     with pytest.raises(ValueError, match="no box"):
-        Grounding().compute()
+        grounding_tally([])
     with pytest.raises(ValueError, match="zip"):
         score([answer(UNIT)], [TARGET, TARGET])
 
 
-# ---- average precision
-
-
-def slow_average_precision(scores: np.ndarray, hits: np.ndarray, n_true: int) -> float:
-    """The definition: at each recall that is reached, the best precision at that recall or above."""
-    points = [(0.0, 1.0)]
-    for cut in sorted(set(scores.tolist()), reverse=True):
-        kept = scores >= cut
-        points.append((hits[kept].sum() / n_true, hits[kept].mean()))
-    recalls = sorted({recall for recall, _ in points})
-    return sum((b - a) * max(p for r, p in points[1:] if r >= b) for a, b in pairwise(recalls))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.booleans()), max_size=12), st.integers(0, 4))
-def test_average_precision_is_its_definition(rows: list[tuple[float, bool]], missed: int) -> None:
-    scores, hits = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], dtype=float)
-    n_true = int(hits.sum()) + missed
-    if n_true:
-        assert average_precision(scores, hits, n_true) == pytest.approx(slow_average_precision(scores, hits, n_true))
-
-
-def test_average_precision_by_hand() -> None:
-    assert average_precision(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0, 1]), 2) == pytest.approx(0.5 + 0.5 * 2 / 3)
-    assert average_precision(np.ones(3), np.array([1.0, 0, 1]), 4) == pytest.approx(2 / 3 * 2 / 4), "one tie: P x R"
-    assert average_precision(np.zeros(0), np.zeros(0), 3) == 0
-
-
-def test_scores_order_the_boxes_of_all_pictures() -> None:
-    far = (50.0, 50.0, 60.0, 60.0)
-    values = score([answer(UNIT, far), answer(far)], [TARGET] * 2, scores=[np.array([0.9, 0.2]), np.array([0.5])])
-    assert values["ap@0.5"] == pytest.approx(0.5)
-    worse = score([answer(UNIT, far), answer(far)], [TARGET] * 2, scores=[np.array([0.1, 0.2]), np.array([0.5])])
-    assert worse["ap@0.5"] == pytest.approx(0.5 / 3)
-
-
-# ---- order, ranks
+# ---- order
 
 
 def world(seed: int = 5, n: int = 9) -> tuple[list[ParsedBoxes], list[np.ndarray]]:
@@ -263,16 +220,12 @@ def world(seed: int = 5, n: int = 9) -> tuple[list[ParsedBoxes], list[np.ndarray
     return predictions, targets
 
 
-def test_neither_the_order_of_samples_nor_of_updates_matters() -> None:
+def test_the_order_of_samples_does_not_matter() -> None:
     predictions, targets = world()
     expected = score(predictions, targets)
     assert 0 < expected["ap@0.5"] < 1 and 0 < expected["miou"] < 1
     order = np.random.default_rng(0).permutation(len(targets))
     assert score([predictions[i] for i in order], [targets[i] for i in order]) == pytest.approx(expected, abs=1e-12)
-    one_by_one = Grounding()
-    for prediction, target in zip(predictions, targets, strict=True):
-        one_by_one.update([prediction], [target])
-    assert one_by_one.compute() == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_order_of_boxes_in_a_complete_answer_does_not_matter() -> None:
@@ -280,15 +233,3 @@ def test_the_order_of_boxes_in_a_complete_answer_does_not_matter() -> None:
     said = [(1.0, 1.0, 11.0, 9.0), (9.0, 0.0, 21.0, 11.0), (42.0, 40.0, 66.0, 70.0)]
     values = [score([answer(*order)], [true]) for order in permutations(said)]
     assert all(value == pytest.approx(values[0], abs=1e-12) for value in values)
-
-
-def test_states_of_two_ranks_add_up() -> None:
-    predictions, targets = world()
-    left, right = Grounding(), Grounding()
-    left.update(predictions[:6], targets[:6])
-    right.update(predictions[6:], targets[6:])
-    left.merge_state(right)
-    assert left.compute() == pytest.approx(score(predictions, targets), abs=1e-12)
-    left.reset()
-    left.update([answer(UNIT)], [TARGET])
-    assert left.compute()["n"] == 1

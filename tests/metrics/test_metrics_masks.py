@@ -1,12 +1,22 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import jaccard_score
 
-from rsmoe.evaluation.mask_baselines import best_constant_mask, centre_box, full_image, mean_mask, resize_mask
-from rsmoe.metrics.regions.boundary import BoundaryF, grow, outline
-from rsmoe.metrics.regions.class_map_iou import ClassMapIoU
-from rsmoe.metrics.regions.instance_masks import InstanceMasks
-from rsmoe.metrics.regions.masks import MaskIoU
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+from rsmoe.evaluation.mask_baselines import best_constant_mask, centre_box, full_image, resize_mask
+from rsmoe.metrics import find_metric
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.regions.boundary import TOLERANCE, boundary_row, boundary_tally, grow, outline
+from rsmoe.metrics.regions.class_map_iou import class_map_tally, confusion
+from rsmoe.metrics.regions.instance_masks import instances_row, instances_tally
+from rsmoe.metrics.regions.masks import mask_row, mask_tally
+from rsmoe.metrics.scoring import score
 
 
 def box(size: int, top: int, left: int, bottom: int, right: int) -> np.ndarray:
@@ -16,9 +26,7 @@ def box(size: int, top: int, left: int, bottom: int, right: int) -> np.ndarray:
 
 
 def scores(predictions: list[np.ndarray | None], targets: list[np.ndarray]) -> dict[str, float]:
-    metric = MaskIoU()
-    metric.update(predictions, targets)
-    return metric.compute()
+    return mask_tally([mask_row(*pair) for pair in zip(predictions, targets, strict=True)]).values()
 
 
 def test_known_values() -> None:
@@ -46,14 +54,12 @@ def test_empty_and_missing() -> None:
     assert scores([None], [empty])["miou"] == 0.0
 
 
-def test_order_and_batching_change_nothing() -> None:
+def test_order_changes_nothing() -> None:
     rng = np.random.default_rng(0)
     predictions, targets = rng.random((2, 30, 6, 6)) > 0.5
-    whole, single = MaskIoU(), MaskIoU()
-    whole.update(list(predictions), list(targets))
-    for i in rng.permutation(30):
-        single.update(torch.from_numpy(predictions[i : i + 1]), torch.from_numpy(targets[i : i + 1]))
-    assert whole.compute() == pytest.approx(single.compute(), abs=1e-12)
+    order = rng.permutation(30)
+    shuffled = scores(list(torch.from_numpy(predictions[order])), list(torch.from_numpy(targets[order])))
+    assert scores(list(predictions), list(targets)) == pytest.approx(shuffled, abs=1e-12)
 
 
 def test_another_size_is_an_error() -> None:
@@ -71,7 +77,6 @@ def test_constant_masks() -> None:
     assert full_image((2, 3)).all()
     assert centre_box((100, 200), 0.25).mean() == pytest.approx(0.25)
     masks = [box(10, 0, 0, 5, 10), box(20, 0, 0, 10, 20), box(10, 0, 0, 6, 10)]
-    assert mean_mask(masks, 0.5, (10, 10)).sum() == 50
     best = best_constant_mask(masks)
     assert resize_mask(best, (10, 10)).sum() == 50  # the upper half, not the full image nor a centre box
     assert best_constant_mask([full_image((5, 5))]).all()
@@ -81,9 +86,8 @@ def test_constant_masks() -> None:
 
 def test_per_class() -> None:
     small, large = box(4, 0, 0, 1, 2), box(10, 0, 0, 8, 10)
-    metric = MaskIoU()
-    metric.update([box(4, 0, 0, 1, 1), None, large], [small, small, large], ["ship", "ship", "road"])
-    found = metric.compute()
+    rows = [(box(4, 0, 0, 1, 1), small, "ship"), (None, small, "ship"), (large, large, "road")]
+    found = mask_tally([mask_row(*row) for row in rows]).values()
     assert (found["miou/ship"], found["miou/road"], found["class_miou"]) == (0.25, 1.0, 0.625)
     assert (found["n/ship"], found["n"], found["parse_failures"], found["miou"]) == (2, 3, 1, pytest.approx(0.5))
 
@@ -92,9 +96,7 @@ def test_per_class() -> None:
 
 
 def instances(predictions: list[np.ndarray], targets: list[np.ndarray]) -> dict[str, float]:
-    metric = InstanceMasks()
-    metric.update([predictions], [targets])
-    return metric.compute()
+    return instances_tally([instances_row(predictions, targets)]).values()
 
 
 def test_each_true_mask_is_found_once() -> None:
@@ -113,24 +115,21 @@ def test_the_best_pairs_are_matched_first() -> None:
 
 
 def test_no_mask_is_a_miss_and_a_failure() -> None:
-    metric = InstanceMasks()
-    metric.update([[], [box(4, 0, 0, 2, 2)]], [[box(4, 0, 0, 2, 2)] * 2, [box(4, 0, 0, 2, 2)]])
-    found = metric.compute()
+    one = box(4, 0, 0, 2, 2)
+    found = instances_tally([instances_row([], [one] * 2), instances_row([one], [one])]).values()
     assert (found["n"], found["parse_failures"], found["miou"]) == (3, 1, pytest.approx(1 / 3))
     assert (found["precision@0.5"], found["recall@0.5"]) == (1.0, pytest.approx(1 / 3))
     with pytest.raises(ValueError, match="at least one true mask"):
-        metric.update([[]], [[]])
+        instances_row([], [])
     with pytest.raises(ValueError, match="resize"):
-        metric.update([[box(4, 0, 0, 1, 1)]], [[box(5, 0, 0, 1, 1)]])
+        instances_row([box(4, 0, 0, 1, 1)], [box(5, 0, 0, 1, 1)])
 
 
 # ---- outlines
 
 
-def boundary(prediction: np.ndarray | None, target: np.ndarray, **kwargs: float) -> dict[str, float]:
-    metric = BoundaryF(**kwargs)
-    metric.update([prediction], [target])
-    return metric.compute()
+def boundary(prediction: np.ndarray | None, target: np.ndarray, tolerance: float = TOLERANCE) -> dict[str, float]:
+    return boundary_tally([boundary_row(prediction, target, tolerance=tolerance)]).values()
 
 
 def test_outline_and_grow_against_distances() -> None:
@@ -174,20 +173,54 @@ def test_boundary_of_nothing() -> None:
 # ---- class maps
 
 
+def class_maps(said: list[np.ndarray | None], true: list[np.ndarray], *names: str) -> dict[str, float]:
+    rows = [[1.0, a is None, *confusion(a, b, len(names)).ravel()] for a, b in zip(said, true, strict=True)]
+    return class_map_tally(np.array(rows, dtype=np.float64), names).values()
+
+
 def test_class_maps_by_hand() -> None:
     target = np.array([[0, 0, 1], [1, 255, 2]], dtype=np.uint8)
     said = np.array([[0, 1, 1], [1, 0, 0]], dtype=np.uint8)
-    metric = ClassMapIoU(classes=("none", "road", "building", "water"))
-    metric.update([said], [target])
-    found = metric.compute()
+    found = class_maps([said], [target], "none", "road", "building", "water")
     assert (found["iou/none"], found["iou/road"], found["iou/building"]) == pytest.approx((1 / 3, 2 / 3, 0.0))
-    assert "iou/water" not in found and found["miou"] == pytest.approx(1 / 3)
-    assert (found["pixel_accuracy"], found["n"]) == (pytest.approx(3 / 5), 5)
+    assert np.isnan(found["iou/water"]) and found["miou"] == pytest.approx(1 / 3)
+    assert (found["pixel_accuracy"], found["n"], found["parse_failures"]) == (pytest.approx(3 / 5), 1, 0)
 
 
-def test_class_maps_count_unknown_values_as_wrong() -> None:
-    metric = ClassMapIoU(classes=("none", "road"))
-    metric.update([np.array([[7, 0]])], [np.array([[0, 0]])])
-    assert metric.compute()["iou/none"] == 0.5
-    with pytest.raises(ValueError, match="classes 2 to 2"):
-        metric.update([np.array([[0]])], [np.array([[2]])])
+def test_class_maps_equal_scikit_learn_over_all_pixels() -> None:
+    rng = np.random.default_rng(0)
+    true, said = rng.integers(0, 4, (2, 5, 8, 8)).astype(np.uint8)
+    found = class_maps(list(said), list(true), *"abcd")
+    assert found["miou"] == pytest.approx(jaccard_score(true.ravel(), said.ravel(), average="macro"), abs=1e-9)
+    each = jaccard_score(true.ravel(), said.ravel(), average=None)
+    assert [found[f"iou/{name}"] for name in "abcd"] == pytest.approx(each.tolist(), abs=1e-9)
+
+
+def test_class_maps_count_unknown_values_and_missing_maps_as_wrong() -> None:
+    zero = np.array([[0, 0]], dtype=np.uint8)
+    assert class_maps([np.array([[7, 0]], dtype=np.uint8)], [zero], "none", "road")["iou/none"] == 0.5
+    missing = class_maps([None, zero], [zero, zero], "none", "road")
+    assert (missing["iou/none"], missing["pixel_accuracy"], missing["parse_failures"]) == (0.5, 0.5, 1)
+
+
+def mapped(name: str, true: np.ndarray, **extra: Any) -> Sample:
+    options: dict[str, Any] = {"class_map": true, "classes": ("none", "road"), "task": "caption"} | extra
+    return Sample(id=name, images=(Path(name),), instruction="", responses=("x",), source="toy", **options)
+
+
+def test_each_image_with_a_class_map_counts_once_under_its_protocol() -> None:
+    true, wrong = np.array([[0, 1]], dtype=np.uint8), np.array([[1, 1]], dtype=np.uint8)
+    twice = [mapped("a", true), replace(mapped("a", true), id="b", task="vqa"), mapped("c", true)]
+    twice.append(replace(mapped("d", true), class_map=None))
+    predictions = [Prediction(id=s.id, task=s.task, text="x", outputs={"land_cover": wrong}) for s in twice]
+    metric = find_metric("segmentation/miou@1")
+    results = score(twice, predictions, protocol_prefix="", split="t", metrics={"cover": metric}, draws=20)
+    found = {r.metric: r for r in results if r.metric.startswith("cover/")}
+    assert found["cover/iou/road"].value == 50.0 and found["cover/miou"].value == 25.0
+    assert found["cover/miou"].n == 2 and found["cover/miou"].low is not None
+    with pytest.raises(UserError, match="beyond its 2 classes"):
+        metric.tally([(mapped("a", np.array([[2, 0]], dtype=np.uint8)), predictions[0])])
+    with pytest.raises(UserError, match=r"map of \(1, 2\) against a true one of \(1, 1\)"):
+        metric.tally([(mapped("a", np.array([[1]], dtype=np.uint8)), predictions[0])])
+    with pytest.raises(UserError, match="has the classes"):
+        metric.tally([(twice[0], predictions[0]), (mapped("z", true, classes=("x", "y")), predictions[1])])

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsmoe.errors import UserError
-from rsmoe.metrics.captions.java_meteor import JavaMeteor, java_meteor_jar, java_meteor_tally
+from rsmoe.metrics.captions.java_meteor import java_meteor_jar, java_meteor_tally
 from rsmoe.metrics.captions.meteor import FUNCTION_WORDS, meteor, meteor_statistics
 from rsmoe.metrics.captions.meteor_alignment import EXACT, STEM, Words, align
 from rsmoe.metrics.captions.snowball import stem
@@ -186,7 +186,7 @@ def test_java_scorer_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="pip install pycocoevalcap==1.2") as error:
-        JavaMeteor()
+        java_meteor_jar()
     assert "Java runtime" in str(error.value) and "caption/meteor-ptb@1" in str(error.value)
 
 
@@ -214,13 +214,13 @@ def fake_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_java_scorer_reads_the_counts_of_the_program(fake_java: Path) -> None:
-    metric = JavaMeteor(tokenize="whitespace", sync_on_compute=False)
-    metric.update(["the trees near buildings the tree"], [["7", "tree near trees the building"]])
-    assert metric.compute()["meteor"] == pytest.approx(CASES[3][2], abs=1e-12)
-    metric.update(["5 6 9 9 7"], [["5 6 7 8"]])
+    texts, references = ["the trees near buildings the tree"], [["7", "tree near trees the building"]]
+    one = java_meteor_tally(texts, references, tokenize=whitespace).values()
+    assert one["meteor"] == pytest.approx(CASES[3][2], abs=1e-12)
+    two = java_meteor_tally([*texts, "5 6 9 9 7"], [*references, ["5 6 7 8"]], tokenize=whitespace)
     rows = statistics([CASES[3][0], CASES[0][0]], [[CASES[3][1]], [CASES[0][1]]])
     expected = {"meteor": float(meteor(rows.sum(axis=0))), "n": 2, "parse_failures": 0}
-    assert metric.compute() == pytest.approx(expected, abs=1e-12)
+    assert two.values() == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_java_program_that_fails_is_an_error(fake_java: Path) -> None:

@@ -1,16 +1,21 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from rsmoe.data.sample import Sample
 from rsmoe.metrics.bootstrap import intervals
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.retrieval.chance import chance_recalls
 from rsmoe.metrics.retrieval.ranking import ranking_row, ranking_tally
-from rsmoe.metrics.retrieval.recall import Retrieval, chance_recalls
-from rsmoe.metrics.retrieval.zero_shot import ZeroShot, class_embeddings
+from rsmoe.metrics.retrieval.recall import recall_tally
+from rsmoe.metrics.retrieval.zero_shot import class_embeddings, zero_shot_rows, zero_shot_tally
+from rsmoe.metrics.scoring import score
 
 
 def recalls(images: torch.Tensor, texts: torch.Tensor, owners: list[int]) -> dict[str, float]:
-    metric = Retrieval()
-    metric.update(images, [str(i) for i in range(len(images))], texts, [str(o) for o in owners])
-    return metric.compute()
+    return recall_tally(images, texts, owners).values()
 
 
 def by_hand(images: torch.Tensor, texts: torch.Tensor, owners: list[int]) -> dict[str, float]:
@@ -56,11 +61,9 @@ def test_constant_embeddings_score_chance() -> None:
 def test_constant_embeddings_score_chance_under_unique_captions() -> None:
     """Thirty images of two classes, told by their names: a name by chance is right every second time."""
     captions = [("forest", "river", "river")[i % 3] for i in range(30)]
-    metric = Retrieval(unique=True)
-    ids = [str(i) for i in range(30)]
-    metric.update(torch.ones(30, 4), ids, torch.ones(30, 4), ids, captions)
+    found = unique(torch.ones(30, 4), torch.ones(30, 4), list(range(30)), captions)
     chance = chance_recalls([1] * 30, [10, 20])
-    assert {key: float(value) for key, value in metric.compute().items() if key in chance} == pytest.approx(chance)
+    assert {key: value for key, value in found.items() if key in chance} == pytest.approx(chance)
     assert chance["i2t_r1"] == 0.5 and chance["t2i_r1"] == pytest.approx((10 / 30 + 20 / 30) / 2)
 
 
@@ -85,32 +88,27 @@ def test_missing_embeddings_are_wrong_and_counted() -> None:
     assert (scores["n"], scores["parse_failures"]) == (4, 2)
 
 
-def test_order_and_repeated_images_change_nothing() -> None:
+def test_order_changes_nothing() -> None:
     generator = torch.Generator().manual_seed(2)
     images, texts = torch.randn(15, 6, generator=generator), torch.randn(30, 6, generator=generator)
-    once, twice = Retrieval(), Retrieval()
-    ids = [f"img{i}" for i in range(15)]
-    once.update(images, ids, texts, [ids[j // 2] for j in range(30)])
-    for i in [*torch.randperm(15, generator=generator).tolist(), 0, 3]:  # a padding sampler shows two of them again
-        twice.update(images[i : i + 1], [ids[i]], texts[2 * i : 2 * i + 2], [ids[i]] * 2)
-    assert once.compute() == pytest.approx(twice.compute(), abs=1e-9)
+    order = torch.randperm(15, generator=generator)
+    shuffled = texts.view(15, 2, 6)[order].flatten(0, 1)
+    owners = [j // 2 for j in range(30)]
+    assert recalls(images, texts, owners) == pytest.approx(recalls(images[order], shuffled, owners), abs=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_an_image_without_text_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one text"):
-        Retrieval().update(torch.ones(2, 3), ["a", "b"], torch.ones(1, 3), ["a"])
-    with pytest.raises(ValueError, match="no image"):
-        Retrieval().compute()
+        recalls(torch.ones(2, 3), torch.ones(1, 3), [0])
+    with pytest.raises(ValueError, match="one image or more"):
+        recalls(torch.ones(0, 3), torch.ones(0, 3), [])
 
 
 # ---- unique captions
 
 
 def unique(images: torch.Tensor, texts: torch.Tensor, owners: list[int], captions: list[str]) -> dict[str, float]:
-    metric = Retrieval(unique=True)
-    metric.update(images, [str(i) for i in range(len(images))], texts, [str(o) for o in owners], captions)
-    return metric.compute()
+    return recall_tally(images, texts, owners, captions=captions).values()
 
 
 def test_equal_captions_are_one_candidate_for_several_images() -> None:
@@ -131,20 +129,13 @@ def test_unique_captions_of_distinct_captions_equal_all_captions() -> None:
     assert unique(images, texts, owners, [f"c{i}" for i in range(60)]) == pytest.approx(recalls(images, texts, owners))
 
 
-def test_unique_captions_need_words() -> None:
-    with pytest.raises(ValueError, match="told apart by their words"):
-        Retrieval(unique=True).update(torch.eye(2), ["a", "b"], torch.eye(2), ["a", "b"])
-
-
 def test_rows_of_images_add_up_to_the_numbers() -> None:
     generator = torch.Generator().manual_seed(5)
     owners = [i for i in range(30) for _ in range(2)]
     images = torch.randn(30, 6, generator=generator)
-    metric = Retrieval()
     texts = images[owners] + 0.8 * torch.randn(60, 6, generator=generator)
-    metric.update(images, [str(i) for i in range(30)], texts, [str(o) for o in owners])
-    tally = metric.tally()
-    assert tally.rows.shape[0] == 30 and tally.values() == metric.compute()
+    tally = recall_tally(images, texts, owners)
+    assert tally.rows.shape[0] == 30
     bounds = intervals(tally, draws=300)["mr"]
     assert bounds.low < bounds.value < bounds.high < bounds.low + 0.5
 
@@ -168,19 +159,38 @@ def test_rankings_of_somebody_else() -> None:
         ranking_row(["a", "a"], ["a"])
 
 
+def zero_shot(scores: torch.Tensor, labels: list[str], *classes: str) -> dict[str, float]:
+    return zero_shot_tally(zero_shot_rows(scores, labels, classes=classes)).values()
+
+
 def test_zero_shot_by_hand_and_by_chance() -> None:
-    metric = ZeroShot(classes=("lake", "wood", "road", "field"))
-    metric.update(torch.eye(4)[[0, 1, 1, 3]], ["lake", "wood", "road", "wood"])
-    found = metric.compute()
+    names = ("lake", "wood", "road", "field")
+    found = zero_shot(torch.eye(4)[[0, 1, 1, 3]], ["lake", "wood", "road", "wood"], *names)
     assert (found["top1"], found["class_top1"]) == (0.5, pytest.approx((1 + 0.5 + 0) / 3))
-    flat = ZeroShot(classes=("lake", "wood", "road", "field"))
-    flat.update(torch.ones(8, 4), ["lake", "wood"] * 4)
-    assert flat.compute()["top1"] == 0.25
-    broken = ZeroShot(classes=("lake", "wood"))
-    broken.update(torch.tensor([[torch.nan, 1.0]]), ["wood"])
-    assert (broken.compute()["top1"], broken.compute()["parse_failures"]) == (0.0, 1)
+    assert zero_shot(torch.ones(8, 4), ["lake", "wood"] * 4, *names)["top1"] == 0.25
+    broken = zero_shot(torch.tensor([[torch.nan, 1.0]]), ["wood"], "lake", "wood")
+    assert (broken["top1"], broken["parse_failures"]) == (0.0, 1)
     with pytest.raises(ValueError, match="2 classes"):
-        broken.update(torch.ones(1, 2), ["road"])
+        zero_shot(torch.ones(1, 2), ["road"], "lake", "wood")
+
+
+def test_zero_shot_reads_the_embeddings_of_predictions() -> None:
+    """Four images of three classes; the third has no embedding, the fourth looks like another class."""
+    labels = ["lake", "wood", "lake", "road"]
+    texts = dict(zip(("lake", "wood", "road"), np.eye(3, dtype=np.float32), strict=True))
+    samples = [
+        Sample(id=str(i), images=(Path(str(i)),), instruction="", responses=(f"a {x}",), task="retrieval", source="s")
+        for i, x in enumerate(labels)
+    ]
+    seen = [texts["lake"], texts["wood"], None, texts["wood"]]
+    predictions = [
+        Prediction(id=s.id, task=s.task, image_embedding=image, text_embeddings=texts[label][None])
+        for s, label, image in zip(samples, labels, seen, strict=True)
+    ]
+    results = score(samples, predictions, protocol_prefix="", split="t", protocols={"retrieval": "zero-shot/top1@1"})
+    found = {r.metric: r for r in results}
+    assert found["retrieval/top1"].value == 50.0 and found["retrieval/top1"].parse_failures == 1
+    assert found["retrieval/class_top1"].value == pytest.approx(100 * (0.5 + 1 + 0) / 3)
 
 
 def test_class_embeddings_average_before_they_are_scaled() -> None:

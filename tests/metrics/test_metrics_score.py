@@ -1,5 +1,6 @@
 import json
 import random
+import re
 from dataclasses import replace
 from itertools import repeat
 
@@ -8,19 +9,21 @@ import pytest
 import torch
 from rich.console import Console
 
+from rsmoe.config_folders import conf_dir
 from rsmoe.data.boxes import parse
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task, task_names
 from rsmoe.errors import UserError
 from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.table import results_table
+from rsmoe.metrics import find_metric, metrics, protocols
 from rsmoe.metrics.bootstrap import differences, intervals
-from rsmoe.metrics.captions.change_captions import ChangeCaptions
+from rsmoe.metrics.captions.change_captions import change_caption_tally
+from rsmoe.metrics.captions.tokenize import whitespace
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.protocols import PROTOCOLS, protocol, protocol_table
-from rsmoe.metrics.regions.grounding import Grounding
+from rsmoe.metrics.regions.grounding import grounding_row, grounding_tally
 from rsmoe.metrics.result import Result
-from rsmoe.metrics.scorers import SCORERS
-from rsmoe.metrics.scoring import DEFAULT_PROTOCOLS, compare, match, score
+from rsmoe.metrics.scoring import compare, match, score
 from rsmoe.metrics.tally import Tally, beside, overlap, ratio
 
 PICTURES = map(np.random.default_rng(0).integers, repeat(0), repeat(255), repeat((8, 8, 3)), repeat(np.uint8))
@@ -108,7 +111,7 @@ def test_perfect_predictions_of_every_task() -> None:
     assert (counts["vqa/presence"], counts["caption/bleu4"], counts["routing/accuracy"]) == (24, 12, 72)
     assert counts["change_caption/bleu4/changed"] == 6
     for result in results:
-        assert result.protocol.startswith("generated/") and protocol(result.protocol).sentence
+        assert result.protocol.startswith("generated/") and find_metric(result.protocol).protocol.sentence
         assert np.isfinite(result.value) and result.parse_failures == 0 and result.split == "test"
     json.dumps([r.as_dict() for r in results])
 
@@ -149,10 +152,9 @@ def test_ids_that_do_not_match_are_named() -> None:
 
 
 def test_protocols() -> None:
-    assert set(DEFAULT_PROTOCOLS.values()) <= set(PROTOCOLS)
-    assert all(key == p.id and "@" in key and p.sentence and p.source for key, p in PROTOCOLS.items())
+    assert all("@" in p.id and p.title and p.sentence and p.source for p in protocols())
     with pytest.raises(UserError, match="Did you mean 'caption/coco-ptb@1'"):
-        protocol("generated/caption/coco-ptp@1")
+        find_metric("generated/caption/coco-ptp@1")
     with pytest.raises(UserError, match="does not score task 'vqa'"):
         score([], [], protocol_prefix="", split="test", protocols={"vqa": "mask/giou@1"})
     samples = [sample(0, "vqa", "how many?", "7", kind="count")]
@@ -213,7 +215,7 @@ def test_baselines_never_read_the_test_references() -> None:
 
 def test_an_unseen_task_gets_an_empty_answer() -> None:
     vqa = [s for s in world(0) if s.task == "vqa"]
-    assert Baselines(vqa).majority([sample(0, "caption", "describe", "a lake")]) == [""]
+    assert Baselines(vqa).majority([sample(0, "caption", "describe", "a lake")]) == [None]
 
 
 def test_table() -> None:
@@ -255,10 +257,9 @@ GROUND = [
 def test_ground_equals_the_metric_and_counts_failures() -> None:
     samples, predictions = zip(*GROUND, strict=True)
     found = {r.metric: r for r in score(samples, predictions, protocol_prefix="", split="test")}
-    metric = Grounding()
     answers = [parse(p.text, convention="pixel_xyxy", size_px=(100, 100)) for p in predictions]
-    metric.update(answers, [s.boxes_px for s in samples])
-    expected = metric.compute()
+    rows = [grounding_row(answer, s.boxes_px) for answer, s in zip(answers, samples, strict=True)]
+    expected = grounding_tally(rows).values()
     assert (expected["n"], expected["parse_failures"]) == (5, 2)
     for name in ("acc@0.5", "acc@0.7", "miou", "ap@0.5"):
         assert found[f"ground/{name}"].value == pytest.approx(100 * expected[name], abs=1e-4), name
@@ -281,23 +282,27 @@ def test_oriented_boxes_count_as_their_hull_under_hbb_and_as_polygons_under_obb(
         score([plain], [Prediction(id=plain.id, task="ground")], protocol_prefix="", split="t")
 
 
-def test_every_task_has_a_default_protocol_and_every_scorer_a_protocol() -> None:
-    assert set(DEFAULT_PROTOCOLS) == set(TASKS)
-    assert set(SCORERS) <= set(PROTOCOLS)
-    assert {p.id for p in PROTOCOLS.values() if p.tasks} == set(SCORERS)
-    assert all(set(p.tasks) <= set(TASKS) for p in PROTOCOLS.values())
-    table = protocol_table().splitlines()
-    assert len(table) == len(PROTOCOLS) + 2 and all(line.count(" | ") == 3 for line in table[2:])
+def test_every_task_has_a_default_protocol_and_every_protocol_its_file() -> None:
+    for task in task_names():
+        assert task in find_metric(find_task(task).protocol).protocol.tasks
+    files = {path.stem for path in (conf_dir() / "metric").glob("*.yaml")}
+    assert {re.sub(r"\W", "_", p.id.removesuffix("@1")) for p in protocols()} == files
+    for metric in metrics():
+        assert set(metric.protocol.tasks) <= set(task_names())
+        assert find_metric(metric.protocol.id) is metric
+        if metric.chance:
+            chance = find_metric(metric.chance)
+            assert chance.protocol.tasks == metric.protocol.tasks and not chance.protocol.fields
 
 
 def test_change_caption_tally_equals_the_metric() -> None:
     samples = [s for s in world(3) if s.task == "change_caption"]
     texts = ["a house is built", "no change has occurred", "", "a new road appears"] * 3
     predictions = [Prediction(id=s.id, task=s.task, text=t) for s, t in zip(samples, texts, strict=True)]
-    metric = ChangeCaptions()
-    metric.update(texts, [s.responses for s in samples], [s.kind for s in samples])
+    references, kinds = [s.responses for s in samples], [s.kind for s in samples]
+    tally = change_caption_tally(texts, references, kinds, tokenize=whitespace)
     found = values(score(samples, predictions, protocol_prefix="", split="test"))
-    expected = {k: 100 * v for k, v in metric.compute().items() if k.split("/")[0] not in ("n", "parse_failures")}
+    expected = {k: 100 * v for k, v in tally.values().items() if k.split("/")[0] not in ("n", "parse_failures")}
     assert {k.removeprefix("change_caption/"): v for k, v in found.items()} == pytest.approx(expected, abs=1e-9)
 
 

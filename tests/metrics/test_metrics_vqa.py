@@ -4,16 +4,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsmoe.metrics.answers.free_text import FreeText, token_f1
-from rsmoe.metrics.answers.multiple_choice import MultipleChoice, read_choice
-from rsmoe.metrics.answers.normalise import normalise, rsvqa
-from rsmoe.metrics.answers.vqa import VQA
+from rsmoe.metrics.answers.free_text import free_text_row, free_text_tally, token_f1
+from rsmoe.metrics.answers.multiple_choice import choice_row, read_choice
+from rsmoe.metrics.answers.normalise import Same, exact, normalise, rsvqa
+from rsmoe.metrics.answers.vqa import accuracy_row, accuracy_tally, judge
+
+Row = tuple[str, list[str], "str | tuple[str, ...]"]
 
 
-def accuracy(prediction: str, answer: str, kind: str = "other", **kwargs: object) -> float:
-    metric = VQA(**kwargs)  # type: ignore[arg-type]
-    metric.update([prediction], [[answer]], [kind])
-    return metric.compute()["overall"]
+def scores_of(*rows: Row, same: Same = exact) -> dict[str, float]:
+    return accuracy_tally([accuracy_row(kind, *judge(text, true, kind, same)) for text, true, kind in rows]).values()
+
+
+def accuracy(prediction: str, answer: str, kind: str = "other", same: Same = exact) -> float:
+    return scores_of((prediction, [answer], kind), same=same)["overall"]
 
 
 @pytest.mark.parametrize(
@@ -68,17 +72,12 @@ def test_the_answer_itself_is_right_and_empty_never_is(text: str) -> None:
 
 
 def test_any_reference_counts() -> None:
-    metric = VQA()
-    metric.update(["two"], [["many", "2."]], ["count"])
-    assert metric.compute()["count"] == 1.0
+    assert scores_of(("two", ["many", "2."], "count"))["count"] == 1.0
 
 
 def test_both_averages_and_failures() -> None:
-    metric = VQA()
-    metric.update(["yes", "yes", "maybe", ""], [["yes"], ["no"], ["yes"], ["no"]], ["presence"] * 4)
-    metric.update(["3"], [["three"]], ["count"])
-    metric.update(["a lake"], [["lake"]], [""])
-    scores = metric.compute()
+    said = zip(["yes", "yes", "maybe", ""], [["yes"], ["no"], ["yes"], ["no"]], ["presence"] * 4, strict=True)
+    scores = scores_of(*said, ("3", ["three"], "count"), ("a lake", ["lake"], ""))
     assert (scores["presence"], scores["count"], scores["other"]) == (0.25, 1.0, 1.0)
     assert scores["average"] == pytest.approx(0.75)
     assert scores["overall"] == pytest.approx(0.5)
@@ -112,24 +111,18 @@ def test_order_changes_nothing() -> None:
     rows = [(rng.choice(["yes", "no", "2", ""]), rng.choice(["yes", "no", "2"]), rng.choice("abc")) for _ in range(60)]
     results = []
     for _ in range(3):
-        metric = VQA()
-        for prediction, answer, kind in rows:
-            metric.update([prediction], [[answer]], [kind])
-        results.append(metric.compute())
+        results.append(scores_of(*((prediction, [answer], kind) for prediction, answer, kind in rows)))
         rng.shuffle(rows)
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 def test_nothing_added_is_an_error() -> None:
     with pytest.raises(ValueError, match="no question"):
-        VQA().compute()
+        accuracy_tally([])
 
 
 def test_a_question_of_several_types_counts_once_in_all() -> None:
-    metric = VQA()
-    metric.update(["B", "C"], [["B"], ["A"]], [("colour", "shape"), ("shape",)])
-    scores = metric.compute()
+    scores = scores_of(("B", ["B"], ("colour", "shape")), ("C", ["A"], ("shape",)))
     assert (scores["colour"], scores["shape"], scores["overall"], scores["average"]) == (1.0, 0.5, 0.5, 0.75)
     assert (scores["n"], scores["n/shape"], scores["n/colour"]) == (2, 2, 1)
 
@@ -138,10 +131,7 @@ def test_a_question_of_several_types_counts_once_in_all() -> None:
 
 
 def free(*rows: tuple[str, list[str], str]) -> dict[str, float]:
-    metric = FreeText()
-    for prediction, references, kind in rows:
-        metric.update([prediction], [references], [kind])
-    return metric.compute()
+    return free_text_tally([free_text_row(*row) for row in rows]).values()
 
 
 def test_three_grades_of_free_text() -> None:
@@ -219,12 +209,10 @@ def test_no_choice_is_made_up(text: str) -> None:
 
 
 def test_multiple_choice_accuracy() -> None:
-    metric = MultipleChoice()
-    metric.update(
-        ["Answer: B", "A road is visible", "C A", "A"], ["B", "A.", "A C", "A C"], [OPTIONS] * 4, ["x", "y", "z", "z"]
-    )
-    scores = metric.compute()
+    said, right = ["Answer: B", "A road is visible", "C A", "A"], ["B", "A.", "A C", "A C"]
+    rows = [choice_row(a, b, OPTIONS, kind) for a, b, kind in zip(said, right, "xyzz", strict=True)]
+    scores = accuracy_tally(rows).values()
     assert (scores["x"], scores["y"], scores["z"], scores["overall"]) == (1.0, 0.0, 0.5, 0.5)
     assert (scores["n"], scores["parse_failures"]) == (4, 1)
     with pytest.raises(ValueError, match="none of the options"):
-        metric.update(["A"], ["Z"], [OPTIONS], ["x"])
+        choice_row("A", "Z", OPTIONS, "x")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from rsmoe.config import compose
@@ -19,7 +20,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation.formats.layouts import References, read_predictions, read_references
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.score import score_files, table
+from rsmoe.score import cli, score_files, table
 
 CAPTIONS = {
     "airport_1.jpg": ["a plane is parked at the terminal", "one plane at an airport"],
@@ -147,7 +148,7 @@ def test_references_in_another_form_say_what_was_expected(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="no split 'val'; type one of: split=test, split=train"):
         score_files(protocol=PTB, predictions=given, references=references("karpathy", tmp_path), split="val")
     with pytest.raises(UserError, match="does not score files"):
-        score_files(protocol="zero-shot/top1@1", predictions=given, references=given)
+        score_files(protocol="routing/task@1", predictions=given, references=given)
     with pytest.raises(UserError, match="Did you mean 'caption/coco-ptb@1'"):
         score_files(protocol="caption/coco-ptb", predictions=given, references=given)
 
@@ -267,6 +268,74 @@ def test_the_report_says_how_it_was_made(tmp_path: Path) -> None:
     text = console.export_text()
     assert "cider_d" in text and "difference [95 %]" in text and "BLEU-1..4" in text
     assert all(f"{row['value']:.2f}" in text for row in report["results"])
+
+
+def test_references_without_a_prediction_count_as_wrong_and_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = references("rows", tmp_path)
+    whole = [{"id": name, "text": texts[0]} for name, texts in CAPTIONS.items()]
+    part, silent = write(tmp_path / "part.jsonl", whole[:2]), [*whole[:2], {**whole[2], "text": ""}]
+    options: dict[str, Any] = {"protocol": PTB, "references": truth, "draws": 0}
+    found = score_files(predictions=part, **options)
+    assert values(found) == values(score_files(predictions=write(tmp_path / "empty.jsonl", silent), **options))
+    assert found["missing"] == {"predictions": [whole[2]["id"]]}
+    assert {(row["n"], row["parse_failures"]) for row in found["results"]} == {(3, 1)}
+    with pytest.raises(UserError, match=r"1 samples without a prediction \(road_3.jpg\)"):
+        score_files(predictions=part, missing="error", **options)
+    with pytest.raises(UserError, match="holds no prediction"):
+        score_files(predictions=write(tmp_path / "none.json", []), **options)
+    cli([f"protocol={PTB}", f"predictions={part}", f"references={truth}", "draws=0", "json=true"])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["missing"] == found["missing"]
+    assert "warning: predictions: 1 of 3 references have no prediction (road_3.jpg)" in printed.err
+    with pytest.raises(SystemExit, match="1 samples without a prediction"):
+        cli([f"protocol={PTB}", f"predictions={part}", f"references={truth}", "missing=error"])
+
+
+def test_a_part_of_the_predictions_is_matched_by_its_own_key(tmp_path: Path) -> None:
+    """Question numbers that are picture numbers of others as well: by which of them is never guessed."""
+    truth = [{"question_id": i, "image_id": 9 - i, "answer": str(i)} for i in range(10)]
+    known = read_references(write(tmp_path / "r.json", truth), task="vqa", split="test")
+    given = write(tmp_path / "p.json", [{"question_id": i, "answer": str(i)} for i in range(4)])
+    assert [p.id for p in read_predictions(given, known, task="vqa")] == ["0", "1", "2", "3"]
+    both = [{"question_id": i, "image_id": i, "answer": str(i)} for i in range(4)]
+    with pytest.raises(UserError, match="give the answers to different references"):
+        read_predictions(write(tmp_path / "p.json", both), known, task="vqa")
+
+
+def test_folders_of_class_maps(tmp_path: Path) -> None:
+    maps = {"a": np.array([[0, 1], [1, 255]]), "b/c": np.array([[2, 2], [0, 0]]), "d": np.array([[1, 1], [1, 1]])}
+    for folder, names in (("truth", ("a", "b/c", "d")), ("said", ("a", "b/c"))):
+        for name in names:
+            path = tmp_path / folder / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wrong = folder == "said" and name == "a"
+            Image.fromarray((np.zeros((2, 2)) if wrong else maps[name]).astype(np.uint8)).save(path)
+    options: dict[str, Any] = {"predictions": tmp_path / "said", "references": tmp_path / "truth", "draws": 20}
+    found = score_files(protocol="segmentation/miou@1", **options)
+    rows = {row["metric"].split("/", 1)[1]: row for row in found["results"]}
+    assert rows["iou/0"]["value"] == pytest.approx(100 * 3 / 5) and rows["iou/1"]["value"] == 0
+    assert rows["iou/2"]["value"] == 100 and rows["miou"]["value"] == pytest.approx(160 / 3)
+    assert rows["pixel_accuracy"]["value"] == pytest.approx(100 * 5 / 11)
+    assert (rows["miou"]["n"], rows["miou"]["parse_failures"]) == (3, 1) and found["missing"] == {"predictions": ["d"]}
+    (tmp_path / "truth" / "classes.txt").write_text("water\nroad\nwood\n")
+    named = score_files(protocol="segmentation/miou@1", **options)
+    assert {row["metric"].split("/", 1)[1] for row in named["results"]} >= {"iou/water", "iou/road", "iou/wood"}
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "said" / "zz.png")
+    with pytest.raises(UserError, match=r"predictions without a sample \(zz\)"):
+        score_files(protocol="segmentation/miou@1", **options)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UserError, match="holds no class map"):
+        score_files(protocol="segmentation/miou@1", **options | {"predictions": tmp_path / "nothing"})
+
+
+def test_a_metric_can_be_added(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, given = references("rows", tmp_path), predictions("coco", tmp_path)
+    cli([f"protocol={PTB}", f"predictions={given}", f"references={truth}", "+metric=text_quality", "json=true"])
+    rows = {row["metric"]: row for row in json.loads(capsys.readouterr().out)["results"]}
+    assert rows["caption/bleu1"]["protocol"] == PTB
+    assert rows["text_quality/length"]["protocol"] == "text/quality@1" and "low" in rows["text_quality/length"]
 
 
 def test_samples_of_a_release_can_be_the_references(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from support.releases import RELEASES
 from support.reliability import LONG
 from support.shard_data import shards_of, toy
 
+import rsmoe
 from rsmoe.config import compose
 from rsmoe.data.shards.index import open_shards
 from rsmoe.data.shards.stream import Stream
 from rsmoe.evaluate import evaluate
-from rsmoe.predict import predict
 
 TIMES = 60 if LONG else 12
 MOST_MB = 25
@@ -53,7 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(home: Path, turn: int) -> Any:
-    return predict(checkpoint=home / "run", images=[home / "a.png"], beams=1, max_new=2)
+    return rsmoe.load(home / "run").ask(home / "a.png", beams=1, max_new=2)
 
 
 def judged(home: Path, turn: int) -> None:

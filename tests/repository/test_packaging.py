@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 REQUIRED = {
     "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "CITATION.cff", "Makefile",
-    "rsmoe", "conf", "experiments", "notebooks", "tests", ".ci", ".github", ".gitignore",
+    "rsmoe", "conf", "docs", "experiments", "notebooks", "tests", ".ci", ".github", ".gitignore",
 }  # fmt: skip
 ALLOWED = REQUIRED | {".git", "benchmarks"}
 
@@ -65,7 +65,8 @@ def test_constraints_pin_every_dependency_within_its_bounds() -> None:
     pinned = dict(line.split("==") for line in lines)
     assert len(pinned) == len(lines)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    extras = project["optional-dependencies"]
+    for line in project["dependencies"] + extras["dev"] + extras["docs"]:
         requirement = Requirement(line)
         assert requirement.specifier, f"{line} has no bound"
         assert requirement.specifier.contains(pinned[requirement.name]), line
@@ -102,7 +103,7 @@ def test_top_level_is_what_the_readme_says_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "top", ["rsmoe", "conf", "experiments", "notebooks", "README.md", "Makefile", "pyproject.toml"]
+    "top", ["rsmoe", "conf", "docs", "experiments", "notebooks", "README.md", "Makefile", "pyproject.toml"]
 )
 def test_no_file_names_a_folder_of_one_machine(top: str) -> None:
     path = ROOT / top

@@ -7,7 +7,7 @@ from pathlib import Path
 from rsmoe.settings.stage import Stage
 from rsmoe.training.run import run_stages
 from support.models import FIVE_KINDS, codecs, requests, tiny_config, tiny_model
-from support.runs import LOGGER, TRAINER, data_of
+from support.runs import TRAINER, data_of
 
 CALM = "temporal.dropout=0.0"
 
@@ -20,6 +20,6 @@ def tiny_run(home: Path, *overrides: str, experts: str = FIVE_KINDS, steps: int 
     run_stages(
         model=tiny_model(*overrides, experts=experts, scrambled=False), data=data_of(requests()), stages=[stage],
         folder=home, seed=3, hparams={"config": config, "codec": codec.state(), "instruction_codec": words.state()},
-        trainer=TRAINER, logger=LOGGER, checkpoint_every=100, resume=None,
+        trainer=TRAINER, logger=None, checkpoint_every=100, resume=None,
     )  # fmt: skip
     return home

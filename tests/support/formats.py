@@ -43,8 +43,8 @@ def _own_folder(root: Path) -> None:
 
 
 def own_jsonl(root: Path) -> None:
-    """The five lines that the README shows."""
-    (table,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The five lines that docs/how_to/own_data.md shows."""
+    (table,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/how_to/own_data.md").read_text(), re.DOTALL)
     for name in ("a", "b"):
         save(root / f"{name}.png")
     save(root / "water.png", 255, "L")

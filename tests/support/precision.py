@@ -12,7 +12,7 @@ from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.training.run import run_stages
 from support.models import codecs, requests, tiny_config, tiny_model
-from support.runs import LOGGER, data_of
+from support.runs import data_of
 
 CPU = ("trainer.accelerator=cpu", "trainer.devices=1")
 
@@ -25,7 +25,7 @@ def trained(folder: Path, *stages: Stage, of: dict[str, Any], overrides: tuple[s
     codec, words = codecs()
     model = tiny_model(*overrides, scrambled=False)
     hparams = {"config": tiny_config(*overrides), "codec": codec.state(), "instruction_codec": words.state()}
-    options = {"logger": LOGGER, "checkpoint_every": 2, "resume": None} | more
+    options = {"logger": None, "checkpoint_every": 2, "resume": None} | more
     run_stages(
         model=model, data=data_of(requests()), stages=stages, folder=folder, seed=3, hparams=hparams, trainer=of,
         **options,

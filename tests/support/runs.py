@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -42,9 +43,6 @@ EXPERTS = Stage(
 TRAINER = {"_target_": "lightning.pytorch.Trainer", "accelerator": "cpu", "devices": 1}
 
 
-LOGGER = {"_target_": "lightning.pytorch.loggers.CSVLogger"}
-
-
 class Listed(Dataset[Sample]):
     def __init__(self, samples: list[Sample]) -> None:
         self.samples = samples
@@ -71,7 +69,7 @@ def run(
     hparams = {"config": tiny_config(*overrides), "codec": codec.state(), "instruction_codec": words.state()}
     trace = run_stages(
         model=model, data=data_of(samples or requests()), stages=stages, folder=folder, seed=3, hparams=hparams,
-        trainer=TRAINER, logger=LOGGER, checkpoint_every=every, resume=resume,
+        trainer=TRAINER, logger=CSVLogger(folder), checkpoint_every=every, resume=resume,
     )  # fmt: skip
     return model, trace
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from support.models import dates
+from support.transitions import split_transitions
 from torch import Tensor, nn
 
-from rsmoe.data.rasters.transition_map import TransitionMap, split_transitions
+from rsmoe.data.rasters.transition_map import TransitionMap
 from rsmoe.errors import UserError
 from rsmoe.temporal.cross_attention import CrossAttention
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention

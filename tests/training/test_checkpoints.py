@@ -150,8 +150,6 @@ def test_predict_asks_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mon
     from PIL import Image
     from support.checkpoints import tiny_run
 
-    from rsmoe.predict import predict
-
     folder = tiny_run(tmp_path / "run", steps=1)
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     seen: list[Any] = []
@@ -164,11 +162,11 @@ def test_predict_asks_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mon
         raise Asked
 
     monkeypatch.setattr(rsmoe.evaluation.open_run, "pick_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr(rsmoe.evaluation.answer, "answer_batch", answer)
+    monkeypatch.setattr(rsmoe.evaluation.assistant, "answer_batch", answer)
     with pytest.raises(Asked):
-        predict(checkpoint=folder, images=[tmp_path / "a.png"], device="anything")
+        rsmoe.load(folder, device="anything").ask(tmp_path / "a.png")
     assert all(tensor.is_meta for tensor in seen)
     monkeypatch.undo()
-    assert predict(checkpoint=folder, images=[tmp_path / "a.png"], device="cpu", max_new=4)["text"] is not None
+    assert rsmoe.load(folder, device="cpu").ask(tmp_path / "a.png", max_new=4).text is not None
     with pytest.raises(UserError, match="device=nowhere"):
-        predict(checkpoint=folder, images=[tmp_path / "a.png"], device="nowhere")
+        rsmoe.load(folder, device="nowhere")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.models import codecs, requests, tiny_config, tiny_model
-from support.runs import LOGGER, TRAINER
+from support.runs import TRAINER
 from support.shard_data import Listed, shards_of
 
 from rsmoe.data.batch import Batch
@@ -59,7 +59,7 @@ def train(
     config = {"config": tiny_config(), "codec": codec.state(), "instruction_codec": words.state()}
     trace = run_stages(
         model=model, data=data_of(root, workers=workers, stream={"buffer": 12, "lanes": 2}), stages=[stage],
-        folder=folder, seed=3, hparams=config, trainer=TRAINER, logger=LOGGER, checkpoint_every=2, resume=resume,
+        folder=folder, seed=3, hparams=config, trainer=TRAINER, logger=None, checkpoint_every=2, resume=resume,
     )  # fmt: skip
     return model, trace
 

@@ -36,7 +36,7 @@ from rsmoe.settings.stage import Stage
 from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.freeze import set_trainable
 from rsmoe.training.module import StageModule
-from rsmoe.training.run import find_checkpoint, load_checkpoint
+from rsmoe.training.run import ADAMW, find_checkpoint, load_checkpoint
 
 assert at_step and signals  # fixtures
 
@@ -246,7 +246,7 @@ def test_learning_rates_follow_their_patterns_and_the_schedule() -> None:
     model = tiny_model()
     set_trainable(model, ["*"])
     stage = replace(DENSE, steps=10, warmup=4, lr=1e-3, lr_end=0.1, lr_groups={"vision.*": 1e-4}, weight_decay=0.05)
-    made = StageModule(model=model, stage=stage, index=0, seed=0, hparams={}).configure_optimizers()
+    made = StageModule(model=model, stage=stage, index=0, seed=0, hparams={}, optimizer=ADAMW).configure_optimizers()
     names = {id(p): n for n, p in model.named_parameters()}
     for group in made["optimizer"].param_groups:
         for p in group["params"]:

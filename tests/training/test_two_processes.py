@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.models import requests, tiny_model
-from support.runs import LOGGER, TRAINER, data_of
+from support.runs import TRAINER, data_of
 
 import rsmoe
 from rsmoe.errors import UserError
@@ -30,16 +30,15 @@ SMALL = (
     "+evaluation.metrics.own._target_=own_metric.Longest",
 )
 OWN_METRIC = """
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics import Metric, Protocol
+from rsmoe.metrics.tally import whole
 
-class Longest(RowMetric):
-    tasks, protocol = ("vqa",), "own/longest@1"
+class Longest(Metric):
+    protocol = Protocol(id="own/longest@1", title="Longest", sentence="Letters of the longest answer.", tasks=("vqa",))
+    unscaled = frozenset(("letters",))
 
-    def update(self, predictions, samples):
-        self.append([[len(p.text)] for p in predictions])
-
-    def compute(self):
-        return {"letters": max(letters for letters, in self.rows())}
+    def tally(self, pairs):
+        return whole({"letters": max(len(p.text) for _, p in pairs)}, n=len(pairs))
 """
 
 
@@ -74,7 +73,7 @@ def test_a_run_on_two_processes_trains_every_stage_and_answers_as_one_does(tmp_p
     threads = max(1, len(os.sched_getaffinity(0)) // 2)
     assert told["run"]["hardware"].startswith(f"{threads} threads of")
     metrics = [row["metric"] for row in told["results"]]
-    assert metrics.count("own/letters") == 1  # torchmetrics waited for no other process
+    assert metrics.count("own/letters") == 1
     assert done.stdout.count("everything is in") == 1
     # the second wrote nothing of its own
     assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"run", "cache", "own_metric.py"}
@@ -101,7 +100,7 @@ def test_draws_that_processes_cannot_share_equally_are_refused_before_anything_t
             seed=0,
             hparams={},
             trainer=TRAINER | {"devices": 2, "strategy": "ddp"},
-            logger=LOGGER,
+            logger=None,
             checkpoint_every=100,
             resume=None,
         )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import struct
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,13 @@ import torch
 from omegaconf import OmegaConf
 from support.models import codecs, requests, tiny_config, tiny_model
 from support.runs import DENSE, EXPERTS, TRAINER, Killed, at_step, data_of, kill
+from support.wandb_run import offline, read_run
 
 from rsmoe.config import compose
-from rsmoe.training.curves import ended
+from rsmoe.training.curves import ended, open_curves
 from rsmoe.training.run import run_stages
 
-assert at_step  # a fixture
+assert at_step and offline  # fixtures
 STAGES = (replace(DENSE, steps=3, losses={"text": 1.0}), replace(EXPERTS, steps=4, losses={"text": 1.0, "label": 1.0}))
 OFTEN = {"log_every_n_steps": 1}
 
@@ -37,53 +35,8 @@ def trained(folder: Path, log: dict[str, Any] | None, trainer: dict[str, Any] | 
     options = {"stages": STAGES, "checkpoint_every": 2, "resume": None} | more
     run_stages(
         model=tiny_model(scrambled=False), data=data_of(requests()), folder=folder, seed=3, hparams=hparams,
-        trainer=TRAINER | OFTEN | (trainer or {}), logger=log, **options,
+        trainer=TRAINER | OFTEN | (trainer or {}), logger=open_curves(log, folder), **options,
     )  # fmt: skip
-
-
-def logged(raw: bytes) -> Iterator[bytes]:
-    """Records of a LevelDB log with W&B's header of 7 bytes: blocks of 32 KiB, fragments with checksum, size, kind."""
-    place, parts = 7, b""
-    while place + 7 <= len(raw):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        size, kind = struct.unpack_from("<HB", raw, place + 4)
-        parts += raw[place + 7 : place + 7 + size]
-        place += 7 + size
-        if kind in (1, 4):  # whole, or the last fragment
-            yield parts
-            parts = b""
-
-
-def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], Any, int | None]:
-    """Config, history, facts and exit code of an offline run."""
-    from wandb.proto import wandb_internal_pb2
-
-    config: dict[str, Any] = {}
-    history: list[dict[str, Any]] = []
-    facts, code = None, None
-    for data in logged(path.read_bytes()):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            facts = record.run
-        if kind in ("config", "run"):
-            updates = record.run.config.update if kind == "run" else record.config.update
-            config |= {u.key or ".".join(u.nested_key): json.loads(u.value_json) for u in updates}
-        if kind == "history":
-            history.append({i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in record.history.item})
-        if kind == "exit":
-            code = record.exit.exit_code
-    return config, history, facts, code
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
 
 
 @pytest.mark.usefixtures("offline")
@@ -97,19 +50,16 @@ def test_every_job_is_one_run_with_one_axis_and_no_tokenizer(tmp_path: Path, at_
     assert sys.modules["wandb"].run is None
     codes = []
     for job in ("0", "1"):
-        (file,) = (tmp_path / job).rglob("*.wandb")
-        deadline = time.monotonic() + 60  # W&B writes in a process of its own, which may lag on a busy machine
-        while read(file)[3] is None and time.monotonic() < deadline:
-            time.sleep(0.2)
-        config, history, facts, code = read(file)
-        codes.append(code)
+        found = read_run(tmp_path / job)
+        codes.append(found.code)
+        facts, config = found.facts, found.config
         assert (facts.display_name, facts.run_group, facts.job_type) == ("mine", "study", "train")
         assert (facts.project, list(facts.tags)) == ("rsmoe", ["a", "b"])
-        assert {"vision", "lm", "schedule", "seed"} <= set(config)  # columns of their own
+        assert {"vision", "lm", "stage", "seed", "overrides"} <= set(config)  # columns of their own
         assert "tokenizer" not in json.dumps(config) and not {"codec", "instruction_codec"} & set(config)
-        steps = [row["trainer/global_step"] for row in history if "train/loss" in row]
+        steps = [row["trainer/global_step"] for row in found.history if "train/loss" in row]
         assert steps == list(range(7 if job == "0" else 5))
-        assert all("train/lr" in row for row in history if "train/loss" in row)
+        assert all("train/lr" in row for row in found.history if "train/loss" in row)
     assert codes == [0, 1]
 
 

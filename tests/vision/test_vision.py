@@ -16,6 +16,7 @@ from rsmoe.parts import instantiate
 from rsmoe.training.freeze import set_trainable
 from rsmoe.vision import VisionFeatures
 from rsmoe.vision.convnext import ConvNeXt
+from rsmoe.vision.frozen import FrozenPart
 from rsmoe.vision.inputs import inflate_bands
 from rsmoe.vision.positions import sine_positions
 from rsmoe.vision.pretrained_tower import PretrainedTower
@@ -379,3 +380,22 @@ def test_a_pattern_that_matches_nothing_is_an_error(pattern: str, hint: str) -> 
     with pytest.raises(UserError, match="matches no parameter") as error:
         set_trainable(Toy(), ["*", pattern])
     assert hint in str(error.value)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("name", PREFIX)
+def test_a_frozen_tower_is_cut_behind_its_weights_and_stays_in_eval_mode(
+    name: str, keep: bool, towers: dict[str, tuple[Path, nn.Module]]
+) -> None:
+    tower = PretrainedTower(pretrained=str(towers[name][0]), keep_prefix=keep, pyramid_width=6)
+    set_trainable(tower, ["pyramid"])
+    tower.train()
+    part, pixels = FrozenPart(tower), torch.randn(2, 3, 32, 48)
+    assert part.rests and not tower.tower.training and tower.pyramid.training
+    seen, again = tower(pixels), part.outputs(part.features(pixels))
+    assert torch.equal(seen.tokens, again.tokens)
+    assert all(map(torch.equal, seen.pyramid, again.pyramid))
+    again.pyramid[0].sum().backward()
+    assert all(p.grad is None for p in tower.tower.parameters())
+    set_trainable(tower, ["tower"])
+    assert not part.rests and tower.train().tower.training

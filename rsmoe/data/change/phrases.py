@@ -20,6 +20,9 @@ NO_CHANGE = (
 )
 """The five captions that LEVIR-CC gives to every unchanged pair."""
 
+SAYS_NO_CHANGE = (*NO_CHANGE, "no change is occurred", "almost nothing is changed")
+"""By which a caption is recognised as one of no change: those of LEVIR-CC, and the two more of SECOND-CC."""
+
 NUMBERS = (
     "zero",
     "one",

@@ -15,6 +15,7 @@ from rsmoe.data.overlap.fingerprint import Fingerprint, fingerprint
 from rsmoe.data.overlap.near_duplicates import CANDIDATES, THRESHOLD, NearDuplicates, require_threshold
 from rsmoe.data.rasters.images import images_key
 from rsmoe.data.sample import Lazy, Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
 
 KINDS = ("file", "pixels", "near")
@@ -22,8 +23,6 @@ KINDS = ("file", "pixels", "near")
 
 Datasets = Mapping[str, Dataset[Sample]]
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
-
-_WRITTEN = ("caption", "change_caption")  # answers of other tasks are the same words by nature: "yes", "2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,8 @@ def _exact(train: list[Picture], test: list[Picture]) -> list[Pair]:
 
 
 def _captions(sample: Sample) -> list[str]:
-    if sample.task not in _WRITTEN:
+    task = find_task(sample.task)
+    if task.closed or task.answer != "text":  # such answers are the same words by nature: "yes", "2"
         return []
     return [" ".join(text.lower().split()).rstrip(" .") for text in sample.responses]
 

@@ -17,7 +17,7 @@ class TransitionMap:
     """(H, W) uint8 class map of a pair: 0 no change, 1 + n (a - 1) + (b - 1) where class a became class b.
 
     One map holds both dates, so that it is cropped, mirrored and kept with its pair as any class map is;
-    `split_transitions` gives the two back, `transition_names` names the values. Where just one date says "no change",
+    `transition_names` names the values. Where just one date says "no change",
     or a date is not known, the value is 255: nothing is known.
 
     Args:
@@ -52,15 +52,6 @@ class TransitionMap:
         known = (a != UNKNOWN) & (b != UNKNOWN) & ((a > 0) == (b > 0))
         changed = 1 + self.classes * (a.astype(np.int16) - 1) + (b.astype(np.int16) - 1)
         return np.where(known, np.where(a > 0, changed, 0), UNKNOWN).astype(np.uint8)
-
-
-def split_transitions(transitions: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The maps of both dates out of one `TransitionMap` read: two (H, W) uint8, 0 no change, 1 .. n, 255 unknown."""
-    index = np.arange(256)
-    before, after = 1 + (index - 1) // classes, 1 + (index - 1) % classes
-    for table in (before, after):
-        table[0], table[classes**2 + 1 :] = 0, UNKNOWN
-    return before.astype(np.uint8)[transitions], after.astype(np.uint8)[transitions]
 
 
 def transition_names(names: Sequence[str]) -> tuple[str, ...]:

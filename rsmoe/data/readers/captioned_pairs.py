@@ -44,14 +44,15 @@ class CaptionedPairs(Reader):
     pairs the annotators of 31 disagree, which count as changed. ``Sample.meta["no_change_sentences"]`` is how many say
     that nothing changed.
 
-    =============  ==================================  =================================================================
-    ``conf/data``  pairs (train / val / test)          what
-    =============  ==================================  =================================================================
-    ``levir_cc``   6815 / 1333 / 1929, five sentences  256 px, RGB, 0.5 m, 20 regions of Texas, 5 to 15 years apart;
-                   each                                half the pairs are unchanged, with the same five sentences. The
-                                                       download has more images (7590 / 1438 / 2135) than captions
-    ``dubai_cc``   300 / 50 / 150, five sentences each 50 px of Landsat 7 at 30 m, 2000 and 2010, growth of Dubai
-    =============  ==================================  =================================================================
+    =============  ==========================  =========================================================================
+    ``conf/data``  pairs (train / val / test)  what
+    =============  ==========================  =========================================================================
+    ``levir_cc``   6815 / 1333 / 1929, five    256 px, RGB, 0.5 m, 20 regions of Texas, 5 to 15 years apart; half the
+                   sentences each              pairs are unchanged, with the same five sentences. The download has more
+                                               images (7590 / 1438 / 2135) than captions
+    ``dubai_cc``   300 / 50 / 150, five        50 px of Landsat 7 at 30 m, 2000 and 2010, growth of Dubai
+                   sentences each
+    =============  ==========================  =========================================================================
 
     LEVIR-CC: Liu et al., "Remote Sensing Image Change Captioning With Dual-Branch Transformers: A New Method and a
     Large Scale Dataset", TGRS 2022, doi:10.1109/TGRS.2022.3218921; https://github.com/Chen-Yang-Liu/LEVIR-CC-Dataset;

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rsmoe.data.files.values import present, text_of
-from rsmoe.data.sample import TASKS
+from rsmoe.data.tasks import find_task, task_names
 from rsmoe.errors import UserError, unknown_name
 
 TaskName = str | Sequence[str]
 """A task; or two of them, for rows of one image and for rows of several."""
 
 _TAG = re.compile(r"\[[a-z][a-z_ ]*\]", re.IGNORECASE)
-_SPOKEN = tuple(task for task in TASKS if task not in ("mask", "retrieval"))
-"""Tasks whose answer is words alone, which is all that a conversation file holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +73,7 @@ def check_task(task: TaskName) -> None:
     """Refuses a task that does not exist or needs more than words, and lists that are no pair."""
     names = [task] if isinstance(task, str) else list(task)
     for name in names:
-        if name not in _SPOKEN:
-            raise unknown_name("task of conversations", name, _SPOKEN)
+        if name not in (spoken := [known for known in task_names() if find_task(known).in_words]):
+            raise unknown_name("task of conversations", name, spoken)
     if not isinstance(task, str) and len(names) != 2:
         raise UserError(f"expected a task, or two (for rows of one image, of several), found {names}")

@@ -33,16 +33,16 @@ class KarpathyCaptions(Reader):
     ``{"images": [{"filename", "split", "sentences": [{"raw"}, ...]}, ...]}``; sentences are taken from ``raw``, as
     written. Images are matched by stem: the UCM json says ``101.tif`` where downloads hold ``101.jpg``.
 
-    ==================  ====================  ==========================  =================================
-    release             images (train/val/    captions                    what
-                        test)
-    ==================  ====================  ==========================  =================================
-    ``ucm_captions``    1680 / 210 / 210      10,500, five an image       256 px, 0.3 m, 21 scene classes
-    ``sydney_captions`` 497 / 58 / 58         3,065, five an image        500 px, 0.5 m, 7 scene classes
-    ``rsicd``           8734 / 1094 / 1093    54,605, five an image,      224 px, 31 scene classes
-                                              many repeated in an image
-    ``rsitmd``          4291 / none / 452     23,715, five an image       256 px, 32 scene classes
-    ==================  ====================  ==========================  =================================
+    ===================  ====================  ==========================  =================================
+    release              images (train/val/    captions                    what
+                         test)
+    ===================  ====================  ==========================  =================================
+    ``ucm_captions``     1680 / 210 / 210      10,500, five an image       256 px, 0.3 m, 21 scene classes
+    ``sydney_captions``  497 / 58 / 58         3,065, five an image        500 px, 0.5 m, 7 scene classes
+    ``rsicd``            8734 / 1094 / 1093    54,605, five an image,      224 px, 31 scene classes
+                                               many repeated in an image
+    ``rsitmd``           4291 / none / 452     23,715, five an image       256 px, 32 scene classes
+    ===================  ====================  ==========================  =================================
 
     UCM and Sydney: Qu et al., "Deep semantic understanding of high resolution remote sensing image", CITS 2016, on
     images of the UC Merced (USGS, public domain) and Sydney data sets. RSICD: Lu et al., "Exploring models and data

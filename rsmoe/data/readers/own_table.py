@@ -16,10 +16,11 @@ from rsmoe.data.rasters.raster_images import RasterImages
 from rsmoe.data.readers.annotations import data_root, is_directional, require_split
 from rsmoe.data.readers.conversations import holds_coordinates
 from rsmoe.data.readers.image_tree import find_in_tree
-from rsmoe.data.readers.own_rows import boxes_of, file_of, read_table, texts_of, value_of
+from rsmoe.data.readers.own_rows import boxes_of, file_of, read_table, row_splits, texts_of, value_of
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import TASKS, Sample
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import task_names
 from rsmoe.errors import UserError, unknown_name
 
 COLUMNS = (
@@ -51,7 +52,7 @@ class OwnTable(Reader):
     - ``image``, or ``images`` in the order of their dates: paths below the root.
     - ``answer``, or ``responses``, all of them right. May be left out with a mask, where it is "[SEG]", and with boxes
       to find, where it is their text under ``box_convention``.
-    - ``task``: a name of `rsmoe.data.sample.TASKS`, or the keyword ``task`` for all rows without one.
+    - ``task``: a yaml of ``conf/task``, or the keyword ``task`` for all rows without one.
     - ``mask``: a picture of one band, above 0 where it applies.
     - ``boxes``: in pixels of the first image, ``[x1, y1, x2, y2]`` each, or ``[cx, cy, w, h, angle_deg]`` (clockwise);
       or the path of a json file that holds that list. ``labels``: a name for each.
@@ -67,7 +68,7 @@ class OwnTable(Reader):
         split: "train", "val", "test" or what you call it.
         name: what the numbers are called by.
         table: a .jsonl or .csv, relative to ``root``. With "{split}" in it there is one a split; without, each row
-            says its ``split``.
+            says its ``split``; where none does, a tenth of the pictures is "val" and a tenth "test", by their names.
         task: task of the rows without one; None requires it of each.
         instruction: instruction of the rows without one; None requires it of each.
         box_convention: how answers of the task "ground" write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; goes to
@@ -105,7 +106,7 @@ class OwnTable(Reader):
         super().__init__(name=name, split=split, official=official)
         rows = read_table(folder / table.replace("{split}", split))
         if "{split}" not in table:
-            splits = [value_of(row, "split", where) for where, row in rows]
+            splits = row_splits(rows)
             require_split(name, split, sorted(set(splits)))
             rows = [row for row, own in zip(rows, splits, strict=True) if own == split]
         if not rows:
@@ -217,8 +218,8 @@ class OwnTable(Reader):
 
 
 def _check_task(task: str, images: int, where: str) -> None:
-    if task not in TASKS:
-        raise UserError(f"{where}: {unknown_name('task', task, TASKS)}")
+    if task not in task_names():
+        raise UserError(f"{where}: {unknown_name('task', task, task_names())}")
     if task in _SEVERAL.values() and images < 2:
         raise UserError(f"{where}: the task {task!r} needs two or more images; found one")
     if task in _SEVERAL and images > 1:

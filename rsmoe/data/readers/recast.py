@@ -8,8 +8,9 @@ from dataclasses import replace
 from torch.utils.data import Dataset
 
 from rsmoe.data.readers.annotations import is_directional
-from rsmoe.data.sample import TASKS, Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
+from rsmoe.errors import UserError
 
 
 class Recast(Dataset[Sample]):
@@ -32,8 +33,8 @@ class Recast(Dataset[Sample]):
     def __init__(
         self, data: Dataset[Sample], *, task: str | None = None, prompt: str | None = None, response: str | None = None
     ) -> None:
-        if task is not None and task not in TASKS:
-            raise unknown_name("task", task, TASKS)
+        if task is not None:
+            find_task(task)
         if response is not None and "{response}" not in response:
             raise UserError(f"response={response!r} would be the same for every sample; put {{response}} into it")
         self._data, self._task, self._prompt, self._response = data, task, prompt, response

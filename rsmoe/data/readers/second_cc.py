@@ -28,9 +28,9 @@ class SecondCC(CaptionedPairs):
 
     ``maps`` names the folders "sem_before" and "sem_after" of RGB maps; white is no change (MModalCC's own preparation
     recodes it to black), a colour that is none of `LAND` or white is an error. ``Sample.class_map`` is a
-    `TransitionMap` of the two: 0 no change, 1 .. 36 one class to another, named in ``classes``; `split_transitions` of
-    it (with 6 classes) gives back the two semantic maps. They are not in ``meta``, where no crop or mirror would reach
-    them. With "mask" in ``tasks`` each pair also gives a sample that asks for everything that changed.
+    `TransitionMap` of the two: 0 no change, 1 .. 36 one class to another, named in ``classes``. The two semantic
+    maps are not in ``meta``, where no crop or mirror would reach them. With "mask" in ``tasks`` each pair also gives a
+    sample that asks for everything that changed.
 
     6,041 pairs of 256 px, 30,205 sentences, 28 kinds of change; splits train, val, test in the json ("SECOND-CC-AUG",
     an augmented variant, has more rows). Images of SECOND (Yang et al., TGRS 2022), RGB, 0.5 to 3 m. Karaca et al.,

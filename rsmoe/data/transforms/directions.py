@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.data.transforms.symmetries import IDENTITY, inverse, mirrors, swaps_axes, turn_vector
 
 Vector = tuple[float, float]
@@ -144,7 +145,7 @@ def turn_sample(sample: Sample, symmetry: int) -> Sample | None:
     texts = (sample.instruction, *sample.responses, *(text for turn in sample.history for text in turn))
     if symmetry == IDENTITY:
         return sample
-    if sample.task == "ground" or has_coordinates(*texts):
+    if find_task(sample.task).answer == "boxes" or has_coordinates(*texts):
         return None
     if not sample.directional:
         return sample

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from rsmoe.data.rasters.images import picture_size, read_array
 from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
 from rsmoe.data.transforms.alignment import align
 from rsmoe.data.transforms.directions import has_coordinates, turn_sample
 from rsmoe.data.transforms.misregistration import misregister
@@ -20,9 +21,6 @@ from rsmoe.data.transforms.placement import Placement
 from rsmoe.data.transforms.radiometry import match_levels
 from rsmoe.data.transforms.symmetries import IDENTITY, turn_image
 from rsmoe.errors import UserError
-
-CROP_TASKS = ("caption", "retrieval")
-"""Tasks whose text survives a mild crop; a count, a place, a change or a mask may be about the border."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +112,7 @@ class Transform:
                 f"noise={noise}, band_drop={band_drop}, misregister_px={misregister_px}, align_px={align_px}: expected "
                 f"noise >= 0, 0 <= band_drop <= 1, misregister_px >= 0, 0 <= align_px < {max(1, size // 2)}"
             )
-        self.size, self.bands = size, len(mean)
+        self.size, self.bands, self.mean, self.std = size, len(mean), list(mean), list(std)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
         self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
         self.match_levels = match_levels
@@ -163,8 +161,12 @@ class Transform:
             pixels = self._relight(pixels, generator)
         if self.match_levels:
             pixels = match_levels(pixels)
-        plain = Views(pixels=pixels.sub_(self._mean).mul_(self._scale), symmetry=symmetry)
+        plain = Views(pixels=self.normalised(pixels), symmetry=symmetry)
         return self._annotated(plain, sample, window)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(..., C, S, S) float of the scale 0-255 -> (x / 255 - mean) / std, in place."""
+        return pixels.sub_(self._mean).mul_(self._scale)
 
     def _window(self, members: Sequence[Sample], generator: torch.Generator) -> tuple[int, int, int, int] | None:
         """``x y w h`` to cut out, or None for all of the picture."""
@@ -238,7 +240,7 @@ def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Gener
 
 def _uncroppable(sample: Sample) -> bool:
     return (
-        sample.task not in CROP_TASKS
+        not find_task(sample.task).croppable
         or sample.directional
         or sample.mask is not None
         or has_coordinates(sample.instruction, *sample.responses)

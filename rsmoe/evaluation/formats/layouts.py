@@ -11,6 +11,7 @@ Karpathy, LEVIR-CC    {"images": [{"filename", "split", "imgid", "sentences": [{
 COCO                  {"images": [...], "annotations": [{"image_id", "caption"}]}, or "question_id" and "answer"
 mapping               {id: text or [text, ...]}
 lines                 .txt, one reference a line; ids are line numbers from 0
+class maps            a folder, see `rsmoe.evaluation.formats.class_maps`
 ====================  ==============================================================================================
 
 Predictions are rows as our own ``predictions.jsonl`` and the programs of `rsmoe.evaluation.formats.answer_rows` write
@@ -30,9 +31,10 @@ from rsmoe.data.readers.annotations import read_json, read_lines
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation.formats.answer_rows import Rows, answer_of, file_rows, has_answer, truths_of
+from rsmoe.evaluation.formats.class_maps import read_map_predictions, read_map_references
 from rsmoe.evaluation.formats.references import References as References
 from rsmoe.evaluation.formats.references import coco, karpathy, of_split, references_of
-from rsmoe.evaluation.formats.row_arrays import list_of, numbers_of, read_mask
+from rsmoe.evaluation.formats.row_arrays import list_of, numbers_of, outputs_of, read_mask
 from rsmoe.evaluation.formats.row_ids import IDS, id_columns, match_ids
 from rsmoe.metrics.prediction import Prediction
 
@@ -44,6 +46,8 @@ def read_references(path: Path, *, task: str, split: str) -> References:
         UserError: for a missing file, another layout, a split that the file does not have, no reference, or rows that
             no key tells apart.
     """
+    if path.is_dir():
+        return read_map_references(path, task=task)
     if path.suffix.lower() == ".txt":
         lines = read_lines(path)
         while lines and not lines[-1]:
@@ -75,6 +79,8 @@ def read_predictions(path: Path, references: References, *, task: str) -> list[P
             than there are references.
     """
     samples = references.samples
+    if path.is_dir():
+        return read_map_predictions(path, task=task)
     if path.suffix.lower() == ".txt":
         lines = read_lines(path)
         while len(lines) > len(samples) and not lines[-1]:
@@ -133,7 +139,7 @@ def _prediction(row: dict[str, Any], name: str, task: str, where: str) -> Predic
         for key, shape in (("image_embedding", (1,)), ("text_embeddings", (2,)))
         if not is_missing(row.get(key))
     }
-    others = bool({"mask", "masks", "ranking", *embeddings} & set(row))
+    others = bool({"mask", "masks", "ranking", "outputs", *embeddings} & set(row))
     masks, ranking = (
         [] if is_missing(row.get(key)) else list_of(row[key], f"{where}: {key!r}") for key in ("masks", "ranking")
     )
@@ -144,5 +150,6 @@ def _prediction(row: dict[str, Any], name: str, task: str, where: str) -> Predic
         mask=None if is_missing(row.get("mask")) else read_mask(row["mask"], where),
         masks=tuple(read_mask(mask, where) for mask in masks),
         ranking=tuple(id_of(item, f"{where}: 'ranking'") for item in ranking),
+        outputs=outputs_of(row, where),
         **embeddings,
     )

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsmoe.data.change.phrases import SAYS_NO_CHANGE
 from rsmoe.data.files.values import id_of, is_missing, shown, text_of
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation.formats.answer_rows import KINDS, TRUTHS, Rows, kind_of, options_of, truths_of
 from rsmoe.evaluation.formats.row_arrays import boxes_of, change_of, list_of, mask_of, numbers_of
 from rsmoe.evaluation.formats.row_ids import IDS, id_columns, unique_columns
-from rsmoe.metrics.captions.change_captions import NO_CHANGE
 from rsmoe.metrics.captions.tokenize import whitespace, word_vocabulary
 
 _ROW = {*IDS, *TRUTHS, *KINDS, "task", "boxes_px", "obb_px", "mask", "split", "options"}
@@ -109,7 +109,7 @@ def _change_kind(flag: Any, texts: Sequence[str], where: str) -> str:
         if flag not in (0, 1, "0", "1"):
             raise UserError(f"{where}: expected 'changeflag' as 0 or 1, found {shown(flag)}")
         return "changed" if int(flag) else "unchanged"
-    said = {tuple(whitespace(text)) for text in NO_CHANGE}
+    said = {tuple(whitespace(text)) for text in SAYS_NO_CHANGE}
     return "unchanged" if all(tuple(whitespace(text)) in said for text in texts) else "changed"
 
 

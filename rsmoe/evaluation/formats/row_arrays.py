@@ -55,6 +55,23 @@ def numbers_of(value: Any, where: str, dimensions: tuple[int, ...]) -> np.ndarra
     return np.asarray(value, dtype=np.float64)
 
 
+def outputs_of(row: dict[str, Any], where: str) -> dict[str, np.ndarray]:
+    """ "outputs" of a row: name of a head -> what it gave, a number or a list of numbers."""
+    given = {} if is_missing(row.get("outputs")) else row["outputs"]
+    if not isinstance(given, dict):
+        raise UserError(f"{where}: expected 'outputs' as {{name: numbers}}, found {shown(given)}")
+    found = {}
+    for name, value in given.items():
+        if isinstance(value, dict):
+            found[name] = read_mask(value, f"{where}: outputs {name!r}")
+        elif is_number(value):
+            found[name] = np.asarray(value, dtype=np.float64)
+        else:
+            nested = isinstance(value, list) and bool(value) and isinstance(value[0], list)
+            found[name] = numbers_of(value, f"{where}: outputs {name!r}", (2,) if nested else (1,))
+    return found
+
+
 def change_of(row: dict[str, Any], where: str) -> dict[str, Any]:
     """ "changed", "change_counts" and "change_cells" of a row, as far as it has them."""
     found = {key: row[key] for key in ("changed", "change_counts", "change_cells") if not is_missing(row.get(key))}

@@ -66,8 +66,9 @@ def match_ids(
     """`Sample.id` of every row of answers.
 
     The key is one under which the ids are exactly those of the references, under their key of the same name or, where
-    there is none, another. Without such a key that with the most known ids is taken, and unknown ones stay as they are,
-    for an error that names them. Ids are compared in Unicode's form NFC, and with "/" between the parts of a path.
+    there is none, another; where no key is, one whose ids are some of theirs. Without such a key that with the most
+    known ids is taken, and unknown ones stay as they are, for an error that names them. Ids are compared in Unicode's
+    form NFC, and with "/" between the parts of a path.
 
     Args:
         columns: of the answers, see `id_columns`.
@@ -85,7 +86,8 @@ def match_ids(
     tables = {key: table for key, table in tables.items() if len(table) == len(own)}
     pairs = [(key, other) for key in columns for other in tables]
     hits = {pair: len(tables[pair[1]].keys() & set(columns[pair[0]])) for pair in pairs}
-    whole = [pair for pair in pairs if hits[pair] == len(own) == len(set(columns[pair[0]])) == len(columns[pair[0]])]
+    known_only = [pair for pair in pairs if hits[pair] == len(set(columns[pair[0]])) == len(columns[pair[0]])]
+    whole = [pair for pair in known_only if hits[pair] == len(own)] or known_only
     fitting = [pair for pair in whole if pair[0] == pair[1]] or whole
     best = fitting or [max(pairs, key=lambda pair: (hits[pair], pair[0] == pair[1]))]
     found = [[tables[other].get(name, name) for name in columns[key]] for key, other in best]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from rsmoe.metrics.answers.normalise import normalise
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.tally import Tally, ratio
 
 _NUMBERS = ("exact", "normalised", "f1")
 
 
-class FreeText(RowMetric):
+class FreeText(Metric):
     """Three grades of agreement of an answer with the best of its references, over questions and per type.
 
     - ``exact``: the same characters, but for spaces at the ends;
@@ -23,20 +23,20 @@ class FreeText(RowMetric):
     - ``f1``: of the words of both, see `token_f1` ("There are seven planes in the image." against "7").
 
     An empty answer is 0 in all three, whatever the reference, and a parse failure.
-
-    Args:
-        kwargs: of ``torchmetrics.Metric``.
     """
 
-    higher_is_better = True
+    protocol = Protocol(
+        id="vqa/free-text@1",
+        title="Exact match and word F1 of answers",
+        tasks=("vqa", "change_vqa"),
+        sentence="Best of the references, x100, over questions and per type: exact (same characters), normalised (as "
+        "vqa/exact@1), f1 of the normalised words. An empty answer is 0 in all.",
+        source="ours, for RSIEval (arXiv 2307.15266), which publishes no scorer; f1: SQuAD, arXiv 1606.05250",
+    )
 
-    def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str]) -> None:
-        """Adds one answer, its references and its type ("" becomes "other") per question."""
-        self.append(free_text_row(*row) for row in zip(predictions, references, kinds, strict=True))
-
-    def compute(self) -> dict[str, float]:
-        """The numbers of `free_text_tally`, on the scale 0 to 1; raises ValueError when no question was added."""
-        return free_text_tally(self.rows()).values()
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a question."""
+        return free_text_tally([free_text_row(p.text, s.responses, s.kind) for s, p in pairs])
 
 
 def token_f1(prediction: str, reference: str) -> float:
@@ -61,7 +61,7 @@ def free_text_row(prediction: str, references: Sequence[str], kind: str) -> list
 def free_text_tally(rows: Sequence[list[Any]]) -> Tally:
     """exact, normalised and f1 of rows from `free_text_row`, and each per type as "f1/<type>"; n and parse_failures."""
     if not rows:
-        raise ValueError("no question was added before compute()")
+        raise ValueError("no question was added")
     kinds = sorted({row[0] for row in rows})
     place = {kind: i for i, kind in enumerate(kinds, start=1)}
     table = np.zeros((len(rows), 1 + len(kinds), 5))  # n, the three numbers, unreadable

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from rsmoe.errors import UserError
 from rsmoe.metrics.answers.normalise import normalise
-from rsmoe.metrics.answers.vqa import Kinds, accuracy_row, accuracy_tally
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.answers.vqa import Kinds, accuracy_row, accuracy_tally, question_types
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.tally import Tally
 
 _LEAD = re.compile(
     r"^(?:(?:the )?(?:correct |right |best )?(?:answer|option|choice)\b(?: is)?\s*:?\s*)+", re.IGNORECASE
@@ -18,32 +20,33 @@ _SEVERAL = re.compile(r"\(?[A-Z]\)?\.?(?:(?:\s*,\s*(?:AND\s+)?|\s+AND\s+|\s+)\(?
 _NAMED = re.compile(r"\(?([A-Z])[.):]\)?\s*(\S.*)", re.DOTALL)
 
 
-class MultipleChoice(RowMetric):
+class MultipleChoice(Metric):
     """Accuracy of chosen options per type of question, and both averages; see `read_choice` for what counts as chosen.
 
     An answer that chooses nothing is wrong, stays in the denominator and is a parse failure. Questions with several
-    right options are right when exactly those were chosen.
-
-    Args:
-        kwargs: of ``torchmetrics.Metric``.
+    right options ("A C" in ``Sample.meta["answer"]``) are right when exactly those were chosen.
     """
 
-    higher_is_better = True
+    protocol = Protocol(
+        id="vqa/multiple-choice@1",
+        title="Accuracy of chosen options",
+        tasks=("vqa", "change_vqa"),
+        sentence="Accuracy x100 per type, its mean over types and over questions. An option is chosen by its letter "
+        "alone, behind 'Answer:' or in front of its own words, or by its words; a letter that begins a sentence is "
+        "none. What chooses nothing is wrong.",
+        source="ours, for GEOBench-VLM (arXiv 2411.19325), LHRS-Bench (arXiv 2402.02544), XLRS-Bench",
+    )
 
-    def update(
-        self,
-        predictions: Sequence[str],
-        answers: Sequence[str],
-        options: Sequence[Mapping[str, str]],
-        kinds: Sequence[Kinds],
-    ) -> None:
-        """Adds one answer, the right letter or letters ("B", "A C"), the options by letter, and the type a question."""
-        rows = zip(predictions, answers, options, kinds, strict=True)
-        self.append(choice_row(*row) for row in rows)
-
-    def compute(self) -> dict[str, float]:
-        """The numbers of `vqa.accuracy_tally`, on the scale 0 to 1; raises ValueError when no question was added."""
-        return accuracy_tally(self.rows()).values()
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a question."""
+        rows = []
+        for sample, prediction in pairs:
+            options = sample.meta.get("options")
+            if not options:
+                raise UserError(f"sample {sample.id!r} has no options: this protocol needs them as {{letter: text}}")
+            answer = str(sample.meta.get("answer", sample.responses[0]))
+            rows.append(choice_row(prediction.text, answer, options, question_types(sample)))
+        return accuracy_tally(rows)
 
 
 def read_choice(text: str, options: Mapping[str, str]) -> frozenset[str] | None:

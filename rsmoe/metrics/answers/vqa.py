@@ -7,42 +7,51 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.metrics.answers.normalise import Same, exact, normalise, readable
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.data.sample import Sample
+from rsmoe.metrics.answers.normalise import Same, exact, normalise, readable, rsvqa
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.tally import Tally, ratio
+
+_RSVQA = "Lobry et al., RSVQA, IEEE TGRS 2020, doi:10.1109/TGRS.2020.2988782"
 
 Kinds = str | Sequence[str]
 """Type of a question; "" becomes "other". Several types: it counts in each of them, and once in ``overall``."""
 
 
-class VQA(RowMetric):
-    """Accuracy per type of question, and both averages.
+class VQA(Metric):
+    """Accuracy per type of question, and both averages; see `accuracy_tally`.
 
     An answer is right when it is the same as one of the references, whole against whole: never by inclusion, so an
     empty answer or a part of one is wrong. What cannot be read (an empty text; neither yes nor no, or no number, where
     that was asked for) is wrong, stays in the denominator, and is counted in ``parse_failures``.
 
     Args:
-        same: comparison of normalised answers, `answers.exact` or `answers.rsvqa`.
-        kwargs: of ``torchmetrics.Metric``.
+        bins: counts and areas are the same in one bin of RSVQA, `rsmoe.metrics.answers.normalise.rsvqa`.
     """
 
-    higher_is_better = True
-
-    def __init__(self, *, same: Same = exact, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._same = same
-
-    def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[Kinds]) -> None:
-        """Adds one answer, its references and its type, or types, per question."""
-        self.append(
-            accuracy_row(kind, *judge(text, texts, kind, self._same))
-            for text, texts, kind in zip(predictions, references, kinds, strict=True)
+    def __init__(self, *, bins: bool = False) -> None:
+        self._same: Same = rsvqa if bins else exact
+        numbers = ", and counts and areas by RSVQA's bins (0, 1-10, 11-100, 101-1000, above)" if bins else ""
+        self.protocol = Protocol(
+            id="vqa/rsvqa@1" if bins else "vqa/exact@1",
+            title="VQA accuracy in RSVQA's bins" if bins else "VQA accuracy",
+            tasks=("vqa",) if bins else ("vqa", "change_vqa"),
+            sentence="Accuracy x100 per type of question, its mean over types (average) and over questions (overall). "
+            "The whole answer must be the same after lower-casing, without punctuation and a leading article, with "
+            f"digits for number words{numbers}; empty and unreadable answers are wrong.",
+            source=_RSVQA if bins else f"ours; the average over types is that of {_RSVQA}",
         )
 
-    def compute(self) -> dict[str, float]:
-        """The numbers of `accuracy_tally`, on the scale 0 to 1; raises ValueError when no question was added."""
-        return accuracy_tally(self.rows()).values()
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a question."""
+        kinds = [question_types(sample) for sample, _ in pairs]
+        judged = [judge(p.text, s.responses, kind, self._same) for (s, p), kind in zip(pairs, kinds, strict=True)]
+        return accuracy_tally([accuracy_row(kind, *both) for kind, both in zip(kinds, judged, strict=True)])
+
+
+def question_types(sample: Sample) -> Kinds:
+    """Types of a question; LHRS-Bench counts one question in several."""
+    return tuple(sample.meta["kinds"]) if sample.meta.get("kinds") else sample.kind
 
 
 def judge(prediction: str, references: Sequence[str], kind: Kinds, same: Same) -> tuple[bool, bool]:
@@ -66,7 +75,7 @@ def accuracy_tally(rows: Sequence[list[Any]]) -> Tally:
     ``overall`` (over questions); ``n`` and ``parse_failures``, and the same per type as ``n/<type>``.
     """
     if not rows:
-        raise ValueError("no question was added before compute()")
+        raise ValueError("no question was added")
     kinds = sorted({kind for own, _, _ in rows for kind in own})
     place = {kind: i for i, kind in enumerate(kinds, start=1)}
     table = np.zeros((len(rows), 1 + len(kinds), 3))  # in all and per type: questions, right, unreadable

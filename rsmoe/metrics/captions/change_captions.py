@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from rsmoe.metrics.captions.caption_scores import caption_tally
-from rsmoe.metrics.captions.tokenize import Tokenizer, tokenizer, whitespace
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.data.change.phrases import SAYS_NO_CHANGE
+from rsmoe.metrics.captions.caption_scores import CaptionScores, caption_tally
+from rsmoe.metrics.captions.tokenize import Tokenizer, whitespace
+from rsmoe.metrics.metric import Pairs
 from rsmoe.metrics.tally import Tally, beside, ratio
 
-NO_CHANGE = (
-    "the scene is the same as before",
-    "there is no difference",
-    "the two scenes seem identical",
-    "no change has occurred",
-    "almost nothing has changed",
-    "no change is occurred",
-    "almost nothing is changed",
-)
-"""The sentences for unchanged pairs of LEVIR-CC (the first five) and SECOND-CC."""
-
 KINDS = ("changed", "unchanged")
+
+
+class ChangeCaptions(CaptionScores):
+    """Caption scores over all pairs, and over the changed and the unchanged ones apart; see `change_caption_tally`.
+
+    Args:
+        tokenize, meteor: as for `CaptionScores`.
+    """
+
+    family = "change-caption"
+    tasks = ("change_caption",)
+    lower_is_better = frozenset(("false_alarm", "missed"))
+    more = (
+        " Changed and unchanged pairs also apart, each as a corpus of its own. presence, false_alarm, missed (x100): a "
+        "caption reports no change when it is one of the no-change sentences or a reference of an unchanged pair."
+    )
+    paper = "Liu et al., RSICC / LEVIR-CC, IEEE TGRS 2022, doi:10.1109/TGRS.2022.3218921"
+
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a pair; raises ValueError for a ``Sample.kind`` that is neither "changed" nor "unchanged"."""
+        texts, references = [p.text for _, p in pairs], [s.responses for s, _ in pairs]
+        kinds = [s.kind for s, _ in pairs]
+        return change_caption_tally(texts, references, kinds, tokenize=self.tokens(), meteor=self.meteor)
 
 
 def change_caption_tally(
@@ -33,7 +45,7 @@ def change_caption_tally(
     *,
     tokenize: Tokenizer,
     meteor: bool = False,
-    no_change: Sequence[str] = NO_CHANGE,
+    no_change: Sequence[str] = SAYS_NO_CHANGE,
 ) -> Tally:
     """What each pair of images adds to the scores of change captions.
 
@@ -102,40 +114,3 @@ def _presence(
         return {"presence": 1 - ratio(wrong.sum(axis=-1), pairs.sum(axis=-1)), **rates}
 
     return Tally(rows=table.reshape(len(kinds), -1), finish=finish)
-
-
-class ChangeCaptions(RowMetric):
-    """Caption scores over all pairs, and over the changed and the unchanged ones apart; see `change_caption_tally`.
-
-    Args:
-        tokenize: as for `rsmoe.metrics.captions.caption_scores.Caption`.
-        no_change: sentences that say "no change".
-        meteor: add METEOR and S*m.
-        kwargs: of ``torchmetrics.Metric``.
-    """
-
-    def __init__(
-        self,
-        *,
-        tokenize: str | Tokenizer = "whitespace",
-        no_change: Sequence[str] = NO_CHANGE,
-        meteor: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._tokenize = tokenizer(tokenize)
-        self._no_change = tuple(no_change)
-        self._meteor = meteor
-
-    def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str]) -> None:
-        """Adds one caption, its references and "changed" or "unchanged" per pair; ValueError for another kind."""
-        _check(kinds)
-        rows = zip(predictions, references, kinds, strict=True)
-        self.append([text, sorted(texts), kind] for text, texts, kind in rows)
-
-    def compute(self) -> dict[str, float]:
-        """The numbers of `change_caption_tally`; raises ValueError before the first update."""
-        rows = self.rows()
-        columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-        options: dict[str, Any] = {"no_change": self._no_change, "meteor": self._meteor}
-        return change_caption_tally(*columns, tokenize=self._tokenize, **options).values()

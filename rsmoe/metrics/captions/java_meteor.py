@@ -7,19 +7,42 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rsmoe.errors import UserError
+from rsmoe.metrics.captions.caption_scores import COCO_PTB, METEOR_SOURCE, caption_tally
 from rsmoe.metrics.captions.meteor import best_of, meteor, weighted
 from rsmoe.metrics.captions.tokenize import Tokenizer, tokenizer
 from rsmoe.metrics.captions.tokenized import Corpus
-from rsmoe.metrics.row_metric import RowMetric
-from rsmoe.metrics.tally import Tally
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.tally import Tally, beside
 
 _WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 """Of exact, stem, synonym and paraphrase matches."""
+
+
+class JavaMeteor(Metric):
+    """Caption scores with the METEOR of the Java program.
+
+    Needs Java and ``pip install pycocoevalcap==1.2``; asks for them when it is scored with.
+    """
+
+    protocol = Protocol(
+        id="caption/meteor-java@1",
+        title="BLEU, ROUGE-L, CIDEr-D, METEOR of the Java program",
+        tasks=("caption", "vqa", "change_vqa"),
+        sentence=COCO_PTB + " Also METEOR 1.5 as the Java program computes it, which must be installed.",
+        source=METEOR_SOURCE,
+        scorer="pycocoevalcap 1.2",
+        tolerance="1e-9",
+    )
+
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a caption; raises `UserError`, see `java_meteor_jar`."""
+        texts, references = [p.text for _, p in pairs], [s.responses for s, _ in pairs]
+        java = java_meteor_tally(texts, references, tokenize=tokenizer("ptb"))
+        return beside(caption_tally(texts, references, tokenize=tokenizer("ptb")), java)
 
 
 def java_meteor_jar() -> Path:
@@ -85,36 +108,3 @@ def _statistics(counts: np.ndarray) -> np.ndarray:
     return np.column_stack(
         [matched[:, 0], words[:, 0], matched[:, 1], words[:, 1], chunks, counts[:, 21:23].mean(axis=1)]
     )
-
-
-class JavaMeteor(RowMetric):
-    """METEOR of the Java program over any number of updates and ranks, on the scale 0 to 1.
-
-    Needs Java and ``pip install pycocoevalcap==1.2``; asks for them when it is made, not after hours of evaluation.
-
-    Args:
-        tokenize: name of a tokenizer in `rsmoe.metrics.captions.tokenize`, or a function; "ptb" is that of
-            pycocoevalcap.
-        kwargs: of ``torchmetrics.Metric``.
-
-    Raises:
-        UserError: see `java_meteor_jar`.
-    """
-
-    higher_is_better = True
-
-    def __init__(self, *, tokenize: str | Tokenizer = "ptb", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        java_meteor_jar()
-        self._tokenize = tokenizer(tokenize)
-
-    def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-        """Adds one caption and its references per image; an empty caption counts as one that scores 0."""
-        self.append([text, sorted(texts)] for text, texts in zip(predictions, references, strict=True))
-
-    def compute(self) -> dict[str, float]:
-        """meteor, n, parse_failures; raises ValueError before the first update."""
-        rows = self.rows()
-        return java_meteor_tally(
-            [text for text, _ in rows], [texts for _, texts in rows], tokenize=self._tokenize
-        ).values()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from rsmoe.metrics.captions.ngram_counts import ORDERS, NGrams
 from rsmoe.metrics.captions.object_words import OBJECTS, ObjectWords
 from rsmoe.metrics.captions.tokenize import whitespace
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.tally import Tally, ratio
 
 
-class TextQuality(RowMetric):
-    """Length, diversity, repetition and hallucinated objects of texts, over any number of updates and ranks.
+class TextQuality(Metric):
+    """Length, diversity, repetition and hallucinated objects of texts.
 
-    Tokens are those of `rsmoe.metrics.captions.tokenize.whitespace`. `compute` gives
+    Tokens are those of `rsmoe.metrics.captions.tokenize.whitespace`.
 
     - ``length``: mean tokens of a text; ``vocabulary``: different tokens in all texts;
     - ``distinct1`` to ``distinct4``: different n-grams over all n-grams of all texts (Li et al., "A diversity-promoting
@@ -25,7 +24,7 @@ class TextQuality(RowMetric):
       ``distinct_texts``: different texts over texts, 1 / n where a model says one sentence always;
     - ``repetition``: mean over texts of 1 - different 4-grams / 4-grams (seq-rep-4 of Welleck et al., "Neural text
       generation with unlikelihood training", ICLR 2020); a text of fewer than four tokens repeats nothing;
-    - where the objects of some images are known, for those (Rohrbach et al., "Object hallucination in image
+    - where every label of a sample is a class of `OBJECTS`, for those (Rohrbach et al., "Object hallucination in image
       captioning", EMNLP 2018): ``chair_i``: mentions of classes that are not in the image over all mentions;
       ``chair_s``: share of texts with such a mention; ``object_recall``: classes of the image that the text names, over
       all classes of all images; ``n/objects``: how many texts. CHAIR falls when a model names nothing: read it with the
@@ -33,34 +32,25 @@ class TextQuality(RowMetric):
 
     All but length and vocabulary are 0 to 1. An empty text has length 0, repeats nothing, names nothing, and counts in
     ``parse_failures``.
-
-    Args:
-        objects: class -> its names, in the singular; `OBJECTS` by default.
-        kwargs: of ``torchmetrics.Metric``.
     """
 
-    def __init__(self, *, objects: Mapping[str, Sequence[str]] = OBJECTS, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._names = frozenset(objects)
-        self._objects = ObjectWords(objects)
+    protocol = Protocol(
+        id="text/quality@1",
+        title="Length, diversity and hallucinated objects of texts",
+        tasks=("caption", "vqa", "change_vqa"),
+        sentence="How texts are written: mean length and vocabulary in tokens; distinct n-grams, repetition of "
+        "4-grams, and against known objects CHAIR and the recall of objects, as shares from 0 to 1.",
+        source="Li et al., NAACL 2016; Welleck et al., ICLR 2020; Rohrbach et al., EMNLP 2018",
+    )
+    unscaled = frozenset(
+        ("length", "vocabulary", "distinct1", "distinct2", "distinct3", "distinct4", "distinct_texts")
+    ) | {"repetition", "chair_i", "chair_s", "object_recall"}
+    lower_is_better = frozenset(("chair_i", "chair_s", "repetition"))
 
-    def update(self, predictions: Sequence[str], present: Sequence[Collection[str] | None] | None = None) -> None:
-        """Adds texts, and for each the classes in its image; None where they are not known.
-
-        Raises:
-            ValueError: a class that `objects` does not have: it could never be found.
-        """
-        given = [None] * len(predictions) if present is None else present
-        if unknown := {name for names in given if names is not None for name in names} - self._names:
-            raise ValueError(f"classes {sorted(unknown)} have no names; known: {sorted(self._names)}")
-        pairs = zip(predictions, given, strict=True)
-        self.append([text, None if names is None else sorted(set(names))] for text, names in pairs)
-
-    def compute(self) -> dict[str, float]:
-        """The numbers above; raises ValueError before the first update."""
-        rows = self.rows()
-        texts, present = [text for text, _ in rows], [names for _, names in rows]
-        return text_quality_tally(texts, present, objects=self._objects).values()
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a text."""
+        known = [s.labels if s.labels and set(s.labels) <= set(OBJECTS) else None for s, _ in pairs]
+        return text_quality_tally([p.text for _, p in pairs], known, objects=ObjectWords(OBJECTS))
 
 
 def text_quality_tally(
@@ -80,7 +70,7 @@ def text_quality_tally(
         ValueError: no text.
     """
     if not texts:
-        raise ValueError("no text was added before compute()")
+        raise ValueError("no text was added")
     grams = NGrams.of([whitespace(text) for text in texts])
     whole = _whole(grams, texts)
     rows = np.column_stack(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,19 @@ from rsmoe.data.change.cells import CELLS
 from rsmoe.data.change.facts import class_values, facts_of_masks
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
-from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.tally import Tally, ratio
 
 _KEYS = {"presence": "changed", "count": "change_counts", "location": "change_cells"}
 
+_COLUMNS = (
+    *(("presence", "n"), ("presence", "agrees"), ("count", "n"), ("count", "agrees"), ("count", "difference")),
+    *(("location", "n"), ("location", "both"), ("location", "said"), ("location", "seen")),
+)
+"""What a question is about, and what is summed over such questions."""
 
-class ChangeAgreement(RowMetric):
+
+class ChangeAgreement(Metric):
     """Answers on presence, counts and cells against the same facts read off the predicted map; truth plays no part.
 
     - ``presence``: share of answers "yes" and "no" that agree with the map;
@@ -29,25 +35,31 @@ class ChangeAgreement(RowMetric):
     - ``cells_f1``: F1 of the cells that are named against those that the map holds, over all classes.
 
     ``reference_...`` is the same of the true answer and the true map: what the rule can give at best, for things that
-    touch are one component and count as two. An answer that cannot be read agrees with nothing, in no cell either. All
-    x100, but the MAE. Questions whose classes a map does not tell apart, and pairs without a map, are left out;
-    ``n/<number>`` says how many were compared.
+    touch are one component and count as two. An answer that cannot be read agrees with nothing, in no cell either.
+    Questions whose classes a map does not tell apart, and pairs without a map, are left out; ``n/<number>`` says how
+    many were compared.
 
     Args:
         min_pixels: smaller components of a map are specks.
-        kwargs: of ``torchmetrics.Metric``.
     """
 
-    tasks = ("change_vqa",)
-    protocol = "change/agreement@1"
+    protocol = Protocol(
+        id="change/agreement@1",
+        title="Agreement of words and change map",
+        tasks=("change_vqa",),
+        sentence="Answers on presence, counts and cells against the same facts read off the model's own map: truth "
+        "plays no part, and reference_... is the same of the true answer and map. x100, but the MAE.",
+        fields=("text", "change_map"),
+    )
+    unscaled = lower_is_better = frozenset(("counts_mae", "reference_counts_mae"))
 
-    def __init__(self, *, min_pixels: Positive = 4, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, min_pixels: Positive = 4) -> None:
         self.min_pixels = min_pixels
 
-    def update(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> None:
-        """Adds a prediction, and the sample that it answers, each."""
-        for prediction, sample in zip(predictions, samples, strict=True):
+    def tally(self, pairs: Pairs) -> Tally | None:
+        """One row a question that can be compared; None without any."""
+        rows = []
+        for sample, prediction in pairs:
             asks = str(sample.meta.get("asks", ""))
             if prediction.change_map is None or asks not in _KEYS:
                 continue
@@ -55,31 +67,14 @@ class ChangeAgreement(RowMetric):
             nouns = tuple(target) if isinstance(target, Mapping) else CHANGE_CLASSES
             if asks != "presence" and not all(class_values(sample.classes, noun) for noun in nouns):
                 continue
-            row: list[Any] = [asks, _compared(asks, prediction.text, self._seen(asks, prediction.change_map, sample))]
+            row = np.zeros((2, len(_COLUMNS)))  # of the answer, of the reference
+            place = [i for i, column in enumerate(_COLUMNS) if column[0] == asks]
+            row[0, place] = [1, *_compared(asks, prediction.text, self._seen(asks, prediction.change_map, sample))]
             if sample.class_map is not None:
                 truth = self._seen(asks, read_array(sample.class_map), sample, specks=1)
-                row.append(_compared(asks, sample.responses[0], truth))
-            self.append([row])
-
-    def compute(self) -> dict[str, float]:
-        """The numbers as above; empty where there was nothing to compare."""
-        rows = self.rows()
-        found: dict[str, float] = {}
-        for place, prefix in ((1, ""), (2, "reference_")):
-            for asks in _KEYS:
-                own = np.array([row[place] for row in rows if row[0] == asks and len(row) > place], dtype=np.float64)
-                if not len(own):
-                    continue
-                if asks == "presence":
-                    numbers = {"presence": 100 * own[:, 0].mean()}
-                elif asks == "count":
-                    numbers = {"counts": 100 * own[:, 0].mean(), "counts_mae": own[:, 1].mean()}
-                else:
-                    both, said, seen = own.sum(0)
-                    numbers = {"cells_f1": 200 * both / (said + seen) if said + seen else 100.0}
-                for name, value in numbers.items():
-                    found |= {prefix + name: float(value), f"n/{prefix}{name}": float(len(own))}
-        return found
+                row[1, place] = [1, *_compared(asks, sample.responses[0], truth)]
+            rows.append([1.0, *row.ravel()])
+        return Tally(rows=np.array(rows), finish=_finish) if rows else None
 
     def _seen(self, asks: str, change_map: np.ndarray, sample: Sample, *, specks: int | None = None) -> Any:
         """What a map shows, in the form of `read_target`'s value."""
@@ -96,6 +91,22 @@ class ChangeAgreement(RowMetric):
             min_pixels=self.min_pixels if specks is None else specks,
         )
         return {"presence": facts.changed, "count": facts.counts, "location": facts.cells}[asks]
+
+
+def _finish(sums: np.ndarray) -> dict[str, np.ndarray]:
+    parts = np.moveaxis(sums[..., 1:].reshape(*sums.shape[:-1], 2, len(_COLUMNS)), -2, 0)
+    found = {"n": sums[..., 0]}
+    for prefix, part in zip(("", "reference_"), parts, strict=True):
+        asked, agrees, counted, same, difference, located, both, said, seen = np.moveaxis(part, -1, 0)
+        empty = np.where(located > 0, 1.0, np.nan)  # no cell against no cell
+        for name, n, value in (
+            ("presence", asked, ratio(agrees, asked)),
+            ("counts", counted, ratio(same, counted)),
+            ("counts_mae", counted, ratio(difference, counted)),
+            ("cells_f1", located, ratio(2 * both, said + seen, empty=empty)),
+        ):
+            found |= {prefix + name: value, f"n/{prefix}{name}": n}
+    return found
 
 
 def _compared(asks: str, text: str, seen: Any) -> list[float]:

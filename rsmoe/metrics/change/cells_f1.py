@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rsmoe.data.change.cells import CELLS
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.change.targets import CHANGECHAT, said_and_true
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.tally import Tally, overlap, ratio
-
-Cells = Mapping[str, Iterable[str]]
-"""Class -> names of cells, of `rsmoe.data.change.cells.CELLS`."""
 
 _COLUMNS = 9
 """Of each class: answers, tp, fp, fn, Jaccard, whole set right, cells right, without change, false alarms."""
 
 
-class ChangeCells(RowMetric):
+class ChangeCells(Metric):
     """Agreement of sets of cells, over all classes and per class.
 
     - ``precision``, ``recall``, ``f1``: over all cells of all pairs (micro);
@@ -29,32 +27,41 @@ class ChangeCells(RowMetric):
     An answer that cannot be read is wrong in every cell.
 
     Args:
-        empty_jaccard: value of no cell against no cell. 0 is what scikit-learn's samples-averaged Jaccard gives: with
-            70 % unchanged pairs a perfect answer then scores 30 %. A number of that mode has its own protocol.
-        kwargs: of ``torchmetrics.Metric``.
+        sklearn: no cell against no cell is 0, as in scikit-learn's samples-averaged Jaccard: with 70 % unchanged pairs
+            a perfect answer then scores 30 %.
     """
 
-    def __init__(self, *, empty_jaccard: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.empty_jaccard = empty_jaccard
+    lower_is_better = frozenset(("hamming", "false_alarm"))
 
-    def update(self, predictions: Sequence[Cells | None], targets: Sequence[Cells]) -> None:
-        """Adds the cells that were said (None: could not be read) and the true ones per pair.
+    def __init__(self, *, sklearn: bool = False) -> None:
+        self._empty_jaccard = 0.0 if sklearn else 1.0
+        self.protocol = Protocol(
+            id="change/cells-sklearn@1" if sklearn else "change/cells@1",
+            title="Cells of change, scikit-learn's Jaccard" if sklearn else "Cells of change",
+            tasks=("change_vqa",),
+            sentence="change/cells@1 with a Jaccard of 0 for no cell against no cell, under which a perfect answer to "
+            "ChangeChat's test set has 30: to compare with published rows only."
+            if sklearn
+            else "Nine cells, over all classes and per class, x100: micro precision, recall, F1; Jaccard a pair, where "
+            "no cell against no cell is 1; subset and Hamming; false_alarm. An unreadable answer is wrong in every "
+            "cell.",
+            source=CHANGECHAT,
+            scorer="scikit-learn's jaccard_score(average='samples') on readable answers"
+            if sklearn
+            else "scikit-learn on readable answers, but Jaccard",
+            tolerance="1e-9",
+        )
 
-        Raises:
-            ValueError: for a name that is no cell.
-        """
-        self.append([_lists(said), _lists(truth)] for said, truth in zip(predictions, targets, strict=True))
-
-    def compute(self) -> dict[str, float]:
-        """The numbers on the scale 0 to 1, n, parse_failures; raises ValueError when no pair was added."""
-        return cells_tally(self.rows(), empty_jaccard=self.empty_jaccard).values()
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a question."""
+        rows = said_and_true(pairs, asks="location", key="change_cells")
+        return cells_tally(rows, empty_jaccard=self._empty_jaccard)
 
 
 def cells_tally(rows: Sequence[list[Any]], *, empty_jaccard: float = 1.0) -> Tally:
     """Numbers of `ChangeCells` from rows of [cells by class or None, true cells by class]."""
     if not rows:
-        raise ValueError("no pair was added before compute()")
+        raise ValueError("no pair was added")
     classes = sorted({name for _, truth in rows for name in truth})
     table = np.zeros((len(rows), 3 + _COLUMNS * len(classes)))  # n, all right, unreadable
     for i, (said, truth) in enumerate(rows):
@@ -91,13 +98,3 @@ def cells_tally(rows: Sequence[list[Any]], *, empty_jaccard: float = 1.0) -> Tal
         return found
 
     return Tally(rows=table, finish=finish)
-
-
-def _lists(cells: Cells | None) -> dict[str, list[str]] | None:
-    if cells is None:
-        return None
-    named = {name: sorted(set(own)) for name, own in cells.items()}
-    for own in named.values():
-        if unknown := set(own) - set(CELLS):
-            raise ValueError(f"cells are {', '.join(CELLS)}, not {', '.join(sorted(unknown))}")
-    return named

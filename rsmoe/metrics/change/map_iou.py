@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rsmoe.data.rasters.images import images_key, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.sample import Sample
-from rsmoe.metrics.prediction import Prediction
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.tally import Tally, ratio
 
 
-class ChangeMapOverlap(RowMetric):
-    """Change against no change, pixel by pixel, each pair once whatever is asked on it. All x100.
+class ChangeMapOverlap(Metric):
+    """Change against no change, pixel by pixel, each pair once whatever is asked on it.
 
     - ``iou``, ``precision``, ``recall``, ``f1`` of changed pixels, over the pixels of all pairs (the numbers of change
       detection);
@@ -27,46 +25,38 @@ class ChangeMapOverlap(RowMetric):
 
     Pixels of unknown class (255) are not scored. A pair without a predicted map is a parse failure: none of its changes
     are found, and it is a false alarm where nothing changed. Samples without a class map are left out: there is nothing
-    to compare with. ``n`` is the number of pairs. Where updates or ranks bring different maps of one pair, the one that
-    changes fewest pixels rightly counts.
-
-    Args:
-        kwargs: of ``torchmetrics.Metric``.
+    to compare with. ``n`` is the number of pairs. Of different maps of one pair the one that changes fewest pixels
+    rightly counts.
     """
 
-    tasks = ("change_caption", "change_vqa", "mask")
-    protocol = "change/map@1"
+    protocol = Protocol(
+        id="change/map@1",
+        title="Overlap of change maps",
+        tasks=("change_caption", "change_vqa", "mask"),
+        sentence="x100: IoU, precision, recall and F1 of changed pixels over all pairs, each pair once; mean IoU over "
+        "changed pairs; unchanged pairs with any changed pixel; kinds of the pixels that were found. A pair without a "
+        "map has none of its changes found, and is a false alarm where nothing changed.",
+        source="the numbers of change detection; ours in what is counted once",
+        fields=("change_map",),
+    )
+    lower_is_better = frozenset(("false_alarm",))
 
-    def update(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> None:
-        """Adds a prediction, and the sample that it answers, each.
+    def tally(self, pairs: Pairs) -> Tally | None:
+        """One row a pair of dates; None without a class map of two dates.
 
         Raises:
             ValueError: a predicted map is not of the size of the true one.
         """
-        met = set()
-        for prediction, sample in zip(predictions, samples, strict=True):
-            if sample.class_map is None or len(sample.images) != 2:
-                continue
-            said = prediction.change_map
-            key = images_key(sample), None if said is None else hash(said.tobytes())
-            if key not in met:
-                met.add(key)
-                self.append([[_pair(sample), *_row(said, read_array(sample.class_map))]])
-
-    def compute(self) -> dict[str, float]:
-        """The numbers on the scale 0 to 100, n, parse_failures; empty where no pair has a true map."""
-        if not self.rows():
-            return {}
-        found = {name: value for name, value in self.tally().values().items() if not math.isnan(value)}
-        counts = ("n", "parse_failures")
-        return {name: value if name.split("/")[0] in counts else 100 * value for name, value in found.items()}
-
-    def tally(self) -> Tally:
-        """The numbers on the scale 0 to 1, nan where undefined, for intervals; ValueError when no pair was added."""
-        rows = self.rows()
+        rows: dict[Any, list[Any]] = {}
+        for sample, prediction in pairs:
+            if sample.class_map is not None and len(sample.images) == 2:
+                said = prediction.change_map
+                key = images_key(sample), None if said is None else hash(said.tobytes())
+                if key not in rows:
+                    rows[key] = [_pair(sample), *_row(said, read_array(sample.class_map))]
         if not rows:
-            raise ValueError("no pair was added before tally()")
-        worst = {row[0]: row[1:] for row in sorted(rows, key=lambda row: -row[1])}
+            return None
+        worst = {row[0]: row[1:] for row in sorted(sorted(rows.values()), key=lambda row: -row[1])}
         both, said, true, kind, missing = np.array([worst[pair] for pair in sorted(worst)], dtype=np.float64).T
         changed = true > 0
         own = changed * both / np.maximum(said + true - both, 1)

@@ -7,44 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.metrics.regions.masks import Mask, same_size
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.regions.masks import Mask, same_size, true_mask
 from rsmoe.metrics.tally import Tally, ratio
 
 TOLERANCE = 0.008
 """Distance within which outlines agree, in parts of the picture's diagonal: that of DAVIS."""
 
 
-class BoundaryF(RowMetric):
+class BoundaryF(Metric):
     """Mean over samples of the F-measure of mask outlines.
 
     Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation", CVPR 2016: precision
     is the share of the predicted outline that lies within a tolerance of the true one, recall the reverse. Thin and
-    small things weigh here as much as large ones.
-
-    Args:
-        tolerance: in parts of the diagonal, rounded up to whole pixels.
-        kwargs: of ``torchmetrics.Metric``.
+    small things weigh here as much as large ones. The tolerance is `TOLERANCE`, rounded up to whole pixels.
     """
 
-    higher_is_better = True
+    protocol = Protocol(
+        id="mask/boundary@1",
+        title="Boundary F-measure of masks",
+        tasks=("mask",),
+        sentence="Mean over samples of the F-measure of outlines within 0.8 % of the diagonal, and its precision and "
+        "recall, x100. Two empty masks are 1; no mask is 0.",
+        source="DAVIS, Perazzi et al., CVPR 2016",
+        fields=("mask",),
+    )
 
-    def __init__(self, *, tolerance: float = TOLERANCE, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.tolerance = tolerance
-
-    def update(self, predictions: Sequence[Mask | None], targets: Sequence[Mask]) -> None:
-        """Adds one mask (H, W) bool per sample, of its target's size; None where the model gave none, which scores 0.
-
-        Raises:
-            ValueError: sizes differ.
-        """
-        pairs = zip(predictions, targets, strict=True)
-        self.append(boundary_row(mask, target, tolerance=self.tolerance) for mask, target in pairs)
-
-    def compute(self) -> dict[str, float]:
-        """boundary_f, _precision, _recall from 0 to 1, n, parse_failures; raises ValueError without samples."""
-        return boundary_tally(self.rows()).values()
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a mask; raises ValueError where sizes differ."""
+        return boundary_tally([boundary_row(p.mask, true_mask(s)) for s, p in pairs])
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
@@ -87,7 +78,7 @@ def boundary_row(prediction: Mask | None, target: Mask, *, tolerance: float = TO
 def boundary_tally(rows: Sequence[list[Any]]) -> Tally:
     """Numbers of `BoundaryF` from rows of `boundary_row`."""
     if not rows:
-        raise ValueError("no mask was added before compute()")
+        raise ValueError("no mask was added")
 
     def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
         precision, recall, f, failed, n = np.moveaxis(sums, -1, 0)

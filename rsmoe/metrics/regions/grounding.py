@@ -3,16 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from rsmoe.data.boxes import ParsedBoxes
+from rsmoe.data.boxes import ParsedBoxes, convention, hbb_of_obb, parse
+from rsmoe.data.sample import Sample
+from rsmoe.errors import UserError
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.regions.obb import obb_iou
-from rsmoe.metrics.row_metric import RowMetric
 from rsmoe.metrics.tally import Tally, ratio
 
 THRESHOLDS = (0.5, 0.7)
+
+
+_SENTENCE = (
+    "x100: acc@0.5 and acc@0.7 of true boxes, their mean IoU, and AP at IoU 0.5, boxes in float pixels of the original "
+    "image, matched one to one; what cannot be parsed is a wrong box."
+)
+
+
+class Grounding(Metric):
+    """Accuracy at IoU 0.5 and 0.7, mean IoU and average precision of boxes.
+
+    - ``acc@t``: share of true boxes with IoU >= t. Of an answer to m true boxes the first m boxes count, matched one to
+      one: with one true box that is the first box of the answer, and naming many boxes wins nothing;
+    - ``miou``: mean IoU over true boxes, 0 for one without a match;
+    - ``ap@0.5``: average precision of all boxes of all answers, one to one at IoU 0.5 (`match`), whatever their class.
+
+    What could not be parsed is a wrong box in the precision, its true box stays in every denominator, and
+    ``parse_failures`` counts the answers that it happened in. ``n`` is the number of true boxes.
+
+    Args:
+        oriented: boxes are oriented and overlap as polygons; else oriented ones count by their horizontal hull.
+        legacy_plus_one: the defect of published scorers, to compare with their tables: boxes as parts of the picture,
+            in [0, 1], with 1 added to every side as if they were pixels.
+    """
+
+    def __init__(self, *, oriented: bool = False, legacy_plus_one: bool = False) -> None:
+        if oriented and legacy_plus_one:
+            raise ValueError("legacy_plus_one is a defect of horizontal boxes; leave out oriented")
+        self.oriented, self.legacy_plus_one = oriented, legacy_plus_one
+        if legacy_plus_one:
+            name, title = "ground/legacy-plus-one@1", "Grounding as LHRS-Bot's script scores it"
+            more = " With 1 added to every side of boxes in [0, 1], under which random boxes score 24 to 38: to "
+            more += "compare with published rows only."
+            source = "LHRS-Bot, main_vg.py, see https://github.com/NJU-LHRS/LHRS-Bot/issues/27"
+            scorer = "the IoU of that script; it also drops what it cannot parse, which this does not"
+        elif oriented:
+            name, title, scorer = "ground/obb@1", "Grounding of oriented boxes", ""
+            more, source = " IoU of oriented boxes by exact polygons.", "accuracy as in GeoChat, arXiv 2311.15826"
+        else:
+            name, title, scorer = "ground/hbb@1", "Grounding of horizontal boxes", ""
+            more = " Oriented boxes by their horizontal hull."
+            source = "accuracy as in DIOR-RSVG, doi:10.1109/TGRS.2023.3250471; matching as in COCO"
+        self.protocol = Protocol(
+            id=name, title=title, tasks=("ground",), sentence=_SENTENCE + more, source=source, scorer=scorer
+        )
+
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a sample; raises `UserError` where it does not say how its boxes are written."""
+        rows = []
+        for sample, prediction in pairs:
+            answer, true, size_px = _boxes(sample, prediction, self.oriented)
+            rows.append(grounding_row(answer, true, plus_one_in=size_px if self.legacy_plus_one else None))
+        return grounding_tally(rows)
+
+
+def _boxes(sample: Sample, prediction: Prediction, oriented: bool) -> tuple[ParsedBoxes, np.ndarray, tuple[int, int]]:
+    """Parsed answer, true boxes, the picture's size; oriented boxes become their hull where horizontal ones count."""
+    name, size = sample.meta.get("box_convention"), sample.meta.get("size_px")
+    if not name or not size:
+        raise UserError(
+            f"sample {sample.id!r} does not say how its boxes are written: it needs box_convention, size_px"
+        )
+    parsed = parse(prediction.text, convention=str(name), size_px=(int(size[0]), int(size[1])))
+    target = sample.obb_px if oriented or sample.boxes_px is None else sample.boxes_px
+    if target is None or (oriented and not convention(str(name)).oriented):
+        raise UserError(f"sample {sample.id!r} has no oriented boxes in truth and answer. Use protocol ground/hbb@1")
+    if not oriented:  # hulls are cut to the picture, as horizontal boxes are when they are read
+        edge = [*size, *size]
+        target = hbb_of_obb(target).clip(0, edge) if target.shape[1] == 5 else target
+        if parsed.boxes.shape[1] == 5:
+            parsed = ParsedBoxes(boxes=hbb_of_obb(parsed.boxes).clip(0, edge), failed=parsed.failed)
+    return parsed, target, (int(size[0]), int(size[1]))
 
 
 def hbb_iou(first: np.ndarray, second: np.ndarray, *, plus_one: bool = False) -> np.ndarray:
@@ -31,155 +105,62 @@ def hbb_iou(first: np.ndarray, second: np.ndarray, *, plus_one: bool = False) ->
     return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
 
 
-def match(iou: np.ndarray, *, at_least: float = 0.0, scores: np.ndarray | None = None) -> np.ndarray:
+def match(iou: np.ndarray, *, at_least: float = 0.0) -> np.ndarray:
     """(n, m) overlaps of n predicted and m true boxes -> (n,) the true box of each predicted one, or -1.
 
-    One to one, as in COCO: the surest predicted box takes the true one that it overlaps most. Equally sure boxes,
-    which are all boxes without scores, take their turn by overlap, so that their order in the text means nothing.
+    One to one, as in COCO, by overlap, the largest first: the order of boxes in a text means nothing.
 
     Args:
         iou: overlaps.
         at_least: a smaller overlap, or none at all, is no match.
-        scores: (n,) confidences.
     """
     predicted, true = np.nonzero((iou >= at_least) & (iou > 0))
-    sure = np.zeros(len(iou)) if scores is None else np.asarray(scores, dtype=np.float64)
-    order = np.lexsort((true, predicted, -iou[predicted, true], -sure[predicted]))
     taken = np.full(len(iou), -1)
     free = np.ones(iou.shape[1], dtype=bool)
-    for k in order:
+    for k in np.lexsort((true, predicted, -iou[predicted, true])):
         if taken[predicted[k]] < 0 and free[true[k]]:
             taken[predicted[k]], free[true[k]] = true[k], False
     return taken
 
 
-def average_precision(scores: np.ndarray, hits: np.ndarray, n_true: int) -> float:
-    """Area under precision over recall, precision made monotonous from the right as in COCO, without its 101 steps.
-
-    Boxes of the same score are one point of the curve. Without confidences there is one point, and this is precision
-    times recall: no order is invented.
-
-    Args:
-        scores: (n,) confidences.
-        hits: (n,) whether the box was matched.
-        n_true: boxes to be found.
-    """
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))[: len(scores)]
-    found = np.cumsum(hits[order])[last]
-    precision = np.maximum.accumulate((found / (last + 1))[::-1])[::-1]
-    return float(np.sum(np.diff(found / n_true, prepend=0.0) * precision))
-
-
-class Grounding(RowMetric):
-    """Accuracy at IoU 0.5 and 0.7, mean IoU and average precision of boxes.
-
-    - ``acc@t``: share of true boxes with IoU >= t. Of an answer to m true boxes the first m boxes count, matched one to
-      one: with one true box that is the first box of the answer, and naming many boxes wins nothing;
-    - ``miou``: mean IoU over true boxes, 0 for one without a match;
-    - ``ap@0.5``: average precision of all boxes of all answers (`average_precision`), one to one at IoU 0.5 (`match`),
-      whatever their class.
-
-    What could not be parsed is a wrong box in the precision, its true box stays in every denominator, and
-    ``parse_failures`` counts the answers that it happened in. ``n`` is the number of true boxes.
-
-    Args:
-        oriented: boxes are (n, 5) and overlap as polygons; else (n, 4).
-        legacy_plus_one: the defect of published scorers, to compare with their tables: boxes as parts of the picture,
-            in [0, 1], with 1 added to every side as if they were pixels. A number of this mode has its own protocol.
-        kwargs: of ``torchmetrics.Metric``.
-    """
-
-    higher_is_better = True
-
-    def __init__(self, *, oriented: bool = False, legacy_plus_one: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if oriented and legacy_plus_one:
-            raise ValueError("legacy_plus_one is a defect of horizontal boxes; leave out oriented")
-        self.oriented, self.legacy_plus_one = oriented, legacy_plus_one
-
-    def update(
-        self,
-        predictions: Sequence[ParsedBoxes],
-        targets: Sequence[np.ndarray],
-        *,
-        sizes_px: Sequence[tuple[int, int]] | None = None,
-        scores: Sequence[np.ndarray] | None = None,
-    ) -> None:
-        """Adds one answer and its true boxes per sample, all in pixels.
-
-        Args:
-            predictions: parsed answers; of numbers from elsewhere, ``ParsedBoxes(boxes=array)``.
-            targets: (m, 4) or (m, 5), m >= 1.
-            sizes_px: (width, height) of each image, for ``legacy_plus_one`` only.
-            scores: (n,) confidence of each predicted box, for detectors; text has none.
-
-        Raises:
-            ValueError: a sample without a true box, boxes of the other kind, or no sizes where they are needed.
-        """
-        if self.legacy_plus_one and sizes_px is None:
-            raise ValueError("legacy_plus_one needs sizes_px, to write the boxes as parts of the picture")
-        width, rows = 5 if self.oriented else 4, []
-        for i, (answer, target) in enumerate(zip(predictions, targets, strict=True)):
-            true = np.asarray(target, dtype=np.float64)
-            if true.ndim != 2 or not len(true) or true.shape[1] != width or answer.boxes.shape[1:] != (width,):
-                raise ValueError(
-                    f"expected boxes (n, {width}) and >= 1 target, got {answer.boxes.shape} and {true.shape}"
-                )
-            size = sizes_px[i] if self.legacy_plus_one and sizes_px is not None else None
-            rows.append(grounding_row(answer, true, plus_one_in=size, scores=None if scores is None else scores[i]))
-        self.append(rows)
-
-    def compute(self) -> dict[str, float]:
-        """acc@0.5, acc@0.7, miou, ap@0.5 on the scale 0 to 1, n, parse_failures; ValueError without samples."""
-        rows = self.rows()
-        found = grounding_tally(rows).values()
-        ranked = np.array([box for row in rows for box in row[-1]]).reshape(-1, 2)
-        return found | {f"ap@{THRESHOLDS[0]}": average_precision(ranked[:, 0], ranked[:, 1], int(found["n"]))}
-
-
 def grounding_row(
-    answer: ParsedBoxes,
-    target: np.ndarray,
-    *,
-    plus_one_in: tuple[int, int] | None = None,
-    scores: np.ndarray | None = None,
-) -> list[Any]:
-    """One sample, as `grounding_tally` reads it: true boxes, sum of IoU, hits, failed, and score and hit of each box.
+    answer: ParsedBoxes, target: np.ndarray, *, plus_one_in: tuple[int, int] | None = None
+) -> list[float]:
+    """One sample, as `grounding_tally` reads it: true boxes, sum of IoU, hits, failed, matched at 0.5, predicted boxes.
 
     Args:
         answer: parsed boxes, of the target's kind.
         target: (m, 4) or (m, 5) true boxes, m >= 1.
         plus_one_in: (width, height) of the picture, for the defect of ``legacy_plus_one``; None for none.
-        scores: (n,) confidence of each predicted box; what could not be parsed gets the highest of them.
+
+    Raises:
+        ValueError: no true box, or boxes of the other kind.
     """
-    true = target[np.lexsort(target.T)]  # of equal overlaps the first counts: no order of the file may decide
-    boxes, sure = answer.boxes.astype(np.float64), np.ones(len(answer.boxes))
-    if scores is not None:
-        sure = np.asarray(scores, dtype=np.float64)
+    width = target.shape[-1]
+    if target.ndim != 2 or not len(target) or answer.boxes.shape[1:] != (width,):
+        raise ValueError(f"expected boxes (n, {width}) and >= 1 target, got {answer.boxes.shape} and {target.shape}")
+    true = np.asarray(target[np.lexsort(target.T)], dtype=np.float64)  # of equal overlaps the first counts
+    boxes = answer.boxes.astype(np.float64)
     if plus_one_in is not None:
         sides = np.array([*plus_one_in, *plus_one_in], dtype=np.float64)
         iou = hbb_iou(boxes / sides, true / sides, plus_one=True)
     else:
-        iou = (obb_iou if true.shape[1] == 5 else hbb_iou)(boxes, true)
+        iou = (obb_iou if width == 5 else hbb_iou)(boxes, true)
     first = iou[: len(true)]
     owner = match(first)
     best = first[owner >= 0, owner[owner >= 0]]
-    hits = match(iou, at_least=THRESHOLDS[0], scores=sure) >= 0
-    ranked = [[float(score), int(hit)] for score, hit in zip(sure, hits, strict=True)]
-    ranked += [[float(sure.max(initial=0.0)) if scores is not None else 1.0, 0]] * answer.failures
-    total, right = float(best.sum()), [int((best >= t).sum()) for t in THRESHOLDS]
-    return [len(true), total, *right, int(answer.failures > 0), ranked]
+    matched = int((match(iou, at_least=THRESHOLDS[0]) >= 0).sum())
+    right = [int((best >= t).sum()) for t in THRESHOLDS]
+    return [len(true), float(best.sum()), *right, answer.failures > 0, matched, len(boxes) + answer.failures]
 
 
-def grounding_tally(rows: Sequence[list[Any]]) -> Tally:
-    """Numbers of `Grounding` from rows of `grounding_row`; their AP is of boxes without confidences.
+def grounding_tally(rows: Sequence[Sequence[float]]) -> Tally:
+    """Numbers of `Grounding` from rows of `grounding_row`.
 
-    It is precision times recall then (`average_precision`), a function of sums.
+    Text has no confidences, so that the curve of precision over recall has one point: AP is precision times recall.
     """
     if not rows:
-        raise ValueError("no box was added before compute()")
-    table = [[*numbers, sum(hit for _, hit in ranked), len(ranked)] for *numbers, ranked in rows]
+        raise ValueError("no box was added")
 
     def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
         n, iou, half, more, failed, matched, said = np.moveaxis(sums, -1, 0)
@@ -192,4 +173,4 @@ def grounding_tally(rows: Sequence[list[Any]]) -> Tally:
             "parse_failures": failed,
         }
 
-    return Tally(rows=np.array(table, dtype=np.float64), finish=finish)
+    return Tally(rows=np.array(rows, dtype=np.float64), finish=finish)

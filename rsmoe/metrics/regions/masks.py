@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from rsmoe.metrics.row_metric import RowMetric
+from rsmoe.data.rasters.images import read_array
+from rsmoe.data.sample import Sample
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.tally import Tally, ratio
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -16,7 +18,7 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 Mask = np.ndarray | Tensor
 
 
-class MaskIoU(RowMetric):
+class MaskIoU(Metric):
     """mIoU, cIoU and precision at five thresholds, one binary mask per sample.
 
     - ``miou``: mean over samples of the intersection over union (called gIoU in referring segmentation);
@@ -26,27 +28,29 @@ class MaskIoU(RowMetric):
 
     Empty against empty is IoU 1. A missing mask is an empty one and a parse failure: IoU 0 unless the target is empty,
     and then 0 as well, because nothing was answered.
-
-    Args:
-        kwargs: of ``torchmetrics.Metric``.
     """
 
-    higher_is_better = True
+    protocol = Protocol(
+        id="mask/giou@1",
+        title="gIoU, cIoU and precision of masks",
+        tasks=("mask",),
+        sentence="One binary mask per sample, x100: miou is the mean IoU over samples (gIoU), also per class and as "
+        "mean over classes; ciou (oIoU) the sum of intersections over the sum of unions; p@t the share with IoU >= t. "
+        "Empty against empty is 1; no mask is 0.",
+        source="LISA, arXiv 2308.00692 (gIoU, cIoU); LAVT, arXiv 2112.02244 (P@t)",
+        fields=("mask",),
+    )
 
-    def update(
-        self, predictions: Sequence[Mask | None], targets: Sequence[Mask], kinds: Sequence[str] | None = None
-    ) -> None:
-        """Adds one mask (H, W) bool per sample, of its target's size, and its class; None where the model gave none.
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a mask; raises ValueError where sizes differ."""
+        return mask_tally([mask_row(p.mask, true_mask(s), s.kind) for s, p in pairs])
 
-        Raises:
-            ValueError: sizes differ; bring the prediction to the size of the target first.
-        """
-        names = [""] * len(targets) if kinds is None else kinds
-        self.append(mask_row(*row) for row in zip(predictions, targets, names, strict=True))
 
-    def compute(self) -> dict[str, float]:
-        """The numbers on the scale 0 to 1, n, parse_failures; raises ValueError without samples."""
-        return mask_tally(self.rows()).values()
+def true_mask(sample: Sample) -> np.ndarray:
+    """(H, W) bool; ValueError without one."""
+    if sample.mask is None:
+        raise ValueError(f"sample {sample.id!r} is of task {sample.task!r} and has no mask")
+    return read_array(sample.mask)
 
 
 def as_bool(mask: Mask) -> np.ndarray:
@@ -72,7 +76,7 @@ def mask_row(prediction: Mask | None, target: Mask, kind: str = "") -> list[Any]
 def mask_tally(rows: Sequence[list[Any]]) -> Tally:
     """Numbers of `MaskIoU` from rows of `mask_row`."""
     if not rows:
-        raise ValueError("no mask was added before compute()")
+        raise ValueError("no mask was added")
     both, either, missing = (np.array([row[i] for row in rows], dtype=np.float64) for i in (1, 2, 3))
     iou = np.where(missing > 0, 0.0, ratio(both, either, empty=1.0))
     kinds = sorted({row[0] for row in rows} - {""})

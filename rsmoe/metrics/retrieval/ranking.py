@@ -7,8 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.retrieval.recall import RANKS
 from rsmoe.metrics.tally import Tally, ratio
+
+
+class Ranking(Metric):
+    """Recalls of rankings as they are given, and their mean reciprocal rank."""
+
+    protocol = Protocol(
+        id="retrieval/ranking@1",
+        title="Recall of given rankings",
+        tasks=("retrieval",),
+        sentence="Rankings as they are given, one a query: r1, r5, r10 (something relevant among the first K), their "
+        "mean mr, and the mean reciprocal rank, x100.",
+        fields=("ranking",),
+    )
+
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row a query; ``Sample.responses`` are the ids that are relevant."""
+        return ranking_tally([ranking_row(p.ranking, s.responses) for s, p in pairs])
 
 
 def ranking_row(ranking: Sequence[str], relevant: Sequence[str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Scenes told by their class names: the nearest class in the space of embeddings."""
+"""Scenes told by their class names: the nearest class in the space of embeddings (zero-shot classification)."""
 
 from __future__ import annotations
 
@@ -9,46 +9,61 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsmoe.metrics.row_metric import RowMetric
-from rsmoe.metrics.tally import Tally, ratio
+from rsmoe.metrics.metric import Metric, Pairs, Protocol
+from rsmoe.metrics.retrieval.recall import stacked
+from rsmoe.metrics.tally import Tally, ratio, whole
 
 
-class ZeroShot(RowMetric):
+class ZeroShot(Metric):
     """Top-1 accuracy over images, and its mean over classes.
 
-    Classes of equal score share the hit: a model that gives every class the same score gets the chance level, not
-    100 % nor 0 %. A score that is not finite hits nothing and is a parse failure.
-
-    Args:
-        classes: names, in the order of the scores' columns.
-        kwargs: of ``torchmetrics.Metric``.
+    The classes are those of the scored samples: the references of a sample are the prompts of its class, and samples of
+    one class have the same ones. Classes of equal score share the hit: a model that gives every class the same score
+    gets the chance level, not 100 % nor 0 %. A score that is not finite, or an image or a class without an embedding,
+    hits nothing; such an image is a parse failure.
     """
 
-    higher_is_better = True
+    protocol = Protocol(
+        id="zero-shot/top1@1",
+        title="Zero-shot classification",
+        tasks=("retrieval",),
+        sentence="Share of images whose class has the highest score (cosine with the mean over its prompts), "
+        "over images and as mean over the classes of the scored samples, x100; ties share the hit.",
+        source="RS5M / GeoRSCLIP, arXiv 2306.11300, inference_tool.py",
+        fields=("image_embedding", "text_embeddings"),
+    )
+    chance = "zero-shot/chance@1"
 
-    def __init__(self, *, classes: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.classes = tuple(classes)
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row an image."""
+        images, texts, owners = stacked(pairs)
+        classes = {sample.responses: place for place, (sample, _) in reversed(list(enumerate(pairs)))}
+        places: dict[int, list[int]] = {owner: [] for owner in range(len(images))}
+        for row, owner in enumerate(owners):
+            places[owner].append(row)
+        table = torch.stack([class_embeddings(texts[places[place]][None])[0] for place in classes.values()])
+        known = torch.isfinite(images).all(1) & (images != 0).any(1)
+        scores = torch.nn.functional.normalize(images, dim=1) @ table.T
+        scores[:, ~(torch.isfinite(table).all(1) & (table != 0).any(1))] = -2.0  # below every cosine
+        scores[~known] = torch.nan
+        return zero_shot_tally(zero_shot_rows(scores, [s.responses for s, _ in pairs], classes=list(classes)))
 
-    def update(self, scores: Tensor, labels: Sequence[str]) -> None:
-        """Adds scores (B, C) of each class, and the name of the right one, per image.
 
-        Raises:
-            ValueError: another number of classes, or a label that is none of them.
-        """
-        if scores.shape != (len(labels), len(self.classes)) or not set(labels) <= set(self.classes):
-            raise ValueError(f"scores {tuple(scores.shape)} for {len(labels)} labels of {len(self.classes)} classes")
-        rows = []
-        for row, label in zip(scores.detach().double().cpu(), labels, strict=True):
-            valid = bool(torch.isfinite(row).all())
-            best = row == row.max()
-            hit = float(best[self.classes.index(label)]) / int(best.sum()) if valid else 0.0
-            rows.append([label, hit, int(not valid)])
-        self.append(rows)
+class ZeroShotChance(Metric):
+    """The accuracy of a class at random; predictions are not read."""
 
-    def compute(self) -> dict[str, float]:
-        """top1, class_top1 on the scale 0 to 1, n, parse_failures; raises ValueError when no image was added."""
-        return zero_shot_tally(self.rows()).values()
+    protocol = Protocol(
+        id="zero-shot/chance@1",
+        title="Chance level of zero-shot/top1@1",
+        tasks=("retrieval",),
+        sentence="What random embeddings reach under zero-shot/top1@1, one over the number of classes, x100.",
+        fields=(),
+    )
+
+    def tally(self, pairs: Pairs) -> Tally:
+        """One row an image; the numbers are of the whole, so that they have no interval."""
+        share = 1 / len({sample.responses for sample, _ in pairs})
+        return whole({"top1": share, "class_top1": share}, n=len(pairs))
 
 
 def class_embeddings(texts: Tensor) -> Tensor:
@@ -60,10 +75,27 @@ def class_embeddings(texts: Tensor) -> Tensor:
     return torch.nn.functional.normalize(texts.mean(dim=1), dim=-1)
 
 
+def zero_shot_rows(scores: Tensor, labels: Sequence[Any], *, classes: Sequence[Any]) -> list[list[Any]]:
+    """[class, hit, failed] of each image, from its scores (n, C) of the classes.
+
+    Raises:
+        ValueError: another number of classes or labels, or a label that is no class.
+    """
+    if scores.shape != (len(labels), len(classes)) or not set(labels) <= set(classes):
+        raise ValueError(f"scores {tuple(scores.shape)} for {len(labels)} labels of {len(classes)} classes")
+    rows = []
+    for row, label in zip(scores.double(), labels, strict=True):
+        valid = bool(torch.isfinite(row).all())
+        best = row == row.max()
+        hit = float(best[classes.index(label)]) / int(best.sum()) if valid else 0.0
+        rows.append([label, hit, int(not valid)])
+    return rows
+
+
 def zero_shot_tally(rows: Sequence[list[Any]]) -> Tally:
-    """Numbers of `ZeroShot` from rows of [class, hit, failed]."""
+    """Numbers of `ZeroShot` from rows of `zero_shot_rows`."""
     if not rows:
-        raise ValueError("no image was added before compute()")
+        raise ValueError("no image was added")
     classes = sorted({row[0] for row in rows})
     table = np.zeros((len(rows), 3 + 2 * len(classes)))
     for i, (label, hit, failed) in enumerate(rows):

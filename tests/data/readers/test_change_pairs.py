@@ -30,7 +30,9 @@ from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.prediction_lines import from_row, to_line
 from rsmoe.metrics.change.agreement import ChangeAgreement
 from rsmoe.metrics.change.map_iou import ChangeMapOverlap
+from rsmoe.metrics.metric import Metric
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.scoring import tally_results
 from rsmoe.parts import instantiate
 from rsmoe.scenes.language.change_language import CHANGE_KINDS
 from rsmoe.scenes.scene_changes import SceneChanges
@@ -300,44 +302,51 @@ def answered(samples: list[Sample], maps: dict[int, np.ndarray], **texts: str) -
     ]
 
 
+def numbers(metric: Metric, predictions: list[Prediction], samples: list[Sample]) -> dict[str, float]:
+    tally = metric.tally(list(zip(samples, predictions, strict=True)))
+    assert tally is not None
+    return tally.values()
+
+
 def test_overlap_of_maps_counts_each_pair_once(samples: list[Sample]) -> None:
     true = {i: np.array(samples[12 * i].class_map) for i in range(PAIRS)}
     metric = ChangeMapOverlap()
-    metric.update(answered(samples, true), samples)
-    perfect = metric.compute()
-    assert len(metric.rows()) == PAIRS
-    assert {k: perfect[k] for k in ("iou", "f1", "miou", "kind")} == dict.fromkeys(("iou", "f1", "miou", "kind"), 100)
+    perfect = numbers(metric, answered(samples, true), samples)
+    assert perfect["n"] == PAIRS
+    assert {k: perfect[k] for k in ("iou", "f1", "miou", "kind")} == dict.fromkeys(("iou", "f1", "miou", "kind"), 1)
     assert perfect["false_alarm"] == 0
-    metric.reset()
     said = {i: np.full_like(m, 1) for i, m in true.items()}
-    metric.update(answered(samples, said), samples)
-    found = metric.compute()
+    found = numbers(metric, answered(samples, said), samples)
     share = sum((m > 0).sum() for m in true.values()) / sum(m.size for m in true.values())
-    assert found["iou"] == pytest.approx(100 * share) == found["precision"]
-    assert found["recall"] == 100 and found["false_alarm"] == 100
-    metric.reset()
+    assert found["iou"] == pytest.approx(share) == found["precision"]
+    assert found["recall"] == 1 and found["false_alarm"] == 1
     unknown = [replace(s, class_map=np.full((32, 32), 255, np.uint8)) for s in samples[:12]]
-    metric.update(answered(unknown, said), unknown)
-    nothing = metric.compute()  # no pixel is known: there is nothing to find, and nothing that was found counts
-    assert not {"iou", "recall", "precision"} & set(nothing) and nothing["false_alarm"] == 0
+    nothing = numbers(metric, answered(unknown, said), unknown)
+    # no pixel is known: there is nothing to find, and nothing that was found counts
+    assert all(np.isnan(nothing[k]) for k in ("iou", "recall", "precision")) and nothing["false_alarm"] == 0
+    assert (
+        metric.tally([(replace(s, class_map=None), p) for s, p in zip(samples, answered(samples, true), strict=True)])
+        is None
+    )
 
 
 def test_words_that_say_what_the_map_shows_agree(samples: list[Sample]) -> None:
     true = {i: np.array(samples[12 * i].class_map) for i in range(PAIRS)}
     metric = ChangeAgreement(min_pixels=1)
-    metric.update(answered(samples, true), samples)
-    right = metric.compute()
-    assert right["presence"] == 100 and right["cells_f1"] == 100 == right["reference_cells_f1"]
+    right = numbers(metric, answered(samples, true), samples)
+    assert right["presence"] == 1 and right["cells_f1"] == 1 == right["reference_cells_f1"]
     assert right["counts"] == right["reference_counts"] and right["counts_mae"] == right["reference_counts_mae"]
-    metric.reset()
     nothing = {i: np.zeros_like(m) for i, m in true.items()}
-    metric.update(answered(samples, nothing), samples)
-    found = metric.compute()
+    found = numbers(metric, answered(samples, nothing), samples)
     unchanged = np.mean([not m.any() for m in true.values()])
-    assert found["presence"] == pytest.approx(100 * unchanged) and found["reference_presence"] == 100
-    assert found["cells_f1"] == 0 if any(np.isin(m, (1, 2)).any() for m in true.values()) else 100
-    metric.reset()
-    metric.update(answered(samples, true, presence="perhaps", count="some", location="here"), samples)
-    none = metric.compute()
+    assert found["presence"] == pytest.approx(unchanged) and found["reference_presence"] == 1
+    assert found["cells_f1"] == 0 if any(np.isin(m, (1, 2)).any() for m in true.values()) else 1
+    none = numbers(metric, answered(samples, true, presence="perhaps", count="some", location="here"), samples)
     assert none["presence"] == none["counts"] == none["cells_f1"] == 0 and none["counts_mae"] >= 1
-    assert none["reference_presence"] == 100
+    assert none["reference_presence"] == 1
+    tally = metric.tally(list(zip(samples, answered(samples, true), strict=True)))
+    assert tally is not None
+    results = tally_results("agreement", metric, tally, protocol_prefix="", split="t", draws=50)
+    by_name = {r.metric: r for r in results}
+    assert by_name["agreement/presence"].value == 100 and by_name["agreement/presence"].low is not None
+    assert by_name["agreement/counts_mae"].lower_is_better

@@ -21,12 +21,13 @@ from support.release_change import (
     picture,
     second,
 )
+from support.transitions import split_transitions
 
 from rsmoe.data.change.facts import facts_of_sample
 from rsmoe.data.change.instructions import KINDS, instructions
 from rsmoe.data.rasters.components import without_specks
 from rsmoe.data.rasters.images import read_array
-from rsmoe.data.rasters.transition_map import TransitionMap, split_transitions, transition_names
+from rsmoe.data.rasters.transition_map import TransitionMap, transition_names
 from rsmoe.errors import UserError
 
 # --- LEVIR-MCI, SECOND-CC ---

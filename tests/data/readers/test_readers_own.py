@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import tarfile
 import textwrap
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from support.readers import lines, reader, same, write
 from support.readers import save as picture
 
+from rsmoe.config import compose
+from rsmoe.data.corpus import build_corpus
 from rsmoe.data.rasters.images import read_array
+from rsmoe.data.readers.own import own_data
 from rsmoe.data.readers.own_table import OwnTable
+from rsmoe.data.shards.writer import write_shards
 from rsmoe.errors import UserError
+from rsmoe.parts import check_parts
 
 SIZE = (40, 20)
 save = partial(picture, size=SIZE)
@@ -138,9 +145,81 @@ def test_own_table_with_a_split_column(tmp_path: Path) -> None:
     assert reader("own_jsonl", tmp_path, "val", table="all.jsonl")[0].meta == {}
     with pytest.raises(UserError, match="unknown split of own_jsonl 'test'.*Known: train, val"):
         reader("own_jsonl", tmp_path, "test", table="all.jsonl")
-    lines(tmp_path / "all.jsonl", [row])
-    with pytest.raises(UserError, match="all.jsonl, line 1: no 'split'"):
+    lines(tmp_path / "all.jsonl", [row | {"split": "train"}, row])
+    with pytest.raises(UserError, match="all.jsonl, line 2: no 'split'"):
         reader("own_jsonl", tmp_path, "train", table="all.jsonl")
+
+
+def test_a_table_without_splits_is_split_by_its_pictures(tmp_path: Path) -> None:
+    """The same for every row about a picture, whatever else is in the table."""
+    rows = [GOOD | {"image": f"{i // 2}.png", "answer": str(i)} for i in range(200)]
+    for i in range(100):
+        save(tmp_path / f"{i}.png")
+    lines(tmp_path / "all.jsonl", rows)
+    parts = {s: reader("own_jsonl", tmp_path, s, table="all.jsonl") for s in ("train", "val", "test")}
+    assert sum(len(part) for part in parts.values()) == 200 and len(parts["train"]) > 130
+    seen = {s: {part[i].images[0] for i in range(len(part))} for s, part in parts.items()}
+    assert not seen["train"] & seen["val"] and not seen["train"] & seen["test"] and not seen["val"] & seen["test"]
+    lines(tmp_path / "fewer.jsonl", rows[:100])
+    fewer = reader("own_jsonl", tmp_path, "test", table="fewer.jsonl")
+    assert {fewer[i].images[0] for i in range(len(fewer))} == {p for p in seen["test"] if int(p.stem) < 50}
+
+
+@pytest.mark.parametrize("kind", ["file", "files", "csv", "folder", "pictures", "shards", "webdataset"])
+def test_own_data_is_read_by_its_place(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            save(folder / split / f"{name}.png")
+            (folder / split / f"{name}.txt").write_text("a port")
+    rows = [GOOD | {"image": f"{s}/a.png", "split": s} for s in ("train", "test")]
+    where, expected = folder, "caption"
+    if kind == "file":
+        lines(folder / "all.jsonl", rows)
+        where, expected = folder / "all.jsonl", "vqa"
+    elif kind == "files":
+        for row in rows:
+            lines(folder / f"{row['split']}.jsonl", [row])
+        expected = "vqa"
+    elif kind == "csv":
+        for row in rows:
+            (folder / f"{row['split']}.csv").write_text(f"image,instruction,answer,task\n{row['image']},What?,x,vqa\n")
+        expected = "vqa"
+    elif kind == "pictures":
+        where = folder / "train"
+    elif kind == "shards":
+        where = tmp_path / "shards"
+        for split in ("train", "test"):
+            write_shards(dataset=own_data(path=str(folder), split=split), out=where, source={"of": "own"})
+    elif kind == "webdataset":
+        for split in ("train", "test"):
+            with tarfile.open(folder / split / "0.tar", "w") as tar:
+                tar.add(folder / split / "a.png", "a.jpg")
+                tar.add(folder / split / "a.txt", "a.txt")
+    data = {split: own_data(path=str(where), split=split) for split in ("train", "val", "test")}
+    assert data["train"][0].task == expected and len(data["val"]) == 0
+    assert len(data["test"]) == {"pictures": 0, "folder": 2, "shards": 2}.get(kind, 1)
+
+
+def test_own_data_that_is_not_there() -> None:
+    with pytest.raises(UserError, match=r"give corpus.own.data=<a .jsonl"):
+        own_data(path=None, split="train")
+    with pytest.raises(UserError, match="corpus.own.data=/nowhere: no such file or folder; expected a .jsonl"):
+        own_data(path="/nowhere", split="train")
+
+
+def test_a_corpus_of_own_data_needs_no_yaml(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    save(tmp_path / "a,b.png")
+    lines(tmp_path / "train.jsonl", [{"image": "a,b.png", "answer": "a port"}])
+    words = [f"corpus.own.data={tmp_path}", "corpus.own.task=caption", "corpus.own.instruction='Describe it, please.'"]
+    config = OmegaConf.to_container(compose(["corpus=own", *words]), resolve=True)
+    assert isinstance(config, dict)
+    check_parts(config)
+    corpus = build_corpus(config["corpus"], root=None, generated=False, console=Console(quiet=True))
+    assert list(corpus.train) == ["own"] and not corpus.val and not corpus.test
+    assert corpus.train["own"][0].instruction == "Describe it, please."
 
 
 GOOD = {"image": "a.png", "instruction": "What?", "answer": "x", "task": "vqa"}

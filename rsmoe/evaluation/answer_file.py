@@ -1,0 +1,131 @@
+"""Answers to many requests in one folder, kept as they come, so that a job that stopped anywhere goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rsmoe.data.files.json_text import parse_json
+from rsmoe.data.files.text_files import decode
+from rsmoe.errors import UserError
+from rsmoe.evaluation.request import Request
+from rsmoe.files import whole_file
+from rsmoe.geo.geojson import outline, write_feature_collection
+from rsmoe.geo.georeference import Georeference
+from rsmoe.geo.lonlat import has_degrees, lonlat_geometry
+
+
+class AnswerFile:
+    """``<folder>/answers.jsonl``, one line a request, and ``answers.geojson``, the footprint of each picture.
+
+    A line is kept where the same request comes again with the same facts and its files are there; a request that has
+    changed is answered again, and its new line replaces the old one. Lines of other requests stay.
+
+    Args:
+        folder: made where it is missing.
+        facts: what the answers depend on beside the request (hash of the checkpoint, decoding ...), plain json.
+
+    Raises:
+        UserError: a line that is no answer.
+    """
+
+    def __init__(self, folder: Path, *, facts: Mapping[str, Any]) -> None:
+        self.folder, self.path = folder, folder / "answers.jsonl"
+        self._facts = json.dumps(facts, sort_keys=True)
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._whole = False
+        for row in self._read():
+            self._rows[row["id"]] = row
+
+    def key(self, request: Request) -> str:
+        """16 hex digits that change with the request and the facts."""
+        return hashlib.sha256(f"{request.fingerprint()} {self._facts}".encode()).hexdigest()[:16]
+
+    def pending(self, requests: Sequence[Request]) -> list[Request]:
+        """The requests that have no answer yet, in their order."""
+        return [request for request in requests if not self._has(request)]
+
+    def add(self, rows: Iterable[tuple[Request, Mapping[str, Any]]]) -> None:
+        """Appends answers, each with the key of its request; on disk when this returns."""
+        lines = []
+        for request, row in rows:
+            whole = {**row, "request": self.key(request)}
+            self._rows[request.id] = whole
+            lines.append(json.dumps(whole, ensure_ascii=False).encode() + b"\n")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self._whole:
+                self._cut()
+            with self.path.open("ab", buffering=0) as file:
+                file.write(b"".join(lines))
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def finish(self, requests: Sequence[Request]) -> list[str]:
+        """Writes ``answers.jsonl`` anew, one line an id, the requests in their order, and the footprints.
+
+        Returns:
+            names of the files.
+        """
+        asked = {request.id for request in requests}
+        ids = [*(key for key in self._rows if key not in asked), *(r.id for r in requests if r.id in self._rows)]
+        with whole_file(self.path) as part, part.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(self._rows[key], ensure_ascii=False) + "\n" for key in ids)
+        placed = [(self._rows[key], place) for key in ids if (place := _place(self._rows[key])) is not None]
+        names = [self.path.name]
+        on_earth = [(row, place) for row, place in placed if has_degrees(place)]
+        if on_earth:
+            features = ((_said(row), lonlat_geometry([outline(p.width, p.height)], p)) for row, p in on_earth)
+            write_feature_collection(self.folder / "answers.geojson", features)
+            names.append("answers.geojson")
+        systems = {place.crs for _, place in placed}
+        if len(systems) == 1:  # a file has one CRS
+            features = ((_said(row), _on_map(place)) for row, place in placed)
+            write_feature_collection(self.folder / "answers_crs.geojson", features, crs=systems.pop())
+            names.append("answers_crs.geojson")
+        return names
+
+    def _has(self, request: Request) -> bool:
+        row = self._rows.get(request.id)
+        return (
+            row is not None
+            and row.get("request") == self.key(request)
+            and row.get("error") is None
+            and all((self.folder / name).is_file() for name in row.get("files", []))
+        )
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        """What follows the last newline was not finished."""
+        lines = self.path.read_bytes().split(b"\n")[:-1] if self.path.is_file() else []
+        for number, line in enumerate(lines, start=1):
+            row = parse_json(decode(line, str(self.path)), str(self.path), line=number, advice="Give another out=")
+            if not isinstance(row, dict) or not isinstance(row.get("id"), str) or "request" not in row:
+                raise UserError(f"{self.path}, line {number}: no answer of rsmoe.predict. Give another folder: out=")
+            yield row
+
+    def _cut(self) -> None:
+        self._whole = True
+        whole = self.path.read_bytes() if self.path.is_file() else b""
+        if whole and not whole.endswith(b"\n"):
+            os.truncate(self.path, whole.rfind(b"\n") + 1)
+
+
+def _place(row: Mapping[str, Any]) -> Georeference | None:
+    if row.get("crs") is None:
+        return None
+    width, height = row["size_px"]
+    return Georeference(row["crs"], tuple(row["transform"]), width, height)
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("id", "answer", "instruction", "images", "confidence", "checkpoint", "checkpoint_sha256")
+    return {key: row.get(key) for key in keys}
+
+
+def _on_map(place: Georeference) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [place.to_map(outline(place.width, place.height)).tolist()]}

@@ -1,0 +1,256 @@
+"""A trained model that is asked in one line; what `rsmoe.load` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+import rsmoe
+from rsmoe.data.batch import Batch
+from rsmoe.data.boxes import parse
+from rsmoe.data.change.instructions import CAPTION
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
+from rsmoe.errors import UserError
+from rsmoe.evaluation.answer import answer_batch, prompt_words
+from rsmoe.evaluation.change_tiles import map_changes
+from rsmoe.evaluation.confidence import confidences
+from rsmoe.evaluation.open_run import OpenRun
+from rsmoe.evaluation.reply import Reply
+from rsmoe.evaluation.request import Request, open_pictures
+from rsmoe.geo.dates import Dates
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.router.routing import Routing
+from rsmoe.weights.saved_model import push_model, save_model
+
+DESCRIBE = "Describe this image in detail."
+"""What one picture is asked, if nothing else is."""
+
+
+class Assistant:
+    """Answers requests about pictures::
+
+        model = rsmoe.load("runs/unified_moe/2026-11-21_12-00-00")
+        model.ask("port.tif", "How many ships are there?").text
+        model.ask(["a.png", "b.png", "c.png"], "Describe this image.")     # one batch, three replies
+        model.ask(("1985.tif", "2020.tif"), "What has changed?").change_map
+
+    A picture is a path, an http(s) address, a (H, W, C) uint8 array or a PIL image; a tuple of them is the dates of one
+    request, a list a batch of requests, which go through the model in one pass.
+
+    Args:
+        run: the model with its tokenizer and its way of seeing pictures.
+    """
+
+    def __init__(self, *, run: OpenRun) -> None:
+        self.run = run
+        self.dates = {find_task(task).dates for expert in run.model.experts for task in expert.tasks}
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Names of the experts, in the order of the router."""
+        return self.run.model.names
+
+    def ask(self, pictures: Any, instruction: str | None = None, **options: Any) -> Any:
+        """The `Reply` to one request, or the list of those to a list of pictures.
+
+        Args:
+            pictures: one picture, a tuple of dates, or a list of either.
+            instruction: None asks for a description of one picture, and for the changes of two.
+            options: of `answer`.
+
+        Raises:
+            UserError: see `answer`.
+        """
+        if not isinstance(pictures, list):
+            return self.answer([_request("request", pictures, instruction)], **options)[0]
+        return self.answer([_request(str(i), own, instruction) for i, own in enumerate(pictures)], **options)
+
+    def mask(self, pictures: Any, instruction: str, **options: Any) -> Any:
+        """The (H, W) bool mask of what the instruction refers to, or a list of them; None where the answer has none."""
+        return _each(self.ask(pictures, instruction, **options), "mask")
+
+    def boxes(self, pictures: Any, instruction: str, **options: Any) -> Any:
+        """(n, 4) or (n, 5) boxes in pixels of the picture (see `Reply.boxes`), or a list; None without any."""
+        return _each(self.ask(pictures, instruction, **options), "boxes")
+
+    @torch.no_grad()
+    def routing(self, pictures: Any, instruction: str | None = None, *, raster: Mapping[str, Any] | None = None) -> Any:
+        """Expert -> weight of the router, or a list of these; nothing is generated."""
+        several = isinstance(pictures, list)
+        asked = [_request(str(i), own, instruction) for i, own in enumerate(pictures if several else [pictures])]
+        batch = self._batch(asked, [d.overview() for d in self._open(asked, raster or {})])
+        found = [self._weights(row) for row in self.run.model.perceive(batch).routing.weights.tolist()]
+        return found if several else found[0]
+
+    @torch.no_grad()
+    def ask_each_expert(
+        self, picture: Any, instruction: str | None = None, *, beams: int = 1, max_new: int = 80
+    ) -> dict[str, str]:
+        """Expert -> what it answers alone, whatever the router says: the picture is encoded once.
+
+        Args:
+            picture: one picture, or a tuple of dates.
+        """
+        model, codec = self.run.model, self.run.codec
+        asked = [_request("request", picture, instruction)]
+        batch = self._batch(asked, [dates.overview() for dates in self._open(asked, {})])
+        perception = model.perceive(batch)
+        assert codec.eos_id is not None
+        answers = {}
+        for index, name in enumerate(model.names):
+            weights = torch.zeros_like(perception.routing.weights)
+            weights[:, index] = 1.0
+            alone = replace(perception, routing=Routing(logits=weights, weights=weights, chosen=weights > 0))
+            (ids,) = model.fusion.generate(
+                model, batch, alone, end_id=codec.eos_id, beams=beams, max_new=max_new
+            )  # fmt: skip
+            answers[name] = codec.decode(ids)
+        return answers
+
+    def answer(
+        self,
+        requests: Sequence[Request],
+        *,
+        beams: int = 3,
+        max_new: int = 80,
+        raster: Mapping[str, Any] | None = None,
+        boxes: str | None = None,
+        confidence: bool = False,
+        prompts: bool = False,
+        tile: int | None = -1,
+        console: Console | None = None,
+    ) -> list[Reply]:
+        """Replies to B requests, which are one batch.
+
+        Args:
+            beams: of the search; 1 is greedy.
+            max_new: most tokens of an answer.
+            raster: options of `rsmoe.geo.RasterSource`, for rasters.
+            boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
+            confidence: also how sure the model is, one more pass.
+            prompts: also the prompts of the router in words, one more pass.
+            tile: side in pixels of the tiles of a pair's map of changes; None: that of the model's pictures (every
+                pixel is seen as it is), 0: the whole picture resized, -1: no such map.
+            console: where the progress of that map is shown.
+
+        Raises:
+            UserError: see `rsmoe.evaluation.request.open_pictures`; one picture for a checkpoint that only knows pairs.
+        """
+        run = self.run
+        model, codec, size = run.model, run.codec, run.config["image_size"]
+        opened = self._open(requests, raster or {})
+        shown = [dates.overview() for dates in opened]
+        batch = self._batch(requests, shown)
+        with torch.no_grad():
+            perception = model.perceive(batch)
+        found = answer_batch(model, codec, batch, beams=beams, max_new=max_new, perception=perception)
+        texts = [f.text for f in found]
+        sure = confidences(model, codec, batch, texts, perception=perception) if confidence else [None] * len(found)
+        convention = boxes or run.box_convention
+        replies = []
+        for place, (request, dates, prediction) in enumerate(zip(requests, opened, found, strict=True)):
+            change = None
+            if tile != -1 and "change" in model.maps and len(request.pictures) == 2:
+                side = size if tile is None else tile
+                change = map_changes(model, run.collate, dates, tile_px=side, console=console)
+                dates = replace(dates, valid=change.valid)  # known now: to read it again would warp every pixel again
+            own = shown[place]
+            height, width = dates.valid.shape
+            replies.append(
+                Reply(
+                    id=request.id,
+                    text=prediction.text,
+                    instruction=batch.samples[place].instruction,
+                    routing=self._weights(prediction.weights),
+                    dates=dates,
+                    shown=own,
+                    image_size=size,
+                    notes=_notes(dates, own, prediction),
+                    confidence=sure[place],
+                    mask=None if prediction.mask is None else prediction.mask & own.valid,
+                    boxes=_boxes(prediction.text, convention, (width, height)),
+                    change_map=prediction.change_map,
+                    change=change,
+                    prompts=prompt_words(model, codec, batch, perception, place) if prompts else None,
+                )
+            )
+        return replies
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Writes config.json, model.safetensors and a model card; `rsmoe.load` of the folder asks the same model.
+
+        Pretrained weights that no stage trained are named, not copied.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        return save_model(Path(folder), self.run.model, self.run.checkpoint, version=rsmoe.__version__)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Uploads what `save_pretrained` writes to the Hugging Face hub; the address of the commit.
+
+        Raises:
+            UserError: the hub refuses it, or cannot be reached.
+        """
+        return push_model(
+            repo_id, self.run.model, self.run.checkpoint, version=rsmoe.__version__, private=private, token=token
+        )
+
+    def check(self, request: Request) -> None:
+        """Refuses one picture for a checkpoint that only knows pairs."""
+        if len(request.pictures) == 1 and "two" in self.dates and "one" not in self.dates:
+            raise UserError(
+                f"this checkpoint compares two dates, got one ({request.names[0]}): image=[before.tif,after.tif]"
+            )
+
+    def _open(self, requests: Sequence[Request], raster: Mapping[str, Any]) -> list[Dates]:
+        for request in requests:
+            self.check(request)
+        return [open_pictures(request, bands=self.run.config["bands"], options=raster) for request in requests]
+
+    def _batch(self, requests: Sequence[Request], shown: Sequence[Dates]) -> Batch:
+        samples = [
+            Sample(
+                id=request.id,
+                images=dates.images,
+                instruction=request.instruction or (DESCRIBE if len(request.pictures) == 1 else CAPTION),
+                history=request.history,
+                responses=("",),
+                task="caption",  # a label of training data: at inference nothing reads it
+                source="request",
+            )
+            for request, dates in zip(requests, shown, strict=True)
+        ]
+        batch: Batch = self.run.collate([(sample, 0) for sample in samples])
+        return batch.to(self.run.model.to_lm.weight.device)
+
+    def _weights(self, row: Sequence[float]) -> dict[str, float]:
+        return dict(zip(self.run.model.names, row, strict=True))
+
+
+def _request(name: str, pictures: Any, instruction: str | None) -> Request:
+    return Request(id=name, pictures=pictures if isinstance(pictures, tuple) else (pictures,), instruction=instruction)
+
+
+def _each(replies: Any, field: str) -> Any:
+    return [getattr(r, field) for r in replies] if isinstance(replies, list) else getattr(replies, field)
+
+
+def _boxes(text: str, convention: str | None, size_px: tuple[int, int]) -> np.ndarray | None:
+    found = parse(text, convention=convention, size_px=size_px).boxes if convention else None
+    return found if found is not None and len(found) else None
+
+
+def _notes(dates: Dates, shown: Dates, prediction: Prediction) -> tuple[str, ...]:
+    if shown.valid.shape == dates.valid.shape:
+        return dates.notes
+    (height, width), (deep, wide) = dates.valid.shape, shown.valid.shape
+    what = "words" if prediction.mask is None else "words and mask"
+    return (*dates.notes, f"{what}: {width} x {height} px are read thinned to {wide} x {deep}")

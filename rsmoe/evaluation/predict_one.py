@@ -1,0 +1,77 @@
+"""One request on the command line: the answer, how the router came to it, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rsmoe.evaluation.answer_file import AnswerFile
+from rsmoe.evaluation.answer_requests import checkpoint_facts
+from rsmoe.evaluation.assistant import Assistant
+from rsmoe.evaluation.change_report import report_change
+from rsmoe.evaluation.reply_files import picture_name, reply_row, write_boxes, write_mask
+from rsmoe.evaluation.request import Request
+from rsmoe.files import write_text
+
+
+def predict_one(
+    model: Assistant,
+    request: Request,
+    *,
+    checkpoint: Path,
+    out: Path | None,
+    classes: Sequence[str],
+    options: Mapping[str, Any],
+    console: Console,
+) -> None:
+    """Prints the answer and the router's table; writes the answer, its boxes, mask and map where ``out`` says.
+
+    Args:
+        checkpoint: of the model, for ``answer.json``.
+        out: a folder, or a picture for a mask.
+        classes: names of the kinds of change.
+        options: of `Assistant.answer`.
+    """
+    (reply,) = model.answer([request], prompts=True, console=console, **options)
+    console.print(reply.text.strip() or "(empty answer)", style="bold", markup=False, highlight=False, soft_wrap=True)
+    table = Table("expert", "weight", "prompt")
+    for name, weight in sorted(reply.routing.items(), key=lambda item: -item[1]):
+        table.add_row(name, f"{weight:.3f}", (reply.prompts or {}).get(name, ""))
+    console.print(table)
+    folder = None if out is None or picture_name(out) else out
+    files: list[str] = []
+    if reply.mask is not None and out is None:
+        console.print("the answer holds a mask: add out=mask.png to write it", markup=False)
+    elif reply.mask is not None and out is not None:
+        files += write_mask(reply, out)
+        console.print(f"mask written to {out}: {', '.join(files)}", markup=False, soft_wrap=True)
+    elif out is not None and folder is None:
+        console.print(f"the answer holds no mask: {out} is not written", markup=False, soft_wrap=True)
+    mask = files[0] if files else None
+    if reply.boxes is not None and folder is not None:
+        files += write_boxes(reply, folder)
+    change: dict[str, Any] = {}
+    notes = list(reply.notes)
+    if reply.change is not None:
+        change = report_change(reply, [Path(name).stem for name in request.names], folder, classes, console)
+        notes = change.pop("notes")
+        files += change.pop("files")
+    else:
+        for note in notes:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+    if folder is None:
+        return
+    facts = checkpoint_facts(checkpoint)
+    row = {**reply_row(reply), "images": request.names, "files": files, "notes": notes, **facts}
+    told = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "mask": mask}
+    told |= {"changed": None, "cells": None, "kinds": None, "polygons": None} | change
+    write_text(folder / "answer.json", json.dumps({**row, **told}, indent=1, ensure_ascii=False) + "\n")
+    job = AnswerFile(folder, facts={**facts, "checkpoint": "", **options})
+    job.add([(request, row)])
+    written = ["answer.json", *job.finish([request]), *(name for name in files if name.startswith("boxes"))]
+    console.print(f"written to {folder}: {', '.join(written)}", markup=False, soft_wrap=True)

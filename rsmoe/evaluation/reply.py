@@ -1,0 +1,43 @@
+"""What a model answered to one request, with where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rsmoe.evaluation.change_tiles import TiledChange
+from rsmoe.geo.dates import Dates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer in words, and whatever the model's heads and maps say beside it."""
+
+    id: str
+    """Of the request."""
+    text: str
+    instruction: str
+    """As it was asked."""
+    routing: dict[str, float]
+    """Expert -> weight of the router."""
+    dates: Dates
+    """The pictures at full size, and their georeference."""
+    shown: Dates
+    """The same in arrays, thinned where they are large: what the words are about."""
+    image_size: int
+    """Side in pixels of what the model saw."""
+    notes: tuple[str, ...] = ()
+    """What was done to the pictures, in words for the user."""
+    confidence: float | None = None
+    """Mean log-probability of the answer's tokens; 0 is certain. None where it was not asked for."""
+    mask: np.ndarray | None = None
+    """(H, W) bool of the size of ``shown``, where the answer holds [SEG]."""
+    boxes: np.ndarray | None = None
+    """(n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg`` in pixels of ``dates``; None without one."""
+    change_map: np.ndarray | None = None
+    """(H, W) uint8 kind of change of a pair, 0 none, of the size of ``shown``; None without a map of changes."""
+    change: TiledChange | None = None
+    """The same tile by tile, of the size of ``dates``; None where it was not asked for."""
+    prompts: dict[str, str] | None = None
+    """Expert -> the prompt of the router, in words; None where it was not asked for."""

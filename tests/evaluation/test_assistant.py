@@ -1,0 +1,220 @@
+"""``rsmoe.load(run).ask(pictures, words)``: every form of a picture, lists as one batch, folders and the hub."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import rasterio
+import torch
+from PIL import Image
+from support.checkpoints import tiny_run
+from support.models import requests
+
+import rsmoe
+from rsmoe.errors import UserError
+from rsmoe.evaluation import assistant as module
+from rsmoe.evaluation.assistant import Assistant
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
+
+CALM = ("temporal.dropout=0.0",)
+ASKED = "how many ships are there in the image ?"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("run"), *CALM, steps=2)
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> Assistant:
+    return rsmoe.load(run, device="cpu")
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (40, 52)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def looks(model: Assistant) -> Iterator[list[int]]:
+    """Number of pictures in each forward pass of the encoder."""
+    seen: list[int] = []
+    handle = model.run.model.vision.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    yield seen
+    handle.remove()
+
+
+def test_every_form_of_a_picture_is_the_same_picture(model: Assistant, tmp_path: Path) -> None:
+    pixels = picture()
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", width=52, height=40, count=3, dtype="uint8", photometric="RGB",
+        crs="EPSG:32632", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 5e6),
+    ) as file:  # fmt: skip
+        file.write(np.moveaxis(pixels, -1, 0))
+    forms = [pixels, Image.fromarray(pixels), tmp_path / "a.png", str(tmp_path / "a.png"), tmp_path / "a.tif"]
+    replies = [model.ask(form, ASKED, max_new=6) for form in forms]
+    for reply in replies:
+        assert (reply.text, reply.instruction) == (replies[0].text, ASKED)
+        assert reply.routing == pytest.approx(replies[0].routing, abs=1e-6)
+        np.testing.assert_array_equal(reply.shown.images[0], pixels)
+    assert replies[-1].dates.georeference is not None and replies[0].dates.georeference is None
+    grey = model.ask(pixels[..., 0], ASKED, max_new=2)
+    assert grey.shown.images[0].shape == (40, 52, 3)
+    assert sum(replies[0].routing.values()) == pytest.approx(1, abs=1e-5)
+    assert set(replies[0].routing) == set(model.experts)
+
+
+def test_a_list_is_one_batch_and_one_pass(model: Assistant, looks: list[int]) -> None:
+    pictures = [picture(seed) for seed in range(3)]
+    one = [model.ask(own, ASKED, max_new=4) for own in pictures]
+    looks.clear()
+    several = model.ask(pictures, ASKED, max_new=4)
+    assert looks[0] == 3 and (len(looks) == 1 or any("[" in reply.text for reply in several))
+    assert [r.text for r in several] == [r.text for r in one]
+    looks.clear()
+    pairs = model.ask([(pictures[0], pictures[1]), (pictures[1], pictures[2])], max_new=4)
+    assert looks[0] == 4 and len(pairs) == 2 and pairs[0].instruction == module.CAPTION
+    looks.clear()
+    weights = model.routing(pictures, ASKED)
+    assert looks == [3]
+    for reply, own in zip(several, weights, strict=True):
+        assert own == pytest.approx(reply.routing, abs=1e-5)
+    assert model.routing(pictures[0], ASKED) == pytest.approx(weights[0], abs=1e-5)
+
+
+def test_boxes_and_masks_are_in_pixels_of_the_picture(model: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros((40, 52), bool)
+    mask[3:9] = True
+    said = Prediction(
+        id="a", task="caption", text="{<25><50><75><100>} [SEG]", weights=(1.0,) * len(model.experts), mask=mask
+    )
+    monkeypatch.setattr(module, "answer_batch", lambda model, codec, batch, **_: [said] * len(batch))
+    np.testing.assert_allclose(model.boxes(picture(), "where ?", boxes="minigpt"), [[13, 20, 39, 40]])
+    assert model.boxes([picture(), picture()], "where ?") == [None, None]  # nothing says how it writes boxes
+    np.testing.assert_array_equal(model.mask(picture(), "the ship"), mask)
+
+
+def test_how_sure_it_is_is_the_mean_log_probability(model: Assistant) -> None:
+    """Against teacher forcing of each answer by itself."""
+    replies = model.ask([picture(1), picture(2)], ASKED, max_new=5, confidence=True)
+    for seed, reply in zip((1, 2), replies, strict=True):
+        alone = model.ask(picture(seed), ASKED, max_new=5, confidence=True)
+        assert reply.confidence == pytest.approx(alone.confidence, abs=1e-4) and reply.confidence < 0
+    assert model.ask(picture(1), ASKED, max_new=5).confidence is None
+
+
+def test_each_expert_answers_alone_from_one_look(model: Assistant, looks: list[int]) -> None:
+    answers = model.ask_each_expert(picture(), ASKED, max_new=4)
+    assert looks == [1] and tuple(answers) == model.experts and all(isinstance(t, str) for t in answers.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("none.png", "no image file none.png"),
+        (3.5, r"a picture is a path, an http\(s\) address, an array .* got float"),
+        (torch.zeros(3, 8, 8), "got Tensor; of a torch tensor: "),
+        (np.zeros((8, 8, 4), np.uint8), "3 bands .height x width x bands., got 8 x 8 x 4"),
+        (np.zeros((8, 8, 3), np.float32), "uint8, got an array"),
+        ((np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)), "arrays of one size.* 8 x 8 x 3, 8 x 9 x 3"),
+        ((np.zeros((8, 8, 3), np.uint8), "a.png"), "all files, or all arrays"),
+        ("ftp://example.com/a.tif", "expected a local path, or an address with http"),
+    ],
+)
+def test_what_is_no_picture_is_one_line(given: Any, message: str, model: Assistant) -> None:
+    with pytest.raises(UserError, match=message):
+        model.ask(given, ASKED)
+
+
+def test_a_saved_folder_asks_the_same_model(model: Assistant, tmp_path: Path) -> None:
+    folder = model.save_pretrained(tmp_path / "saved")
+    assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    again = rsmoe.load(folder, device="cpu")
+    for name, value in model.run.model.state_dict().items():
+        assert torch.equal(value, again.run.model.state_dict()[name]), name
+    ours, theirs = (m.ask(picture(), ASKED, max_new=6, confidence=True) for m in (model, again))
+    assert (ours.text, ours.routing, ours.confidence) == (theirs.text, theirs.routing, theirs.confidence)
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: rsmoe\n") and "rsmoe.load(" in card and "`vqa`: vqa" in card
+    whole, shapes = (load_checkpoint(folder, weights=weights)["state_dict"] for weights in (True, False))
+    assert {k: (v.shape, v.dtype) for k, v in whole.items()} == {k: (v.shape, v.dtype) for k, v in shapes.items()}
+    assert all(value.is_meta for value in shapes.values()) and find_checkpoint(folder).name == "model.safetensors"
+    twice = again.save_pretrained(tmp_path / "twice")
+    assert (twice / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_what_was_changed_after_loading_is_saved(run: Path, tmp_path: Path) -> None:
+    model = rsmoe.load(run, device="cpu")
+    with torch.no_grad():
+        model.run.model.to_lm.bias.fill_(0.25)
+    model.save_pretrained(tmp_path)
+    assert (rsmoe.load(tmp_path, device="cpu").run.model.to_lm.bias == 0.25).all()
+
+
+def test_a_folder_is_checked_like_a_checkpoint(model: Assistant, tmp_path: Path) -> None:
+    folder = model.save_pretrained(tmp_path)
+    described = json.loads((folder / "config.json").read_text())
+    described["hyper_parameters"]["config"]["vision"]["_target_"] = "os.mkdir"
+    (folder / "config.json").write_text(json.dumps(described))
+    with pytest.raises(UserError, match="not trusted"):
+        rsmoe.load(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="is not of a model of rsmoe"):
+        rsmoe.load(folder)
+    model.save_pretrained(folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="model.safetensors is truncated or damaged"):
+        rsmoe.load(folder)
+
+
+def test_the_hub_gets_the_folder(model: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, Any] = {}
+
+    class Api:
+        def __init__(self, token: str | None) -> None:
+            sent["token"] = token
+
+        def create_repo(self, repo_id: str, **options: Any) -> None:
+            sent["repo"] = repo_id, options
+
+        def upload_folder(self, *, folder_path: str, repo_id: str, **_: Any) -> str:
+            sent["files"] = sorted(p.name for p in Path(folder_path).iterdir())
+            return f"https://huggingface.co/{repo_id}/commit/1"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    assert model.push_to_hub("me/ships", private=True, token="t").endswith("me/ships/commit/1")
+    assert sent["repo"] == ("me/ships", {"private": True, "exist_ok": True}) and sent["token"] == "t"
+    assert sent["files"] == ["README.md", "config.json", "model.safetensors"]
+    with pytest.raises(UserError, match="repo_id='ships': expected <owner>/<model>"):
+        model.push_to_hub("ships")
+
+
+def test_a_name_of_the_hub_is_fetched(model: Assistant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = model.save_pretrained(tmp_path / "saved")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(folder))
+    assert rsmoe.load("me/ships").experts == model.experts
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="no checkpoint at me/ships, and the Hugging Face hub does not give"):
+        rsmoe.load("me/ships")
+    with pytest.raises(UserError, match="no checkpoint at nothing; give a run folder"):
+        rsmoe.load("nothing")
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    code = "import sys, rsmoe; print(sorted(m for m in ('torch', 'numpy', 'hydra', 'rasterio') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_task_of_requests_is_served(model: Assistant) -> None:
+    assert {sample.task for sample in requests()} <= model.tasks
