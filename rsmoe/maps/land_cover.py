@@ -105,7 +105,7 @@ class LandCover(nn.Module):
         share, order = mine.mean((2, 3)).topk(self.shown, dim=1)
         there = share > 0
         tokens = known.gather(1, order[..., None].expand(-1, -1, known.shape[2])) * there[..., None]
-        return MapTokens(tokens=tokens, mask=torch.ones_like(there), classes=known)
+        return MapTokens(tokens=tokens, mask=there, classes=known)
 
     def _shares(self, truth: Tensor, size: tuple[int, int]) -> Tensor:
         return class_shares(_nearest(truth, size), self.classes)

@@ -125,6 +125,7 @@ def test_what_covers_most_is_told_first_and_only_what_is_there() -> None:
     found = told(module, drawn(classes), torch.zeros(1, 3, 24, 24))
     assert found.classes is not None
     torch.testing.assert_close(found.tokens[0, :3], found.classes[0, [0, 1, 2]])
+    assert found.mask[0].tolist() == [True, True, True, False]
     assert not found.tokens[0, 3].any() and found.classes[0, 3].any()  # what is not there is known, but not shown
 
 
