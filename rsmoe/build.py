@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.errors import UserError, unknown_name
-from rsmoe.maps.words_about import WordsAbout
+from rsmoe.errors import UserError
+from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
-from rsmoe.temporal.bag_of_words import WordHead
 from rsmoe.trust.checkpoint import check_checkpoint, check_finite
-from rsmoe.vision.glance import Glance
 from rsmoe.weights.bases import LeftOut
 from rsmoe.weights.pretrained import parent_of, without_weights
 from rsmoe.weights.vocabularies import check_vocabularies
-
-SKIPS = ("none", "mean", "cells")
-"""What may go past the Q-Former."""
 
 
 def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCodec, TextCodec]:
@@ -58,7 +52,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     """The model of a resolved config (plain containers).
 
     Args:
-        config: with the groups vision, temporal, qformer, router, prompts, lm, expert, moe, fusion.
+        config: with the groups vision, temporal, maps, qformer, bypass, router, prompts, lm, expert, moe, fusion.
         codec: of the language model; instruction_codec: of the Q-Former and the router.
     """
     if not config.get("expert"):
@@ -71,48 +65,38 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     size = moe.pop("adapters") or len(config["expert"])
     lm = instantiate(config["lm"], vocab_size=codec.vocab_size)
     bank = instantiate(config["bank"], lm=lm, experts=size)
-    skip = config["skip"]
-    if skip not in SKIPS:
-        raise unknown_name("skip", str(skip), SKIPS)
-    seen = {"pyramid_widths": vision.pyramid_widths, "width": vision.width}
     widths = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
     experts = [instantiate(e, **widths) for e in config["expert"].values()]
     # a template that says no more than the user's instruction adds no words
     templates = [codec.encode(e.template.replace("{instruction}", "").strip()) for e in experts][:size]
     prompts = dict(config["prompts"])
     inner = {"lm": instantiate(prompts.pop("lm"), vocab_size=codec.vocab_size)} if "lm" in prompts else {}
-    cover = _map(config.get("cover"), **seen, bands=config["bands"])
+    seen = {"pyramid_widths": vision.pyramid_widths, "width": vision.width, "bands": config["bands"]}
+    maps = {name: instantiate(node, **seen) for name, node in config["maps"].items() if node.get("_target_")}
+    nouns = None
+    if config["noun_grounding"]:
+        if "land_cover" not in maps:
+            raise UserError(
+                "noun_grounding=true reads a map of land cover: add maps=[land_cover], or noun_grounding=false"
+            )
+        names = maps["land_cover"].names
+        nouns = NounGrounding(names=names, codec=codec, memory_width=vision.width, width=bank.width)
+    past = {"memory_width": vision.width, "width": bank.width, "pyramid_widths": vision.pyramid_widths}
     return RSMoE(
-        vision=vision,
+        vision=vision.to(memory_format=torch.channels_last),  # a quarter faster convolutions on CPU
         temporal=temporal,
+        maps=maps,
         qformer=qformer,
         router=instantiate(config["router"], width=qformer.width, vocab_size=words, experts=size),
         prompts=instantiate(prompts, width=bank.width, vocab_size=codec.vocab_size, templates=templates, **inner),
         bank=bank,
-        fusion=_fusion(config["fusion"], codec, [e.name for e in experts]),
+        fusion=instantiate(config["fusion"], codec=codec, names=[e.name for e in experts]),
         experts=experts,
-        skip=skip != "none",
-        glance=Glance(**seen) if skip == "cells" else None,
-        change=_map(config.get("change"), **seen),
-        cover=cover,
-        about=None
-        if cover is None
-        else WordsAbout(names=cover.names, codec=codec, memory_width=vision.width, width=bank.width),
-        words=WordHead(width=vision.width, codec=codec) if config["words"] else None,
+        bypass=instantiate(config["bypass"], **past) if config["bypass"] else None,
+        nouns=nouns,
         bos_id=codec.bos_id if config["text"]["lm"] else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},
     )
-
-
-def _map(config: Mapping[str, Any] | None, **widths: Any) -> Any:
-    """A map of changes or of cover; None where the config has none."""
-    return instantiate(config, **widths) if config and config.get("_target_") else None
-
-
-def _fusion(config: Mapping[str, Any], codec: TextCodec, names: Sequence[str]) -> nn.Module:
-    writes = config["_target_"].endswith(".Rewrite")  # the only fusion that reads words
-    fusion: nn.Module = instantiate(config, **({"codec": codec, "names": names} if writes else {}))
-    return fusion
 
 
 def built_configs(model: RSMoE) -> dict[str, dict[str, Any]]:
@@ -121,8 +105,8 @@ def built_configs(model: RSMoE) -> dict[str, dict[str, Any]]:
     A checkpoint carries them: what was loaded may differ from the yaml, in numbers that no shape shows, and
     transformers may change its defaults.
     """
-    lm = getattr(model.bank, "lm", None) or model.bank.banks[0].lm
-    parts = {"vision": getattr(model.vision, "tower", None), "lm": lm, "prompts": getattr(model.prompts, "lm", None)}
+    tower = getattr(model.vision, "tower", None)
+    parts = {"vision": tower, "lm": model.bank.base, "prompts": getattr(model.prompts, "lm", None)}
     built = {}
     for group, part in parts.items():
         if isinstance(part, PreTrainedModel):
@@ -232,7 +216,7 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
         for name in others:
             parent, leaf = parent_of(model, name)
             setattr(parent, leaf, model.get_parameter(first))
-    model.vision.to(memory_format=torch.channels_last)  # as the model was built
+    model.get_submodule("vision").to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the model was built
 
 
 def _kind(value: torch.Tensor) -> tuple[bool, bool]:
@@ -252,7 +236,8 @@ def whole_state(
     Raises:
         UserError: the parts of ``model`` were loaded from other weights.
     """
-    state = {name.removeprefix("model."): value for name, value in checkpoint[key].items()}
+    # a training loss may keep weights of its own beside those of the model
+    state = {name.removeprefix("model."): v for name, v in checkpoint[key].items() if not name.startswith("word_head.")}
     for base in LeftOut.from_checkpoint(checkpoint):
         base.check(model)
         for name, (rows, dtype) in base.tensors.items():

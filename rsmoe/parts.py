@@ -35,9 +35,8 @@ _ASKED = {
     "expert.*": "rsmoe.experts.expert.Expert",
     "lm": "rsmoe.experts.language_model.causal_lm",
     "prompts.lm": "rsmoe.experts.language_model.causal_lm",
-} | dict.fromkeys(
-    ("vision", "temporal", "change", "cover", "qformer", "router", "prompts", "bank", "fusion"), "torch.nn.Module"
-)
+    "maps.*": "torch.nn.Module",
+} | dict.fromkeys(("vision", "temporal", "qformer", "bypass", "router", "prompts", "bank", "fusion"), "torch.nn.Module")
 """Key of a config -> what the part there has to be: this, or a class of this kind."""
 _TAKEN_BY = {"collate": "rsmoe.data.collate.Collate", "raster": "rsmoe.geo.raster.RasterSource"}
 """Last word of a key whose value is a mapping of arguments -> the class that takes them."""
@@ -148,7 +147,7 @@ def check_parts(config: Mapping[str, Any]) -> None:
     check_options("raster", plain.get("raster"))
 
 
-_OPTIONAL = ("change", "cover")
+_OPTIONAL = ("bypass",)
 
 
 def _check_splits(corpus: Any) -> None:

@@ -1,61 +1,62 @@
-"""What the model knows of a batch after each part of its way."""
+"""What the model knows of a batch after each part of its way: V views, B requests on them, R rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from rsmoe.maps.change_map import ChangeEvidence
-from rsmoe.maps.cover_map import CoverEvidence
+from rsmoe.maps import MapEvidence
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal.memory import VisualMemory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
-    """What is seen of the pictures of B requests, whatever they ask."""
+class SeenMap:
+    """The dense prediction of one map module."""
 
-    memory: VisualMemory
-    """Of each request."""
-    pyramid: tuple[Tensor, ...]
-    """(B, D_l, h, w) of each request's last frame, finest first."""
-    change: ChangeEvidence | None
-    """Of the P views that are pairs; None in a model without a change map."""
-    pairs: Tensor
-    """(P,) long: those views."""
-    cover: CoverEvidence | None
-    """Of the S views that are single pictures; None in a model without a cover map."""
-    singles: Tensor
-    """(S,) long: those views."""
-    classes: Tensor | None = None
-    """(B, 1 + K, D): the mean of the memory, and what is known of each class, zero for a pair. None in a model without
-    a cover map."""
-    cells: Tensor | None = None
-    """(B, n, D): what lies where, 9 cells, and behind them the tokens of a cover map; of a pair, with a change map of K
-    kinds, what changed where, 9 + K. Zero where there is less to tell. None in a model that passes no cells on."""
+    views: Tensor
+    """(r,) long: the views that have as many dates as the map reads."""
+    evidence: MapEvidence
+    """Of these r views."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What a language model is shown of B requests."""
+class Sight:
+    """What is seen of V views, whatever they are asked."""
+
+    memory: VisualMemory
+    """Of each view, without the tokens of the maps."""
+    pyramid: tuple[Tensor, ...]
+    """(V, D_l, h, w) of each view's last frame, finest first."""
+    maps: Mapping[str, SeenMap]
+    """Name of a map module -> its prediction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualPrefix:
+    """Visual tokens in the width of a language model, of B requests."""
 
     tokens: Tensor
-    """(B, M, D_lm), in the language model's width; tokens that skip the Q-Former first."""
+    """(B, M, D_lm); those of the bypass first."""
+    mask: Tensor
+    """(B, M) bool, True where a token is valid."""
     classes: Tensor | None = None
-    """(B, 1 + K, D): what words of an instruction may be about, the whole picture or a class of a cover map."""
+    """(B, 1 + K, D): the mean of the memory, and the token of each class of the map that nouns are grounded in, zero
+    for views without it. None without noun grounding."""
 
-    def __getitem__(self, index: Tensor | Sequence[int]) -> Shown:
+    def __getitem__(self, index: Tensor | Sequence[int]) -> VisualPrefix:
         """Of these requests."""
-        return Shown(tokens=self.tokens[index], classes=None if self.classes is None else self.classes[index])
+        classes = None if self.classes is None else self.classes[index]
+        return VisualPrefix(tokens=self.tokens[index], mask=self.mask[index], classes=classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perception:
     """What is known of B requests before any expert has read them."""
 
-    shown: Shown
+    prefix: VisualPrefix
     routing: Routing
     sight: Sight
 

@@ -87,14 +87,15 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     codec, words = codecs_of(load_checkpoint(resume, weights=False)) if resume else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
-    if model.cover is not None:
-        corpus.check_cover(model.cover.names)
+    if "land_cover" in model.maps:
+        corpus.check_land_cover(model.maps["land_cover"].names)
+    kinds = len(model.maps["change"].names) - 1 if "change" in model.maps else 0
     if start:
         taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)
         console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
     if config["compile"]:
-        for part in (model.vision, model.qformer):
-            part.compile(dynamic=True)
+        for name in ("vision", "qformer"):
+            model.get_submodule(name).compile(dynamic=True)
     data = RSDataModule(
         train=corpus.train,
         val=corpus.val,
@@ -126,7 +127,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
             "words": list(typed),
             "codec": codec.state(),
             "instruction_codec": words.state(),
-            "change_classes": [] if model.change is None else corpus.change_classes(kinds=model.change.kinds),
+            "change_classes": corpus.change_classes(kinds=kinds) if kinds else [],
         },
         trainer=config["trainer"],
         logger=curves,

@@ -13,7 +13,7 @@ from rsmoe.build import build_model, load_weights
 from rsmoe.data.batch import Batch
 from rsmoe.data.tasks import task_names
 from rsmoe.errors import UserError
-from rsmoe.experts.lengths import by_length
+from rsmoe.evaluation.answer import answer_batch, prompt_words
 from rsmoe.generation.decoding import mixed_log_probability
 from rsmoe.generation.mixture import mix
 from rsmoe.model import RSMoE
@@ -46,7 +46,7 @@ def stepwise(model: RSMoE, batch: Batch) -> Tensor:
     """The same by the calls of `decode`: one token at a time through the key-value cache."""
     perception = model.perceive(batch)
     rows = perception.routing.rows()
-    embeds, seen, _ = model.prefix(batch, perception.shown, rows)
+    embeds, seen, _ = model.start(batch, perception.prefix, rows)
     out = model.bank(embeds, seen, rows.expert, cache="new")
     told = []
     for step in range(batch.response_ids.shape[1]):
@@ -84,49 +84,19 @@ def test_padding_changes_nothing(model: RSMoE) -> None:
     wide = padded(batch, prompt=5, response=4, instruction=3)
     length = batch.response_ids.shape[1]
     torch.testing.assert_close(mixture(model, wide)[:, :length], mixture(model, batch), atol=1e-5, rtol=1e-5)
-    assert model.generate(wide, end_id=END, max_new=8)[0] == model.generate(batch, end_id=END, max_new=8)[0]
+    assert model.generate(wide, end_id=END, max_new=8) == model.generate(batch, end_id=END, max_new=8)
 
 
 def test_neighbours_in_the_batch_change_nothing(model: RSMoE) -> None:
     batch = batch_of()  # samples of one date beside pairs
     assert sorted(set(batch.frames.tolist())) == [1, 2]
     together = mixture(model, batch)
-    written = model.generate(batch, end_id=END, beams=2, max_new=8)[0]
+    written = model.generate(batch, end_id=END, beams=2, max_new=8)
     for place in range(len(batch)):
         alone = batch.take([place])
         alone = replace(alone, pixels=alone.pixels[:, : int(alone.frames)])  # no padded date either
         torch.testing.assert_close(mixture(model, alone)[0], together[place], atol=1e-5, rtol=1e-5)
-        assert model.generate(alone, end_id=END, beams=2, max_new=8)[0][0] == written[place]
-
-
-def test_short_and_long_rows_run_apart_with_the_same_numbers(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = padded(batch_of(), prompt=30, response=40)
-    long = replace(batch, response_mask=batch.response_mask.clone(), prompt_mask=batch.prompt_mask.clone())
-    long.response_mask[0] = True  # one long answer beside short ones
-    long.prompt_mask[1] = True  # and one long prompt
-    seen: list[list[int]] = []
-
-    def spy(starts: torch.Tensor, answers: torch.Tensor) -> list[torch.Tensor]:
-        parts = by_length(starts, answers)
-        seen.append(sorted(len(part) for part in parts))
-        return parts
-
-    monkeypatch.setattr("rsmoe.model.by_length", spy)
-    split = mixture(model, long)
-    assert len(seen[0]) > 1
-    monkeypatch.setattr("rsmoe.model.by_length", lambda starts, answers: [torch.arange(len(starts))])
-    torch.testing.assert_close(split, mixture(model, long), atol=1e-5, rtol=1e-5)
-
-
-def test_rows_of_like_length_stay_together() -> None:
-    def parts(starts: list[int], answers: list[int]) -> list[list[int]]:
-        return [p.tolist() for p in by_length(torch.tensor(starts), torch.tensor(answers))]
-
-    assert parts([10] * 4, [3, 90, 2, 88]) == [[0, 2], [1, 3]]
-    assert parts([90, 10, 10, 88], [3] * 4) == [[1, 2], [0, 3]]  # prompts count too
-    assert parts([10] * 3, [20, 22, 21]) == [[0, 1, 2]]
-    assert parts([1] * 6, [200, 1, 20, 201, 2, 21]) == [[1, 4], [2, 5], [0, 3]]  # and the two again
-    assert parts([5], [7]) == [[0]] and by_length(*[torch.tensor([], dtype=torch.long)] * 2)[0].tolist() == []
+        assert model.generate(alone, end_id=END, beams=2, max_new=8)[0] == written[place]
 
 
 def test_padded_dates_are_never_seen(model: RSMoE) -> None:
@@ -155,7 +125,7 @@ def test_upcycled_experts_equal_the_dense_model(bank: str, experts: str) -> None
     apart = mixture(model, batch)
     model.dense = True
     dense, loss = mixture(model, batch), text_loss(model, batch)
-    written = model.generate(batch, end_id=END, beams=2, max_new=6)[0]
+    written = model.generate(batch, end_id=END, beams=2, max_new=6)
     assert (apart - dense).abs().max() > 0.05
     model.bank.upcycle(0)
     model.prompts.upcycle(0)
@@ -163,7 +133,7 @@ def test_upcycled_experts_equal_the_dense_model(bank: str, experts: str) -> None
     assert model.perceive(batch).routing.chosen.sum() > len(batch)  # several experts answer each
     torch.testing.assert_close(mixture(model, batch), dense, atol=1e-5, rtol=1e-5)
     assert abs(text_loss(model, batch) - loss) <= 1e-5
-    assert model.generate(batch, end_id=END, beams=2, max_new=6)[0] == written
+    assert model.generate(batch, end_id=END, beams=2, max_new=6) == written
 
 
 def text_loss(model: RSMoE, batch: Batch) -> float:
@@ -187,7 +157,7 @@ def test_experts_are_a_set(model: RSMoE) -> None:
     assert moved.names == tuple(names)
     batch = batch_of()
     torch.testing.assert_close(mixture(moved, batch), mixture(model, batch), atol=1e-5, rtol=1e-5)
-    assert moved.generate(batch, end_id=END, max_new=6)[0] == model.generate(batch, end_id=END, max_new=6)[0]
+    assert moved.generate(batch, end_id=END, max_new=6) == model.generate(batch, end_id=END, max_new=6)
     with torch.no_grad():
         ours, theirs = (
             {m.names[i]: m.experts[i].head(x) for i, x in m.head_inputs(batch, m.read(batch)).items()}
@@ -200,16 +170,16 @@ def test_experts_are_a_set(model: RSMoE) -> None:
 
 def test_the_router_never_sees_the_label(model: RSMoE) -> None:
     batch = batch_of()
-    written, perception = model.generate(batch, end_id=END, beams=2, max_new=6)
+    perception = model.perceive(batch)
+    written = model.generate(batch, perception, end_id=END, beams=2, max_new=6)
     blind = {"has_mask": torch.zeros_like(batch.has_mask), "masks": torch.rand_like(batch.masks)}
     for task in (batch.task.flip(0), torch.zeros_like(batch.task)):
         renamed = tuple(
             replace(s, task=task_names()[t], id="x", kind="") for s, t in zip(batch.samples, task.tolist(), strict=True)
         )
-        again, other = model.generate(
-            replace(batch, task=task, samples=renamed, **blind), end_id=END, beams=2, max_new=6
-        )
-        assert again == written
+        asked = replace(batch, task=task, samples=renamed, **blind)
+        other = model.perceive(asked)
+        assert model.generate(asked, other, end_id=END, beams=2, max_new=6) == written
         assert torch.equal(other.routing.weights, perception.routing.weights)
 
 
@@ -315,9 +285,29 @@ def test_no_expert_is_an_error() -> None:
         build_model(config | {"expert": {}}, *codecs())
 
 
-@pytest.mark.parametrize("skip", ["mea", False])
-def test_a_mistyped_skip_names_what_there_is(skip: object) -> None:
-    from support.models import tiny_config
+def test_a_request_is_encoded_once_whatever_is_answered(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text, masks, embeddings and prompts of a batch come from one pass of the encoder."""
+    seen: list[int] = []
+    real = model.vision.forward  # type: ignore[attr-defined]
+    monkeypatch.setattr(model.vision, "forward", lambda pixels: seen.append(len(pixels)) or real(pixels))
+    batch, codec = batch_of(inference=True), codecs()[0]
+    heads = [codec.token_id("[SEG]"), codec.token_id("[RET]")]
+    monkeypatch.setattr(model, "generate", lambda *_, **__: [[7, *heads]] * len(batch))
+    with torch.no_grad():
+        perception = model.perceive(batch)
+    answers = answer_batch(model, codec, batch, beams=1, max_new=4, perception=perception)
+    assert prompt_words(model, codec, batch, perception)
+    assert seen == [int(batch.frames.sum())]
+    assert all(answer.mask is not None and answer.image_embedding is not None for answer in answers)
 
-    with pytest.raises(UserError, match="cells, mean, none"):
-        build_model(tiny_config() | {"skip": skip}, *codecs())
+
+def test_heads_read_the_same_states_from_a_perception_that_is_handed_on(model: RSMoE) -> None:
+    batch = batch_of()
+    with torch.no_grad():
+        whole = model.read(batch)
+        rows = whole.rows
+        some = rows.sample % 2 == 1
+        half = Rows(sample=rows.sample[some], expert=rows.expert[some], weight=rows.weight[some])
+        again = model.read(batch, whole.perception, rows=half)
+    valid = batch.response_mask[half.sample]
+    torch.testing.assert_close(again.hidden[valid], whole.hidden[some][valid], atol=1e-5, rtol=1e-5)

@@ -73,7 +73,8 @@ class StressTest:
         import torch
 
         from rsmoe.data.change.instructions import instructions
-        from rsmoe.evaluation.answer import answer_batch, change_maps
+        from rsmoe.evaluation.answer import answer_batch
+        from rsmoe.evaluation.class_maps import class_maps
         from rsmoe.metrics.change.map_iou import ChangeMapOverlap
         from rsmoe.metrics.prediction import Prediction
         from rsmoe.metrics.scoring import score, tally_results
@@ -91,17 +92,17 @@ class StressTest:
             (asked if place in chosen else seen).extend(samples)
         mapped: list[Prediction] = []
         given: list[Prediction] = []
-        for part in self._batches(seen if model.change is not None else []):
+        for part in self._batches(seen if "change" in model.maps else []):
             with torch.no_grad():
                 batch = self._batch(model, collate, part)
-                found = change_maps(model.see(batch, told=False), batch)
-            mapped += [Prediction(id=s.id, task=s.task, change_map=found[i]) for i, s in enumerate(part)]
+                found = class_maps(model, model.see(batch), batch)
+            mapped += [Prediction(id=s.id, task=s.task, change_map=found[i]["change"]) for i, s in enumerate(part)]
         for part in self._batches(asked):
             batch = self._batch(model, collate, part)
             given += answer_batch(model, codec, batch, beams=self.beams, max_new=self.max_new)
         options: dict[str, Any] = {"split": self.split, "draws": self.draws, "seed": self.seed}
         results = score(asked, given, protocol_prefix=self.prefix, **options) if asked else []
-        if model.change is not None:
+        if "change" in model.maps:
             metric = ChangeMapOverlap()
             tally = metric.tally([*zip(seen, mapped, strict=True), *zip(asked, given, strict=True)])
             assert tally is not None  # every pair has a map

@@ -50,6 +50,8 @@ class Batch:
     class_map: Tensor
     """(I, H, W) uint8: the class of each pixel of a picture, or the kind of change of each pixel of a pair, 0 none; 255
     where it is unknown."""
+    times: Tensor | None = None
+    """(I, T) float, days from each view's first frame, of ``Sample.meta["days"]``; None where a sample has none."""
     features: tuple[Tensor, ...] | None
     """(I, T, ...) each: what the frozen part of the encoder has computed of the pixels before, see
     `rsmoe.vision.frozen`; None: pixels are encoded."""
@@ -66,7 +68,8 @@ class Batch:
         """The requests at these places, in that order."""
         index = torch.tensor(places, dtype=torch.long, device=self.frames.device)
         seen, view = self.view[index].unique(return_inverse=True)
-        own = {name: getattr(self, name)[seen] for name in ("pixels", "frames", "class_map")} | {"view": view}
+        of_views = [name for name in ("pixels", "frames", "class_map", "times") if getattr(self, name) is not None]
+        own = {name: getattr(self, name)[seen] for name in of_views} | {"view": view}
         chosen = own | {name: tensor[index] for name, tensor in self._tensors().items() if name not in own}
         features = None if self.features is None else tuple(level[seen] for level in self.features)
         return replace(self, **chosen, features=features, samples=tuple(self.samples[i] for i in places))

@@ -163,6 +163,7 @@ class Collate:
             task=torch.tensor([task_names().index(sample.task) for sample in samples]),
             masks=views.masks,
             class_map=views.class_map,
+            times=_times(samples, views.view),
             features=views.features,
             has_mask=torch.tensor([sample.mask is not None for sample in samples]),
             samples=samples,
@@ -238,6 +239,22 @@ def _pad(rows: list[list[int]], pad: int, *, left: bool = False) -> tuple[Tensor
     lengths = torch.tensor([len(row) for row in rows])[:, None]
     place = torch.arange(longest)
     return ids, place >= longest - lengths if left else place < lengths
+
+
+def _times(samples: Sequence[Sample], view: Tensor) -> Tensor | None:
+    """(I, T) days of each view's frames since its first; None where a sample of the batch does not say when."""
+    if not all("days" in sample.meta for sample in samples):
+        return None
+    times = torch.zeros(int(view.max()) + 1, max(len(sample.images) for sample in samples))
+    for place, sample in zip(view.tolist(), samples, strict=True):
+        days = torch.tensor(sample.meta["days"], dtype=torch.float64)
+        if len(days) != len(sample.images):
+            raise UserError(
+                f"sample {sample.id!r} of {sample.source!r} has {len(sample.images)} images and {len(days)} days: "
+                'expected one number of days an image in meta["days"]'
+            )
+        times[place, : len(days)] = days - days[0]
+    return times
 
 
 def turned(sample: Sample, symmetry: int) -> Sample:

@@ -47,7 +47,7 @@ class Corpus:
         named = (s.classes for s in samples if len(s.images) == 2 and s.class_map is not None)
         return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
 
-    def check_cover(self, names: Sequence[str]) -> None:
+    def check_land_cover(self, names: Sequence[str]) -> None:
         """Nothing, where class maps of single pictures, among the first `SEARCHED` training samples of each data set,
         are of these classes.
 
@@ -58,14 +58,14 @@ class Corpus:
         found = {s.classes: s.source for s in samples if len(s.images) == 1 and s.class_map is not None}
         if not found:
             raise UserError(
-                "cover=map is taught by class maps of single pictures, and the training data has none. Type cover=none "
-                "or give maps, corpus.<name>.reader.class_maps=<folder>"
+                "maps=[land_cover] is taught by class maps of single pictures, and the training data has none. "
+                "Type maps=[] noun_grounding=false, or give maps, corpus.<name>.reader.class_maps=<folder>"
             )
         for classes, source in found.items():
             if classes != tuple(names):
                 raise UserError(
-                    f"the class maps of {source!r} have the classes {', '.join(classes)}; cover.classes are "
-                    f"{', '.join(names)}. Give the first: cover.classes=[...]"
+                    f"the class maps of {source!r} have the classes {', '.join(classes)}; maps.land_cover.classes are "
+                    f"{', '.join(names)}. Give the first: maps.land_cover.classes=[...]"
                 )
 
 

@@ -66,7 +66,7 @@ class Sample:
     directional: bool = False
     """True when instruction or responses hold direction words (left, north ...): then the image is never mirrored."""
     meta: dict[str, Any] = field(default_factory=dict)
-    """gsd_m, sensor, place, scene class: whatever the release carries."""
+    """gsd_m, sensor, place, scene class: whatever the release carries. ``days``: when each image was taken, in days."""
 
     def __post_init__(self) -> None:
         find_task(self.task)

@@ -102,6 +102,7 @@ class Assistant:
         asked = [_request("request", picture, instruction)]
         batch = self._batch(asked, [dates.overview() for dates in self._open(asked, {})])
         perception = model.perceive(batch)
+        assert codec.eos_id is not None
         answers = {}
         for index, name in enumerate(model.names):
             weights = torch.zeros_like(perception.routing.weights)
@@ -147,13 +148,16 @@ class Assistant:
         opened = self._open(requests, raster or {})
         shown = [dates.overview() for dates in opened]
         batch = self._batch(requests, shown)
-        found = answer_batch(model, codec, batch, beams=beams, max_new=max_new)
-        sure = confidences(model, codec, batch, [f.text for f in found]) if confidence else [None] * len(found)
+        with torch.no_grad():
+            perception = model.perceive(batch)
+        found = answer_batch(model, codec, batch, beams=beams, max_new=max_new, perception=perception)
+        texts = [f.text for f in found]
+        sure = confidences(model, codec, batch, texts, perception=perception) if confidence else [None] * len(found)
         convention = boxes or run.box_convention
         replies = []
         for place, (request, dates, prediction) in enumerate(zip(requests, opened, found, strict=True)):
             change = None
-            if tile != -1 and model.change is not None and len(request.pictures) == 2:
+            if tile != -1 and "change" in model.maps and len(request.pictures) == 2:
                 side = size if tile is None else tile
                 change = map_changes(model, run.collate, dates, tile_px=side, console=console)
                 dates = replace(dates, valid=change.valid)  # known now: to read it again would warp every pixel again
@@ -174,7 +178,7 @@ class Assistant:
                     boxes=_boxes(prediction.text, convention, (width, height)),
                     change_map=prediction.change_map,
                     change=change,
-                    prompts=prompt_words(model, codec, batch.take([place])) if prompts else None,
+                    prompts=prompt_words(model, codec, batch, perception, place) if prompts else None,
                 )
             )
         return replies

@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
-from torch.nn import functional as F
 
 from rsmoe.data.collate import Collate
 from rsmoe.data.sample import Sample
 from rsmoe.data.transforms.radiometry import level_lines
 from rsmoe.errors import UserError
+from rsmoe.evaluation.class_maps import resized_rows
 from rsmoe.evaluation.watch import watched
 from rsmoe.geo.dates import Dates
 from rsmoe.geo.strips import StripMap, row_slices
 from rsmoe.geo.windows import WHOLE_PIXELS
-from rsmoe.maps.change_map import likeliest
 from rsmoe.model import RSMoE
 
 _OVERLAP = 0.25
@@ -77,8 +76,9 @@ def map_changes(
     Raises:
         UserError: a model without a change map, another number of dates, or a negative side.
     """
-    if model.change is None:
-        raise UserError("this model has no map of changes: train one with change=map")
+    if "change" not in model.maps:
+        raise UserError("this model has no map of changes: train one with maps=[change]")
+    part = model.maps["change"]
     if len(dates.images) != 2 or tile_px < 0:
         raise UserError(f"a map of changes needs two dates and tile >= 0, got {len(dates.images)} and {tile_px}")
     height, width = dates.valid.shape
@@ -98,10 +98,10 @@ def map_changes(
             row, known = _look(model, collate, dates, light, top, lefts, side, advance)
             looked += len(row.tiles)
             open_rows.append(row)
-            for rows in _strips(top, end, width, 1 + model.change.kinds):
+            for rows in _strips(top, end, width, len(part.names)):
                 seen = _known(dates, rows) if known is None else known[rows.start - top : rows.stop - top]
-                total = _mixed(open_rows, rows, (1 + model.change.kinds, width))
-                kinds.append(np.where(seen, likeliest(total).numpy(), 0))
+                total = _mixed(open_rows, rows, (len(part.names), width))
+                kinds.append(np.where(seen, part.classify(total).numpy(), 0))
                 valid.append(seen)
             open_rows = [old for old in open_rows if old.top + old.height > end]
     return TiledChange(
@@ -117,7 +117,6 @@ def _look(
     side: int, advance: Callable[[int], None],
 ) -> tuple[_TileRow, np.ndarray | None]:  # fmt: skip
     """The tiles of one row, and the (h, W) bool mask of data below its top; None where tiles are too large for it."""
-    assert model.change is not None
     height, width = dates.valid.shape
     deep, wide = min(side, height - top), min(side, width)
     thinned = deep * wide > WHOLE_PIXELS and not dates.in_memory
@@ -138,8 +137,7 @@ def _look(
         places = [(left, _pair(tile, top, left)) for left, tile in pairs if tile.valid.any()]
         for start in range(0, len(places), _BATCH):
             batch = collate([(pair, i) for i, (_, pair) in enumerate(places[start : start + _BATCH])])
-            change = model.see(batch.to(model.to_lm.weight.device), told=False).change
-            assert change is not None
+            change = model.see(batch.to(model.to_lm.weight.device)).maps["change"].evidence
             for (left, _), logits in zip(places[start : start + _BATCH], change.logits, strict=True):
                 tiles.append((left, wide, logits.float().cpu()))
         advance(len(some))
@@ -154,20 +152,10 @@ def _mixed(open_rows: Sequence[_TileRow], rows: slice, shape: tuple[int, int]) -
         if first >= last:
             continue
         for left, wide, logits in row.tiles:
-            scores = _resized_rows(logits, (row.height, wide), slice(first - row.top, last - row.top))
+            scores = resized_rows(logits, (row.height, wide), slice(first - row.top, last - row.top))
             weights = torch.from_numpy(_weights(row.height, wide)[first - row.top : last - row.top])
             total[:, first - rows.start : last - rows.start, left : left + wide] += scores.softmax(0) * weights
     return total
-
-
-def _resized_rows(logits: Tensor, shape: tuple[int, int], rows: slice) -> Tensor:
-    """Some rows of (C, h, w) logits resized to (C, H, W), bilinear; resized whole, a large tile would fill memory."""
-    source = ((torch.arange(rows.start, rows.stop) + 0.5) * (logits.shape[1] / shape[0]) - 0.5).clamp_min(0)
-    above = source.floor().long().clamp_max(logits.shape[1] - 1)
-    below = (above + 1).clamp_max(logits.shape[1] - 1)
-    part = (source - above)[:, None].float()
-    mixed = logits[:, above] * (1 - part) + logits[:, below] * part
-    return F.interpolate(mixed[None], size=(mixed.shape[1], shape[1]), mode="bilinear", align_corners=False)[0]
 
 
 def _strips(top: int, end: int, width: int, classes: int) -> Iterator[slice]:

@@ -12,20 +12,24 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.answer import pad
 from rsmoe.generation.mixture import mix
 from rsmoe.model import RSMoE
+from rsmoe.perception import Perception
 
 
 @torch.no_grad()
-def confidences(model: RSMoE, codec: TextCodec, batch: Batch, texts: Sequence[str]) -> list[float]:
+def confidences(
+    model: RSMoE, codec: TextCodec, batch: Batch, texts: Sequence[str], *, perception: Perception | None = None
+) -> list[float]:
     """Mean log-probability of the tokens of each of B answers, the end token among them, under the mixture of experts.
 
     One teacher-forced pass over all answers. It ranks answers of one model; it is no probability of being right.
 
     Args:
         texts: one answer a request.
+        perception: of the batch, where it is there already.
     """
     assert codec.eos_id is not None
     ids, mask = pad([[*codec.encode(text), codec.eos_id] for text in texts], codec.pad_id, batch.pixels.device)
-    reading = model.read(replace(batch, response_ids=ids, response_mask=mask))
+    reading = model.read(replace(batch, response_ids=ids, response_mask=mask), perception)
     each = mix(reading.log_probability.float(), reading.rows, len(batch)).masked_fill(~mask, 0.0)
     means: list[float] = (each.sum(1) / mask.sum(1)).tolist()
     return means

@@ -133,7 +133,7 @@ def assess(
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
     """
     prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
-    tasks: dict[str, Sequence[str]] = {e.name: e.tasks for e in model.experts} | {"dense": task_names()}
+    tasks: dict[str, Sequence[str]] = {"dense": task_names(), **{e.name: e.tasks for e in model.experts}}
     added = added_metrics(metrics)
     results = score(
         samples,

@@ -1,23 +1,61 @@
 """Experts contract: rows -> hidden states and next-token logits, in one pass; heads on special tokens.
 
-**Bank** (`bank.ExpertBank`): a causal LM with one LoRA adapter per expert (``share_base: true``), or one LM per expert.
-
-- ``embed(ids: (R, L), expert: (R,)) -> (R, L, D)``; ``width: int`` D; ``vocab_size: int``; ``size: int`` E;
-- ``forward(embeds: (R, L, D), mask: (R, S) bool, expert: (R,) long ascending, cache=None, first=0) -> BankOutput``;
-  S counts the cached positions too; positions follow from the mask, so left padding is free; ``cache="new"`` starts a
-  cache, and ``select(cache, expert, rows)`` reorders it; hidden states before ``first`` are not asked for;
-- ``logits(hidden, expert) -> (..., V)``: apart from ``forward``, so that only answer positions are projected;
-- ``upcycle(source: int)``: copies one expert's adapter into every other;
-- ``rest() -> bool``: leaves adapters out of the pass while they can change nothing;
-- ``save_adapter(index, folder)`` / ``load_adapter(index, folder)``: PEFT's own format.
+**Bank**: a causal LM with one LoRA adapter per expert (`bank.ExpertBank`), or one LM per expert
+(`separate.SeparateBank`). R rows, sorted by expert; E experts; D width; V vocabulary.
 
 **Expert** (`expert.Expert`): name, tasks, template, and, where it has one, a special token with a head on its hidden
-state (`mask.MaskExpert`: [SEG] -> mask logits, `retrieval.RetrievalExpert`: [RET] -> embedding).
-An expert is one yaml in ``conf/expert/`` and, when it has a head, one file here.
-
-How the rows of one request become one text: `rsmoe.generation`.
+state (`mask.MaskExpert`: [SEG] -> mask, `retrieval.RetrievalExpert`: [RET] -> embedding). An expert is one yaml in
+``conf/expert/`` and, when it has a head, one file here.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from rsmoe.experts.output import BankOutput
 
-__all__ = ["BankOutput"]
+__all__ = ["Bank", "BankOutput"]
+
+
+class Bank(Protocol):
+    """Mixture of language models over one vocabulary and one width."""
+
+    width: int
+    """D."""
+    vocab_size: int
+    """V."""
+    size: int
+    """E."""
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """The language model, of expert 0 where each has its own."""
+
+    def __call__(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None) -> BankOutput:
+        """(R, L, D), (R, S) bool, (R,) ascending -> hidden states (R, L, D). S counts the cached positions too;
+        positions follow from the mask, so left padding is free; ``cache="new"`` starts a cache."""
+
+    def embed(self, ids: Tensor, expert: Tensor) -> Tensor:
+        """(R, L) -> (R, L, D)."""
+
+    def logits(self, hidden: Tensor, expert: Tensor) -> Tensor:
+        """(R, ..., D) -> (R, ..., V): apart from the pass, so that only answer positions are projected."""
+
+    def select(self, cache: Any, expert: Tensor, index: Tensor) -> Any:
+        """The rows ``index`` of a cache, in that order."""
+
+    def upcycle(self, source: int) -> None:
+        """Copies one expert's adapter into every other."""
+
+    def rest(self) -> bool:
+        """Leaves adapters out of the pass while they can change nothing."""
+
+    def save_adapter(self, index: int, folder: str | Path, *, base: str | Path | None = None) -> None:
+        """Writes one adapter in PEFT's format."""
+
+    def load_adapter(self, index: int, folder: str | Path) -> None:
+        """Reads one."""

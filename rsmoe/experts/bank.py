@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -19,7 +18,7 @@ from rsmoe.experts.base_export import published_name, write_base
 from rsmoe.experts.lora import GroupedLoRA
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
-from rsmoe.experts.rows import RowExperts, checkpoint_contexts, current, using
+from rsmoe.experts.rows import RowExperts, checkpoint_contexts, using
 
 
 class ExpertBank(nn.Module):
@@ -63,11 +62,15 @@ class ExpertBank(nn.Module):
                 )
         self.lm, self.size, self.targets = lm, experts, tuple(targets)
         _adapt(lm, experts=experts, rank=rank, alpha=alpha, targets=self.targets, dropout=dropout)
-        _skip_context(lm)
         self.takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
         if checkpointing:
             lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
             lm.disable_input_require_grads()  # only re-entrant checkpoints need gradients of a frozen embedding
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """The language model that the experts share."""
+        return self.lm
 
     @property
     def width(self) -> int:
@@ -90,7 +93,7 @@ class ExpertBank(nn.Module):
         embedded: Tensor = self._table(ids)
         return embedded
 
-    def forward(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None, first: int = 0) -> BankOutput:
+    def forward(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None) -> BankOutput:
         """Runs every row through its own expert.
 
         Args:
@@ -98,7 +101,6 @@ class ExpertBank(nn.Module):
             mask: (R, S) bool, S = cached positions + L; padding may lie on the left.
             expert: (R,) long, ascending.
             cache: "new" to start one, or the ``cache`` of the output before; it is extended in place.
-            first: hidden states before this position have no meaning; the last MLP leaves them out.
         """
         if isinstance(cache, str):
             cache = DynamicCache(config=self.lm.config)
@@ -108,7 +110,7 @@ class ExpertBank(nn.Module):
             inputs["position_ids"] = position.clamp_min(0)[:, -embeds.shape[1] :]
         if cache is not None:
             inputs["past_key_values"] = cache
-        with using(RowExperts.of(expert, experts=self.size, first=first)):
+        with using(RowExperts.of(expert, experts=self.size)):
             out = self.lm.base_model(
                 inputs_embeds=embeds.to(self._table.weight.dtype), use_cache=cache is not None, **inputs
             )
@@ -185,21 +187,3 @@ def _adapt(lm: PreTrainedModel, *, targets: Sequence[str], **adapter: Any) -> No
         raise UserError(f"{type(lm).__name__} has no layers {missing}; set bank.targets to some of {known}")
     for name, layer in chosen.items():
         lm.base_model.set_submodule(name, GroupedLoRA(base_layer=layer, **adapter))
-
-
-def _skip_context(lm: PreTrainedModel) -> None:
-    """The MLP of the last layer reads positions from `RowExperts.first` on: those before it end there, unread."""
-    mlps = [m for name, m in lm.base_model.named_modules() if name.rsplit(".", 1)[-1] == "mlp"]
-    for mlp in mlps[-1:]:
-        mlp.register_forward_pre_hook(_cut)
-        mlp.register_forward_hook(_pad)
-
-
-def _cut(mlp: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(x[:, current().first :].contiguous() for x in given)  # Bloom's takes the residual too
-
-
-def _pad(mlp: nn.Module, given: tuple[Tensor, ...], told: Any) -> Any:
-    if isinstance(told, tuple):  # of a mixture that also returns its router's logits
-        return (_pad(mlp, given, told[0]), *told[1:])
-    return F.pad(told, (0, 0, current().first, 0)) if current().first else told

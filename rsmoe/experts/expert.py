@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
+import numpy as np
 from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
+from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 
 
@@ -21,9 +23,28 @@ class HeadInput:
     sample: Tensor
     """(n,) long: their places in the batch."""
     pyramid: tuple[Tensor, ...]
-    """Feature maps (B, D_l, h, w) of each sample's last frame, finest first."""
+    """Feature maps (n, D_l, h, w) of each sample's last frame, finest first."""
+    compared: Tensor
+    """(n,) bool: whether a map of change describes the sample's dates."""
     text_hidden: Tensor | None = None
     """(n, D) the same token after the reference text alone, without the image (retrieval)."""
+
+    def __getitem__(self, index: Tensor) -> HeadInput:
+        """Of these of the n samples, (m,) long or (n,) bool."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen = {name: value[index] for name, value in tensors.items() if isinstance(value, Tensor)}
+        return replace(self, **chosen, pyramid=tuple(level[index] for level in self.pyramid))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerInput:
+    """What the head of an expert answers from, for the n samples whose generated text holds its token."""
+
+    inputs: HeadInput
+    size_px: Sequence[tuple[int, int]]
+    """Height and width of the first picture of each sample."""
+    maps: Sequence[Mapping[str, np.ndarray]]
+    """Name of a map module -> (H, W) uint8 classes of that picture, for each sample."""
 
 
 class Expert(nn.Module):
@@ -62,4 +83,19 @@ class Expert(nn.Module):
 
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
         """Named losses of the head; only called when `token` is set and n >= 1."""
+        return {}
+
+    def answer(self, request: AnswerInput) -> Sequence[Mapping[str, np.ndarray]]:
+        """Named outputs for each of the n samples, the fields or `outputs` of `rsmoe.metrics.prediction.Prediction`.
+
+        By default what `head` returns, under the name of the expert.
+        """
+        return [{self.name: np.asarray(output)} for output in self.head(request.inputs).float().cpu().numpy()]
+
+    def references(self, sample: Sample, read: Callable[[Sequence[str]], Tensor]) -> Mapping[str, np.ndarray]:
+        """Named outputs for the references of a sample, for metrics that compare embeddings; none by default.
+
+        Args:
+            read: n texts -> (n, D) states of this expert after each text alone.
+        """
         return {}

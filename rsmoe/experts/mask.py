@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
-from rsmoe.experts.expert import Expert, HeadInput
-from rsmoe.vision.top_down import top_down
+from rsmoe.experts.expert import AnswerInput, Expert, HeadInput
+from rsmoe.maps.decoder import resized, top_down
 
 
 class MaskExpert(Expert):
@@ -22,6 +23,8 @@ class MaskExpert(Expert):
     2. coarse to fine: lateral 1x1 convolution with two coordinate channels ("the left one"), plus the upsampled level
        below, 3x3 convolution, scaled and shifted by the query (FiLM, arXiv 1709.07871)
     3. logits = <query, finest map>
+
+    A pair that a map of change describes has no mask of its own: its [SEG] stands for that map.
 
     The [SEG] state as query is LISA's (arXiv 2308.00692); the pyramid is FPN's (arXiv 1612.03144).
 
@@ -59,12 +62,11 @@ class MaskExpert(Expert):
     def head(self, inputs: HeadInput) -> Tensor:
         """n states -> (n, h, w) logits at the size of the finest level; resize them bilinearly, threshold 0."""
         query = self.query(inputs.hidden)  # (n, C)
-        levels = [level[inputs.sample] for level in inputs.pyramid]  # (n, D_l, h_l, w_l)
         laterals = [
             lateral(torch.cat([level, _coordinates(level)], dim=1))
-            for lateral, level in zip(self.lateral, levels, strict=True)
+            for lateral, level in zip(self.lateral, inputs.pyramid, strict=True)
         ]
-        x = top_down(laterals, [partial(self._conditioned, level, query) for level in range(len(levels))])
+        x = top_down(laterals, [partial(self._conditioned, level, query) for level in range(len(laterals))])
         return torch.einsum("nc,nchw->nhw", query, x) / query.shape[1] ** 0.5 + self.bias
 
     def _conditioned(self, level: int, query: Tensor, x: Tensor) -> Tensor:
@@ -74,18 +76,27 @@ class MaskExpert(Expert):
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
         """Pixel cross-entropy and soft dice, averaged over the samples that have a mask (zero if none has).
 
-        GeoPix and GeoPixel weigh them 2.0 and 0.5 beside the text loss of 1.0, and so does ``terms``.
+        The weights, 2.0 and 0.5 beside the text loss of 1.0, are those of GeoPix and GeoPixel.
         """
+        if bool(inputs.compared.all()):
+            return {}
+        inputs = inputs[~inputs.compared]
         target = batch.masks[inputs.sample].float()  # (n, H, W)
-        logits = F.interpolate(
-            self.head(inputs)[:, None].float(), size=target.shape[-2:], mode="bilinear", align_corners=False
-        )[:, 0]
+        logits = resized(self.head(inputs)[:, None], (target.shape[1], target.shape[2]))[:, 0]
         has = batch.has_mask[inputs.sample].float()
         share = has / has.sum().clamp_min(1)
         bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
         p = logits.sigmoid()
         dice = 1 - (2 * (p * target).sum((1, 2)) + 1) / (p.sum((1, 2)) + target.sum((1, 2)) + 1)
         return {"mask_bce": (bce * share).sum(), "mask_dice": (dice * share).sum()}
+
+    def answer(self, request: AnswerInput) -> list[dict[str, np.ndarray]]:
+        """ "mask": (H, W) bool of the size of the picture, as the true masks are."""
+        masks = []
+        for logits, size, maps in zip(self.head(request.inputs), request.size_px, request.maps, strict=True):
+            own = resized(logits[None, None], size)[0, 0] > 0
+            masks.append({"mask": maps["change"] > 0 if "change" in maps else own.cpu().numpy()})
+        return masks
 
 
 def _coordinates(like: Tensor) -> Tensor:

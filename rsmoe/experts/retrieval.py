@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
-from rsmoe.experts.expert import Expert, HeadInput
+from rsmoe.data.sample import Sample
+from rsmoe.experts.expert import AnswerInput, Expert, HeadInput
 
 
 class RetrievalExpert(Expert):
@@ -66,3 +68,13 @@ class RetrievalExpert(Expert):
         scale = self.logit_scale.clamp(max=math.log(100)).exp()
         logits = scale * self.head(inputs) @ self.embed_text(inputs.text_hidden).T  # (images, texts)
         return {"retrieval": (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2}
+
+    def answer(self, request: AnswerInput) -> list[dict[str, np.ndarray]]:
+        """ "image_embedding": (dim,) float."""
+        return [{"image_embedding": vector} for vector in self.head(request.inputs).cpu().numpy()]
+
+    def references(self, sample: Sample, read: Callable[[Sequence[str]], Tensor]) -> dict[str, np.ndarray]:
+        """ "text_embeddings": (n, dim) float, of the references of a retrieval sample."""
+        if sample.task != "retrieval":
+            return {}
+        return {"text_embeddings": self.embed_text(read(sample.responses)).cpu().numpy()}

@@ -19,11 +19,9 @@ class RowExperts:
     """(R,) long, ascending."""
     ends: Tensor
     """(E,) long: rows of experts 0..e end before this row."""
-    first: int = 0
-    """Positions before this one are context: nobody reads their last hidden states."""
 
     @classmethod
-    def of(cls, expert: Tensor, *, experts: int, first: int = 0) -> RowExperts:
+    def of(cls, expert: Tensor, *, experts: int) -> RowExperts:
         """Finds the groups without a host synchronisation.
 
         Raises:
@@ -34,7 +32,7 @@ class RowExperts:
         # grouped products read sorted rows only, and would be silently wrong on others
         torch._assert_async(known.all() & (expert[1:] >= expert[:-1]).all(), "rows must be sorted by existing expert")
         ends = torch.searchsorted(expert, torch.arange(experts, device=expert.device), right=True)
-        return cls(expert=expert, ends=ends, first=first)
+        return cls(expert=expert, ends=ends)
 
 
 # A context variable: threads that answer requests at the same time do not see each other's rows.

@@ -54,19 +54,23 @@ class SeparateBank(nn.Module):
         self.banks: Sequence[ExpertBank] = nn.ModuleList(banks)  # type: ignore[assignment]
         self.size, self.width, self.vocab_size = experts, banks[0].width, banks[0].vocab_size
 
+    @property
+    def base(self) -> PreTrainedModel:
+        """The language model of expert 0."""
+        return self.banks[0].lm
+
     def embed(self, ids: Tensor, expert: Tensor) -> Tensor:
         """(R, L) token ids -> (R, L, D), each row with the table of its ``expert`` (R,)."""
         return self._by_expert("embed", ids, expert)
 
-    def forward(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None, first: int = 0) -> BankOutput:
+    def forward(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None) -> BankOutput:
         """As `ExpertBank.forward`; the cache is a tuple with one entry per expert, None where it has no rows."""
         caches = (cache,) * self.size if cache is None or isinstance(cache, str) else cache
         outputs: list[BankOutput | None] = []
         for index, bank in enumerate(self.banks):
             place = expert == index
             rows = torch.zeros_like(expert[place])
-            own = {"cache": caches[index], "first": first}
-            outputs.append(bank(embeds[place], mask[place], rows, **own) if len(rows) else None)
+            outputs.append(bank(embeds[place], mask[place], rows, cache=caches[index]) if len(rows) else None)
         hidden = torch.cat([out.hidden for out in outputs if out is not None])
         if torch.is_grad_enabled():
             # every parameter takes part in every pass: DDP waits for a gradient, also of an expert without rows

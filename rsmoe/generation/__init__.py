@@ -1,9 +1,34 @@
 """Generation: how the rows of one request become one text.
 
-A **fusion** is an ``nn.Module`` in one file with one yaml in ``conf/fusion/``:
-
-- ``losses(model, batch, reading, *, smoothing) -> dict[str, Tensor]``: the text loss of given responses;
-- ``generate(model, batch, perception, *, end_id, beams, max_new) -> list of token ids, one a request``.
-
-`decoding.decode` is the search that both share: greedy, or with beams, over rows that may belong to several experts.
+A **fusion** is an ``nn.Module`` in one file with one yaml in ``conf/fusion/``; its constructor takes ``codec`` and
+``names`` (of the experts, in the bank's order). `decoding.decode` is the search that fusions share: greedy, or with
+beams, over rows that may belong to several experts.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+from rsmoe.data.batch import Batch
+
+if TYPE_CHECKING:
+    from rsmoe.model import RSMoE
+    from rsmoe.perception import Perception, Reading
+
+
+class Fusion(Protocol):
+    """Mixture, or rewriting."""
+
+    terms: Mapping[str, float]
+    """Losses beside that of the text, and their weights."""
+
+    def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Text losses of given responses."""
+
+    def generate(
+        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+    ) -> list[list[int]]:
+        """Token ids of the answer to each request."""

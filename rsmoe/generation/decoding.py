@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from rsmoe.experts import Bank
 from rsmoe.router.routing import Rows
 
 
 @torch.no_grad()
 def decode(
-    bank: Any,
+    bank: Bank,
     embeds: Tensor,
     mask: Tensor,
     rows: Rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from rsmoe.checks.ranges import NonNegativeReal
 from rsmoe.data.batch import Batch
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.generation.decoding import decode
 from rsmoe.router.routing import Rows
 
@@ -23,13 +25,23 @@ class Mixture(nn.Module):
     The RS-MoE paper does not publish its fusion; this one is ours (design section 3) and claims no parity.
 
     Args:
+        codec, names: of the fusion contract; unused.
         length_penalty: of beam search.
         length_weight: an answer of n tokens weighs n ** length_weight in the loss. 1 is the mean over tokens, where
             "yes" beside a description learns nothing; 0 the mean over answers; 0.5 lies between, as in InternVL
             (square averaging, arXiv 2412.05271, section 3.2).
     """
 
-    def __init__(self, *, length_penalty: NonNegativeReal = 1.0, length_weight: NonNegativeReal = 1.0) -> None:
+    terms: Mapping[str, float] = {}
+
+    def __init__(
+        self,
+        *,
+        codec: TextCodec,
+        names: Sequence[str],
+        length_penalty: NonNegativeReal = 1.0,
+        length_weight: NonNegativeReal = 1.0,
+    ) -> None:
         super().__init__()
         self.length_penalty, self.length_weight = length_penalty, length_weight
 
@@ -52,7 +64,7 @@ class Mixture(nn.Module):
     ) -> list[list[int]]:
         """B answers as token ids."""
         rows = perception.routing.rows()
-        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
+        embeds, mask, _ = model.start(batch, perception.prefix, rows)
         return decode(
             model.bank,
             embeds,

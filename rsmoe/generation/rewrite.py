@@ -15,13 +15,14 @@ from rsmoe.data.aspects import ASPECTS, split_aspects
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
+from rsmoe.experts.answer_states import answer_states
 from rsmoe.generation.decoding import decode
 from rsmoe.generation.mixture import mix
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
     from rsmoe.model import RSMoE
-    from rsmoe.perception import Perception, Reading, Shown
+    from rsmoe.perception import Perception, Reading, VisualPrefix
 
 
 class Rewrite(nn.Module):
@@ -39,7 +40,6 @@ class Rewrite(nn.Module):
     """
 
     terms: Mapping[str, float] = {"aspect": 1.0}
-    """Loss of the sub-answers, beside that of the text."""
 
     def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:
         super().__init__()
@@ -70,14 +70,14 @@ class Rewrite(nn.Module):
         }
         pairs = [(b, e) for e in self.aspects for b in parts if bool(chosen[b, e])]  # sorted by expert
         written = [[*self.codec.encode(parts[b][self.aspects[e]]), self.eos_id] for b, e in pairs]
-        aspect = self._nll(model, batch, reading.perception.shown, self._rows(pairs, mask.device), written)
+        aspect = self._nll(model, batch, reading.perception.prefix, self._rows(pairs, mask.device), written)
         prompts = {
             b: [i for e in self.aspects for i in self.codec.encode(part[self.aspects[e]])] for b, part in parts.items()
         }
         answers = [batch.response_ids[b][mask[b]].tolist() for b in parts]
         rewriting = self._rows([(n, self.rewriter) for n in range(len(parts))], mask.device)
         asked = self._asked(batch, list(parts), list(prompts.values()))
-        again = self._nll(model, asked, reading.perception.shown[list(parts)], rewriting, answers)
+        again = self._nll(model, asked, reading.perception.prefix[list(parts)], rewriting, answers)
         return {
             "text": (single + again.sum()) / mask.sum().clamp_min(1),
             "aspect": aspect.sum() / sum(map(len, written)),
@@ -95,7 +95,7 @@ class Rewrite(nn.Module):
             "length_penalty": self.length_penalty,
         }
         rows = perception.routing.rows()
-        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
+        embeds, mask, _ = model.start(batch, perception.prefix, rows)
         answers = decode(model.bank, embeds, mask, rows, samples=len(batch), **options)
         several = perception.routing.chosen[:, list(self.aspects)].sum(1) >= 2
         if model.dense or not bool(several.any()):
@@ -103,13 +103,13 @@ class Rewrite(nn.Module):
         again = several.nonzero().flatten().tolist()
         pairs = [(b, e) for e in self.aspects for b in again if bool(perception.routing.chosen[b, e])]
         rows = self._rows(pairs, batch.pixels.device)
-        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
+        embeds, mask, _ = model.start(batch, perception.prefix, rows)
         alone = Rows(sample=torch.arange(len(pairs), device=embeds.device), expert=rows.expert, weight=rows.weight)
         written = decode(model.bank, embeds, mask, alone, samples=len(pairs), **options)
         prompts = [[i for (b, _), ids in zip(pairs, written, strict=True) if b == s for i in ids] for s in again]
         asked = self._asked(batch, again, prompts)
         rows = self._rows([(n, self.rewriter) for n in range(len(again))], embeds.device)
-        embeds, mask, _ = model.prefix(asked, perception.shown[again], rows)
+        embeds, mask, _ = model.start(asked, perception.prefix[again], rows)
         for b, ids in zip(again, decode(model.bank, embeds, mask, rows, samples=len(again), **options), strict=True):
             answers[b] = ids
         return answers
@@ -130,10 +130,9 @@ class Rewrite(nn.Module):
         device = batch.pixels.device
         return replace(batch, prompt_ids=ids.to(device), prompt_mask=mask.to(device))
 
-    def _nll(self, model: RSMoE, batch: Batch, shown: Shown, rows: Rows, answers: list[list[int]]) -> Tensor:
-        start, start_mask, _ = model.prefix(batch, shown, rows)
+    def _nll(self, model: RSMoE, batch: Batch, prefix: VisualPrefix, rows: Rows, answers: list[list[int]]) -> Tensor:
+        start, start_mask, _ = model.start(batch, prefix, rows)
         ids = pad_sequence([torch.tensor(a) for a in answers], batch_first=True, padding_value=self.codec.pad_id)
         mask = pad_sequence([torch.ones(len(a), dtype=torch.bool) for a in answers], batch_first=True)
         ids, mask = ids.to(start.device), mask.to(start.device)
-        _, log_p, _ = model.states(start, start_mask, ids, mask, rows)
-        return -(log_p * mask)
+        return -(answer_states(model.bank, start, start_mask, ids, mask, rows.expert).log_probability * mask)

@@ -40,10 +40,11 @@ class Prediction:
     ranking: tuple[str, ...] = ()
     """Ids of what was retrieved, the best first."""
     outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """What other heads made of the request, by the name of the head."""
+    """What other heads and maps made of the request, by their name: "land_cover", (H, W) uint8 classes of a picture."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types for json, without embeddings; a mask in COCO's run-length code, to be scored again."""
+        """Plain types for json, without embeddings and maps of classes; a mask in COCO's run-length code, to be scored
+        again."""
         row: dict[str, Any] = {"id": self.id, "task": self.task, "kind": self.kind, "text": self.text}
         if self.mask is not None or find_task(self.task).answer == "mask":
             row["mask"] = None if self.mask is None else _rle(self.mask)

@@ -20,12 +20,19 @@ class DenseRouter(nn.Module):
         super().__init__()
         self.experts = experts
 
-    def forward(self, queries: Tensor, instruction_ids: Tensor, instruction_mask: Tensor) -> Routing:
-        """(B, M, D) -> `Routing` with all weight on expert 0."""
-        return self.choose(queries.new_zeros(len(queries), self.experts, dtype=torch.float32))
-
-    def choose(self, logits: Tensor, *, also: Tensor | None = None) -> Routing:
-        """Expert 0, whatever the (B, E) logits; ``also`` (B, E) bool adds experts, with equal weights."""
+    def forward(
+        self,
+        queries: Tensor,
+        instruction_ids: Tensor,
+        instruction_mask: Tensor,
+        *,
+        allowed: Tensor | None = None,
+        also: Tensor | None = None,
+    ) -> Routing:
+        """(B, M, D) -> `Routing` with all weight on expert 0; experts that are added share it equally."""
+        logits = queries.new_zeros(len(queries), self.experts, dtype=torch.float32)
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -1e4)
         chosen = torch.zeros_like(logits, dtype=torch.bool)
         chosen[:, 0] = True
         if also is not None:

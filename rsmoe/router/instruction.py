@@ -46,8 +46,16 @@ class InstructionRouter(nn.Module):
         self.mix = nn.Sequential(nn.LayerNorm(hidden + width), nn.Linear(hidden + width, hidden), nn.GELU())
         self.gate = nn.Linear(hidden, experts)
 
-    def forward(self, queries: Tensor, instruction_ids: Tensor, instruction_mask: Tensor) -> Routing:
-        """(B, M, D), (B, L), (B, L) -> `Routing` over E experts."""
+    def forward(
+        self,
+        queries: Tensor,
+        instruction_ids: Tensor,
+        instruction_mask: Tensor,
+        *,
+        allowed: Tensor | None = None,
+        also: Tensor | None = None,
+    ) -> Routing:
+        """(B, M, D), (B, L), (B, L) -> `Routing` over E experts, see `rsmoe.router.Router`."""
         mask = instruction_mask.unsqueeze(-1).to(queries.dtype)
         words = (self.words(instruction_ids) * mask).sum(1) / mask.sum(1).clamp_min(1.0)  # (B, hidden)
         state = self.mix(torch.cat([words, queries.mean(1)], dim=-1))
@@ -55,10 +63,12 @@ class InstructionRouter(nn.Module):
             logits = nn.functional.linear(state.float(), self.gate.weight.float(), self.gate.bias.float())  # (B, E)
             if self.training and self.jitter > 0:
                 logits = logits + self.jitter * torch.randn_like(logits)
-            return self.choose(logits)
+            if allowed is not None:
+                logits = logits.masked_fill(~allowed, -1e4)
+            return self.choose(logits, also=also)
 
     def choose(self, logits: Tensor, *, also: Tensor | None = None) -> Routing:
-        """`Routing` of given (B, E) logits; ``also`` (B, E) bool adds experts to the choice (warm-up of training)."""
+        """`Routing` of given (B, E) logits; ``also`` (B, E) bool adds experts to the choice."""
         probability = logits.softmax(-1)
         top = probability.topk(self.k, dim=-1)
         keep = top.values > 0  # an expert that is ruled out takes no row

@@ -13,6 +13,8 @@ class PromptRequest:
 
     queries: Tensor
     """(R, M, D_lm) visual queries, already projected to the language model's width."""
+    queries_mask: Tensor
+    """(R, M) bool, True where a query is valid."""
     prompt_ids: Tensor
     """(R, Lp) the user's instruction in the language model's vocabulary, left-padded."""
     prompt_mask: Tensor

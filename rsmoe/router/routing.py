@@ -31,6 +31,13 @@ class Routing:
     chosen: Tensor
     """(B, E) bool: at least one per sample."""
 
+    @classmethod
+    def single(cls, samples: int, *, experts: int, device: torch.device) -> Routing:
+        """All weight of every sample on expert 0."""
+        logits = torch.full((samples, experts), -1e4, device=device)
+        logits[:, 0] = 0.0
+        return cls(logits=logits, weights=logits.softmax(-1), chosen=logits == 0.0)
+
     def rows(self) -> Rows:
         """The chosen pairs, expert-major (a stable order: experts ascending, then samples ascending)."""
         expert, sample = torch.nonzero(self.chosen.t(), as_tuple=True)

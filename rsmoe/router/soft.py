@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.router.prompts import PromptRequest, Prompts
+from rsmoe.temporal.memory import VisualMemory
 
 
 class SoftPrompts(nn.Module):
@@ -32,7 +33,8 @@ class SoftPrompts(nn.Module):
     def forward(self, request: PromptRequest) -> Prompts:
         """R rows -> `Prompts` with embeds (R, P, D)."""
         base = self.base[request.expert]
-        shift: Tensor = self.condition(request.queries.mean(1)).view_as(base)
+        mean = VisualMemory(tokens=request.queries, mask=request.queries_mask).mean()
+        shift: Tensor = self.condition(mean).view_as(base)
         return Prompts(embeds=base + shift, mask=torch.ones(base.shape[:2], dtype=torch.bool, device=base.device))
 
     @torch.no_grad()

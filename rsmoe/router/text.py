@@ -59,7 +59,7 @@ class TextPrompts(nn.Module):
         words = embed(request.prompt_ids)
         start = torch.cat([self.project(request.queries), words, self.expert(request.expert)[:, None]], dim=1)
         seen = torch.ones(start.shape[:2], dtype=torch.bool, device=start.device)
-        seen[:, request.queries.shape[1] : -1] = request.prompt_mask
+        seen[:, :-1] = torch.cat([request.queries_mask, request.prompt_mask], dim=1)
         loss = self._loss(start, seen, self.targets[request.expert]) if self.training else None
         return Prompts(**self._left(self._decode(start, seen)), loss=loss)
 

@@ -87,7 +87,7 @@ class Train(Settings):
         "-m experiment=ucm_moe seed=0,1,2",
     )
     groups: ClassVar[tuple[str, ...]] = (
-        "experiment", "model", "vision", "temporal", "change", "cover", "qformer", "router", "prompts", "lm", "expert",
+        "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "expert",
         "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer", "trainer", "callback", "logger", "metric",
         "debug",
     )  # fmt: skip
@@ -107,10 +107,7 @@ class Train(Settings):
     bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")
     mean: Bands = Field(description="of each band, on the scale 0 to 1")
     std: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)] = Field(description="of each band, on the same scale")
-    skip: Literal["none", "mean", "cells"] = Field(
-        description="what goes past the Q-Former: nothing, one token of the mean, or also a 3 x 3 grid of the picture"
-    )
-    words: bool = Field(description='a head for the loss "words", which teaches perception from scratch')
+    noun_grounding: bool = Field(description="words of an instruction bring along the land cover class that they name")
     text: Text
     features: Features | None = Field(description="{}: a frozen encoder's features are computed once, kept on disk")
     evaluation: Evaluation
@@ -125,9 +122,9 @@ class Train(Settings):
 
     vision: Part = Field(description="pixels -> tokens and pyramid")
     temporal: Part = Field(description="dates -> one visual memory")
-    change: Part = Field(description="where two dates differ, and tokens that tell it")
-    cover: Part = Field(description="which class each pixel of a picture is of, and tokens that tell it")
+    maps: Part = Field(description="maps=[land_cover,change]: classes of pixels, and tokens that describe them")
     qformer: Part = Field(description="memory + instruction -> queries")
+    bypass: Part = Field(description="visual tokens that go past the Q-Former: none, mean, grid")
     router: Part = Field(description="queries + instruction -> experts")
     prompts: Part = Field(description="one prompt per chosen expert")
     lm: Part = Field(description="the language model that experts share")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Positive
+from rsmoe.temporal import TemporalInput, VisualMemory
 from rsmoe.temporal.date_pairs import perceive_pairs
-from rsmoe.temporal.memory import VisualMemory
 
 
 class Concat(nn.Module):
@@ -25,13 +25,13 @@ class Concat(nn.Module):
         super().__init__()
         self.marks = nn.Parameter(0.02 * torch.randn(2, width)) if mark_dates else None
 
-    def forward(self, tokens: Tensor, frames: Tensor) -> VisualMemory:
-        """(B, T, N, D), (B,) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
+    def forward(self, dates: TemporalInput) -> VisualMemory:
+        """Tokens (B, T, N, D) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
 
         Raises:
             UserError: more than two dates.
         """
-        return perceive_pairs(tokens, frames, self._join)
+        return perceive_pairs(dates, self._join)
 
     def _join(self, before: Tensor, after: Tensor) -> Tensor:
         if self.marks is not None:

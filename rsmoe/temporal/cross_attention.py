@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Depth, Fraction, Positive
 from rsmoe.errors import UserError
+from rsmoe.temporal import TemporalInput, VisualMemory
 from rsmoe.temporal.date_pairs import perceive_pairs
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention
-from rsmoe.temporal.memory import VisualMemory
 
 
 class CrossAttention(nn.Module):
@@ -61,13 +61,13 @@ class CrossAttention(nn.Module):
         self.rows = nn.Parameter(torch.randn(grid[0], width // 2)) if grid is not None else None
         self.columns = nn.Parameter(torch.randn(grid[1], width // 2)) if grid is not None else None
 
-    def forward(self, tokens: Tensor, frames: Tensor) -> VisualMemory:
-        """(B, T, N, D), (B,) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
+    def forward(self, dates: TemporalInput) -> VisualMemory:
+        """Tokens (B, T, N, D) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
 
         Raises:
             UserError: more than two dates, or N tokens that do not fill ``grid``.
         """
-        return perceive_pairs(tokens, frames, self._perceive)
+        return perceive_pairs(dates, self._perceive)
 
     def _perceive(self, before: Tensor, after: Tensor) -> Tensor:
         if self.rows is not None and self.columns is not None:

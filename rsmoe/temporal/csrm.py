@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Fraction, Positive
+from rsmoe.temporal import TemporalInput, VisualMemory
 from rsmoe.temporal.date_pairs import perceive_pairs
-from rsmoe.temporal.memory import VisualMemory
 
 
 class CSRM(nn.Module):
@@ -40,13 +40,13 @@ class CSRM(nn.Module):
         self.dates = nn.ModuleList(_Relation(width, dropout) for _ in range(1 if shared else 2))
         self.context3 = nn.Linear(3 * width, width) if shared else None
 
-    def forward(self, tokens: Tensor, frames: Tensor) -> VisualMemory:
-        """(B, T, N, D), (B,) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
+    def forward(self, dates: TemporalInput) -> VisualMemory:
+        """Tokens (B, T, N, D) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
 
         Raises:
             UserError: more than two dates.
         """
-        return perceive_pairs(tokens, frames, self._relate)
+        return perceive_pairs(dates, self._relate)
 
     def _relate(self, before: Tensor, after: Tensor) -> Tensor:
         difference = after - before  # (R, N, D)

@@ -9,18 +9,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rsmoe.errors import UserError
-from rsmoe.temporal.memory import VisualMemory
+from rsmoe.temporal import TemporalInput, VisualMemory
 
 
-def perceive_pairs(tokens: Tensor, frames: Tensor, perceive: Callable[[Tensor, Tensor], Tensor]) -> VisualMemory:
+def perceive_pairs(dates: TemporalInput, perceive: Callable[[Tensor, Tensor], Tensor]) -> VisualMemory:
     """Sends the samples with two dates through ``perceive``, and passes those with one date through unchanged.
 
     ``perceive`` is called once, on the pairs alone, even when there are none: its parameters then have zero gradients
     instead of none, as distributed training needs.
 
     Args:
-        tokens: (B, T, N, D), T at most 2; what lies behind a sample's ``frames`` is never read.
-        frames: (B,) long, 1 or 2.
+        dates: of tokens (B, T, N, D), T at most 2.
         perceive: tokens before (R, N, D), tokens after (R, N, D) -> memory (R, N', D), N' >= N.
 
     Returns:
@@ -29,6 +28,7 @@ def perceive_pairs(tokens: Tensor, frames: Tensor, perceive: Callable[[Tensor, T
     Raises:
         UserError: a sample has three or more dates.
     """
+    tokens, frames = dates.tokens, dates.frames
     times, count = tokens.shape[1], tokens.shape[2]
     if times > 2:
         raise UserError(

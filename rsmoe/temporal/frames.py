@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Depth, Positive, PositiveReal
 from rsmoe.errors import UserError
-from rsmoe.temporal.memory import VisualMemory
+from rsmoe.temporal import TemporalInput, VisualMemory
 
 
 class Frames(nn.Module):
@@ -55,14 +55,9 @@ class Frames(nn.Module):
         rates = (2 * math.pi / period) ** (torch.arange(width // 2) / max(1, width // 2 - 1))
         self.register_buffer("rates", rates, persistent=False)
 
-    def forward(self, tokens: Tensor, frames: Tensor, times: Tensor | None = None) -> VisualMemory:
-        """(B, T, N, D), (B,) -> memory (B, N (1 + J), D) if T > 1, else (B, N, D).
-
-        Args:
-            tokens: what lies behind a sample's ``frames`` is never read.
-            frames: (B,) long, at least 1.
-            times: (B, T) when each frame was taken, in any unit (days, seconds); None: the frame's number.
-        """
+    def forward(self, dates: TemporalInput) -> VisualMemory:
+        """Tokens (B, T, N, D) -> memory (B, N (1 + J), D) if T > 1, else (B, N, D)."""
+        tokens, frames, times = dates.tokens, dates.frames, dates.times
         longest, count, width = tokens.shape[1:]
         order = torch.arange(longest, device=tokens.device)
         valid = order < frames[:, None]  # (B, T)

@@ -1,4 +1,4 @@
-"""What temporal perception returns and the Q-Former attends to."""
+"""Visual memory: what temporal perception returns and the Q-Former attends to."""
 
 from __future__ import annotations
 
@@ -8,26 +8,42 @@ import torch
 from torch import Tensor
 
 
-def spread(tokens: Tensor, rows: Tensor, count: int) -> Tensor:
-    """Tokens (R, ...) of these rows (R,) long of ``count`` -> (count, ...), zero in the other rows."""
-    return tokens.new_zeros(count, *tokens.shape[1:]).index_copy(0, rows, tokens)
-
-
 @dataclass(frozen=True, kw_only=True)
 class VisualMemory:
-    """One sequence of visual tokens per sample, whatever the number of dates."""
+    """One sequence of visual tokens per view or request, whatever the number of dates."""
 
     tokens: Tensor
     """(B, N', D)."""
     mask: Tensor
     """(B, N') bool, True where a token is valid."""
 
-    def extended(self, tokens: Tensor, rows: Tensor) -> VisualMemory:
-        """With more tokens (R, n, D) at the end of these rows (R,) long; those of the other rows are masked."""
-        more = spread(tokens.to(self.tokens.dtype), rows, len(self.tokens))
-        valid = self.mask.new_zeros(more.shape[:2])
-        valid[rows] = True
-        return VisualMemory(tokens=torch.cat([self.tokens, more], dim=1), mask=torch.cat([self.mask, valid], dim=1))
+    @classmethod
+    def of(cls, tokens: Tensor) -> VisualMemory:
+        """Tokens (B, N', D) that are all valid."""
+        return cls(tokens=tokens, mask=torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
+
+    def __getitem__(self, rows: Tensor) -> VisualMemory:
+        """Of these rows (R,) long."""
+        return VisualMemory(tokens=self.tokens[rows], mask=self.mask[rows])
+
+    def spread(self, rows: Tensor, count: int) -> VisualMemory:
+        """As these rows (R,) long of ``count``; the others have no valid token."""
+        tokens = self.tokens.new_zeros(count, *self.tokens.shape[1:]).index_copy(0, rows, self.tokens)
+        return VisualMemory(
+            tokens=tokens, mask=self.mask.new_zeros(count, self.mask.shape[1]).index_copy(0, rows, self.mask)
+        )
+
+    def joined(self, other: VisualMemory) -> VisualMemory:
+        """With the tokens of ``other`` (B, n, D) behind."""
+        tokens = torch.cat([self.tokens, other.tokens.to(self.tokens.dtype)], dim=1)
+        return VisualMemory(tokens=tokens, mask=torch.cat([self.mask, other.mask], dim=1))
+
+    def packed(self) -> VisualMemory:
+        """Valid tokens first, in their order, and no longer than the longest row needs."""
+        longest = int(self.mask.sum(1).max()) if len(self.mask) else 0
+        order = (~self.mask).long().argsort(dim=1, stable=True)[:, :longest]
+        tokens = self.tokens.gather(1, order[..., None].expand(-1, -1, self.tokens.shape[2]))
+        return VisualMemory(tokens=tokens, mask=self.mask.gather(1, order))
 
     def mean(self) -> Tensor:
         """(B, D) mean of the valid tokens."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rsmoe.errors import UserError
-from rsmoe.temporal.memory import VisualMemory
+from rsmoe.temporal import TemporalInput, VisualMemory
 
 
 class Passthrough(nn.Module):
@@ -20,16 +19,15 @@ class Passthrough(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, tokens: Tensor, frames: Tensor) -> VisualMemory:
-        """(B, 1, N, D), (B,) -> memory (B, N, D), all valid.
+    def forward(self, dates: TemporalInput) -> VisualMemory:
+        """Tokens (B, 1, N, D) -> memory (B, N, D), all valid.
 
         Raises:
             UserError: there are samples with two dates.
         """
-        if tokens.shape[1] != 1:
+        if dates.tokens.shape[1] != 1:
             raise UserError(
-                f"temporal=passthrough reads one date, and samples have up to {tokens.shape[1]}. "
+                f"temporal=passthrough reads one date, and samples have up to {dates.tokens.shape[1]}. "
                 f"Use temporal=csrm, temporal=concat or temporal=subtract"
             )
-        memory = tokens[:, 0]
-        return VisualMemory(tokens=memory, mask=torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device))
+        return VisualMemory.of(dates.tokens[:, 0])

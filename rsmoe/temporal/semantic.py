@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from rsmoe.checks.ranges import Depth, Fraction, Positive
 from rsmoe.data.rasters.mask_sources import UNKNOWN
+from rsmoe.temporal import TemporalInput, VisualMemory
 from rsmoe.temporal.date_pairs import perceive_pairs
 from rsmoe.temporal.difference_attention import BitemporalFusion, DifferenceAttention
-from rsmoe.temporal.memory import VisualMemory
 from rsmoe.temporal.semantic_tokens import SemanticTokens
 
 
@@ -56,9 +56,6 @@ class Semantic(nn.Module):
         UserError: ``heads`` does not divide ``width``, see also `SemanticTokens`.
     """
 
-    reads_changes = True
-    """`RSMoE.see` hands over `Batch.class_map`."""
-
     def __init__(
         self,
         *,
@@ -77,20 +74,18 @@ class Semantic(nn.Module):
         self.fusion = BitemporalFusion(width=width, levels=layers)
         self.gate = _Gate(width, heads, dropout)
 
-    def forward(self, tokens: Tensor, frames: Tensor, changes: Tensor | None = None) -> VisualMemory:
-        """(B, T, N, D), (B,) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
+    def forward(self, dates: TemporalInput) -> VisualMemory:
+        """Tokens (B, T, N, D) -> memory (B, 2 N, D) if T = 2, else (B, N, D).
 
-        Args:
-            tokens: of the pictures.
-            frames: dates of each.
-            changes: (B, H, W) uint8 transitions of the pairs, 255 unknown, see `SemanticTokens`; None: no maps.
+        The class map of a pair holds transitions, see `SemanticTokens`; without one there are no maps.
 
         Raises:
             UserError: more than two dates, a transition that the classes do not have.
         """
+        changes = dates.class_map
         if changes is None:
-            changes = torch.full((len(tokens), 1, 1), UNKNOWN, dtype=torch.uint8, device=tokens.device)
-        return perceive_pairs(tokens, frames, partial(self._perceive, changes[frames == 2]))
+            changes = torch.full((len(dates.tokens), 1, 1), UNKNOWN, dtype=torch.uint8, device=dates.tokens.device)
+        return perceive_pairs(dates, partial(self._perceive, changes[dates.frames == 2]))
 
     def _perceive(self, changes: Tensor, before: Tensor, after: Tensor) -> Tensor:
         seen = (changes != UNKNOWN).flatten(1).any(1).to(before.dtype)[:, None, None]  # (R, 1, 1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
+from rsmoe.temporal import TemporalInput, VisualMemory
 from rsmoe.temporal.date_pairs import perceive_pairs
-from rsmoe.temporal.memory import VisualMemory
 
 
 class Subtract(nn.Module):
@@ -21,10 +21,10 @@ class Subtract(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, tokens: Tensor, frames: Tensor) -> VisualMemory:
-        """(B, T, N, D), (B,) -> memory (B, N, D), all valid.
+    def forward(self, dates: TemporalInput) -> VisualMemory:
+        """Tokens (B, T, N, D) -> memory (B, N, D), all valid.
 
         Raises:
             UserError: more than two dates.
         """
-        return perceive_pairs(tokens, frames, lambda before, after: after - before)
+        return perceive_pairs(dates, lambda before, after: after - before)

@@ -67,7 +67,8 @@ class WholeFileIO(TorchCheckpointIO):
             checkpoint = super().load_checkpoint(Path(path), *args, **kwargs)
         own = self._model.state_dict()
         whole = {
-            key: {f"model.{name}": value for name, value in whole_state(checkpoint, self._model, own, key=key).items()}
+            key: {name: value for name, value in checkpoint[key].items() if not name.startswith("model.")}
+            | {f"model.{name}": value for name, value in whole_state(checkpoint, self._model, own, key=key).items()}
             for key in _STATES
             if key in checkpoint
         }

@@ -13,15 +13,17 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
 from rsmoe.data.batch import Batch
+from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
 from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import balance_loss, label_loss, z_loss
 from rsmoe.settings.stage import Stage
+from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.router_state import router_state
 from rsmoe.training.stage_checks import learning_rates
-from rsmoe.training.stage_losses import PERCEPTION
+from rsmoe.training.stage_losses import of_perception
 from rsmoe.training.validation import Means
 
 
@@ -36,6 +38,7 @@ class StageModule(pl.LightningModule):
         hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
         optimizer: config of a class of ``torch.optim``, without parameters, learning rate and weight decay.
         first_step: steps of the stages before, from where the curves go on.
+        word_head: of the loss "words", trained beside the model where a stage weighs it.
     """
 
     def __init__(
@@ -48,8 +51,12 @@ class StageModule(pl.LightningModule):
         hparams: dict[str, Any],
         optimizer: Mapping[str, Any],
         first_step: int = 0,
+        word_head: BagOfWordsHead | None = None,
     ) -> None:
         super().__init__()
+        self.word_head = word_head
+        if word_head is not None:
+            word_head.requires_grad_(stage.losses.get("words", 0.0) > 0)
         self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
         self._optimizer, self._validated = optimizer, Means()
         self.over = False  # whether the stage has ended, perhaps before its last step
@@ -68,17 +75,13 @@ class StageModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Makes dropout a function of (seed, stage, number of the batch, rank), and keeps frozen parts in eval mode,
-        and batch norms where the stage says so. Sets how often the true maps are told."""
+        and batch norms where the stage says so."""
         step = self.trainer.global_step
         every = self.trainer.accumulate_grad_batches
         self._micro = batch_idx % every
         torch.manual_seed(hash((self.seed, self.index, step * every + self._micro, self.global_rank)) % 2**63)
         for part in self.model.children():
             part.train(any(p.requires_grad for p in part.parameters()))
-        first, last = self.stage.teacher_forcing
-        for mapped in (self.model.change, self.model.cover):
-            if mapped is not None:
-                mapped.told_truth = first + (last - first) * step / self.stage.steps
         for norm in self.model.modules() if self.stage.freeze_batch_norm else ():
             if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
                 norm.eval()
@@ -131,51 +134,55 @@ class StageModule(pl.LightningModule):
         return total
 
     def _terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        return self._seen(batch) if set(self.stage.losses) <= PERCEPTION else self._read(batch, step)
+        if set(self.stage.losses) <= of_perception(self.model):
+            return self._perception_losses(batch, self.model.see(batch))
+        return self._losses(batch, step)
 
-    def _seen(self, batch: Batch) -> dict[str, Tensor]:
-        """A stage of perception alone: no language model runs."""
-        sight = self.model.see(batch, told=False)
-        words = self.model.words
-        terms = {} if words is None else {"words": words.loss(sight.memory, batch.samples)}
-        return terms | self._mapped(batch, sight)
-
-    def _mapped(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
+    def _perception_losses(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
+        """Of a stage that has no other losses: no language model runs."""
         terms: dict[str, Tensor] = {}
-        if sight.change is not None and self.model.change is not None:
-            terms |= self.model.change.losses(sight.change, batch.class_map[sight.pairs])
-        if sight.cover is not None and self.model.cover is not None:
-            terms |= self.model.cover.losses(sight.cover, batch.class_map[sight.singles])
+        if self.word_head is not None and self.stage.losses.get("words"):
+            terms["words"] = self.word_head.loss(sight.memory[batch.view], batch.samples)
+        for name, seen in sight.maps.items():
+            terms |= self.model.maps[name].losses(seen.evidence, batch.class_map[seen.views])
         return terms
 
-    def _read(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def _truth(self, batch: Batch, step: int) -> Tensor | None:
+        """Teacher forcing of the maps: the true ones (V, H, W) of a random share of the views, 255 elsewhere."""
+        first, last = self.stage.teacher_forcing
+        share = first + (last - first) * step / self.stage.steps
+        if not share:
+            return None
+        drawn = torch.rand(len(batch.frames), device=batch.frames.device) < share
+        return batch.class_map.masked_fill(~drawn[:, None, None], UNKNOWN)
+
+    def _losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Every loss that this batch and this model have, unweighted, by name."""
         model = self.model
+        right = model.serves_task[batch.task]
         teach = self.training and not model.dense and step < self.stage.teach_routing_steps
-        reading = model.read(batch, also=model.right[batch.task] if teach else None)
+        truth = self._truth(batch, step) if self.training else None
+        perception = model.perceive(batch, truth=truth, also=right if teach else None)
+        reading = model.read(batch, perception)
         terms: dict[str, Tensor] = model.fusion.losses(model, batch, reading, smoothing=self.stage.smoothing)
         if not model.dense:
-            routing = reading.perception.routing
+            routing = perception.routing
             terms |= {
-                "label": label_loss(routing, model.right[batch.task], batch.task),
+                "label": label_loss(routing, right, batch.task),
                 "balance": balance_loss(routing),
                 "z": z_loss(routing),
             }
             self._note_routing(batch, reading, step)
-        if self.stage.losses.get("words") and model.words is not None:
-            terms["words"] = model.words.loss(reading.perception.sight.memory, batch.samples)
-        terms |= self._mapped(batch, reading.perception.sight)
+        terms |= self._perception_losses(batch, perception.sight)
         if reading.prompt_loss is not None:
             terms["prompt"] = reading.prompt_loss
-        inputs = model.head_inputs(batch, reading)
-        for index, expert in enumerate(model.experts):
-            if index in inputs:
-                terms |= expert.losses(inputs[index], batch)
+        for index, inputs in model.head_inputs(batch, reading).items():
+            terms |= model.experts[index].losses(inputs, batch)
         return terms
 
     def _note_routing(self, batch: Batch, reading: Reading, step: int) -> None:
         """Logs the router's state, and notes it about a hundred times a stage for the report."""
-        state = router_state(reading.perception.routing, self.model.right[batch.task], self.model.names)
+        state = router_state(reading.perception.routing, self.model.serves_task[batch.task], self.model.names)
         if not self.training:
             self._validated.add(state, len(batch))
             return
@@ -199,6 +206,9 @@ class StageModule(pl.LightningModule):
             if p.requires_grad:
                 decay = self.stage.weight_decay if p.ndim > 1 else 0.0
                 groups.setdefault((rates.get(name, self.stage.lr), decay), []).append(p)
+        if self.word_head is not None and self.stage.losses.get("words"):
+            for p in self.word_head.parameters():
+                groups.setdefault((self.stage.lr, self.stage.weight_decay if p.ndim > 1 else 0.0), []).append(p)
         if not groups:
             raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
         node = {"_partial_": True, **self._optimizer}

@@ -21,6 +21,7 @@ from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 from rsmoe.settings.stage import Stage
+from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import log_config
@@ -119,6 +120,12 @@ def run_stages(
             if not rank_zero_only.rank:  # type: ignore[attr-defined]
                 copy_checkpoint(resume, checkpoints / f"{start + 1}-{stages[start].name}.ckpt")
             start, resume = start + 1, None
+    word_head = None
+    if any(stage.steps and stage.losses.get("words") for stage in stages):
+        word_head = BagOfWordsHead(width=model.vision.width, codec=data.eval_collate.codec)
+        if loaded is not None:
+            state = {k.removeprefix("word_head."): v for k, v in loaded[1]["state_dict"].items() if "word_head." in k}
+            word_head.load_state_dict(state)
     if validation is not None and not data.datasets["val"]:
         validation = None
     _check_monitors(callbacks or {}, validation)
@@ -146,6 +153,7 @@ def run_stages(
             hparams={**hparams, **own},
             optimizer=optimizer,
             first_step=sum(s.steps for s in stages[:index]),
+            word_head=word_head,
         )
         ours: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"), Throughput()]
         if stage.ema > 0:
@@ -174,7 +182,7 @@ def run_stages(
                 world=fit.world_size,
                 **{key: value for key, value in features.items() if value is not None},
             )
-            data.train_collate.decode = model.cover is not None
+            data.train_collate.decode = "land_cover" in model.maps
         try:
             fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

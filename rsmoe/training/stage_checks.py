@@ -51,8 +51,8 @@ def learning_rates(model: RSMoE, stage: Stage) -> dict[str, float]:
 
 
 def has_part(model: nn.Module, pattern: str) -> bool:
-    """False for a pattern of a part that this model has none of (``change``, with ``change=none``), or that learns
-    nothing: a stage serves all models."""
+    """False for a pattern of a part that this model has none of (``maps``, with ``maps=[]``), or that learns nothing: a
+    stage serves all models."""
     part: Any = model
     for name in pattern.removeprefix("-").split("[")[0].split("."):
         if not hasattr(part, name):

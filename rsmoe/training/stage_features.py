@@ -66,9 +66,9 @@ def stage_features(
     root = Path(folder) if folder else cache_folder() / "features"
     require_writable(root, "features.folder=")
     views = list(_views(data, stage))
-    model.vision.eval()
+    encoder = model.get_submodule("vision").eval()
     before = next(part.module.parameters()).device
-    model.vision.to(device)
+    encoder.to(device)
     one = _encoded(part, views[:1], transform, device)
     size = sum(level.numel() for level in one) * getattr(torch, dtype).itemsize
     store = FeatureStore(root / _fingerprint(part, transform, dtype, str(torch.device(device).type)))
@@ -96,7 +96,7 @@ def stage_features(
         if chosen:
             levels = _encoded(part, [views[i] for i in chosen], transform, device)
             store.add([keys[i] for i in chosen], [level.to(getattr(torch, dtype)) for level in levels])
-    model.vision.to(before)
+    encoder.to(before)
     return store
 
 

@@ -12,8 +12,10 @@ from rsmoe.settings.stage import Stage
 ROUTING = ("label", "balance", "z")
 """Losses of the router: a model with one adapter has none."""
 
-PERCEPTION = {"words", "change", "change_dice", "cover", "cover_dice"}
-"""Losses of perception: in a stage that has no other, no language model runs."""
+
+def of_perception(model: RSMoE) -> set[str]:
+    """Losses of perception: in a stage that has no other, no language model runs."""
+    return {"words"}.union(*(part.terms for part in model.maps.values()))
 
 
 def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
@@ -31,12 +33,12 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
     """
     text, several = bool(stage.losses.get("text")), model.bank.size > 1 and not stage.single_expert
     counted: dict[str, float] = {}
-    possible = {"text", *(ROUTING if several else ()), *(["words"] if model.words is not None else [])}
-    for name, part in (("change", model.change), ("cover", model.cover)):
-        if part is not None:
-            possible |= set(part.terms)
-            counted |= part.terms if any(p.startswith(f"{name}.") for p in trained) else {}
-    for part, here in [(model.fusion, several), (model.prompts, several), *((e, True) for e in model.experts)]:
+    possible = {"text", "words", *(ROUTING if several else ())}
+    for name, module in model.maps.items():
+        possible |= set(module.terms)
+        counted |= module.terms if any(p.startswith(f"maps.{name}.") for p in trained) else {}
+    parts = [(model.fusion, several), (model.prompts, several), *((e, True) for e in model.experts)]
+    for part, here in parts:
         terms: Mapping[str, float] = getattr(part, "terms", {})
         possible |= set(terms)
         counted |= terms if text and here else {}
@@ -55,7 +57,7 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
             f"stage {stage.name!r} has no loss that this model knows (losses: {dict(stage.losses)}): give one a "
             f"weight, or leave the stage out with 0 steps"
         )
-    if any(stage.teacher_forcing) and not (text and (model.change or model.cover)):
+    if any(stage.teacher_forcing) and not (text and len(model.maps)):
         raise _inert(stage, "teacher_forcing", list(stage.teacher_forcing), "no map of this model", "[0.0,0.0]")
     if stage.teach_routing_steps and stage.single_expert:
         raise _inert(stage, "teach_routing_steps", stage.teach_routing_steps, "no router, with one expert", "0")

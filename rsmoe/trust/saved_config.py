@@ -15,8 +15,7 @@ from rsmoe.parts import admitted, check_node, check_options, known_parts, locate
 from rsmoe.trust.plain import check_architecture_words, nodes, require_names, require_plain
 
 _BUILT = ("vision", "temporal", "qformer", "router", "prompts", "lm", "bank", "fusion")
-"""Keys of a config whose parts are built from a checkpoint; ``expert.*`` and these, where there is one, beside them."""
-_MAPS = ("change", "cover")
+"""Keys of a config whose parts are built from a checkpoint; ``expert.*``, ``maps.*`` and ``bypass`` beside them."""
 NAMED = ("trainer", "logger", "callback", "optimizer", "corpus", "data", "evaluation")
 """Keys whose parts are named in a checkpoint, for the record, and never built from it."""
 
@@ -39,8 +38,8 @@ class _Seen(BaseModel, **_STRICT):
     image_size: Annotated[int, Field(ge=1, le=2**15)]
     mean: list[float]
     std: list[PositiveReal]
-    skip: str
-    words: bool
+    noun_grounding: bool
+    maps: dict[str, dict[str, Any]]
     moe: _Moe
     text: _Text
     loader: dict[str, Any]
@@ -85,7 +84,8 @@ def check_saved_config(config: Any) -> None:
 def _slots(config: Mapping[str, Any]) -> dict[str, str]:
     """Key of each part that is built -> the group of ``conf/`` that it must be of."""
     slots = {key: key for key in _BUILT}
-    slots |= {key: key for key in _MAPS if config.get(key)}
+    slots |= {"bypass": "bypass"} if config.get("bypass") else {}
+    slots |= {f"maps.{name}": "maps" for name, node in config["maps"].items() if "_target_" in node}
     slots |= {f"expert.{name}": "expert" for name in config["expert"]}
     if isinstance(config.get("prompts"), dict) and config["prompts"].get("lm"):
         slots["prompts.lm"] = "lm"

@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+GRID_SIDE = 3
+"""Cells a side of the coarse grid: the places of captions ("in the top left corner") and of change instructions."""
+
 
 def sine_positions(height: int, width: int, channels: int, *, device: torch.device | None = None) -> Tensor:
     """(height * width, channels) sines and cosines of the rows, then of the columns (DETR, arXiv 2005.12872, 3.2).

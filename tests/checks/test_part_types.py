@@ -18,7 +18,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
 from rsmoe.parts import check_parts, instantiate, known_parts, locate
 
-GROUPS = ("vision", "temporal", "change", "cover", "qformer", "router", "prompts", "lm", "bank", "fusion", "trainer")
+GROUPS = ("vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "bank", "fusion", "trainer")
 NAN = float("nan")
 
 
@@ -36,7 +36,7 @@ def test_every_yaml_passes(group: str) -> None:
     for path in sorted((conf_dir() / group).glob("*.yaml")):
         node = yaml(group, path.stem)
         node.pop("defaults", None)
-        check_parts({group: {path.stem: node} if group == "expert" else node})
+        check_parts({group: {path.stem: node} if group in ("expert", "maps") else node})
 
 
 def test_every_corpus_and_benchmark_passes() -> None:
@@ -97,12 +97,12 @@ WRONG: list[tuple[str, str, str, Any, str]] = [
     ("temporal", "frames", "period", 0, "more than 0"),
     ("temporal", "semantic", "classes", "6", "a whole number"),
     ("temporal", "semantic", "cells", 0, "1 or more"),
-    ("change", "map", "kinds", 0, "1 or more"),
-    ("change", "map", "search", -1, "0 or more"),
-    ("change", "map", "min_pixels", 0, "1 or more"),
-    ("cover", "map", "classes", "water", "a list"),
-    ("cover", "map", "classes", ["water", 5], "text"),
-    ("cover", "map", "told", 0, "1 or more"),
+    ("maps", "change", "kinds", 0, "1 or more"),
+    ("maps", "change", "search", -1, "0 or more"),
+    ("maps", "change", "min_pixels", 0, "1 or more"),
+    ("maps", "land_cover", "classes", "water", "a list"),
+    ("maps", "land_cover", "classes", ["water", 5], "text"),
+    ("maps", "land_cover", "shown", 0, "1 or more"),
     ("qformer", "instruct_tiny", "width", "192", "a whole number"),
     ("qformer", "instruct_tiny", "queries", 0, "1 or more"),
     ("qformer", "instruct_tiny", "layers", -1, "1 or more"),
@@ -148,10 +148,12 @@ IDS = [f"{group}.{key}-{place}" for place, (group, _, key, *_) in enumerate(WRON
 
 @pytest.mark.parametrize(("group", "name", "key", "value", "expected"), WRONG, ids=IDS)
 def test_wrong_values_are_one_line(group: str, name: str, key: str, value: Any, expected: str) -> None:
+    node = yaml(group, name) | {key: value}
     with pytest.raises(UserError) as error:
-        check_parts({group: yaml(group, name) | {key: value}})
+        check_parts({group: {name: node} if group == "maps" else node})
     message = str(error.value)
-    assert message.startswith(f"{group}.{key}") and f"expected {expected}" in message
+    place = f"{group}.{name}" if group == "maps" else group
+    assert message.startswith(f"{place}.{key}") and f"expected {expected}" in message
     assert "\n" not in message and len(message) < 250
 
 
@@ -178,7 +180,7 @@ def test_wrong_values_are_one_line(group: str, name: str, key: str, value: Any, 
         ({"lm": yaml("vision", "resnet_tiny")}, "lm._target_=.*expected a rsmoe.*causal_lm"),
         ({"vision": None}, "vision=None: expected a part, vision=<name>, one of conf/vision"),
         ({"router": "x"}, "router='x': expected a part"),
-        ({"change": 5}, "change=5: expected a part"),
+        ({"bypass": 5}, "bypass=5: expected a part"),
         ({"loader": {"collate": {"max_prompt": 1}}}, "loader.collate.max_prompt=1: expected 2 or more"),
         ({"loader": {"collate": {"crop_area": 0}}}, "loader.collate.crop_area=0: expected more than 0"),
         ({"loader": {"collate": {"jitter": "x"}}}, "loader.collate.jitter='x': expected a number"),

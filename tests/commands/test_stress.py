@@ -161,7 +161,7 @@ def test_what_the_second_date_does_not_show_is_unknown() -> None:
 
 
 def test_a_study_has_every_number_at_every_strength(tmp_path: Path) -> None:
-    model, (codec, _) = tiny_model("change=map", "change.kinds=1"), codecs()
+    model, (codec, _) = tiny_model("maps=[change]", "maps.change.kinds=1"), codecs()
     study = StressTest(
         pairs=stress_pairs(Boxes(6), count=6), perturbations=[replace(PERTURBATIONS["haze"], strengths=(0.5,)), SHIFT],
         text=2, split="test", batch_size=8, max_new=2, draws=20,

@@ -54,7 +54,7 @@ def composed(*words: str) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with an expert for every task, for any number of dates."""
-    return tiny_run(tmp_path_factory.mktemp("run"), "temporal=frames", "words=false", experts=EXPERTS, steps=1)
+    return tiny_run(tmp_path_factory.mktemp("run"), "temporal=frames", experts=EXPERTS, steps=1)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from rsmoe.build import load_run
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
-from rsmoe.evaluation.answer import answer_batch, embed_texts
+from rsmoe.evaluation.answer import answer_batch, read_texts
 from rsmoe.evaluation.change_report import cell_shares, count_kinds
 from rsmoe.evaluation.change_tiles import map_changes
 from rsmoe.evaluation.evaluate_splits import evaluate
@@ -40,7 +40,7 @@ from rsmoe.settings.stage import Stage
 from rsmoe.training.run import load_checkpoint, run_stages
 
 ROOT = Path(__file__).parents[2]
-CALM = ("temporal.dropout=0.0", "words=false")
+CALM = "temporal.dropout=0.0"
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,8 @@ def test_evaluation_scores_every_task(folder: Path) -> None:
     answers = answer_batch(model, codec, batch, beams=1, max_new=16)
     for sample, answer in zip(requests(), answers, strict=True):
         if sample.task == "retrieval":
-            texts = embed_texts(model, codec, model.names.index("retrieval"), sample.responses)
+            index = model.names.index("retrieval")
+            texts = model.experts[index].embed_text(read_texts(model, codec, index, sample.responses))  # type: ignore[operator]
             np.testing.assert_allclose(answer.text_embeddings, texts.numpy(), atol=1e-5)
             np.testing.assert_allclose(np.linalg.norm(answer.text_embeddings, axis=1), 1.0, atol=1e-5)
     assert metrics["vqa/overall"] == 100.0
@@ -234,7 +235,7 @@ HIGH, WIDE = 40, 52
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps that knows pairs alone, with a map of two kinds of change."""
     home = tmp_path_factory.mktemp("pairs")
-    own = ("change=map", "change.kinds=2", *CALM)
+    own = ("maps=[change]", "maps.change.kinds=2", *CALM)
     samples = [replace(s, task="change_caption", images=(s.images[0],) * 2) for s in requests() if s.task == "caption"]
     codec, words = codecs(PAIR_EXPERTS)
     stage = Stage(name="learn", steps=2, train=["*"], batch_size=2, losses={"text": 1.0, "label": 1.0})
@@ -379,8 +380,8 @@ def test_tiles_cover_everything_and_mix_without_seams(pairs: Path) -> None:
     valid[:33] = False
     dates = Dates(images=images, valid=valid, georeference=None, notes=())
     with torch.no_grad():
-        model.change.classify.weight.zero_()
-        model.change.classify.bias.copy_(torch.tensor([0.0, 1.0, 0.5]))
+        model.maps["change"].logits.weight.zero_()
+        model.maps["change"].logits.bias.copy_(torch.tensor([0.0, 1.0, 0.5]))
     found = map_changes(model, look, dates, tile_px=32)
     assert (found.kinds[33:] == 1).all() and not found.kinds[:33].any()  # no data is never a change
     assert found.tiles == 4  # of six: two hold no data
@@ -391,8 +392,8 @@ def test_tiles_cover_everything_and_mix_without_seams(pairs: Path) -> None:
     assert same.kinds.shape == (70, 40)
     with pytest.raises(UserError, match="two dates and tile >= 0"):
         map_changes(model, look, dates, tile_px=-1)
-    model.change = None
-    with pytest.raises(UserError, match="change=map"):
+    del model.maps["change"]  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"maps=\[change\]"):
         map_changes(model, look, dates, tile_px=32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,11 @@ CONF = Path(__file__).parents[2] / "conf"
 WIDTHS = {"hidden_width": 24, "pyramid_widths": (16, 32)}
 
 
+def alone(n: int) -> torch.Tensor:
+    """No map of change describes these samples."""
+    return torch.zeros(n, dtype=torch.bool)
+
+
 def mask_expert(**options: int) -> MaskExpert:
     torch.manual_seed(0)
     return MaskExpert(name="mask", tasks=["mask"], **{**WIDTHS, **options})
@@ -29,7 +35,9 @@ def mask_expert(**options: int) -> MaskExpert:
 def mask_input(n: int = 3, b: int = 4) -> HeadInput:
     torch.manual_seed(1)
     pyramid = (torch.randn(b, 16, 12, 12), torch.randn(b, 32, 6, 6))
-    return HeadInput(hidden=torch.randn(n, 24), sample=torch.tensor([3, 0, 1])[:n], pyramid=pyramid)
+    sample = torch.tensor([3, 0, 1])[:n]
+    levels = tuple(level[sample] for level in pyramid)
+    return HeadInput(hidden=torch.randn(n, 24), sample=sample, pyramid=levels, compared=alone(n))
 
 
 def mask_batch(has: list[bool]) -> SimpleNamespace:
@@ -79,8 +87,7 @@ def test_mask_losses_without_any_mask_keep_every_gradient() -> None:
 def test_mask_samples_are_independent() -> None:
     """A sample's mask comes from its own image and state, whatever else is in the batch."""
     expert, inputs = mask_expert(), mask_input()
-    alone = HeadInput(hidden=inputs.hidden[1:2], sample=inputs.sample[1:2], pyramid=inputs.pyramid)
-    torch.testing.assert_close(expert.head(alone)[0], expert.head(inputs)[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(expert.head(inputs[torch.tensor([1])])[0], expert.head(inputs)[1], atol=1e-5, rtol=1e-5)
 
 
 def test_mask_follows_the_text() -> None:
@@ -102,7 +109,7 @@ def test_mask_follows_the_text() -> None:
         ask = torch.randint(0, 4, (n,))
         side = torch.where(ask >= 2, ask - 2, (ask == 0).ne(red_left).long())
         coarse = F.avg_pool2d(image, 2).repeat(1, 2, 1, 1)
-        inputs = HeadInput(hidden=words[ask], sample=torch.arange(n), pyramid=(image, coarse))
+        inputs = HeadInput(hidden=words[ask], sample=torch.arange(n), pyramid=(image, coarse), compared=alone(n))
         return inputs, place[torch.arange(n), side]
 
     for _ in range(150):
@@ -115,7 +122,7 @@ def test_mask_follows_the_text() -> None:
     inputs, target = scenes()  # scenes it has never seen
 
     def iou(hidden: torch.Tensor) -> float:
-        asked = HeadInput(hidden=hidden, sample=inputs.sample, pyramid=inputs.pyramid)
+        asked = replace(inputs, hidden=hidden)
         p = expert.head(asked) > 0
         return float(((p & target.bool()).sum((1, 2)) / (p | target.bool()).sum((1, 2))).mean())
 
@@ -132,7 +139,8 @@ def retrieval_case(texts: list[list[int]]) -> tuple[HeadInput, SimpleNamespace]:
     torch.manual_seed(1)
     ids = torch.tensor(texts)
     n = len(texts)
-    inputs = HeadInput(hidden=torch.randn(n, 24), sample=torch.arange(n), pyramid=(), text_hidden=torch.randn(n, 24))
+    hidden, text = torch.randn(n, 24), torch.randn(n, 24)
+    inputs = HeadInput(hidden=hidden, sample=torch.arange(n), pyramid=(), compared=alone(n), text_hidden=text)
     return inputs, SimpleNamespace(text_ids=ids, text_mask=ids > 0)
 
 
@@ -154,7 +162,7 @@ def test_retrieval_duplicates_are_positives() -> None:
     with torch.no_grad():
         expert.text.load_state_dict(expert.image.state_dict())
     same = inputs.hidden[[0, 0, 2]] * torch.tensor([1.0, 1.0, -1.0])[:, None]
-    perfect = HeadInput(hidden=same, sample=inputs.sample, pyramid=(), text_hidden=same)
+    perfect = replace(inputs, hidden=same, text_hidden=same)
     tie = 2 / 3 * torch.log(torch.tensor(2.0))
     torch.testing.assert_close(expert.losses(perfect, batch)["retrieval"], tie, atol=1e-3, rtol=0)
     distinct = retrieval_case([[5, 6], [5, 7], [7, 8]])[1]
@@ -184,5 +192,5 @@ def test_retrieval_edges() -> None:
     inputs, batch = retrieval_case([[5, 6], [7, 8]])
     expert.logit_scale.data.fill_(50.0)
     assert expert.losses(inputs, batch)["retrieval"] <= 200.0
-    silent = HeadInput(hidden=inputs.hidden, sample=inputs.sample, pyramid=())
+    silent = replace(inputs, text_hidden=None)
     assert expert.losses(silent, batch) == {}

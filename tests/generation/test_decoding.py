@@ -36,7 +36,7 @@ def prefixes(model: RSMoE, batch: Batch) -> tuple[Tensor, Tensor, Rows]:
     with torch.no_grad():
         perception = model.perceive(batch)
         rows = perception.routing.rows()
-        embeds, mask, _ = model.prefix(batch, perception.shown, rows)
+        embeds, mask, _ = model.start(batch, perception.prefix, rows)
     return embeds, mask, rows
 
 
@@ -64,7 +64,7 @@ def test_greedy_equals_re_encoding_everything(kind: str, request: pytest.Fixture
         best = log_probabilities(model, start, mask, rows, texts, len(batch))[:, -1].argmax(-1)
         texts = torch.cat([texts, best[:, None]], dim=1)
     naive = [ids[: ids.index(END)] if END in ids else ids for ids in texts.tolist()]
-    assert model.generate(batch, end_id=END, beams=1, max_new=new)[0] == naive
+    assert model.generate(batch, end_id=END, beams=1, max_new=new) == naive
     assert len({tuple(ids) for ids in naive}) > 3  # the answers are not all the same
 
 
@@ -159,11 +159,11 @@ def score(model: RSMoE, batch: Batch, place: int, ids: list[int], end: int) -> f
 def test_beams_score_no_worse_than_greedy(kind: str, request: pytest.FixtureRequest) -> None:
     model: RSMoE = request.getfixturevalue(kind)
     batch = batch_of()
-    endless, _ = model.generate(batch, end_id=END, beams=1, max_new=12)
+    endless = model.generate(batch, end_id=END, beams=1, max_new=12)
     # a random model never says its end token: take the word that most answers come to
     later = Counter(word for ids in endless for word in {w for w in ids if w not in ids[:2]})
     end = later.most_common(1)[0][0]
-    greedy, beam = (model.generate(batch, end_id=end, beams=k, max_new=30)[0] for k in (1, 3))
+    greedy, beam = (model.generate(batch, end_id=end, beams=k, max_new=30) for k in (1, 3))
     ended = [i for i in range(len(batch)) if len(greedy[i]) < 30 and len(beam[i]) < 30]
     assert len(ended) >= 3
     for place in ended:
@@ -174,9 +174,9 @@ def test_beams_score_no_worse_than_greedy(kind: str, request: pytest.FixtureRequ
 @pytest.mark.parametrize("beams", [1, 3])
 def test_samples_do_not_influence_each_other(beams: int, threshold: RSMoE) -> None:
     batch = batch_of()
-    together, _ = threshold.generate(batch, end_id=END, beams=beams, max_new=12)
+    together = threshold.generate(batch, end_id=END, beams=beams, max_new=12)
     for places in ([0], [7, 2], [4, 3, 9, 1]):
-        assert threshold.generate(batch.take(places), end_id=END, beams=beams, max_new=12)[0] == [
+        assert threshold.generate(batch.take(places), end_id=END, beams=beams, max_new=12) == [
             together[p] for p in places
         ]
 
@@ -184,7 +184,7 @@ def test_samples_do_not_influence_each_other(beams: int, threshold: RSMoE) -> No
 @pytest.mark.parametrize("beams", [1, 2, 5])
 @pytest.mark.parametrize("most", [1, 3])
 def test_no_answer_is_longer_than_asked(beams: int, most: int, model: RSMoE) -> None:
-    written, _ = model.generate(batch_of(), end_id=END, beams=beams, max_new=most)
+    written = model.generate(batch_of(), end_id=END, beams=beams, max_new=most)
     assert max(map(len, written)) == most
     assert all(END not in ids for ids in written)
 
@@ -192,8 +192,8 @@ def test_no_answer_is_longer_than_asked(beams: int, most: int, model: RSMoE) -> 
 def test_beams_share_no_cache_by_accident(model: RSMoE) -> None:
     """Twice the same call gives the same texts: nothing is written into what the first call left."""
     batch = batch_of()
-    first = model.generate(batch, end_id=END, beams=3, max_new=12)[0]
-    assert model.generate(batch, end_id=END, beams=3, max_new=12)[0] == first
+    first = model.generate(batch, end_id=END, beams=3, max_new=12)
+    assert model.generate(batch, end_id=END, beams=3, max_new=12) == first
 
 
 def test_separate_language_models_decode_as_the_shared_one() -> None:
@@ -213,5 +213,5 @@ def test_separate_language_models_decode_as_the_shared_one() -> None:
     separate.load_state_dict(own)
     batch = batch_of("caption", "vqa", "change_caption")
     for beams in (1, 3):
-        a, b = (m.generate(batch, end_id=END, beams=beams, max_new=8)[0] for m in (shared, separate))
+        a, b = (m.generate(batch, end_id=END, beams=beams, max_new=8) for m in (shared, separate))
         assert a == b

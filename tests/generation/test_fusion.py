@@ -10,6 +10,7 @@ from support.models import batch_of, codecs, padded, tiny_model
 
 from rsmoe.data.aspects import split_aspects
 from rsmoe.errors import UserError
+from rsmoe.experts.answer_states import answer_states
 from rsmoe.generation.mixture import Mixture, mix
 from rsmoe.generation.rewrite import Rewrite
 from rsmoe.model import RSMoE
@@ -32,7 +33,7 @@ def teach(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
     """Routes by the label, as a trained router would."""
     real = RSMoE.perceive
     monkeypatch.setattr(
-        RSMoE, "perceive", lambda self, batch, also=None: real(self, batch, also=self.right[batch.task])
+        RSMoE, "perceive", lambda self, batch, **_: real(self, batch, also=self.serves_task[batch.task])
     )
     with torch.no_grad():
         model.router.gate.weight.zero_()
@@ -100,7 +101,7 @@ def test_a_question_is_answered_by_mixture(model: RSMoE, monkeypatch: pytest.Mon
     reading = model.read(batch)
     losses = model.fusion.losses(model, batch, reading)
     assert set(losses) == {"text"}
-    torch.testing.assert_close(losses, Mixture().losses(model, batch, reading))
+    torch.testing.assert_close(losses, Mixture(codec=codecs()[0], names=model.names).losses(model, batch, reading))
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5, 0.0])
@@ -109,7 +110,7 @@ def test_answers_weigh_by_their_length(model: RSMoE, power: float) -> None:
     with torch.no_grad():
         reading = model.read(batch)
         loss = -mix(reading.log_probability, reading.rows, len(batch))
-        told = Mixture(length_weight=power).losses(model, batch, reading)["text"]
+        told = Mixture(codec=codecs()[0], names=model.names, length_weight=power).losses(model, batch, reading)["text"]
     lengths = [int(m.sum()) for m in batch.response_mask]
     assert len(set(lengths)) > 1
     means = [float(loss[i, : lengths[i]].mean()) for i in range(len(batch))]
@@ -132,8 +133,8 @@ def test_by_hand(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
         ids += batch.prompt_ids[0][batch.prompt_mask[0]].tolist()
         asked = replace(batch, prompt_ids=torch.tensor([ids]), prompt_mask=torch.ones(1, len(ids), dtype=torch.bool))
         rows = model.fusion._rows([(0, REWRITER)], torch.device("cpu"))
-        start, mask, _ = model.prefix(asked, reading.perception.shown, rows)
-        _, p, _ = model.states(start, mask, batch.response_ids, batch.response_mask, rows)
+        start, mask, _ = model.start(asked, reading.perception.prefix, rows)
+        p = answer_states(model.bank, start, mask, batch.response_ids, batch.response_mask, rows.expert).log_probability
         expected = -p[batch.response_mask].mean()
         torch.testing.assert_close(losses["text"], expected, atol=1e-5, rtol=1e-5)
 
@@ -149,19 +150,19 @@ def test_the_rewriter_reads_what_the_aspects_wrote(model: RSMoE, monkeypatch: py
 
     monkeypatch.setattr(Rewrite, "_asked", listen)
     batch = batch_of("caption", "vqa")  # captions at 0 and 2, questions at 1 and 3
-    first = model.generate(batch, end_id=END, max_new=5)[0]
+    first = model.generate(batch, end_id=END, max_new=5)
     assert [len(h) for h in heard] == [2]
     with torch.no_grad():
         for layer in model.bank.adapted().values():
             layer.lora_B[RELATION] += 0.5 * torch.randn(layer.lora_B[RELATION].shape)
-    second = model.generate(batch, end_id=END, max_new=5)[0]
+    second = model.generate(batch, end_id=END, max_new=5)
     assert heard[0] != heard[1]
     assert (first[1], first[3]) == (second[1], second[3])
     # the caption is the rewriter's: without its own weights it is another
     with torch.no_grad():
         for layer in model.bank.adapted().values():
             layer.lora_B[REWRITER] = 0.5 * torch.randn(layer.lora_B[REWRITER].shape)
-    third = model.generate(batch, end_id=END, max_new=5)[0]
+    third = model.generate(batch, end_id=END, max_new=5)
     assert heard[2] == heard[1] and third[0] != second[0]
     assert (third[1], third[3]) == (second[1], second[3])
 
@@ -170,10 +171,10 @@ def test_neighbours_and_padding_change_nothing(model: RSMoE, monkeypatch: pytest
     teach(model, monkeypatch)
     batch = batch_of("caption", "vqa")
     for beams in (1, 2):
-        together = model.generate(batch, end_id=END, beams=beams, max_new=5)[0]
-        assert model.generate(padded(batch, prompt=4, instruction=2), end_id=END, beams=beams, max_new=5)[0] == together
+        together = model.generate(batch, end_id=END, beams=beams, max_new=5)
+        assert model.generate(padded(batch, prompt=4, instruction=2), end_id=END, beams=beams, max_new=5) == together
         for place in range(len(batch)):
-            alone = model.generate(batch.take([place]), end_id=END, beams=beams, max_new=5)[0]
+            alone = model.generate(batch.take([place]), end_id=END, beams=beams, max_new=5)
             assert alone[0] == together[place]
     with torch.no_grad():
         whole = model.fusion.losses(model, batch, model.read(batch))
@@ -192,4 +193,4 @@ def test_the_dense_model_answers_alone(model: RSMoE) -> None:
         mask = batch.response_mask
         expected = -(mix(reading.log_probability, reading.rows, len(batch)) * mask).sum() / mask.sum()
     torch.testing.assert_close(loss, expected)
-    assert len(model.generate(batch, end_id=END, max_new=4)[0]) == len(batch)
+    assert len(model.generate(batch, end_id=END, max_new=4)) == len(batch)

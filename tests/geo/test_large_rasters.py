@@ -30,7 +30,7 @@ EXPERTS = "expert=[change,mask]"
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    own = tiny_model("change=map", "change.kinds=2", "temporal.dropout=0.0", "words=false", experts=EXPERTS)
+    own = tiny_model("maps=[change]", "maps.change.kinds=2", "temporal.dropout=0.0", experts=EXPERTS)
     with torch.no_grad():
         own.change.classify.weight.mul_(6)
     return own
@@ -92,17 +92,16 @@ def test_strips_are_mixed_as_the_whole_would_be(model: Any) -> None:
     dates = Dates(images=images, valid=np.ones((70, 45), bool), georeference=None, notes=())
     found = map_changes(model, look(), dates, tile_px=32)
     from rsmoe.evaluation.change_tiles import _pair, _starts, _weights
-    from rsmoe.maps.change_map import likeliest
 
     total = torch.zeros(3, 70, 45)
     for y in _starts(70, 32):
         for x in _starts(45, 32):
             tile = dates.cut(slice(y, y + 32), slice(x, x + 32))
             with torch.no_grad():
-                logits = model.see(look()([(_pair(tile, y, x), 0)]), told=False).change.logits
+                logits = model.see(look()([(_pair(tile, y, x), 0)])).maps["change"].evidence.logits
             scores = torch.nn.functional.interpolate(logits, size=(32, 32), mode="bilinear")[0].softmax(0)
             total[:, y : y + 32, x : x + 32] += scores * torch.from_numpy(_weights(32, 32))
-    assert (likeliest(total).numpy() != found.kinds).mean() <= 1e-3
+    assert (model.maps["change"].classify(total).numpy() != found.kinds).mean() <= 1e-3
 
 
 def test_a_large_pair_takes_little_memory_and_is_written(model: Any, tmp_path: Path) -> None:

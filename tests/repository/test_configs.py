@@ -76,7 +76,7 @@ def test_every_data_set_takes_what_its_yaml_gives(path: Path, monkeypatch: pytes
 # what a model is put together from; towers and the Q-Former by name are built on the meta device below
 PARTS = [
     (group, name)
-    for group in ("bank", "fusion", "moe", "prompts", "qformer", "router", "temporal", "lm", "vision")
+    for group in ("bank", "bypass", "fusion", "moe", "prompts", "qformer", "router", "temporal", "lm", "vision")
     for name in GROUPS[group]
     if "pretrained" not in (CONF / group / f"{name}.yaml").read_text()
     and name not in ("instruct_bert_base", "instruct_small", "small", "resnet_50", "passthrough")
@@ -105,7 +105,8 @@ def test_every_part_learns_and_answers(group: str, name: str) -> None:
     torch.manual_seed(0)
     model = build_model(config, *codecs(experts))
     batch = batch_of() if "mask" in experts else batch_of("caption", "vqa", "change_caption")
-    reading = model.read(batch, also=None if model.dense else model.right[batch.task])
+    perception = model.perceive(batch, also=None if model.dense else model.serves_task[batch.task])
+    reading = model.read(batch, perception)
     losses = dict(model.fusion.losses(model, batch, reading, smoothing=0.1))
     if reading.prompt_loss is not None:
         losses["prompt"] = reading.prompt_loss
@@ -117,7 +118,9 @@ def test_every_part_learns_and_answers(group: str, name: str) -> None:
     assert {"vision", "qformer", "to_lm", "bank"} <= learns
     end = codecs(experts)[0].eos_id
     assert end is not None
-    written, perception = model.eval().generate(batch, end_id=end, beams=2, max_new=3)
+    with torch.no_grad():
+        perception = model.eval().perceive(batch)
+    written = model.generate(batch, perception, end_id=end, beams=2, max_new=3)
     assert len(written) == len(batch)
     torch.testing.assert_close(perception.routing.weights.sum(1), torch.ones(len(batch)))
 
@@ -151,7 +154,7 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
     [
         ["schedule=single_stage"],
         ["schedule=rsmoe_two_stage", "fusion=rewrite", "expert=[theme,object,relation,vqa,rewriter]"],
-        ["schedule=rsmoe_two_stage", "words=false", "prompts=text", "skip=none"],
+        ["schedule=rsmoe_two_stage", "prompts=text", "bypass=none"],
         ["schedule=rsmoe_two_stage", "prompts=template", "router.select=topk", "bank=separate"],
     ],
     ids=["single_stage", "rewrite", "text", "template"],

@@ -138,8 +138,9 @@ class MeanBrightness(ConstantAnswer):
 COMMAND = (
     "expert=[theme,vqa,toy] vision=toy temporal=passthrough +metric=toy corpus=scenes ~corpus.described ~corpus.asked "
     "~corpus.questions +data@corpus.toy.reader=toy +corpus.toy.splits={train:train,test:test} name=toy image_size=32 "
-    "stage.dense.steps=2 stage.experts.steps=2 stage.dense.batch_size=4 stage.experts.batch_size=4 "
-    "words=false evaluation.max_new=4 "
+    "stage.dense.steps=30 stage.experts.steps=2 stage.dense.batch_size=8 "
+    "stage.experts.batch_size=4 stage.dense.lr=1e-2 stage.dense.warmup=0 evaluation.max_new=4 "
+    "evaluation.beams=1 "
     "lm.config.hidden_size=24 lm.config.intermediate_size=32 qformer.width=16 qformer.layers=1"
 )
 

@@ -63,7 +63,8 @@ def test_experts_of_the_label_are_added_while_routes_are_taught(select: str) -> 
     given = gate.choose(P.log(), also=also)
     assert torch.equal(given.chosen, gate.choose(P.log()).chosen | also)
     torch.testing.assert_close(given.weights[0], torch.tensor([0.5, 0, 0, 0.05]) / 0.55)
-    dense = DenseRouter(width=6, vocab_size=20, experts=4).choose(torch.zeros(2, 4), also=also)
+    asked = torch.zeros(2, 3, 6), torch.zeros(2, 4, dtype=torch.long), torch.ones(2, 4, dtype=torch.bool)
+    dense = DenseRouter(width=6, vocab_size=20, experts=4)(*asked, also=also)
     torch.testing.assert_close(dense.weights, torch.tensor([[0.5, 0, 0, 0.5], [0.5, 0.5, 0, 0]]))
 
 
@@ -172,7 +173,7 @@ def test_an_expert_without_tasks_is_never_routed_to() -> None:
     with torch.no_grad():
         model.router.gate.bias[2] = 100.0
         batch = batch_of("caption", "vqa")
-        for also in (None, model.right[batch.task]):
+        for also in (None, model.serves_task[batch.task]):
             routing = model.perceive(batch, also=also).routing
             assert not bool(routing.chosen[:, 2].any())
             torch.testing.assert_close(routing.weights.sum(1), torch.ones(len(batch)))
@@ -203,10 +204,10 @@ def test_every_prompt_writer_trains_and_answers(prompts: str) -> None:
     model.eval()
     end = codecs()[0].eos_id
     assert end is not None
-    written, _ = model.generate(batch, end_id=end, beams=2, max_new=4)
+    written = model.generate(batch, end_id=end, beams=2, max_new=4)
     assert len(written) == len(batch)
     wide = padded(batch, prompt=3, instruction=2)
-    assert model.generate(wide, end_id=end, beams=2, max_new=4)[0] == written
+    assert model.generate(wide, end_id=end, beams=2, max_new=4) == written
     assert model.read(batch).prompt_loss is None  # it is a loss of training
 
 
@@ -227,7 +228,8 @@ def test_soft_prompts_depend_on_what_is_seen_and_asked() -> None:
     writer = SoftPrompts(width=8, templates=[[], []], vocab_size=9, tokens=3)
     torch.nn.init.normal_(writer.condition.weight)
     request = PromptRequest(
-        queries=torch.randn(2, 4, 8), prompt_ids=torch.zeros(2, 1, dtype=torch.long),
+        queries=torch.randn(2, 4, 8), queries_mask=torch.ones(2, 4).bool(),
+        prompt_ids=torch.zeros(2, 1, dtype=torch.long),
         prompt_mask=torch.ones(2, 1, dtype=torch.bool), expert=torch.tensor([0, 0]),
     )  # fmt: skip
     given = writer(request)
@@ -240,7 +242,8 @@ def test_soft_prompts_depend_on_what_is_seen_and_asked() -> None:
 def test_templates_are_left_padded_word_for_word() -> None:
     writer = TemplatePrompts(width=8, vocab_size=9, templates=[[5, 6, 7], [], [8]])
     request = PromptRequest(
-        queries=torch.zeros(3, 1, 8), prompt_ids=torch.zeros(3, 0, dtype=torch.long),
+        queries=torch.zeros(3, 1, 8), queries_mask=torch.ones(3, 1).bool(),
+        prompt_ids=torch.zeros(3, 0, dtype=torch.long),
         prompt_mask=torch.zeros(3, 0, dtype=torch.bool), expert=torch.tensor([0, 1, 2]),
     )  # fmt: skip
     given = writer(request)
@@ -262,7 +265,8 @@ def test_the_text_writer_learns_its_templates() -> None:
         width=8, vocab_size=10, templates=templates, lm=causal_lm(vocab_size=10, config=sizes), tokens=5
     )
     request = PromptRequest(
-        queries=torch.randn(6, 2, 8), prompt_ids=torch.tensor([[0, 3], [2, 3]]).repeat(3, 1),
+        queries=torch.randn(6, 2, 8), queries_mask=torch.ones(6, 2).bool(),
+        prompt_ids=torch.tensor([[0, 3], [2, 3]]).repeat(3, 1),
         prompt_mask=torch.tensor([[False, True], [True, True]]).repeat(3, 1), expert=torch.tensor([0, 0, 1, 1, 2, 2]),
     )  # fmt: skip
     optimizer = torch.optim.Adam(writer.parameters(), lr=2e-2)

@@ -25,7 +25,7 @@ WRONG = {
     "train": (
         "seed=x seed=-1 seed=1.5 seed=null seed=true seed=[1] seed= image_size=32.5 image_size=0 image_size=-8 "
         "image_size=x bands=0 bands=3.0 bands=1 mean=[0.5] mean=0.5 mean=[0.5,x,0.5] mean=[0.5,nan,0.5] std=[1,1,0] "
-        "std=[0.2,0.2,-1] std=[inf,1,1] skip=all words=1 words=x checkpoint_every=0 checkpoint_every=-1 "
+        "std=[0.2,0.2,-1] std=[inf,1,1] noun_grounding=1 noun_grounding=x checkpoint_every=0 checkpoint_every=-1 "
         "checkpoint_every=1.5 evaluation.splits=[] evaluation.splits=[dev] evaluation.splits=test evaluation.beams=0 "
         "evaluation.beams=2.5 evaluation.beams=1000 evaluation.max_new=0 evaluation.max_new=1000000000 "
         "evaluation.limit=-1 evaluation.limit=0 evaluation.metrics=3 loader.workers=-1 loader.workers=x "

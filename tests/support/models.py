@@ -18,6 +18,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.sample import Sample
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.model import RSMoE
+from rsmoe.temporal import TemporalInput
 
 TINY = (
     "image_size=32",
@@ -129,7 +130,7 @@ def scramble(model: RSMoE, seed: int = 0) -> None:
         for part, std in scale.items():
             if part in name:
                 p.copy_(std * torch.randn(p.shape, generator=generator))
-        if name.startswith(("to_lm", "skip")) and p.ndim > 1:
+        if name.startswith(("to_lm", "bypass.project")) and p.ndim > 1:
             p.mul_(10.0)
 
 
@@ -165,3 +166,13 @@ def padded(batch: Batch, *, prompt: int = 0, response: int = 0, instruction: int
         instruction_ids=words[0],
         instruction_mask=words[1],
     )
+
+
+def dates(
+    tokens: torch.Tensor,
+    frames: torch.Tensor,
+    class_map: torch.Tensor | None = None,
+    times: torch.Tensor | None = None,
+) -> TemporalInput:
+    """What a temporal module reads."""
+    return TemporalInput(tokens=tokens, frames=frames, class_map=class_map, times=times)

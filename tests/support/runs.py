@@ -22,7 +22,7 @@ from rsmoe.training.module import StageModule
 from rsmoe.training.run import run_stages
 from support.models import codecs, requests, tiny_config, tiny_model
 
-DROPOUT = ("bank.dropout=0.2", "qformer.dropout=0.2", "words=true", "router.jitter=0.1")
+DROPOUT = ("bank.dropout=0.2", "qformer.dropout=0.2", "router.jitter=0.1")
 
 
 LOSSES = {"text": 1.0, "label": 0.5, "balance": 0.01, "z": 0.001}

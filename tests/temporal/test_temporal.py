@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from support.models import dates
 from torch import Tensor, nn
 
 from rsmoe.errors import UserError
@@ -52,7 +53,7 @@ def relate(module: nn.Module, date: Tensor, difference: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", YAMLS)
 def test_one_date_passes_unchanged(name: str) -> None:
     tokens, frames = batch(1, 1, 1)
-    memory = build(name)(tokens, frames)
+    memory = build(name)(dates(tokens, frames))
     assert isinstance(memory, VisualMemory)
     assert torch.equal(memory.tokens, tokens[:, 0])
     assert memory.mask.dtype == torch.bool and memory.mask.shape == (3, TOKENS) and memory.mask.all()
@@ -62,9 +63,9 @@ def test_one_date_passes_unchanged(name: str) -> None:
 def test_a_mixed_batch_equals_its_samples_alone(name: str) -> None:
     module = build(name)
     tokens, frames = batch(2, 1, 2, 1)
-    memory = module(tokens, frames)
+    memory = module(dates(tokens, frames))
     for i, count in enumerate(frames.tolist()):
-        alone = module(tokens[i : i + 1, :count], frames[i : i + 1])
+        alone = module(dates(tokens[i : i + 1, :count], frames[i : i + 1]))
         valid = memory.tokens[i][memory.mask[i]]
         assert torch.allclose(valid, alone.tokens[0], atol=1e-6)
         assert memory.mask[i].sum() == alone.mask.sum()
@@ -74,9 +75,9 @@ def test_a_mixed_batch_equals_its_samples_alone(name: str) -> None:
 def test_padding_is_never_read(name: str) -> None:
     module = build(name)
     tokens, frames = batch(2, 1)
-    before = module(tokens, frames)
+    before = module(dates(tokens, frames))
     tokens[1, 1] = float("nan")
-    after = module(tokens, frames)
+    after = module(dates(tokens, frames))
     assert torch.equal(before.tokens, after.tokens) and torch.equal(before.mask, after.mask)
 
 
@@ -85,8 +86,8 @@ def test_gradients_reach_valid_tokens_and_no_others(name: str) -> None:
     module = build(name)
     tokens, frames = batch(3, 1) if name == "frames" else batch(2, 1)  # two frames leave no choice of a difference
     tokens.requires_grad_()
-    maps = {"changes": torch.arange(2 * 28 * 28).view(2, 28, 28).remainder(37).byte()} if name == "semantic" else {}
-    memory = module(tokens, frames, **maps)
+    maps = {"class_map": torch.arange(2 * 28 * 28).view(2, 28, 28).remainder(37).byte()} if name == "semantic" else {}
+    memory = module(dates(tokens, frames, **maps))
     # the sum of squares behind a LayerNorm is a constant: other weights
     (memory.tokens.square() * torch.rand(memory.tokens.shape)).sum().backward()
     assert tokens.grad is not None
@@ -101,7 +102,7 @@ def test_without_pairs_gradients_are_zero_not_missing(name: str, frames: tuple[i
     module = build(name)
     tokens, counts = batch(*frames)
     tokens.requires_grad_()
-    module(tokens, counts).tokens.sum().backward()
+    module(dates(tokens, counts)).tokens.sum().backward()
     assert [n for n, p in module.named_parameters() if p.grad is None or p.grad.any()] == []
 
 
@@ -112,16 +113,18 @@ def test_state_round_trip_and_determinism(name: str) -> None:
         nn.init.ones_(p)
     tokens, frames = batch(1, 1) if name == "passthrough" else batch(2, 1)
     twin.load_state_dict(module.state_dict())
-    first = module(tokens, frames).tokens
-    assert torch.equal(first, module(tokens, frames).tokens) and torch.equal(first, twin(tokens, frames).tokens)
+    first = module(dates(tokens, frames)).tokens
+    assert torch.equal(first, module(dates(tokens, frames)).tokens) and torch.equal(
+        first, twin(dates(tokens, frames)).tokens
+    )
 
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_half_precision_stays(name: str) -> None:
     tokens, frames = batch(2, 1)
-    assert build(name).bfloat16()(tokens.bfloat16(), frames).tokens.dtype == torch.bfloat16
+    assert build(name).bfloat16()(dates(tokens.bfloat16(), frames)).tokens.dtype == torch.bfloat16
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert build(name)(tokens, frames).tokens.dtype == torch.float32
+        assert build(name)(dates(tokens, frames)).tokens.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", PAIRED)
@@ -129,14 +132,14 @@ def test_training_and_generation_share_one_path(name: str) -> None:
     """The released DeltaVLM trains on the bare tokens and generates through CSRM; here only dropout differs."""
     module = calm(name)
     tokens, frames = batch(2, 1)
-    assert torch.equal(module.train()(tokens, frames).tokens, module.eval()(tokens, frames).tokens)
+    assert torch.equal(module.train()(dates(tokens, frames)).tokens, module.eval()(dates(tokens, frames)).tokens)
 
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_order_of_dates_matters(name: str) -> None:
     tokens, frames = batch(2)
     module = build(name)
-    forth, back = module(tokens, frames).tokens[0], module(tokens.flip(1), frames).tokens[0]
+    forth, back = module(dates(tokens, frames)).tokens[0], module(dates(tokens.flip(1), frames)).tokens[0]
     sets = [sorted(map(tuple, (m.detach() * 1e4).round().int().tolist())) for m in (forth, back)]
     assert sets[0] != sets[1]  # also as a set of tokens, which is all that attention sees
 
@@ -153,7 +156,7 @@ def test_csrm_released_equations() -> None:
     for date in (a, b):
         gated = relate(module.dates[0], date, b - a)
         out.append(date @ w[:, :WIDTH].T + (b - a) @ w[:, WIDTH : 2 * WIDTH].T + gated @ w[:, 2 * WIDTH :].T + bias)
-    memory = module(tokens, frames)
+    memory = module(dates(tokens, frames))
     assert memory.tokens.shape == (2, 2 * TOKENS, WIDTH) and memory.mask.all()
     assert torch.allclose(memory.tokens, torch.cat(out, 1), atol=1e-5)
 
@@ -164,7 +167,7 @@ def test_csrm_paper_equations() -> None:
     a, b = tokens[:, 0], tokens[:, 1]
     assert not torch.equal(module.dates[0].gate1.weight, module.dates[1].gate1.weight)
     expected = torch.cat([relate(module.dates[0], a, b - a), relate(module.dates[1], b, b - a)], 1)
-    assert torch.allclose(module(tokens, frames).tokens, expected, atol=1e-6)
+    assert torch.allclose(module(dates(tokens, frames)).tokens, expected, atol=1e-6)
 
 
 def test_csrm_has_its_published_size() -> None:
@@ -178,45 +181,45 @@ def test_csrm_has_its_published_size() -> None:
 def test_csrm_dropout_works_in_training_only() -> None:
     tokens, frames = batch(2)
     module = build("csrm_paper").train()
-    dropped = (module(tokens, frames).tokens == 0).float().mean()
+    dropped = (module(dates(tokens, frames)).tokens == 0).float().mean()
     assert dropped == pytest.approx(0.75, abs=0.15)  # either of two factors, each at 0.5
-    assert not (module.eval()(tokens, frames).tokens == 0).any()
+    assert not (module.eval()(dates(tokens, frames)).tokens == 0).any()
 
 
 def test_identical_dates_give_exactly_zero_difference() -> None:
     tokens, frames = batch(2)
     tokens[:, 1] = tokens[:, 0]
-    assert not build("subtract")(tokens, frames).tokens.any()
+    assert not build("subtract")(dates(tokens, frames)).tokens.any()
     for name in ("csrm", "csrm_paper"):
         module = build(name)
-        before = module(tokens, frames).tokens
+        before = module(dates(tokens, frames)).tokens
         for relation in module.dates:  # what reads the difference
             nn.init.normal_(relation.context1.weight, std=100.0)
             nn.init.normal_(relation.gate1.weight, std=100.0)
-        assert torch.equal(module(tokens, frames).tokens, before)
+        assert torch.equal(module(dates(tokens, frames)).tokens, before)
 
 
 def test_equal_dates_differ_in_a_concatenation_by_their_marks_alone() -> None:
     tokens, frames = batch(2, 2)
     tokens[:, 1] = tokens[:, 0]
     module = build("concat")
-    before, after = module(tokens, frames).tokens.chunk(2, dim=1)
+    before, after = module(dates(tokens, frames)).tokens.chunk(2, dim=1)
     assert torch.allclose(after - before, (module.marks[1] - module.marks[0]).expand_as(after), atol=1e-6)
-    plain = build("concat", mark_dates=False)(tokens, frames).tokens
+    plain = build("concat", mark_dates=False)(dates(tokens, frames)).tokens
     assert torch.equal(*plain.chunk(2, dim=1))
     assert sum(p.numel() for p in module.parameters()) == 2 * WIDTH
 
 
 def test_subtract() -> None:
     tokens, frames = batch(2, 1)
-    memory = build("subtract")(tokens, frames)
+    memory = build("subtract")(dates(tokens, frames))
     assert torch.equal(memory.tokens[0], tokens[0, 1] - tokens[0, 0]) and torch.equal(memory.tokens[1], tokens[1, 0])
     assert memory.mask.all()
 
 
 def test_concat_without_marks_is_what_the_released_code_trains_on() -> None:
     tokens, frames = batch(2, 1)
-    memory = build("concat", mark_dates=False)(tokens, frames)
+    memory = build("concat", mark_dates=False)(dates(tokens, frames))
     assert torch.equal(memory.tokens[0], tokens[0].flatten(0, 1))
     assert memory.mask.tolist() == [[True] * 10, [True] * 5 + [False] * 5]
 
@@ -226,13 +229,13 @@ def test_concat_without_marks_is_what_the_released_code_trains_on() -> None:
 
 def test_two_dates_need_a_temporal_module() -> None:
     with pytest.raises(UserError, match=r"up to 2.*temporal=csrm"):
-        build("passthrough")(*batch(2, 1))
+        build("passthrough")(dates(*batch(2, 1)))
 
 
 @pytest.mark.parametrize("name", sorted(set(PAIRED) - {"frames"}))
 def test_three_dates_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="up to 3 dates"):
-        build(name)(*batch(3, 1))
+        build(name)(dates(*batch(3, 1)))
 
 
 def test_unknown_variant() -> None:

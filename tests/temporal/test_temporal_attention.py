@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from support.models import dates
 from support.transitions import split_transitions
 from torch import Tensor, nn
 
@@ -109,7 +110,7 @@ def differences(a: Tensor, b: Tensor, module: CrossAttention) -> Tensor:
 def test_cross_attention_equations() -> None:
     tokens, frames = pair()
     module = cross()
-    memory = module(tokens, frames)
+    memory = module(dates(tokens, frames))
     assert memory.tokens.shape == (2, 2 * N, D) and memory.mask.all()
     torch.testing.assert_close(memory.tokens, differences(tokens[:, 0], tokens[:, 1], module), atol=1e-5, rtol=1e-5)
 
@@ -120,9 +121,9 @@ def test_learned_rows_and_columns() -> None:
     assert module.rows is not None and module.columns is not None
     places = torch.stack([torch.cat([module.columns[x], module.rows[y]]) for y in range(2) for x in range(3)])
     expected = differences(tokens[:, 0] + places, tokens[:, 1] + places, module)
-    torch.testing.assert_close(module(tokens, frames).tokens, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(module(dates(tokens, frames)).tokens, expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(UserError, match=r"grid=\[2, 2\] does not fit 6 tokens"):
-        cross(grid=[2, 2])(tokens, frames)
+        cross(grid=[2, 2])(dates(tokens, frames))
 
 
 def test_semantic_equations() -> None:
@@ -149,7 +150,7 @@ def test_semantic_equations() -> None:
     ):
         v = v + state / (1 + (-(seen @ linear.weight.T + linear.bias)).exp())
     v = norm(v, gate.norm2)
-    memory = module(tokens, frames, changes)
+    memory = module(dates(tokens, frames, changes))
     torch.testing.assert_close(memory.tokens, norm(v + feed(v, gate), gate.norm3), atol=1e-5, rtol=1e-5)
 
 
@@ -214,11 +215,11 @@ def test_identical_dates_give_exactly_zero_difference() -> None:
     tokens, frames = pair(same=True)
     changed, _ = pair()
     module = cross()
-    before, other = module(tokens, frames).tokens, module(changed, frames).tokens
+    before, other = module(dates(tokens, frames)).tokens, module(dates(changed, frames)).tokens
     for step in module.layers:  # nothing that attention could weigh
         nn.init.normal_(step.attention.in_proj_weight, std=100.0)
-    assert torch.equal(module(tokens, frames).tokens, before)
-    assert not torch.allclose(module(changed, frames).tokens, other)
+    assert torch.equal(module(dates(tokens, frames)).tokens, before)
+    assert not torch.allclose(module(dates(changed, frames)).tokens, other)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -234,7 +235,7 @@ def test_identical_dates_with_identical_maps(mapped: bool) -> None:
     module = semantic()
     for step in module.layers:
         step.register_forward_pre_hook(record)
-    module(tokens, frames, same if mapped else None)
+    module(dates(tokens, frames, same if mapped else None))
     asked = [s for i, s in enumerate(seen) if i % 8 >= 4]  # the last four calls of a layer: differences
     assert len(asked) == 8 and not any(s.any() for s in asked)
 
@@ -245,29 +246,29 @@ def test_identical_dates_with_identical_maps(mapped: bool) -> None:
 def test_pairs_without_maps_are_difference_attention_alone() -> None:
     tokens, frames = pair()
     module, changes = semantic(), maps()
-    without = module(tokens, frames).tokens
-    assert torch.equal(module(tokens, frames, torch.full_like(changes, 255)).tokens, without)
+    without = module(dates(tokens, frames)).tokens
+    assert torch.equal(module(dates(tokens, frames, torch.full_like(changes, 255))).tokens, without)
     mixed = changes.clone()
     mixed[1] = 255
-    memory = module(tokens, frames, mixed).tokens
-    torch.testing.assert_close(memory[0], module(tokens, frames, changes).tokens[0])
+    memory = module(dates(tokens, frames, mixed)).tokens
+    torch.testing.assert_close(memory[0], module(dates(tokens, frames, changes)).tokens[0])
     torch.testing.assert_close(memory[1], without[1])
     assert not torch.allclose(memory[0], without[0], atol=1e-2)
     # and nothing of the maps' own weights is in it
     nn.init.normal_(module.maps.embed.weight, std=100.0)
     nn.init.normal_(module.gate.gate_map.weight, std=100.0)
-    assert torch.equal(module(tokens, frames).tokens, without)
+    assert torch.equal(module(dates(tokens, frames)).tokens, without)
 
 
 def test_maps_of_pairs_alone_are_read() -> None:
     tokens, _ = pair(3)
     module, changes, frames = semantic(), maps(3), torch.tensor([2, 1, 2])
-    memory = module(tokens, frames, changes)
+    memory = module(dates(tokens, frames, changes))
     other = changes.clone()
     other[1] = 200  # of one date: never looked at, though no class has it
-    assert torch.equal(module(tokens, frames, other).tokens, memory.tokens)
+    assert torch.equal(module(dates(tokens, frames, other)).tokens, memory.tokens)
     assert torch.equal(memory.tokens[1, :N], tokens[1, 0])
-    one, two = module(tokens, frames, changes.flip(0)).tokens[[0, 2]]
+    one, two = module(dates(tokens, frames, changes.flip(0))).tokens[[0, 2]]
     assert not torch.allclose(one, memory.tokens[0]) and not torch.allclose(two, memory.tokens[2])
 
 
@@ -290,4 +291,4 @@ def test_options_and_maps_that_do_not_fit_are_refused() -> None:
         cross(grid=[3])
     with pytest.raises(UserError, match=r"transition 36, and temporal\.classes=3 has 9"):
         tokens, frames = pair()
-        semantic()(tokens, frames, torch.full((2, 4, 4), 36, dtype=torch.uint8))
+        semantic()(dates(tokens, frames, torch.full((2, 4, 4), 36, dtype=torch.uint8)))

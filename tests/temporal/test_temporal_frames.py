@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support.models import dates
 from torch import Tensor
 
 from rsmoe.errors import UserError
@@ -54,7 +55,7 @@ def test_equations(given: bool) -> None:
     tokens, counts = series(4, 2)
     module = frames_module()
     days = torch.tensor([[100.0, 130.0, 131.0, 900.0], [5.0, 9.0, float("nan"), 0.0]]) if given else None
-    memory = module(tokens, counts, days)
+    memory = module(dates(tokens, counts, times=days))
     assert memory.tokens.shape == (2, 3 * N, D) and memory.mask.all()
     for i, count in enumerate(counts.tolist()):
         times = [float(t) for t in range(count)] if days is None else days[i, :count].tolist()
@@ -63,7 +64,7 @@ def test_equations(given: bool) -> None:
 
 @pytest.mark.parametrize("longest", [2, 3, 16])
 def test_memory_does_not_grow_with_the_series(longest: int) -> None:
-    memory = frames_module(slots=3)(*series(longest, 1))
+    memory = frames_module(slots=3)(dates(*series(longest, 1)))
     assert memory.tokens.shape == (2, 4 * N, D)
     assert memory.mask[0].all() and memory.mask[1].tolist() == [True] * N + [False] * 3 * N
     assert not memory.tokens[1, N:].any()
@@ -72,12 +73,12 @@ def test_memory_does_not_grow_with_the_series(longest: int) -> None:
 def test_a_series_in_a_batch_equals_itself_alone() -> None:
     tokens, counts = series(6, 1, 3, 2)
     module = frames_module()
-    memory = module(tokens, counts)
+    memory = module(dates(tokens, counts))
     for i, count in enumerate(counts.tolist()):
-        alone = module(tokens[i : i + 1, :count], counts[i : i + 1])
+        alone = module(dates(tokens[i : i + 1, :count], counts[i : i + 1]))
         torch.testing.assert_close(memory.tokens[i][memory.mask[i]], alone.tokens[0])
         tokens[i, count:] = float("nan")
-    assert torch.equal(module(tokens, counts).tokens, memory.tokens)
+    assert torch.equal(module(dates(tokens, counts)).tokens, memory.tokens)
 
 
 def test_size() -> None:
@@ -87,7 +88,7 @@ def test_size() -> None:
 def test_equal_frames_give_exactly_zero_change() -> None:
     tokens, counts = series(5, 2)
     tokens = tokens[:, :1].expand(-1, 5, -1, -1)
-    memory = frames_module()(tokens, counts)
+    memory = frames_module()(dates(tokens, counts))
     assert not memory.tokens[:, N:].any()
     torch.testing.assert_close(memory.tokens[:, :N], tokens[:, 0])
 
@@ -97,9 +98,10 @@ def test_when_and_in_which_order_matters() -> None:
     early, late, module, counts = tokens.clone(), tokens.clone(), frames_module(), torch.tensor([6])
     shape = torch.randn(N, D, generator=torch.Generator().manual_seed(4))
     early[:, 1:], late[:, 5:] = shape, shape  # the same thing appears, in the second frame and in the last
-    told = [module(x, counts).tokens[:, N:] for x in (early, late, early.flip(1))]
+    told = [module(dates(x, counts)).tokens[:, N:] for x in (early, late, early.flip(1))]
     assert (told[0] - told[1]).abs().max() > 0.1 and (told[1] - told[2]).abs().max() > 0.1
-    slow = module(late, counts, torch.tensor([[0.0, 90.0, 180.0, 270.0, 360.0, 1000.0]])).tokens[:, N:]
+    days = torch.tensor([[0.0, 90.0, 180.0, 270.0, 360.0, 1000.0]])
+    slow = module(dates(late, counts, times=days)).tokens[:, N:]
     assert (slow - told[1]).abs().max() > 0.1
 
 
@@ -108,7 +110,7 @@ def test_where_the_same_change_happened_matters() -> None:
     places = torch.randn(N, D, generator=torch.Generator().manual_seed(5))
     tokens = places.expand(1, 2, -1, -1).clone()
     tokens[:, 1] += 1.0
-    changes = frames_module()(tokens, torch.tensor([2])).tokens[0, N:].unflatten(0, (2, N))
+    changes = frames_module()(dates(tokens, torch.tensor([2]))).tokens[0, N:].unflatten(0, (2, N))
     gaps = (changes[0, :, None] - changes[0]).abs().amax(-1)
     assert (gaps + torch.eye(N)).min() > 0.05
 

@@ -158,7 +158,7 @@ def test_predict_asks_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mon
         pass
 
     def answer(model: Any, codec: Any, batch: Any, **options: Any) -> Sequence[Any]:
-        seen.extend([model.to_lm.weight, batch.pixels, batch.prompt_ids, model.right])
+        seen.extend([model.to_lm.weight, batch.pixels, batch.prompt_ids, model.serves_task])
         raise Asked
 
     monkeypatch.setattr(rsmoe.evaluation.open_run, "pick_device", lambda name: torch.device("meta"))

@@ -22,7 +22,10 @@ from rsmoe.training.run import load_checkpoint
 assert at_step  # a fixture
 NAMED = sorted(p.stem for p in (conf_dir() / "trainer").glob("*.yaml"))
 HALF = ("bf16-mixed", "16-mixed", "bf16-true")
-MAPS = ("cover=map", "cover.classes=[ground,ship]", "cover.channels=8", "change=map", "change.channels=8", "skip=cells")
+MAPS = (
+    "maps=[land_cover,change]", "noun_grounding=true", "maps.land_cover.classes=[ground,ship]",
+    "maps.land_cover.channels=8", "maps.change.channels=8", "bypass=grid",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
     stages, config = (replace(DENSE, steps=2), replace(EXPERTS, steps=4)), trainer(f"trainer.precision={precision}")
     whole = trained(tmp_path / "whole", *stages, of=config, overrides=MAPS)
     assert set(noted.values()) == {torch.float32}, noted
-    assert {"text", "label", "mask_bce", "retrieval", "change", "cover"} <= set(noted)
+    assert {"text", "label", "mask_bce", "retrieval", "change", "land_cover"} <= set(noted)
     at_step(1, 3, kill)
     with pytest.raises(Killed):
         trained(tmp_path / "killed", *stages, of=config, overrides=MAPS)

@@ -82,7 +82,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config_of(home: Path, vision: str, lm: str, *, qformer: str | None = None, **lm_options: Any) -> dict[str, Any]:
     """As ``vision.pretrained=... lm.pretrained=... text.lm=...`` with neither ``vision.config`` nor ``lm.config``."""
-    config = tiny_config("words=false", "temporal.dropout=0.0", experts="expert=[theme,vqa,mask]")
+    config = tiny_config("temporal.dropout=0.0", experts="expert=[theme,vqa,mask]")
     config["vision"] = {"_target_": "rsmoe.vision.pretrained_tower.PretrainedTower", "pretrained": str(home / vision)}
     config["lm"] = {"_target_": "rsmoe.experts.language_model.causal_lm", "pretrained": str(home / lm), **lm_options}
     config["text"] = {"lm": str(home / lm), "instruction": str(home / "bert")}
@@ -127,7 +127,7 @@ def asked(model: RSMoE, config: dict[str, Any]) -> list[torch.Tensor]:
     batch = collate([(s, 1) for s in requests() if s.task in ("caption", "vqa", "mask")])
     reading = model.eval().read(batch)
     sight = reading.perception.sight
-    answers, _ = model.generate(batch, end_id=codec.eos_id or 0, beams=2, max_new=5)
+    answers = model.generate(batch, end_id=codec.eos_id or 0, beams=2, max_new=5)
     ids = torch.tensor([i for answer in answers for i in answer])
     return [sight.memory.tokens, *sight.pyramid, reading.perception.routing.logits, reading.hidden, ids]
 
@@ -380,7 +380,7 @@ def test_a_base_with_new_tokens_is_not_the_published_one(home: Path, tmp_path: P
 
 
 def test_a_model_without_weights_has_its_buffers(home: Path) -> None:
-    config = tiny_config("temporal=semantic", "change=map", "skip=cells", "prompts=template")
+    config = tiny_config("temporal=semantic", "maps=[change]", "bypass=grid", "prompts=template")
     codec, words = codecs_for(config_of(home, "clip", "llama"))
     torch.manual_seed(0)
     real = build_model(config, codec, words)

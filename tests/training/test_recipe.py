@@ -73,7 +73,7 @@ def test_real_rsicap_at_paper_size() -> None:
     config = plain(compose(["experiment=rsicap_pretrained", "data.root=/data"]))
     assert config["lm"]["pretrained"] == "meta-llama/Llama-3.2-1B" and config["data"]["root"] == "/data"
     assert {"captions", "benchmark"} <= set(config["corpus"]) and config["evaluation"]["splits"] == ["test"]
-    assert config["name"] == "rsicap_pretrained" and config["cover"] == {}
+    assert config["name"] == "rsicap_pretrained" and config["maps"] == {}
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,12 @@ from rsmoe.errors import UserError
 from rsmoe.settings.stage import Stage, stages_of
 from rsmoe.training.stage_checks import fitted
 
-MAPS = ("change=map", "change.channels=8", "cover=map", "cover.classes=[ground,ship]", "cover.channels=8", "words=true")
+MAPS = (
+    "maps=[land_cover,change]", "maps.change.channels=8", "maps.land_cover.classes=[ground,ship]",
+    "maps.land_cover.channels=8",
+)  # fmt: skip
 HEADS = {"mask_bce": 2.0, "mask_dice": 0.5, "retrieval": 1.0}
-CHANGE, COVER = {"change": 4.0, "change_dice": 1.0}, {"cover": 1.0, "cover_dice": 1.0}
+CHANGE, COVER = {"change": 4.0, "change_dice": 1.0}, {"land_cover": 1.0, "land_cover_dice": 1.0}
 ROUTING = {"label": 0.5, "balance": 0.01, "z": 0.001}
 WITHOUT_MAPS = "expert=[theme,vqa]"
 
@@ -30,11 +33,11 @@ def stage(**values: Any) -> Stage:
 @pytest.mark.parametrize(
     ("given", "losses"),
     [
-        ({"train": ["vision", "change", "cover", "words"], "losses": {"words": 0.3}}, {"words": 0.3} | CHANGE | COVER),
+        ({"train": ["vision", "maps"], "losses": {"words": 0.3}}, {"words": 0.3} | CHANGE | COVER),
         ({"single_expert": True, "train": ["*", "-router"]}, {"text": 1.0} | CHANGE | COVER | HEADS),
         ({"train": ["router", "*lora_*"], "losses": {"text": 1.0} | ROUTING}, {"text": 1.0} | ROUTING | HEADS),
-        ({"losses": {"text": 1.0, "cover": 2.0, "mask_bce": 0.0}, "train": ["*", "-change"]},
-         {"text": 1.0, "retrieval": 1.0, "mask_dice": 0.5, "cover": 2.0, "cover_dice": 1.0}),
+        ({"losses": {"text": 1.0, "land_cover": 2.0, "mask_bce": 0.0}, "train": ["*", "-maps.change"]},
+         {"text": 1.0, "retrieval": 1.0, "mask_dice": 0.5, "land_cover": 2.0, "land_cover_dice": 1.0}),
     ],
     ids=["perception", "dense", "experts", "changed"],
 )  # fmt: skip
@@ -50,8 +53,8 @@ def test_the_dense_twin_has_no_router_to_teach() -> None:
 @pytest.mark.parametrize(
     ("overrides", "given", "message"),
     [
-        ((), {"losses": {"text": 1.0, "cover": 2.0}}, r"losses\.cover=2\.0.*'~stage\.x\.losses\.cover'"),
-        (("words=false",), {"losses": {"words": 1.0}}, r"stage\.x\.losses\.words"),
+        ((), {"losses": {"text": 1.0, "land_cover": 2.0}},
+         r"losses\.land_cover=2\.0.*'~stage\.x\.losses\.land_cover'"),
         ((), {"single_expert": True, "losses": {"text": 1.0, "label": 0.5}}, r"stage\.x\.losses\.label"),
         ((), {"losses_until": {"label": 5}}, r"stage\.x\.losses_until\.label=5"),
         ((), {"losses_until": {"lable": 5}, "losses": {"text": 1.0, "label": 1.0}}, "Did you mean 'label'"),
@@ -69,9 +72,8 @@ def test_what_has_no_effect_is_an_error(overrides: tuple[str, ...], given: dict[
 
 
 def test_maps_alone_can_be_taught() -> None:
-    """Without the head for words, a stage of perception has the losses of its maps."""
-    model = tiny_model(*MAPS[:-1], "words=false")
-    assert fitted(model, stage(train=["vision", "change", "cover"], losses={})).losses == CHANGE | COVER
+    """A stage of perception that names no loss has those of its maps."""
+    assert fitted(tiny_model(*MAPS), stage(train=["vision", "maps"], losses={})).losses == CHANGE | COVER
 
 
 def test_rates_and_training_speak_one_language() -> None:
@@ -106,16 +108,17 @@ def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.Mon
     made = compose(["experiment=rsicap_moe"])
     assert (made.world, made.loader.collate.jitter) == ("generated", 0.0)
     assert stages_of(plain(made))[1].teacher_forcing == [0.8, 0.0]
-    assert made.cover["_target_"]
+    assert made.maps.land_cover["_target_"] and made.noun_grounding
     (tmp_path / "rsieval").mkdir()
     for words in (["data.root=/data"], ["world=real"], []):
         if not words:
             monkeypatch.setenv("RSMOE_DATA", str(tmp_path))
         real = compose(["experiment=rsicap_moe", *words])
-        assert (real.world, real.loader.collate.jitter, "_target_" in real.cover) == ("real", 0.2, False), words
+        assert (real.world, real.loader.collate.jitter, real.noun_grounding) == ("real", 0.2, False), words
+        assert not any("_target_" in node for node in real.maps.values())
         assert stages_of(plain(real))[1].teacher_forcing == [0.0, 0.0]
     assert compose(["experiment=rsicap_moe", "world=generated"]).world == "generated"
-    typed = compose(["experiment=rsicap_moe", "cover=map", "loader.collate.jitter=0.1"])
-    assert typed.cover["_target_"] and typed.loader.collate.jitter == 0.1  # what is typed wins
+    typed = compose(["experiment=rsicap_moe", "maps=[land_cover]", "loader.collate.jitter=0.1"])
+    assert typed.maps.land_cover["_target_"] and typed.loader.collate.jitter == 0.1  # what is typed wins
     with pytest.raises(UserError, match="world=generated: captions, questions of the corpus cannot be generated"):
         compose(["experiment=ucm_moe", "world=generated"])

@@ -55,8 +55,8 @@ def train(
         name="dense", steps=STEPS, single_expert=True, train=["*", "-router.*"], batch_size=4,
         requests_per_view=per_view, losses={"text": 1.0}, mix={"many": 2.0, "few": 1.0},
     )  # fmt: skip
-    model = tiny_model("words=false", scrambled=False)
-    config = {"config": tiny_config("words=false"), "codec": codec.state(), "instruction_codec": words.state()}
+    model = tiny_model(scrambled=False)
+    config = {"config": tiny_config(), "codec": codec.state(), "instruction_codec": words.state()}
     trace = run_stages(
         model=model, data=data_of(root, workers=workers, stream={"buffer": 12, "lanes": 2}), stages=[stage],
         folder=folder, seed=3, hparams=config, trainer=TRAINER, logger=None, checkpoint_every=2, resume=resume,

@@ -172,13 +172,13 @@ def test_the_third_turn_changes_with_the_first(samples: list[Sample], codec: Tex
     assert "please judge" not in said[2]
     # and what the model reads differs at the very place, up to the distribution of the first word
     with torch.no_grad():
-        model = tiny_model("change=map")
+        model = tiny_model("maps=[change]")
         small = collate(inference=True)
         told = [small([(s, 0)]) for s in (turns[2], forgot)]
         states = []
         for batch in told:
             seen = model.perceive(batch)
-            embeds, mask, _ = model.prefix(batch, seen.shown, seen.routing.rows())
+            embeds, mask, _ = model.start(batch, seen.prefix, seen.routing.rows())
             states.append(model.bank(embeds, mask, seen.routing.rows().expert).hidden[:, -1])
     assert told[0].prompt_ids.shape[1] > told[1].prompt_ids.shape[1]
     assert float((states[0][0] - states[1][0]).abs().max()) > 1e-4
@@ -278,20 +278,19 @@ def test_every_schedule_teaches_the_map_on_the_mix_of_the_experiment() -> None:
 
 
 def test_predictions_carry_the_map_through_files(samples: list[Sample]) -> None:
-    model, batch = tiny_model("change=map"), collate(inference=True)([(s, 0) for s in samples[:13]])
+    model, batch = tiny_model("maps=[change]"), collate(inference=True)([(s, 0) for s in samples[:13]])
     codec = collate().codec
     given = answer_batch(model, codec, batch, beams=1, max_new=2)
     maps = [p.change_map for p in given]
     assert all(m is maps[0] for m in maps[:12]) and maps[12] is not maps[0]
-    evidence = model.see(batch).change
-    assert evidence is not None
+    evidence = model.see(batch).maps["change"].evidence
     large = torch.nn.functional.interpolate(evidence.logits[:1], size=(32, 32), mode="bilinear")
     np.testing.assert_array_equal(maps[0], large[0].argmax(0).numpy())
     assert maps[0].dtype == np.uint8
     back = from_row(json.loads(to_line(given[0], samples[0])))
     assert back.change_map is not None and back.change_map.dtype == np.uint8
     np.testing.assert_array_equal(back.change_map, maps[0])
-    assert tiny_config("change=map")["change"]["_target_"]
+    assert tiny_config("maps=[change]")["maps"]["change"]["_target_"]
     plain = answer_batch(tiny_model(), codec, batch, beams=1, max_new=2)
     assert all(p.change_map is None for p in plain)
 

@@ -15,15 +15,17 @@ from rsmoe.data.change.cells import CELLS
 from rsmoe.data.change.facts import facts_of_masks
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch
-from rsmoe.maps.change_map import ChangeMap, likeliest
-from rsmoe.maps.change_regions import read_regions
+from rsmoe.maps import MapEvidence
+from rsmoe.maps.change import Change
+from rsmoe.maps.region_tokens import change_regions
+from rsmoe.temporal import VisualMemory
 
 WIDTHS = (8, 16)
 
 
-def change_map(**more: int) -> ChangeMap:
+def change_map(**more: int) -> Change:
     torch.manual_seed(0)
-    return ChangeMap(**({"pyramid_widths": WIDTHS, "width": 32, "channels": 16} | more))
+    return Change(**({"pyramid_widths": WIDTHS, "width": 32, "bands": 3, "channels": 16} | more))
 
 
 def pyramid(pairs: int = 2, seed: int = 1) -> list[Tensor]:
@@ -31,16 +33,23 @@ def pyramid(pairs: int = 2, seed: int = 1) -> list[Tensor]:
     return [torch.randn(pairs, w, s, s, generator=generator) for w, s in zip(WIDTHS, (12, 6), strict=True)]
 
 
-def between(module: ChangeMap, level: int, before: Tensor, after: Tensor) -> Tensor:
+PIXELS = torch.zeros(2, 2, 3, 24, 24)
+
+
+def told(module: Change, evidence: MapEvidence, truth: Tensor | None = None) -> Tensor:
+    return module.tokens(evidence, pixels=PIXELS, truth=truth).tokens
+
+
+def between(module: Change, level: int, before: Tensor, after: Tensor) -> Tensor:
     return module.difference(module.features[level](before), module.features[level](after))
 
 
 def test_shapes_and_an_empty_batch() -> None:
     module = change_map(kinds=5)
-    evidence = module(pyramid(), pyramid(seed=2))
-    assert evidence.logits.shape == (2, 6, 12, 12) and module.tell(evidence).shape == (2, 14, 32)
-    empty = module(pyramid(0), pyramid(0))
-    assert empty.logits.shape == (0, 6, 12, 12) and module.tell(empty).shape == (0, 14, 32)
+    evidence = module([pyramid(), pyramid(seed=2)])
+    assert evidence.logits.shape == (2, 6, 12, 12) and told(module, evidence).shape == (2, 14, 32)
+    empty = module([pyramid(0), pyramid(0)])
+    assert empty.logits.shape == (0, 6, 12, 12) and told(module, empty).shape == (0, 14, 32)
     losses = module.losses(empty, torch.zeros(0, 24, 24, dtype=torch.uint8))
     assert all(not v.any() for v in losses.values())
 
@@ -51,9 +60,9 @@ def test_identical_dates_give_exactly_zero_difference(search: int) -> None:
     for level, x in enumerate(pyramid()):
         assert not between(module, level, x, x).any()
     # the evidence of no change is then the same for all places on earth
-    one, other = (module.tell(module(pyramid(seed=s), pyramid(seed=s))) for s in (1, 5))
+    one, other = (told(module, module([pyramid(seed=s), pyramid(seed=s)])) for s in (1, 5))
     torch.testing.assert_close(one, other)
-    assert not torch.allclose(one, module.tell(module(pyramid(seed=1), pyramid(seed=5))), atol=1e-3)
+    assert not torch.allclose(one, told(module, module([pyramid(seed=1), pyramid(seed=5)])), atol=1e-3)
 
 
 def test_the_window_takes_the_best_match() -> None:
@@ -83,7 +92,7 @@ def test_a_shift_within_the_window_is_no_change() -> None:
 
 def test_losses_by_hand_and_unknown_pixels() -> None:
     module = change_map(kinds=2)
-    evidence = module(pyramid(), pyramid(seed=2))
+    evidence = module([pyramid(), pyramid(seed=2)])
     target = torch.randint(0, 3, (2, 12, 12), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     losses = module.losses(evidence, target)
     torch.testing.assert_close(losses["change"], F.cross_entropy(evidence.logits, target.long()))
@@ -98,22 +107,23 @@ def test_losses_by_hand_and_unknown_pixels() -> None:
 
 def test_a_speck_is_told_nowhere_and_a_region_is() -> None:
     module = change_map(kinds=2, min_pixels=5)
-    evidence = module(pyramid(), pyramid(seed=2))
+    evidence = module([pyramid(), pyramid(seed=2)])
     nothing, speck, region = (torch.full_like(evidence.logits, -4.0) for _ in range(3))
     for logits, side in ((nothing, 0), (speck, 2), (region, 3)):
         logits[:, 0] = 4.0
         logits[:, 0, :side, :side] = -4.0
         logits[:, 2, :side, :side] = 4.0
-    told = [module.tell(replace(evidence, logits=logits)) for logits in (nothing, speck, region)]
-    torch.testing.assert_close(told[0], told[1], atol=0, rtol=0)
-    assert (told[2] - told[0]).abs().amax((0, 2))[[0, -1]].min() > 0.1  # the cell, and the kind
-    torch.testing.assert_close(told[2][:, 1:9], told[0][:, 1:9])
+    tokens = [told(module, replace(evidence, logits=logits)) for logits in (nothing, speck, region)]
+    torch.testing.assert_close(tokens[0], tokens[1], atol=0, rtol=0)
+    assert (tokens[2] - tokens[0]).abs().amax((0, 2))[[0, -1]].min() > 0.1  # the cell, and the kind
+    torch.testing.assert_close(tokens[2][:, 1:9], tokens[0][:, 1:9])
 
 
 def test_a_sure_change_of_unsure_kind_is_a_change() -> None:
     p = torch.tensor([[0.4, 0.6, 0.5, 0.1], [0.35, 0.4, 0.2, 0.3], [0.25, 0.0, 0.3, 0.6]])[:, None]
-    assert likeliest(p).tolist() == [[1, 0, 0, 2]] and likeliest(3 * p).dtype == torch.uint8
-    assert torch.equal(likeliest(3 * p), likeliest(p))  # shares of any scale
+    module = change_map(kinds=2)
+    assert module.classify(p).tolist() == [[1, 0, 0, 2]] and module.classify(3 * p).dtype == torch.uint8
+    assert torch.equal(module.classify(3 * p), module.classify(p))  # shares of any scale
 
 
 def test_it_learns_where_a_square_appears() -> None:
@@ -128,7 +138,7 @@ def test_it_learns_where_a_square_appears() -> None:
             y, x = torch.randint(0, 4, (2,), generator=generator).tolist()
             target[pair, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] = 1
             after[0][pair, :, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] += 2
-        evidence = module(before, after)
+        evidence = module([before, after])
         loss = sum(module.losses(evidence, target).values())
         optimizer.zero_grad()
         loss.backward()
@@ -138,23 +148,25 @@ def test_it_learns_where_a_square_appears() -> None:
     assert iou > 0.8, float(iou)
 
 
-def test_a_model_tells_the_evidence_of_pairs_alone() -> None:
-    model = tiny_model("change=map")
-    batch = batch_of()
+def test_the_tokens_of_a_map_stand_behind_the_memory_of_pairs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = tiny_model("maps=[change]"), batch_of()
+    read: list[VisualMemory] = []
+    real = model.qformer.forward  # type: ignore[attr-defined]
+    monkeypatch.setattr(model.qformer, "forward", lambda memory, *rest: read.append(memory) or real(memory, *rest))
     with torch.no_grad():
+        model.maps["change"].logits.bias[0] -= 1.0  # type: ignore[attr-defined]  # something has changed
         sight, plain = model.see(batch), tiny_model().see(batch)
-        assert sight.pairs.tolist() == (batch.frames == 2).nonzero().flatten().tolist()
-        before = plain.memory.mask.shape[1]
-        assert sight.memory.mask.shape[1] == before + 9 + model.change.kinds
-        paired = (batch.frames == 2)[batch.view]
-        assert torch.equal(sight.memory.mask[:, before:].any(1), paired)
-        assert not sight.memory.tokens[~paired, before:].any()
-        untold = model.see(batch, told=False)
-        assert untold.cells is None and torch.equal(untold.memory.tokens, plain.memory.tokens)
-        assert untold.change is not None and sight.change is not None
-        assert torch.equal(untold.change.logits, sight.change.logits)
-        swapped = model.see(replace(batch, pixels=batch.pixels.flip(1)))
-    gap = (sight.memory.tokens - swapped.memory.tokens)[paired, before:].abs().max()
+        model.perceive(batch, sight=sight)
+        swapped = replace(batch, pixels=batch.pixels.flip(1))
+        model.perceive(swapped)
+    assert torch.equal(sight.memory.tokens, plain.memory.tokens)
+    assert sight.maps["change"].views.tolist() == (batch.frames == 2).nonzero().flatten().tolist()
+    before, paired = plain.memory.mask.shape[1], (batch.frames == 2)[batch.view]
+    memory, other = read
+    assert memory.mask.shape[1] == before + 9 + len(model.maps["change"].names) - 1
+    assert torch.equal(memory.mask[:, before:].any(1), paired)
+    assert not memory.tokens[~paired, before:].any()
+    gap = (memory.tokens - other.tokens)[paired, before:].abs().max()
     assert gap > 1e-3  # what appeared is not what vanished
 
 
@@ -163,45 +175,49 @@ def test_options_and_maps_that_do_not_fit_are_refused() -> None:
         change_map(channels=12)
     module = change_map(kinds=2)
     with pytest.raises(UserError, match="kind of change 7"):
-        module.losses(module(pyramid(), pyramid(seed=2)), torch.full((2, 12, 12), 7, dtype=torch.uint8))
+        module.losses(module([pyramid(), pyramid(seed=2)]), torch.full((2, 12, 12), 7, dtype=torch.uint8))
 
 
-def test_cells_past_the_qformer_are_the_change_of_a_pair_and_the_picture_of_a_single() -> None:
-    model, batch = tiny_model("change=map", "skip=cells"), batch_of()
+def test_the_bypass_holds_the_map_of_a_pair_and_the_grid_of_a_single_picture() -> None:
+    model, batch = tiny_model("maps=[change]", "bypass=grid"), batch_of()
+    assert model.bypass is not None and model.bypass.grid is not None
+    part = model.maps["change"]
     with torch.no_grad():
-        seen = model.perceive(batch)
-        sight = seen.sight
-        alone = model.perceive(batch.take([0]))
-    assert sight.cells is not None and sight.change is not None
-    assert model.glance is not None and model.change is not None
-    paired = (batch.frames == 2)[batch.view]
-    assert paired.any() and not paired.all()
-    place = {int(view): n for n, view in enumerate(sight.pairs)}
-    with torch.no_grad():
-        tokens = model.change.tell(sight.change)
-    told = torch.stack([tokens[place[int(batch.view[b])]] for b in paired.nonzero().flatten()])
-    torch.testing.assert_close(sight.cells[paired], told)
-    single = int((~paired).nonzero()[0])
-    with torch.no_grad():
-        own = model.glance([level[single : single + 1] for level in sight.pyramid])
-    torch.testing.assert_close(sight.cells[single, :9], own[0], atol=1e-5, rtol=1e-4)
-    assert not sight.cells[single, 9].any()
-    mean = tiny_model("change=map", "skip=mean").perceive(batch)
-    assert (
-        seen.shown.tokens.shape[1] == mean.shown.tokens.shape[1] + 9 + model.change.kinds and mean.sight.cells is None
-    )
+        seen, alone = model.perceive(batch), model.perceive(batch.take([0]))
+        sight, prefix = seen.sight, seen.prefix
+        change = sight.maps["change"]
+        shown = part.tokens(change.evidence, pixels=batch.pixels[change.views]).tokens  # (P, 10, D)
+        cells = [
+            torch.nn.functional.adaptive_avg_pool2d(level, 3).flatten(2).transpose(1, 2) for level in sight.pyramid
+        ]
+        grid = model.bypass.grid(torch.cat(cells, dim=2)) + model.bypass.places
+        past = model.bypass.project
+        paired = (batch.frames == 2)[batch.view]
+        queries = model.qformer.queries
+        assert paired.any() and not paired.all() and prefix.tokens.shape[1] == 1 + 10 + queries
+        for row, view in enumerate(batch.view.tolist()):
+            if paired[row]:
+                expected = past(shown[change.views.tolist().index(view)])
+                assert prefix.mask[row].all()
+            else:
+                expected = past(grid[view])
+                assert prefix.mask[row, :10].all() and not prefix.mask[row, 10] and prefix.mask[row, 11:].all()
+            torch.testing.assert_close(prefix.tokens[row, 1 : 1 + len(expected)], expected, atol=1e-5, rtol=1e-4)
     # whoever else is asked in the same batch changes nothing
-    torch.testing.assert_close(alone.shown.tokens[0], seen.shown.tokens[0], atol=1e-5, rtol=1e-4)
+    valid = prefix.mask[0]
+    torch.testing.assert_close(alone.prefix.tokens[0], prefix.tokens[0][valid], atol=1e-5, rtol=1e-4)
+    mean = tiny_model("maps=[change]", "bypass=mean").perceive(batch)
+    assert mean.prefix.mask.sum(1).tolist() == [1 + queries + (10 if pair else 0) for pair in paired.tolist()]
 
 
 def test_the_token_of_a_cell_tells_the_kinds_that_are_likely_there() -> None:
     module = change_map(kinds=2)
     with torch.no_grad():
-        module.classify.weight.zero_()
-        module.classify.bias.copy_(torch.tensor([0.0, 5.0, 0.0]))
-        one = module.tell(module(pyramid(), pyramid(seed=2)))
-        module.classify.bias.copy_(torch.tensor([0.0, 0.0, 5.0]))
-        other = module.tell(module(pyramid(), pyramid(seed=2)))
+        module.logits.weight.zero_()
+        module.logits.bias.copy_(torch.tensor([0.0, 5.0, 0.0]))
+        one = told(module, module([pyramid(), pyramid(seed=2)]))
+        module.logits.bias.copy_(torch.tensor([0.0, 0.0, 5.0]))
+        other = told(module, module([pyramid(), pyramid(seed=2)]))
     assert (one - other).abs().max() > 1e-2  # as much change, of another kind
 
 
@@ -210,7 +226,7 @@ def test_regions_are_counted_and_placed_by_the_rules_of_change_instructions() ->
     maps[0, 2:6, 2:6] = maps[0, 2:6, 24:28] = 1  # two houses in the top corners
     maps[0, 12:28, 14] = 2  # a road from the middle down
     maps[0, 20, 2:4] = 2  # a speck
-    named, counts = read_regions(maps, number=3, min_pixels=4)
+    named, counts = change_regions(maps, number=3, min_pixels=4)
     assert counts.tolist() == [[2, 1, 0], [0, 0, 0]]
     assert [named[0, k].nonzero().flatten().tolist() for k in range(3)] == [[0, 2], [4, 7], []]
     assert not named[1].any()
@@ -223,50 +239,45 @@ def test_regions_are_counted_and_placed_by_the_rules_of_change_instructions() ->
 
 
 def test_tokens_tell_how_many_regions_there_are() -> None:
-    module = change_map(min_pixels=2).train()
-    module.told_truth = 1.0
+    module = change_map(min_pixels=2)
     truth = torch.zeros(2, 12, 12, dtype=torch.uint8)
     truth[0, 4, 4:8] = 1
     truth[1, 4, 4:6] = truth[1, 6, 4:6] = 1  # as much of the same cell, in two regions
     levels = [level[:1].expand(2, -1, -1, -1) for level in pyramid()]
-    one, two = module.tell(module(levels, levels), truth)[:, 9]
+    one, two = told(module, module([levels, levels]), truth)[:, 9]
     assert (one - two).abs().max() > 1e-2
     truth[0] = truth[1]
-    one, two = module.tell(module(levels, levels), truth)[:, 9]
+    one, two = told(module, module([levels, levels]), truth)[:, 9]
     torch.testing.assert_close(one, two)
     truth[:] = 0
-    one, two = module.tell(module(levels, levels), truth)[:, 9]
+    one, two = told(module, module([levels, levels]), truth)[:, 9]
     torch.testing.assert_close(one, module.regions(module.kind)[0])  # its name alone: none of that kind
 
 
 def test_it_runs_in_bfloat16_weights() -> None:
     before, after = ([level.bfloat16() for level in pyramid(seed=s)] for s in (1, 2))
     module = change_map(kinds=2).bfloat16()
-    assert module.tell(module(before, after)).dtype == torch.bfloat16
+    assert told(module, module([before, after])).dtype == torch.bfloat16
 
 
-def test_in_training_tokens_may_tell_the_true_map_where_it_is_known() -> None:
+def test_tokens_describe_the_true_map_where_it_is_given_and_known() -> None:
     module = change_map(kinds=2)
-    module.told_truth = 1.0
     before, after = pyramid(), pyramid(seed=2)
     truth = torch.zeros(2, 24, 24, dtype=torch.uint8)
     truth[0, :8, 16:] = 2  # all of the cell at the top right
-    truth[1, 0, 0] = 255  # not known all over: that pair tells what it sees
-    evidence = module.train()(before, after)
-    seen, told = module.tell(evidence), module.tell(evidence, truth)
-    assert torch.equal(seen[1], told[1])
-    said = told[0, :9] - module.places
-    changed = [i for i in range(9) if not torch.allclose(said[i], said[0], atol=1e-4)]
+    truth[1, 0, 0] = 255  # not known all over: of that pair the prediction stays
+    evidence = module([before, after])
+    seen, true = told(module, evidence), told(module, evidence, truth)
+    assert torch.equal(seen[1], true[1])
+    cells = true[0, :9] - module.places
+    changed = [i for i in range(9) if not torch.allclose(cells[i], cells[0], atol=1e-4)]
     assert changed == [2]  # cells without any change say the same
-    assert torch.equal(module.eval().tell(evidence, truth), seen)
 
 
 def test_the_mask_of_a_pair_is_its_map_and_that_of_a_picture_the_experts(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = tiny_model("change=map"), batch_of()
+    model, batch = tiny_model("maps=[change]"), batch_of()
     seg = model.special["[SEG]"]
-    rows = len(batch)
-    seen = model.perceive(batch)
-    monkeypatch.setattr(model, "generate", lambda *_, **__: ([[seg]] * rows, seen))
+    monkeypatch.setattr(model, "generate", lambda *_, **__: [[seg]] * len(batch))
     with torch.no_grad():
         answers = answer_batch(model, codecs()[0], batch, beams=1, max_new=4)
     for row, answer in enumerate(answers):
@@ -275,7 +286,14 @@ def test_the_mask_of_a_pair_is_its_map_and_that_of_a_picture_the_experts(monkeyp
             assert answer.change_map is not None and (answer.mask == (answer.change_map > 0)).all()
         else:
             assert answer.change_map is None
-    inputs = model.head_inputs(batch, model.read(batch))
-    pairs = (batch.frames[batch.view] == 2).nonzero().flatten().tolist()
-    mask_expert = next(i for i, e in enumerate(model.experts) if e.token == "[SEG]")
-    assert mask_expert in inputs and not set(inputs[mask_expert].sample.tolist()) & set(pairs)
+    pairs = (batch.frames[batch.view] == 2).nonzero().flatten()
+    ids = torch.full_like(batch.response_ids[:, :1], seg)
+    asked = replace(batch, response_ids=ids, response_mask=torch.ones_like(ids).bool())
+    index = next(i for i, e in enumerate(model.experts) if e.token == "[SEG]")
+    inputs = model.head_inputs(asked, model.read(asked))[index]
+    assert inputs.sample[inputs.compared].tolist() == pairs.tolist()
+    expert = model.experts[index]
+    alone = expert.losses(inputs[~inputs.compared], asked)
+    for name, value in expert.losses(inputs, asked).items():  # a pair has no mask of its own to learn
+        torch.testing.assert_close(value, alone[name])
+    assert expert.losses(inputs[inputs.compared], asked) == {}

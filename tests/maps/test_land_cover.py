@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +23,59 @@ from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.readers.rsicap import RSICap
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.maps.class_regions import MEASURES, class_regions, mean_over, measures
-from rsmoe.maps.cover_map import CoverEvidence, CoverMap
-from rsmoe.maps.words_about import WordsAbout
+from rsmoe.evaluation.answer import answer_batch
+from rsmoe.evaluation.prediction_lines import from_row, to_line
+from rsmoe.maps import MapEvidence, MapTokens
+from rsmoe.maps.land_cover import LandCover
+from rsmoe.maps.noun_grounding import NounGrounding
+from rsmoe.maps.region_tokens import MEASURES, class_regions, mean_over, measures, without_specks
 from rsmoe.scenes.class_map import MAP_CLASSES, class_map
 from rsmoe.scenes.generated import rsieval
 from rsmoe.scenes.generator import SceneGenerator
 
 WIDTHS = (8, 16)
 NAMES = ("ground", "water", "ship", "storage tank")
-COVER = ("cover=map", "cover.classes=[ground,road,ship,tank]", "cover.channels=8", "cover.told=2")
+COVER = (
+    "maps=[land_cover]",
+    "noun_grounding=true",
+    "maps.land_cover.classes=[ground,road,ship,tank]",
+    "maps.land_cover.channels=8",
+    "maps.land_cover.shown=2",
+)
 
 
-def cover_map(**more: Any) -> CoverMap:
+def land_cover(**more: Any) -> LandCover:
     torch.manual_seed(0)
-    return CoverMap(**({"pyramid_widths": WIDTHS, "width": 32, "bands": 3, "classes": NAMES, "channels": 16} | more))
+    return LandCover(**({"pyramid_widths": WIDTHS, "width": 32, "bands": 3, "classes": NAMES, "channels": 16} | more))
 
 
-def pyramid(pictures: int = 2, seed: int = 1) -> list[Tensor]:
+def pyramid(pictures: int = 2, seed: int = 1) -> list[list[Tensor]]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(pictures, w, s, s, generator=generator) for w, s in zip(WIDTHS, (12, 6), strict=True)]
+    return [[torch.randn(pictures, w, s, s, generator=generator) for w, s in zip(WIDTHS, (12, 6), strict=True)]]
 
 
-def drawn(classes: np.ndarray) -> CoverEvidence:
+def told(module: LandCover, evidence: MapEvidence, pixels: Tensor, truth: Tensor | None = None) -> MapTokens:
+    return module.tokens(evidence, pixels=pixels[:, None], truth=truth)
+
+
+def drawn(classes: np.ndarray) -> MapEvidence:
     """Evidence that is sure of a map (h, w)."""
     logits = 50.0 * torch.nn.functional.one_hot(torch.from_numpy(classes).long(), len(NAMES)).permute(2, 0, 1)[None]
-    return CoverEvidence(logits=logits.float(), features=torch.zeros(1, 16, *classes.shape))
+    return MapEvidence(logits=logits.float(), features=torch.zeros(1, 16, *classes.shape))
 
 
 def test_shapes_and_an_empty_batch() -> None:
-    module = cover_map(told=3)
+    module = land_cover(shown=3)
     for pictures in (2, 0):
         evidence = module(pyramid(pictures))
         assert evidence.logits.shape == (pictures, 4, 12, 12)
-        tokens = module.tell(evidence, torch.randn(pictures, 3, 24, 24))
-        assert tokens.classes.shape == (pictures, 4, 32) and tokens.told.shape == (pictures, 3, 32)
+        found = told(module, evidence, torch.randn(pictures, 3, 24, 24))
+        assert found.classes is not None and found.classes.shape == (pictures, 4, 32)
+        assert found.tokens.shape == (pictures, 3, 32) and found.mask.shape == (pictures, 3)
         losses = module.losses(evidence, torch.zeros(pictures, 24, 24, dtype=torch.uint8))
-        assert all(bool(torch.isfinite(v)) for v in losses.values()) and bool(losses["cover"] > 0) == (pictures > 0)
+        assert all(bool(torch.isfinite(v)) for v in losses.values()) and bool(losses["land_cover"] > 0) == (
+            pictures > 0
+        )
 
 
 def test_measures_are_those_of_numpy() -> None:
@@ -86,7 +103,8 @@ def test_measures_are_those_of_numpy() -> None:
 def test_regions_are_those_of_scipy() -> None:
     rng = np.random.default_rng(1)
     maps = ndimage.zoom(rng.integers(0, 4, (3, 6, 6)), (1, 3, 3), order=0)
-    largest, counts = class_regions(maps, 5, 2)
+    largest, counts = class_regions(torch.from_numpy(maps), 5, 2)
+    large = without_specks(torch.from_numpy(maps), 12)
     for i, one in enumerate(maps):
         for k in range(5):
             labels, number = ndimage.label(one == k, np.ones((3, 3)))
@@ -94,22 +112,26 @@ def test_regions_are_those_of_scipy() -> None:
             if number:
                 assert int(largest[i, k].sum()) == np.bincount(labels.ravel())[1:].max()
                 assert len(np.unique(labels[largest[i, k].numpy() > 0])) == 1
+        labels, _ = ndimage.label(one > 0, np.ones((3, 3)))
+        np.testing.assert_array_equal(large[i], one * (np.bincount(labels.ravel())[labels] >= 12))
     speck = np.zeros((1, 4, 4), dtype=int)
     speck[0, 1, 1] = 3
-    assert class_regions(speck, 5, 2)[1][0].tolist() == [1, 0, 0, 0, 0]
+    assert class_regions(torch.from_numpy(speck), 5, 2)[1][0].tolist() == [1, 0, 0, 0, 0]
 
 
 def test_what_covers_most_is_told_first_and_only_what_is_there() -> None:
-    module, classes = cover_map(told=4), np.zeros((12, 12), dtype=int)
+    module, classes = land_cover(shown=4), np.zeros((12, 12), dtype=int)
     classes[:, :4], classes[2:4, 8:10] = 1, 2
-    tokens = module.tell(drawn(classes), torch.zeros(1, 3, 24, 24))
-    torch.testing.assert_close(tokens.told[0, :3], tokens.classes[0, [0, 1, 2]])
-    assert not tokens.told[0, 3].any() and tokens.classes[0, 3].any()  # what is not there is known, but not told
+    found = told(module, drawn(classes), torch.zeros(1, 3, 24, 24))
+    assert found.classes is not None
+    torch.testing.assert_close(found.tokens[0, :3], found.classes[0, [0, 1, 2]])
+    assert found.mask[0].tolist() == [True, True, True, False]
+    assert not found.tokens[0, 3].any() and found.classes[0, 3].any()  # what is not there is known, but not shown
 
 
 @pytest.mark.parametrize("what", ["place", "number", "colour", "direction"])
 def test_a_token_tells_place_number_colour_and_direction(what: str) -> None:
-    module, one, other = cover_map(), np.zeros((12, 12), dtype=int), np.zeros((12, 12), dtype=int)
+    module, one, other = land_cover(), np.zeros((12, 12), dtype=int), np.zeros((12, 12), dtype=int)
     pixels, same = torch.zeros(1, 3, 24, 24), torch.zeros(1, 3, 24, 24)
     one[2:4, 2:6] = 2
     if what == "place":
@@ -121,43 +143,41 @@ def test_a_token_tells_place_number_colour_and_direction(what: str) -> None:
     else:
         other = one
         same[:, 0, 4:8, 4:12] = 1.0
-    first, second = (module.tell(drawn(m), p).classes[0] for m, p in ((one, pixels), (other, same)))
+    first, second = (told(module, drawn(m), p).classes[0] for m, p in ((one, pixels), (other, same)))
     assert (first[2] - second[2]).abs().max() > 0.05
     torch.testing.assert_close(first[3], second[3])  # nothing is known of what is not there, either way
 
 
-def test_tokens_tell_the_truth_in_training_alone_and_where_it_is_known() -> None:
-    module, evidence, pixels = cover_map(), cover_map()(pyramid()), torch.zeros(2, 3, 24, 24)
-    module.told_truth = 1.0
+def test_tokens_describe_the_true_map_where_it_is_given_and_known() -> None:
+    module, evidence, pixels = land_cover(), land_cover()(pyramid()), torch.zeros(2, 3, 24, 24)
     truth = torch.full((2, 24, 24), 3, dtype=torch.uint8)
     truth[1, 0, 0] = 255
-    seen = module.eval().tell(evidence, pixels, truth).classes
-    torch.testing.assert_close(seen, module.tell(evidence, pixels).classes)
-    told = module.train().tell(evidence, pixels, truth).classes
-    torch.testing.assert_close(told[1], seen[1])
-    sure = CoverEvidence(logits=torch.zeros(1, 4, 12, 12), features=evidence.features[:1])
+    seen, true = told(module, evidence, pixels).classes, told(module, evidence, pixels, truth).classes
+    assert seen is not None and true is not None
+    torch.testing.assert_close(true[1], seen[1])
+    sure = MapEvidence(logits=torch.zeros(1, 4, 12, 12), features=evidence.features[:1])
     sure.logits[:, 3] = 50.0
-    torch.testing.assert_close(told[:1], module.eval().tell(sure, pixels[:1]).classes, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(true[:1], told(module, sure, pixels[:1]).classes, atol=1e-4, rtol=1e-4)
 
 
 def test_losses_count_what_is_known_and_every_class_alike() -> None:
-    module, classes = cover_map(), np.zeros((12, 12), dtype=np.uint8)
+    module, classes = land_cover(), np.zeros((12, 12), dtype=np.uint8)
     classes[0, 0] = 2
     target = torch.from_numpy(classes.copy())[None]
     right = module.losses(drawn(classes), target)
-    assert float(right["cover"]) < 1e-6 and float(right["cover_dice"]) < 1e-6
+    assert float(right["land_cover"]) < 1e-6 and float(right["land_cover_dice"]) < 1e-6
     wrong = module.losses(drawn(np.zeros_like(classes)), target)
     # one pixel of 144 by the cross-entropy, one class of two by the dice: 1 - (0 + 1) / (0 + 1 + 1)
-    assert float(wrong["cover"]) == pytest.approx(50 / 144, rel=1e-3)
-    assert float(wrong["cover_dice"]) == pytest.approx((0.5 + 1 - (2 * 143 + 1) / (144 + 143 + 1)) / 2, rel=1e-3)
+    assert float(wrong["land_cover"]) == pytest.approx(50 / 144, rel=1e-3)
+    assert float(wrong["land_cover_dice"]) == pytest.approx((0.5 + 1 - (2 * 143 + 1) / (144 + 143 + 1)) / 2, rel=1e-3)
     target[0, 0, 0] = 255
-    assert float(module.losses(drawn(np.zeros_like(classes)), target)["cover"]) < 1e-6
+    assert float(module.losses(drawn(np.zeros_like(classes)), target)["land_cover"]) < 1e-6
     assert not any(v.any() for v in module.losses(drawn(classes), torch.full_like(target, 255)).values())
 
 
 def test_a_map_is_learned() -> None:
-    module, levels = cover_map().train(), pyramid(4)
-    target = (levels[0][:, 0] > 0).to(torch.uint8) + 2 * (levels[0][:, 1] > 0).to(torch.uint8)
+    module, levels = land_cover().train(), pyramid(4)
+    target = (levels[0][0][:, 0] > 0).to(torch.uint8) + 2 * (levels[0][0][:, 1] > 0).to(torch.uint8)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-2)
     for _ in range(80):
         loss = sum(module.losses(module(levels), target).values())
@@ -168,11 +188,11 @@ def test_a_map_is_learned() -> None:
     assert (module(levels).logits.argmax(1) == target).float().mean() > 0.95
 
 
-def about() -> tuple[WordsAbout, Tensor]:
+def about() -> tuple[NounGrounding, Tensor]:
     """Of a ship, a road and 28 other classes; and what is known of two pictures and of each of their classes."""
     names = ("ship", "road", *(f"thing {n}" for n in range(28)))
     known = torch.randn(2, 1 + len(names), 8, generator=torch.Generator().manual_seed(0))
-    return WordsAbout(names=names, codec=codecs(FIVE_KINDS)[0], memory_width=8, width=8), known
+    return NounGrounding(names=names, codec=codecs(FIVE_KINDS)[0], memory_width=8, width=8), known
 
 
 def test_words_bring_what_they_name() -> None:
@@ -222,25 +242,52 @@ def test_words_before_a_noun_tell_who_is_asked_for(said: str) -> None:
     assert added[[0, 1, 3, 4]].abs().max() < 0.1 * added.abs().max()  # who names nothing is told nothing
 
 
-def test_a_single_picture_is_told_whoever_else_is_asked() -> None:
-    model, batch = tiny_model(*COVER, "skip=cells"), batch_of()
-    assert model.cover is not None and model.about is not None
-    torch.nn.init.normal_(model.about.bring.weight)
+def test_a_single_picture_is_described_whoever_else_is_asked() -> None:
+    model, batch = tiny_model(*COVER, "bypass=grid"), batch_of()
+    assert model.nouns is not None
+    torch.nn.init.normal_(model.nouns.bring.weight)
     with torch.no_grad():
-        seen = model.perceive(batch)
-        assert seen.sight.cells is not None and seen.shown.classes is not None and seen.sight.classes is not None
-        assert seen.sight.cells.shape[1] == 9 + 2 and seen.shown.classes.shape[1] == 1 + 4
+        seen = model.perceive(batch).prefix
+        assert seen.classes is not None and seen.classes.shape[1] == 1 + 4
         single = int((batch.frames[batch.view] == 1).nonzero()[0])
         paired = (batch.frames == 2)[batch.view]
-        assert not seen.sight.cells[paired, 9:].any() and not seen.shown.classes[paired, 1:].any()
-        alone = model.perceive(batch.take([single]))
-        torch.testing.assert_close(alone.shown.tokens[0], seen.shown.tokens[single], atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(alone.shown.classes[0], seen.shown.classes[single], atol=1e-5, rtol=1e-4)  # type: ignore[index]
-        rows = seen.routing.rows()
-        told = model.prefix(batch, seen.shown, rows)[0]
-        model.about.bring.weight.zero_()
-        silent = model.prefix(batch, seen.shown, rows)[0]
-    assert (told - silent).abs().max() > 1e-3
+        assert not seen.classes[paired, 1:].any() and seen.mask[paired].sum(1).max() == 1 + 9 + model.qformer.queries
+        alone = model.perceive(batch.take([single])).prefix
+        assert alone.classes is not None
+        torch.testing.assert_close(
+            alone.tokens[0][alone.mask[0]], seen.tokens[single][seen.mask[single]], atol=1e-5, rtol=1e-4
+        )
+        torch.testing.assert_close(alone.classes[0], seen.classes[single], atol=1e-5, rtol=1e-4)
+        rows = model.perceive(batch).routing.rows()
+        grounded = model.start(batch, seen, rows)[0]
+        model.nouns.bring.weight.zero_()
+        plain = model.start(batch, seen, rows)[0]
+    assert (grounded - plain).abs().max() > 1e-3
+
+
+def test_noun_grounding_without_a_map_is_refused() -> None:
+    with pytest.raises(UserError, match=r"add maps=\[land_cover\], or noun_grounding=false"):
+        tiny_model("noun_grounding=true")
+
+
+def test_the_land_cover_of_a_picture_is_an_output_of_the_model() -> None:
+    model, batch = tiny_model(*COVER), batch_of(inference=True)
+    with torch.no_grad():
+        seen = model.see(batch).maps["land_cover"]
+        answers = answer_batch(model, codecs()[0], batch, beams=1, max_new=2)
+    place = {view: n for n, view in enumerate(seen.views.tolist())}
+    for row, answer in enumerate(answers):
+        view = int(batch.view[row])
+        assert (view in place) == ("land_cover" in answer.outputs)
+        if view in place:
+            logits = torch.nn.functional.interpolate(
+                seen.evidence.logits[place[view]][None], size=(32, 32), mode="bilinear", align_corners=False
+            )
+            classes = answer.outputs["land_cover"]
+            assert classes.shape == (32, 32) and classes.dtype == np.uint8
+            assert (classes == logits[0].argmax(0).numpy()).mean() > 0.999
+            line = to_line(answer, batch.samples[row])
+            np.testing.assert_array_equal(from_row(json.loads(line)).outputs["land_cover"], classes)
 
 
 def test_the_generated_release_knows_the_class_of_every_pixel(tmp_path: Path) -> None:
@@ -299,13 +346,13 @@ def test_class_maps_of_ones_own_and_what_is_refused(tmp_path: Path) -> None:
 
 
 def test_options_and_maps_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UserError, match=r"cover\.channels=12"):
-        cover_map(channels=12)
+    with pytest.raises(UserError, match=r"land_cover\.channels=12"):
+        land_cover(channels=12)
     with pytest.raises(UserError, match="the class 7, but the model knows 4"):
-        cover_map().losses(cover_map()(pyramid()), torch.full((2, 12, 12), 7, dtype=torch.uint8))
+        land_cover().losses(land_cover()(pyramid()), torch.full((2, 12, 12), 7, dtype=torch.uint8))
 
 
-def test_a_cover_map_without_class_maps_to_learn_from_is_refused(tmp_path: Path) -> None:
+def test_a_land_cover_map_without_class_maps_to_learn_from_is_refused(tmp_path: Path) -> None:
     root = rsicap(tmp_path, ["a.png", "b.png"])
     config: dict[str, dict[str, Any]] = {
         "captions": {
@@ -321,17 +368,17 @@ def test_a_cover_map_without_class_maps_to_learn_from_is_refused(tmp_path: Path)
     config["captions"]["splits"] = {"train": "train"}
     corpus = build_corpus(config, root=str(root), generated=False, console=Console(quiet=True))
     assert absent_from(corpus, config) == {"questions"}  # which the generated world alone can ask
-    with pytest.raises(UserError, match="Type cover=none"):
-        corpus.check_cover(NAMES)
+    with pytest.raises(UserError, match=r"Type maps=\[\]"):
+        corpus.check_land_cover(NAMES)
     write(root / "maps" / "classes.txt", "ground\nship\n")
     for name in ("a.png", "b.png"):
         size = load_image(root / "images" / name).shape[:2]
         Image.fromarray(np.ones(size, dtype=np.uint8)).save(root / "maps" / name)
     config["captions"]["reader"]["class_maps"] = "maps"
     corpus = build_corpus(config, root=str(root), generated=False, console=Console(quiet=True))
-    corpus.check_cover(["ground", "ship"])
-    with pytest.raises(UserError, match="have the classes ground, ship; cover.classes are ground, water"):
-        corpus.check_cover(NAMES)
+    corpus.check_land_cover(["ground", "ship"])
+    with pytest.raises(UserError, match="have the classes ground, ship; maps.land_cover.classes are ground, water"):
+        corpus.check_land_cover(NAMES)
 
 
 def test_means_are_over_the_pixels_of_a_class() -> None:

@@ -1,4 +1,4 @@
-"""Which words describe this image: a multi-label loss straight on the visual memory."""
+"""Bag-of-words loss: which words describe this image, a multi-label loss straight on the visual memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.temporal.memory import VisualMemory
 
 
-class WordHead(nn.Module):
-    """Mean of the visual memory -> one logit per word, against the share of the references that hold the word.
+class BagOfWordsHead(nn.Module):
+    """Multi-label classifier: mean of the visual memory -> one logit a word, against the share of references with it.
 
-    Perception that starts from random weights learns far faster from this than through a language model; it is a loss
-    of training ("words" in a stage), nothing at inference reads it. Idea: visual concepts as attributes for captioning
+    Perception that starts from random weights learns far faster from this than through a language model; it is the loss
+    "words" of a stage, and no part of the model. Idea: visual concepts as attributes for captioning
     (Fang et al., "From Captions to Visual Concepts and Back", CVPR 2015).
 
     Args:

@@ -1,4 +1,4 @@
-"""Which words of an instruction are about which classes of a map."""
+"""Noun grounding: the words of an instruction bring along the tokens of the classes that they name."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ BEFORE = 4
 """Words before a noun that tell its role: "relative to the largest house"."""
 
 
-class WordsAbout(nn.Module):
-    """Adds to the embedding of a word what is known of the class that it names.
+class NounGrounding(nn.Module):
+    """Class-conditioned word embeddings: adds to a word the token of the class of a map that it names.
 
     "How many ships are there?" is answered by whoever finds the token of the ships among those of the picture; a small
     language model learns that search slowly. Here the word "ships" brings the token along, and how it differs from
