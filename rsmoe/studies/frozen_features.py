@@ -65,7 +65,7 @@ def nearest_captions(train: Sequence[Sample], known: Tensor, asked: Tensor) -> l
 
 
 def linear_probe(known: Tensor, classes: Tensor, *, penalty: float) -> nn.Linear:
-    """Multinomial logistic regression: mean cross-entropy + ``penalty`` / 2 * |W|^2, to the minimum (L-BFGS)."""
+    """Multinomial logistic regression: mean cross-entropy + ``penalty / 2 * |W|^2``, to the minimum (L-BFGS)."""
     layer = nn.Linear(known.shape[1], int(classes.max()) + 1)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
