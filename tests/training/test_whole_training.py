@@ -42,6 +42,7 @@ def test_the_run_of_a_training_has_its_results(tmp_path: Path) -> None:
     words = ("logger=wandb", "name=mine", "objective=described/caption/cider_d", "evaluation.neighbours=4")
     config = small_training(*words, "validation.every=2", "trainer.devices=1")
     config["trainer"]["log_every_n_steps"] = 1
+    config["stage"]["dense"]["lr_groups"] = {"vision": 1e-4}
     folder = tmp_path / "run"
     folder.mkdir()
     value = train(config, folder)
