@@ -13,7 +13,7 @@ from rsmoe.data.change.instructions import CAPTION, SEGMENT, SEGMENTED
 from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.karpathy import karpathy_captions, karpathy_rows
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
@@ -152,28 +152,15 @@ class CaptionedPairs(Reader):
         number, turn = divmod(range(len(self))[index], len(self._tasks))
         pair = self._pairs[number]
         class_map = self._class_map(pair.files)
-        fields: dict[str, Any]
-        if self._tasks[turn] == "change_caption":
-            fields = {
-                "id": pair.name,
-                "instruction": self._instruction,
-                "responses": pair.captions,
-                "kind": "changed" if pair.changed else "unchanged",
-                "directional": is_directional(*pair.captions),
-            }
-        else:
-            assert class_map is not None
-            fields = {"id": f"{pair.name}:mask", "instruction": SEGMENT, "responses": (SEGMENTED,), "kind": "change"}
-            fields["mask"] = ClassMask(class_map, tuple(range(1, len(self.classes))))
-        return Sample(
-            images=(pair.files["before"], pair.files["after"]),
-            task=self._tasks[turn],
-            source=self.name,
-            class_map=class_map,
-            classes=self.classes,
-            meta={**self._meta, "no_change_sentences": pair.no_change},
-            **fields,
-        )
+        pictures = pair.files["before"], pair.files["after"]
+        shared: dict[str, Any] = {"class_map": class_map, "classes": self.classes}
+        shared["meta"] = {**self._meta, "no_change_sentences": pair.no_change}
+        if (task := self._tasks[turn]) == "change_caption":
+            kind = "changed" if pair.changed else "unchanged"
+            return self._make(pair.name, pictures, self._instruction, pair.captions, task, kind=kind, **shared)
+        assert class_map is not None
+        shared["mask"] = ClassMask(class_map, tuple(range(1, len(self.classes))))
+        return self._make(f"{pair.name}:mask", pictures, SEGMENT, (SEGMENTED,), task, kind="change", **shared)
 
     def _class_map(self, files: Mapping[str, Path]) -> Lazy | None:
         """(H, W) uint8 map of what changed, from the files of a pair by role; its values are those of ``classes``."""

@@ -132,13 +132,12 @@ class ChangeFolder(Reader):
             class_map = _NotBlack(label, before)
         else:
             class_map = IndexMap(label, self._values, ignore=(), image=before)
-        return Sample(
-            id=name,
-            images=(before, after),
-            instruction=self._texts[0],
-            responses=(self._texts[1],),
-            task="mask",
-            source=self.name,
+        return self._make(
+            name,
+            (before, after),
+            self._texts[0],
+            (self._texts[1],),
+            "mask",
             kind="change",
             mask=ClassMask(class_map, (1,)),
             class_map=class_map,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rsmoe.data.change.instructions import CAPTION, KINDS, question_kind
 from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.text_files import stripped
-from rsmoe.data.readers.annotations import data_root, field, is_directional, other_root, require_split
+from rsmoe.data.readers.annotations import data_root, field, other_root, require_split
 from rsmoe.data.readers.captioned_pairs import MISSING
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
 from rsmoe.data.readers.image_tree import find_in_tree
@@ -155,16 +154,14 @@ class ChangeChat(Reader):
         kind = row.kind
         if kind == "caption":
             kind = "changed" if row.changed else "unchanged"
-        return Sample(
-            id=row.id if len(row.turns) == 1 else f"{row.id}:{turn}",
-            images=(self._paths[row.images[0]], self._paths[row.images[1]]),
-            instruction=question,
-            responses=answers,
-            task="change_caption" if row.kind == "caption" else "change_vqa",
-            source=self.name,
+        return self._make(
+            row.id if len(row.turns) == 1 else f"{row.id}:{turn}",
+            (self._paths[row.images[0]], self._paths[row.images[1]]),
+            question,
+            answers,
+            "change_caption" if row.kind == "caption" else "change_vqa",
             kind=kind,
             history=history,
-            directional=is_directional(question, *answers, *chain.from_iterable(history)),
             meta={**self._meta, "asks": self._asks(row, turn), **(self._target(row, turn) or {})},
         )
 

@@ -225,13 +225,12 @@ class COCOInstances(Reader):
     def _sample(
         self, path: Path, label: str, category: str, task: str, response: str, mask: Lazy | None = None
     ) -> Sample:
-        return Sample(
-            id=f"{label}:{category}:{task}",
-            images=(path,),
-            instruction=self._prompts[task].format(name=category.replace("_", " ")),
-            responses=(response,),
-            task=task,
-            source=self.name,
+        return self._make(
+            f"{label}:{category}:{task}",
+            (path,),
+            self._prompts[task].format(name=category.replace("_", " ")),
+            (response,),
+            task,
             kind="count" if task == "vqa" else category,
             mask=mask,
         )

@@ -9,10 +9,9 @@ from rsmoe.checks.ranges import Fraction
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import present, text_of
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -90,15 +89,5 @@ class FloodNetVQA(Reader):
         paths = find_images(folder / images, [file for _, file, *_ in rows], source=name)
         self.counts = {"images": len(paths), "questions": len(rows), **Counter(row[3] for row in rows)}
         self._samples = [
-            Sample(
-                id=key,
-                images=(paths[file],),
-                instruction=text,
-                responses=(answer,),
-                task="vqa",
-                source=name,
-                kind=kind,
-                directional=is_directional(text, answer),
-            )
-            for key, file, text, kind, answer in rows
+            self._make(key, (paths[file],), text, (answer,), "vqa", kind=kind) for key, file, text, kind, answer in rows
         ]

@@ -9,9 +9,8 @@ from typing import Any
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.values import id_of, is_missing
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import captions_of, data_root, field, is_directional, require_split
+from rsmoe.data.readers.annotations import captions_of, data_root, field, require_split
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _META = {
@@ -98,14 +97,12 @@ class GAIA(Reader):
             if len(captions) < len(written):
                 self.unused.setdefault("empty caption", []).append(key)
             self._samples.append(
-                Sample(
-                    id=key,
-                    images=(paths[f"{key}.png"],),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*captions),
+                self._make(
+                    key,
+                    (paths[f"{key}.png"],),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={
                         new: row[old]
                         for old, new in _META.items()

@@ -8,11 +8,10 @@ from typing import Any
 
 from rsmoe.checks.ranges import NonNegative
 from rsmoe.data.files.values import present, text_of
-from rsmoe.data.readers.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, read_json, require_split
 from rsmoe.data.readers.choices import LETTERS, fill
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 PARTS = ("Single", "Temporal")
@@ -116,15 +115,13 @@ class GEOBenchVLM(Reader):
                 facts["question_id"] = row["question_id"]
             for j, prompt in enumerate(prompts[:paraphrases]):
                 self._samples.append(
-                    Sample(
-                        id=f"{where}:{j}",
-                        images=tuple(paths[image] for image in images),
-                        instruction=fill(request, question=prompt, **slots).strip(),
-                        responses=(letter,),
-                        task="vqa" if len(images) == 1 else "change_vqa",
-                        source=name,
+                    self._make(
+                        f"{where}:{j}",
+                        tuple(paths[image] for image in images),
+                        fill(request, question=prompt, **slots).strip(),
+                        (letter,),
+                        "vqa" if len(images) == 1 else "change_vqa",
                         kind=field(row, "task", str, where),
-                        directional=is_directional(prompt, *texts),
                         meta={"question": prompt, **facts},
                     )
                 )

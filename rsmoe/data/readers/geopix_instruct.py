@@ -14,7 +14,7 @@ from rsmoe.data.files.jsonl import read_jsonl
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UnionMask
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, numbers, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, numbers, require_split
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
@@ -147,18 +147,16 @@ class GeoPixInstruct(Reader):
             request = f"Segment all of these: {listed}."
             answer = f"these {len(instances)} are here: {', '.join(one.category for one in instances)} [SEG]"
         boxes = [one.box_px for one in instances if one.box_px is not None]
-        return Sample(
-            id=first.id if len(instances) == 1 else f"{first.id}+{len(instances) - 1}",
-            images=(image,),
-            instruction=request,
-            responses=(answer,),
-            task="mask",
-            source=self.name,
+        return self._make(
+            first.id if len(instances) == 1 else f"{first.id}+{len(instances) - 1}",
+            (image,),
+            request,
+            (answer,),
+            "mask",
             kind=first.category if len(instances) == 1 else "several",
             mask=first.mask if len(instances) == 1 else UnionMask(tuple(one.mask for one in instances)),
             boxes_px=np.stack(boxes) if boxes else None,
             labels=tuple(one.category for one in instances if one.box_px is not None),
-            directional=is_directional(request),
         )
 
     def _read(self, row: Any, where: str, part: str, image: Path, boxes: str | None) -> None:

@@ -17,13 +17,11 @@ from rsmoe.data.readers.annotations import (
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_split,
 )
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -105,14 +103,12 @@ class KarpathyCaptions(Reader):
             captions = karpathy_captions(row, where, self.unused)
             self.counts["captions"] += len(captions)
             self._samples.append(
-                Sample(
-                    id=file,
-                    images=(paths[file],),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*captions),
+                self._make(
+                    file,
+                    (paths[file],),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
                 )
             )

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import id_of
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.choices import fill, lettered
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -82,15 +81,13 @@ class LHRSBench(Reader):
                     )
                 kinds = tuple(names[number] for number in types)
                 self._samples.append(
-                    Sample(
-                        id=f"{i}:{file}:{j}",
-                        images=(paths[file],),
-                        instruction=fill(request, question=question, choices=choices),
-                        responses=(answer,),
-                        task="vqa",
-                        source=name,
+                    self._make(
+                        f"{i}:{file}:{j}",
+                        (paths[file],),
+                        fill(request, question=question, choices=choices),
+                        (answer,),
+                        "vqa",
                         kind=kinds[0],
-                        directional=is_directional(question, choices),
                         meta={"kinds": kinds, "question": question, "options": options, "answer": letter},
                     )
                 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from rsmoe.data.boxes import convention, hbb_of_obb, parse
 from rsmoe.data.files.jsonl import read_rows
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.conversations import Dialogue, DialogueForm, holds_coordinates, read_dialogue
 from rsmoe.data.readers.declared_tasks import DeclaredTasks, TaskName, check_task
 from rsmoe.data.readers.image_tree import find_in_tree
@@ -168,16 +168,15 @@ class LlavaConversations(Reader):
                 regions = {"boxes_px": parsed.boxes}
             if parsed.failed:
                 meta["box_failures"] = parsed.failed
-        return Sample(
-            id=f"{row.id}:{turn}",
-            images=row.paths,
-            instruction=question,
-            responses=(answer,),
-            task=task,
-            source=self.name,
+        return self._make(
+            f"{row.id}:{turn}",
+            row.paths,
+            question,
+            (answer,),
+            task,
             kind=kind,
             history=history,
-            directional=is_directional(*texts) or holds_coordinates(*texts),
+            directional=holds_coordinates(*texts),
             meta=meta,
             **regions,
         )

@@ -9,13 +9,11 @@ from rsmoe.data.readers.annotations import (
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_split,
 )
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _SENTENCES = ("raw", "raw_1", "raw_2", "raw_3", "raw_4")
@@ -87,14 +85,12 @@ class NWPUCaptions(Reader):
             if len(captions) < len(written):
                 self.unused.setdefault("empty caption", []).append(file)
             self._samples.append(
-                Sample(
-                    id=f"{scene}/{file}",
-                    images=(paths[f"{scene}/{file}"],),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*captions),
+                self._make(
+                    f"{scene}/{file}",
+                    (paths[f"{scene}/{file}"],),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={"scene_class": scene.replace("_", " ")},
                 )
             )

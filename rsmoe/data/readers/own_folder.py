@@ -10,7 +10,7 @@ from unicodedata import normalize
 from rsmoe.data.files.file_names import SUFFIXES, is_leftover
 from rsmoe.data.files.links import require_inside
 from rsmoe.data.rasters.raster_images import RasterImages
-from rsmoe.data.readers.annotations import data_root, is_directional, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, read_lines, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -85,14 +85,12 @@ class OwnFolder(Reader):
                 raise UserError(f"{path} is empty (0 bytes). Copy it again")
             place = path.relative_to(folder)
             self._samples.append(
-                Sample(
-                    id=place.as_posix(),
-                    images=(path,),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(instruction, *captions),
+                self._make(
+                    place.as_posix(),
+                    (path,),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={"folder": place.parent.as_posix()} if place.parent != Path() else {},
                 )
             )

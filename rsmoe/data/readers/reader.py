@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Dataset
 
-from rsmoe.data.sample import Sample
+from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.sample import Lazy, Sample
 
 
 class Reader(Dataset[Sample]):
@@ -35,6 +38,32 @@ class Reader(Dataset[Sample]):
         self.counts: dict[str, int] = {}
         self.unused: dict[str, list[str]] = {}
         self._samples: list[Sample] = []
+
+    def _make(
+        self,
+        id: str,
+        images: Sequence[Path | np.ndarray | Lazy],
+        instruction: str,
+        responses: Sequence[str],
+        task: str,
+        *,
+        history: tuple[tuple[str, str], ...] = (),
+        directional: bool = False,
+        **fields: Any,
+    ) -> Sample:
+        """A sample of this release; one whose words name a side or a direction is directional without being told."""
+        words = (instruction, *responses, *(text for turn in history for text in turn))
+        return Sample(
+            id=id,
+            images=tuple(images),
+            instruction=instruction,
+            responses=tuple(responses),
+            task=task,
+            source=self.name,
+            history=history,
+            directional=directional or is_directional(*words),
+            **fields,
+        )
 
     def __len__(self) -> int:
         return len(self._samples)

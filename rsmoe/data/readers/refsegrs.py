@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from rsmoe.checks.ranges import NonNegative
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import FileMask
-from rsmoe.data.readers.annotations import data_root, is_directional, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, read_lines, require_split
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -82,15 +81,13 @@ class RefSegRS(Reader):
         repeated = Counter(key for _, key, _ in rows)
         self.counts = {"images": len(repeated), "phrases": len(rows)}
         self._samples = [
-            Sample(
-                id=stem if repeated[stem] == 1 else f"{stem}:{number}",
-                images=(pictures[stem],),
-                instruction=f"Segment {phrase}.",
-                responses=(f"here: {phrase} [SEG]",),
-                task="mask",
-                source=name,
+            self._make(
+                stem if repeated[stem] == 1 else f"{stem}:{number}",
+                (pictures[stem],),
+                f"Segment {phrase}.",
+                (f"here: {phrase} [SEG]",),
+                "mask",
                 mask=FileMask(targets[stem], above=above, image=pictures[stem]),
-                directional=is_directional(phrase),
             )
             for number, stem, phrase in rows
         ]

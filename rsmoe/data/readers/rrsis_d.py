@@ -13,7 +13,6 @@ from rsmoe.data.readers.annotations import (
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_file,
     require_split,
@@ -21,7 +20,6 @@ from rsmoe.data.readers.annotations import (
 )
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -120,16 +118,14 @@ class RRSISD(Reader):
                     continue
                 self.counts["sentences"] += 1
                 self._samples.append(
-                    Sample(
-                        id=key,
-                        images=(paths[file],),
-                        instruction=f"Segment {text}.",
-                        responses=(f"the {category} is here [SEG]",),
-                        task="mask",
-                        source=name,
+                    self._make(
+                        key,
+                        (paths[file],),
+                        f"Segment {text}.",
+                        (f"the {category} is here [SEG]",),
+                        "mask",
                         kind=category,
                         mask=mask,
-                        directional=is_directional(text),
                     )
                 )
         check.finish()

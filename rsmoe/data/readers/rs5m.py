@@ -12,7 +12,7 @@ from rsmoe.data.files.links import require_inside
 from rsmoe.data.files.tar_index import index_tar
 from rsmoe.data.files.text_files import decode, stripped
 from rsmoe.data.rasters.tar_image import TarImage
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -104,14 +104,12 @@ class RS5M(Reader):
                 )
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}). Put the shard back") from error
-        return Sample(
-            id=identity,
-            images=(TarImage(path, *places[2], name=file_name),),
-            instruction=self.instruction,
-            responses=(caption,),
-            task="caption",
-            source=self.name,
-            directional=is_directional(caption),
+        return self._make(
+            identity,
+            (TarImage(path, *places[2], name=file_name),),
+            self.instruction,
+            (caption,),
+            "caption",
             meta={"file": file_name, "subset": path.stem.split("-")[0]},
         )
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, is_directional, other_root, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, other_root, read_lines, require_split
 from rsmoe.data.readers.karpathy import karpathy_rows
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _LINE = re.compile(r"(?P<file>[^:?]+):(?P<question>[^?]+\?)(?P<answer>[^?]*\S[^?]*)")
@@ -104,15 +103,14 @@ class RSIVQA(Reader):
         paths = find_images(pictures / images, [row[1] for row in rows], source=name)
         self.counts = dict(Counter(question_kind(question) for _, _, question, _ in rows))
         self._samples = [
-            Sample(
-                id=place,
-                images=(paths[file],),
-                instruction=" ".join(question.split()),
-                responses=(answer,),
-                task="vqa",
-                source=name,
+            self._make(
+                place,
+                (paths[file],),
+                " ".join(question.split()),
+                (answer,),
+                "vqa",
                 kind=question_kind(question),
-                directional=question_kind(question) == "location" or is_directional(question, answer),
+                directional=question_kind(question) == "location",
                 meta={"noun_missing": True} if "  " in question else {},
             )
             for place, file, question, answer in rows

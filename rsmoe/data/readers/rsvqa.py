@@ -12,7 +12,7 @@ from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import shown
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.raster_images import RasterImages
-from rsmoe.data.readers.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -97,15 +97,13 @@ class RSVQA(Reader):
 
     def __getitem__(self, index: int) -> Sample:
         part, question, image, text, answers, kind = self._rows[index]
-        sample = Sample(
-            id=f"{part}:{question}",
-            images=(self._paths[image],),
-            instruction=text,
-            responses=answers,
-            task="vqa",
-            source=self.name,
+        sample = self._make(
+            f"{part}:{question}",
+            (self._paths[image],),
+            text,
+            answers,
+            "vqa",
             kind=kind,
-            directional=is_directional(text, *answers),
             meta={"part": part, "image_id": image, **self._meta[part, image]},
         )
         return self._rasters(sample)

@@ -10,11 +10,10 @@ from typing import Any
 from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.text_files import stripped
-from rsmoe.data.readers.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 KINDS = ("caption", "classification", "vqa_wk", "vqa_rsk", "vqa_c", "vqa")
@@ -101,15 +100,13 @@ class RSWK(Reader):
         if records:
             self.counts["with_knowledge"] = sum(_landmark(image) in records for image in paths)
         self._samples = [
-            Sample(
-                id=key,
-                images=(paths[image],),
-                instruction=question,
-                responses=(answer,),
-                task="caption" if kind == "caption" else "vqa",
-                source=name,
+            self._make(
+                key,
+                (paths[image],),
+                question,
+                (answer,),
+                "caption" if kind == "caption" else "vqa",
                 kind=kind,
-                directional=is_directional(question, answer),
                 meta={"knowledge": records[_landmark(image)]} if _landmark(image) in records else {},
             )
             for key, kind, image, question, answer in rows

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from rsmoe.checks.ranges import Fraction
 from rsmoe.data.files.file_names import SUFFIXES, listed, stem
-from rsmoe.data.readers.annotations import data_root, is_directional, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, read_lines, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -93,15 +92,13 @@ class SceneFolder(Reader):
         words = tuple(sorted(folders))
         request = f"{instruction} Answer with one of: {', '.join(words)}." if list_classes else instruction
         self._samples = [
-            Sample(
-                id=f"{path.parent.name}/{path.name}",
-                images=(path,),
-                instruction=request,
-                responses=(scene,),
-                task="vqa",
-                source=name,
+            self._make(
+                f"{path.parent.name}/{path.name}",
+                (path,),
+                request,
+                (scene,),
+                "vqa",
                 kind="scene",
-                directional=is_directional(request, scene),
                 meta={"scene_class": scene, "classes": words},
             )
             for stem, (scene, path) in pictures.items()

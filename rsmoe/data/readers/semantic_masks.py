@@ -141,13 +141,12 @@ class SemanticMasks(Reader):
         else:
             kind = self.classes[asked]
             request = f"Segment the {kind}."
-        return Sample(
-            id=pair.id if asked is None else f"{pair.id}:{kind}",
-            images=(pair.image,),
-            instruction=request,
-            responses=("the classes are here [SEG]" if asked is None else f"the {kind} is here [SEG]",),
-            task="mask",
-            source=self.name,
+        return self._make(
+            pair.id if asked is None else f"{pair.id}:{kind}",
+            (pair.image,),
+            request,
+            ("the classes are here [SEG]" if asked is None else f"the {kind} is here [SEG]",),
+            "mask",
             kind=kind,
             mask=None if asked is None else ClassMask(source, (asked,)),
             class_map=source,

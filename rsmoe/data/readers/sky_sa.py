@@ -9,7 +9,7 @@ from rsmoe.data.files.jsonl import read_jsonl
 from rsmoe.data.rasters.class_map_sources import ClassMask, IndexMap
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UNKNOWN
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, require_split
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
@@ -103,16 +103,14 @@ class SkySA(Reader):
     def __getitem__(self, index: int) -> Sample:
         stem, source, classes, k = self._rows[index]
         assert source.image is not None
-        return Sample(
-            id=f"{stem}:{classes[k]}",
-            images=(source.image,),
-            instruction=f"Segment the {classes[k]}.",
-            responses=(f"the {classes[k]} is here [SEG]",),
-            task="mask",
-            source=self.name,
+        return self._make(
+            f"{stem}:{classes[k]}",
+            (source.image,),
+            f"Segment the {classes[k]}.",
+            (f"the {classes[k]} is here [SEG]",),
+            "mask",
             kind=classes[k],
             mask=ClassMask(source, (k,)),
             class_map=source,
             classes=classes,
-            directional=is_directional(classes[k]),
         )

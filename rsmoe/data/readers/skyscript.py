@@ -10,7 +10,7 @@ from typing import Any
 from rsmoe.data.files.csv_files import read_csv
 from rsmoe.data.files.file_names import FileTree, slashes, stem
 from rsmoe.data.files.jsonl import read_jsonl
-from rsmoe.data.readers.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -107,14 +107,12 @@ class SkyScript(Reader):
 
     def __getitem__(self, index: int) -> Sample:
         file, titles = self._files[index], self._titles[index]
-        return Sample(
-            id=f"{file}:{index}",
-            images=(self._paths.get(file, self._root / file),),
-            instruction=self.instruction,
-            responses=titles,
-            task="caption",
-            source=self.name,
-            directional=is_directional(*titles),
+        return self._make(
+            f"{file}:{index}",
+            (self._paths.get(file, self._root / file),),
+            self.instruction,
+            titles,
+            "caption",
             meta=_words(file) | self._metadata.get(file, {}),
         )
 

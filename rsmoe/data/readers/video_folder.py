@@ -15,13 +15,11 @@ from rsmoe.data.readers.annotations import (
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_split,
 )
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _SUFFIX = re.compile(r"\.(mp4|avi|mov|mkv|webm)$", re.IGNORECASE)
@@ -94,17 +92,7 @@ class VideoFolder(Reader):
             responses = captions_of(texts, f"{file}, video {video!r}")
             if len(responses) < len(texts):
                 self.unused.setdefault("empty caption", []).append(video)
-            self._samples.append(
-                Sample(
-                    id=video,
-                    images=tuple(chosen[video]),
-                    instruction=instruction,
-                    responses=responses,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*responses),
-                )
-            )
+            self._samples.append(self._make(video, tuple(chosen[video]), instruction, responses, "caption"))
         if not self._samples:
             raise UserError(f"{name}: split {split!r} of {file} holds no video")
         self.counts = {

@@ -12,7 +12,7 @@ from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import hold_boxes, parse
 from rsmoe.data.files.file_names import listed
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
@@ -140,15 +140,14 @@ class VRSBench(Reader):
         row = self._rows[index]
         if row.task == "ground":
             return self._ground(row)
-        return Sample(
-            id=row.id,
-            images=(self._paths[row.file],),
-            instruction=row.question or self.request,
-            responses=(row.answer,),
-            task=row.task,
-            source=self.name,
+        return self._make(
+            row.id,
+            (self._paths[row.file],),
+            row.question or self.request,
+            (row.answer,),
+            row.task,
             kind=row.kind,
-            directional=row.kind in _PLACE_KINDS or is_directional(row.question, row.answer),
+            directional=row.kind in _PLACE_KINDS,
             meta=row.meta,
         )
 
