@@ -44,26 +44,8 @@ class CaptionedPairs(Reader):
     pairs the annotators of 31 disagree, which count as changed. ``Sample.meta["no_change_sentences"]`` is how many say
     that nothing changed.
 
-    =============  ==========================  =========================================================================
-    ``conf/data``  pairs (train / val / test)  what
-    =============  ==========================  =========================================================================
-    ``levir_cc``   6815 / 1333 / 1929, five    256 px, RGB, 0.5 m, 20 regions of Texas, 5 to 15 years apart; half the
-                   sentences each              pairs are unchanged, with the same five sentences. The download has more
-                                               images (7590 / 1438 / 2135) than captions
-    ``dubai_cc``   300 / 50 / 150, five        50 px of Landsat 7 at 30 m, 2000 and 2010, growth of Dubai
-                   sentences each
-    =============  ==========================  =========================================================================
-
-    LEVIR-CC: Liu et al., "Remote Sensing Image Change Captioning With Dual-Branch Transformers: A New Method and a
-    Large Scale Dataset", TGRS 2022, doi:10.1109/TGRS.2022.3218921; https://github.com/Chen-Yang-Liu/LEVIR-CC-Dataset;
-    for academic use. DUBAI-CC: Hoxha et al., "Change Captioning: A New Paradigm for Multitemporal Remote Sensing Image
-    Analysis", TGRS 2022, doi:10.1109/TGRS.2022.3195692; https://disi.unitn.it/~melgani/datasets.html. Regions, years,
-    sensor, size of the Dubai tiles and these last two addresses as we remember it.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test", as far as the json has it.
-        name: short name.
         annotations: the json relative to ``root``, or one for each split.
         before, after: folders of the images relative to ``root``; "{split}" stands for the split.
         maps: further folders that every pair has a file in, for readers of pairs with maps (`_class_map`).
@@ -73,7 +55,6 @@ class CaptionedPairs(Reader):
             in lower case and without punctuation.
         missing_images: "error", or "skip": a partial copy is read as far as it goes, and the rest is ``unused``.
         meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "pairs", "changed", "unchanged", "captions", "empty_captions" (left out).

@@ -47,27 +47,12 @@ class ChangeChat(Reader):
     "change_cells" {"road": ("top-left",), "building": ()} are its answer as a structured target. A target that cannot
     be read is absent, and its turn listed in ``unused``; the sample stays, for its text is of use.
 
-    ============  =======  =======
-    kind          train    test
-    ============  =======  =======
-    caption        34,075    1,929  five rows a pair; in the test part one row with five references
-    presence        6,815    1,929
-    count           6,815    1,929
-    location        6,815    1,929
-    open           26,600    7,527
-    dialogue        6,815    1,929  of three turns
-    ============  =======  =======
-
-    There is no val file, though DeltaVLM's trainer asks for one: take the split from LEVIR-CC's pairs. Annotations
-    CC BY 4.0, https://huggingface.co/datasets/hlwu/changechat-105k; 256 px, RGB, 0.5 m images of LEVIR-CC, to be had
-    there. Deng et al., "DeltaVLM: Interactive Remote Sensing Image Change Analysis via Instruction-guided Difference
-    Perception", Remote Sensing 2026, 18(4), 541, arXiv:2507.22346. The answers' exact wording is known from its
-    evaluation and examples, see `rsmoe.data.change.answers`.
+    A caption has five rows a pair in the training part, and one row with five references in the test part. There is no
+    val file, though DeltaVLM's trainer asks for one: take the split from LEVIR-CC's pairs. The answers' exact wording
+    is known from its evaluation and examples, see `rsmoe.data.change.answers`.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``files``.
-        name: short name.
         files: split -> files, relative to ``root``, each with the kind of its rows, or "mixed".
         images: folder of the images, relative to ``root`` or, where it is not there, to the folder of LEVIR-CC.
         images_root: folder of LEVIR-CC; None means the folder ``images_name`` beside this one, or
@@ -77,7 +62,6 @@ class ChangeChat(Reader):
         missing_images: "error", or "skip": a partial copy of the images is read as far as it goes, the rest is
             ``unused``.
         meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "pairs", rows of each kind, and "turns" (samples).

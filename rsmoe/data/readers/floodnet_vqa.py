@@ -18,28 +18,19 @@ from rsmoe.errors import UserError
 class FloodNetVQA(Reader):
     """One sample a question: ``{"<key>": {"Image_ID", "Question", "Question_Type", "Ground_Truth"}, ...}``.
 
-    RGB pictures of 4000 x 3000 px, about 1.5 cm, taken by drones after hurricane Harvey (2017). ``Sample.kind`` is the
-    type: "Condition_Recognition", "Yes_No", "Simple_Counting", "Complex_Counting". ``Ground_Truth`` is text or, of
-    counts, a number.
+    ``Sample.kind`` is the type: "Condition_Recognition", "Yes_No", "Simple_Counting", "Complex_Counting".
+    ``Ground_Truth`` is text or, of counts, a number.
 
-    The challenge publishes answers of the training questions alone (4,511: 2,315 / 867 / 636 / 693 in the order of the
-    types above, on 1,448 pictures as we remember it); its validation and test questions have none and cannot be read.
-    So "val" is held out here: ``val_fraction`` of the training pictures with all of their questions, see `held_out`.
-
-    Rahnemoonfar et al., "FloodNet: A High Resolution Aerial Imagery Dataset for Post Flood Scene Understanding", IEEE
-    Access 2021, arXiv:2012.02951; Community Data License (permissive) as we remember it; track 2 of
-    https://github.com/BinaLab/FloodNet-Challenge-EARTHVISION2021. The layout is that of public loaders of the
-    release.
+    The challenge publishes answers of the training questions alone; its validation and test questions have none and
+    cannot be read. So "val" is held out here: ``val_fraction`` of the training pictures with all of their questions,
+    see `held_out`.
 
     Args:
-        root: folder that holds ``Questions`` and ``Images``; None means ``$RSMOE_DATA/<name>``.
         split: "train" or "val".
-        name: short name.
         questions: the json, relative to ``root``.
         images: the folder of its pictures, relative to ``root``.
         val_fraction: share of the pictures that "val" gets; 0 trains on all.
         kinds: types to keep; None keeps all.
-        official: counts that the release states; "all" is train and val together.
 
     Attributes:
         counts: "images", "questions", and the questions of each type, of this split.

@@ -30,20 +30,13 @@ class GEOBenchVLM(Reader):
     and "answer", the right letter; the response is the letter. Questions on two or more images are "change_vqa". The
     release's temporal script for Qwen2-VL shows only the first and the last image; here all are kept.
 
-    31 tasks, more than 10,000 items, five choices A to E each (chance 20 %); RGB, multi-spectral and SAR drawn as RGB.
-    Split: test. The captioning, referring and segmentation parts have other files and are not read here.
-
-    Danish et al., "GEOBench-VLM: Benchmarking Vision-Language Models for Geospatial Tasks", ICCV 2025,
-    arXiv:2411.19325; https://github.com/The-AI-Alliance/GEO-Bench-VLM; Apache-2.0 as we remember it.
+    The captioning, referring and segmentation parts have other files and are not read here.
 
     Args:
-        root: folder that holds ``Single`` and ``Temporal``; None means ``$RSMOE_DATA/<name>``.
         split: "test".
-        name: short name.
         parts: "Single", "Temporal" or both.
         request: the instruction, with {question}, {options} and {description}.
         paraphrases: how many prompts of an item are asked; None asks all.
-        official: counts that the release states.
 
     Attributes:
         counts: "images", "items", "questions", and the questions of each task.

@@ -43,17 +43,8 @@ class GeoPixInstruct(Reader):
     An instance is ``{"instance_id", "category", "category_id", "description", "bbox": [4 ints], "mask": {"counts",
     "size": [H, W]}}``, the mask in COCO's run-length code. Three parts, by the source of SAMRS:
 
-    ====  =================================  ======  =====  ==================
-    part  source                             train   val    classes of SAMRS
-    ====  =================================  ======  =====  ==================
-    SIOR  DIOR                               8,992   900    20
-    FAST  FAIR1M                             36,665  2,291  37
-    SOTA  DOTA-v2                            9,037   458    18
-    ====  =================================  ======  =====  ==================
-
-    58,343 images in all; the paper counts 65,463 images and 140,412 instances, more than was released. RGB, of several
-    resolutions. The release is parquet files of annotations only. Write each of its splits as a file of lines, with the
-    package that downloads it::
+    The release is parquet files of annotations only. Write each of its splits as a file of lines, with the package that
+    downloads it::
 
         from datasets import load_dataset
         for name, part in load_dataset("Norman-ou/GeoPixInstruct-Anno").items():
@@ -63,13 +54,8 @@ class GeoPixInstruct(Reader):
     the stem of ``image_path``. The release does not say whether a box is two corners or a corner and a size: it is
     used once ``boxes`` says it.
 
-    Ou et al., "GeoPix: Multi-Modal Large Language Model for Pixel-level Image Understanding in Remote Sensing",
-    arXiv:2501.06828; annotations MIT; https://huggingface.co/datasets/Norman-ou/GeoPixInstruct-Anno.
-
     Args:
-        root: folder that holds the files; None means ``$RSMOE_DATA/<name>``.
         split: "train" or "val" (the release's "valid").
-        name: short name.
         parts: any of SIOR, FAST, SOTA.
         annotations: the file of a part, relative to ``root``, with ``{split}`` and ``{part}`` to fill in.
         images: the folder of a part's images, likewise.
@@ -77,7 +63,6 @@ class GeoPixInstruct(Reader):
             are asked for it.
         boxes: the convention of ``bbox``, a name of `rsmoe.data.boxes.CONVENTIONS` (pixel_xyxy, pixel_xywh ...), or
             None to leave boxes out.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images", "instances" and "requests" of this split.

@@ -22,20 +22,13 @@ class LHRSBench(Reader):
     ``Sample.meta["kinds"]`` all of them (the release's script counts an item in each). ``Sample.meta`` has "options"
     {letter: text} and "answer", the right letter; the response is the letter as the release writes it.
 
-    RGB images; 690 questions on 108 images, 11 types, as we remember it. Split: test.
     Trap: the release's scorer strips articles and so makes the gold answer "A." an empty text.
 
-    Muhtar et al., "LHRS-Bot: Empowering Remote Sensing with VGI-Enhanced Large Multimodal Language Model", ECCV 2024,
-    arXiv:2402.02544; Apache-2.0 (code), images of Google Earth for research; https://github.com/NJU-LHRS/LHRS-Bot.
-
     Args:
-        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
         split: "test".
-        name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         request: the instruction, with {question} and {choices}; the default is the one of ``main_bench_gen.py``.
-        official: counts that the release states.
 
     Attributes:
         counts: "images", "questions", and the questions of each type, an item in each of its types.

@@ -59,25 +59,8 @@ class LlavaConversations(Reader):
     row's own ``task_key`` (``tasks``), that of the part. ``Sample.kind`` is the tag or the row's own task. Each may be
     a pair, for rows of one image and of several: ``[vqa, change_vqa]``.
 
-    ====================  ========================================================  =================================
-    ``conf/data``         what                                                      licence, where
-    ====================  ========================================================  =================================
-    ``skyeye_968k``       968 k rows in 20 files (65 % are RSVQA-HR): captions,     CC BY 4.0; ZhanYang-nwpu/
-                          questions, boxes 0-100, dialogues; images not included;   SkyEyeGPT; arXiv:2401.09712
-                          all train
-    ``rs_gpt4v``          91,937 images, 991,206 answers / 15,999 and 258,419;      GeoX-Lab/RS-GPT4V;
-                          train / test                                              arXiv:2406.12479
-    ``geochat_instruct``  318 k instructions; tags; oriented boxes 0-100;           Apache-2.0; MBZUAI/
-                          all train                                                 GeoChat_Instruct; arXiv:2311.15826
-    ``teochatlas``        554,071 rows of up to 8 dates; boxes 0-100; train, and    Apache-2.0; jirvin16/TEOChatlas;
-                          eval as test                                              arXiv:2410.06234
-    ``llava``             one's own
-    ====================  ========================================================  =================================
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``files``.
-        name: short name.
         files: parts of each split, each with the fields of `LlavaPart`.
         tags: tag -> task, "[refer]" -> "ground".
         task_key: key of a row that holds its task.
@@ -86,7 +69,6 @@ class LlavaConversations(Reader):
         path_prefix: taken off the front of image paths that begin with it.
         boxes: convention that boxes of the answers are written in (`rsmoe.data.boxes`); None parses none.
         by_place: whether messages without a speaker alternate (a known defect of TEOChatlas's eval files).
-        official: counts that the release states, by split.
 
     Attributes:
         counts: "images", "conversations", "questions", and the questions of each task.

@@ -34,7 +34,6 @@ class OwnFolder(Reader):
         holds: the split that the folder is, where ``images`` does not say "{split}".
         instruction: the request of every sample.
         raster: how TIFFs are read, see `RasterImages`: bands, stretch and so on; they keep their georeference.
-        official: counts to compare with.
 
     Attributes:
         counts: "images" and "captions".

@@ -74,7 +74,6 @@ class OwnTable(Reader):
         box_convention: how answers of the task "ground" write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; goes to
             ``Sample.meta``, with "size_px".
         raster: how TIFFs are read, see `RasterImages`: bands, stretch and so on; they keep their georeference.
-        official: counts to compare with.
 
     Attributes:
         counts: "images", "samples", and the samples of each task.

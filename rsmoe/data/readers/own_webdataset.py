@@ -52,7 +52,6 @@ class OwnWebdataset(Reader):
         answer: the json key that is taken for "answer": "caption" in what img2dataset writes.
         task, instruction: of samples that do not say; None requires it of each.
         index: folder that keeps the places of all samples, see `index_tar`; None reads the headers every time.
-        official: counts to compare with.
 
     Attributes:
         counts: "shards" and "samples".

@@ -16,12 +16,14 @@ from rsmoe.data.sample import Lazy, Sample
 class Reader(Dataset[Sample]):
     """A release on disk, one split of it; the contract is that of `rsmoe.data`.
 
-    A reader that makes its samples when they are asked for has a ``__len__`` and a ``__getitem__`` of its own.
+    Size, licence and citation of a release stand in the head of its yaml in ``conf/data``. A reader that makes its
+    samples when they are asked for has a ``__len__`` and a ``__getitem__`` of its own. All readers have these arguments.
 
     Args:
-        name: short name, which becomes `Sample.source`.
+        root: folder of the release, or the one above that holds it as ``name``; None means ``$RSMOE_DATA/<name>``.
         split: of the release.
-        official: split -> counts as the release states them.
+        name: short name, which becomes `Sample.source`.
+        official: split -> counts as the release states them; "all" is the release as a whole.
 
     Attributes:
         counts: what was read.

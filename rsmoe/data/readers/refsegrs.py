@@ -21,20 +21,11 @@ class RefSegRS(Reader):
     one image and one mask, and images that are cut from one tile repeat under several ids. The layout is that of the
     authors' loader, which takes mask pixels above 50 as inside; the specification has none.
 
-    RGB, 512 px, 0.13 m (SkyScapes); 14 kinds of objects. 4,420 triplets; train / val / test 2,172 / 431 / 1,817, as we
-    remember it (the test count has been seen in others' evaluation).
-
-    Yuan et al., "RRSIS: Referring Remote Sensing Image Segmentation", TGRS 2024, arXiv:2306.08625; CC BY 4.0;
-    https://huggingface.co/datasets/JessicaYuan/RefSegRS.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         lines: the file of each split, relative to ``root``.
         images, masks: the folders, relative to ``root``.
         above: mask pixels greater than this are inside.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images" and "phrases" of this split.

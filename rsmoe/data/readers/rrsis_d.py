@@ -34,22 +34,14 @@ class RRSISD(Reader):
 
     A pickle can run code. This one is read with everything but plain lists, dicts, strings and numbers refused.
 
-    RGB, 800 px, 0.5 to 30 m, 20 classes of DIOR. 17,402 image-sentence-mask triplets; train / val / test 12,181 /
-    1,740 / 3,481, as we remember it (the test count has been seen in others' evaluation). Where masks of one annotation
-    overlap, RMSIN's loader adds them up and takes the pixels that are 1, so that it loses the overlap; here it is
-    inside.
-
-    Liu et al., "Rotated Multi-Scale Interaction Network for Referring Remote Sensing Image Segmentation", CVPR 2024,
-    arXiv:2312.12470; images of DIOR, for research; https://github.com/Lsan2401/RMSIN.
+    Where masks of one annotation overlap, RMSIN's loader adds them up and takes the pixels that are 1, so that it loses
+    the overlap; here it is inside.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         refs: the file of the sentences, ".p" or ".json", relative to ``root``.
         instances: the file of the masks, relative to ``root``.
         images: the folder of images, relative to ``root``.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images", "references" and "sentences" of this split.

@@ -27,23 +27,12 @@ class RS5M(Reader):
     its place in the file, so that order and shuffling are those of every other data set; nothing is unpacked and no
     pickle is loaded.
 
-    5,070,186 pairs in 128 shards, about 500 GB, of RGB images of every size: PUB11 3,007,809 (found in eleven public
-    image-text sets, captions from the web), RS3 2,062,377 (FMoW 727,144, BigEarthNet 344,385, MillionAID 990,848;
-    captions machine-made). Splits: "train" and "val", the folders of the release; their counts are not stated.
-
-    Zhang et al., "RS5M and GeoRSCLIP: A Large Scale Vision-Language Dataset and A Large Vision-Language Model for
-    Remote Sensing", TGRS 2024, arXiv:2306.11300; https://github.com/om-ai-lab/RS5M. The images keep the licences of
-    their sources.
-
     Args:
-        root: folder that holds the splits; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``shards``.
-        name: short name.
         shards: split -> patterns of its tar files, relative to ``root``.
         index: folder to keep the places of all samples in (relative to ``root``, or absolute): the headers of 128
             shards take minutes to read, the index a second. None reads them every time.
         instruction: the request of every sample.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "shards", "images", "captions".

@@ -25,31 +25,24 @@ _KEYS = ("filename", "text_input", "text_output")
 class RSICap(Reader):
     """One sample a description: ``{"annotations": [{"image_id", "filename", "text_input", "text_output"}]}``.
 
-    2,585 descriptions of images of 512 px cut from DOTA, panchromatic ones among them; ``text_input`` is one of four
-    requests for a detailed description; ``text_output`` is a text, or a list of texts as in the instruction files that
-    RSGPT makes of UCM, Sydney and RSICD. Further keys of a row go to ``Sample.meta``.
+    Panchromatic images are among them; ``text_input`` is one of four requests for a detailed description;
+    ``text_output`` is a text, or a list of texts as in the instruction files that RSGPT makes of UCM, Sydney and RSICD.
+    Further keys of a row go to ``Sample.meta``.
 
     The release has no validation split. Here it is ``val_fraction`` of the images, see `held_out`. Crops of one DOTA
     picture (``P0378_0001``, ``P0378_0007``) stay on one side. The test set of RSICap is `RSIEval`.
 
-    Hu et al., "RSGPT: A Remote Sensing Vision Language Model and Benchmark", arXiv:2307.15266; images of DOTA, for
-    academic use; https://github.com/Lavender105/RSGPT, folder ``dataset/RSICap``.
-
     Args:
-        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
         split: "train" or "val".
-        name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
             release has none.
         val_fraction: share of the images that "val" gets, at least one image when it is positive; 0 trains on all.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images" and "descriptions" of this split.
-        official: as given; "all" is the release, whose split is ours.
         unused: nothing.
 
     Raises:

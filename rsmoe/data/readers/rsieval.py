@@ -19,20 +19,14 @@ _PLACE_KINDS = ("ab_position", "re_position", "road_ori")
 class RSIEval(Reader):
     """``{"annotations": [{"filename", "caption", "qa_pairs": [{"question", "answer", "type"}]}]}``.
 
-    100 images of 512 px with one description each, and 936 questions; ``Sample.kind`` of a question is its type:
-    presence, quantity, color, ab_position, re_position, area_comp, road_ori, image, scene, reasoning. Answers are free
-    text of uneven form ("Yes.", "yes", "There are seven planes in the image."): scoring has to normalise. Pairs with an
-    empty question or answer can be neither asked nor scored; they are left out and counted, as in RSGPT's own test
-    script. Further keys of a row go to ``Sample.meta``.
-
-    Hu et al., "RSGPT: A Remote Sensing Vision Language Model and Benchmark", arXiv:2307.15266; images of DOTA, for
-    academic use; https://github.com/Lavender105/RSGPT, folder ``dataset/RSIEval``. The request for a description is
-    the one of its test script.
+    ``Sample.kind`` of a question is its type: presence, quantity, color, ab_position, re_position, area_comp, road_ori,
+    image, scene, reasoning. Answers are free text of uneven form ("Yes.", "yes", "There are seven planes in the
+    image."): scoring has to normalise. Pairs with an empty question or answer can be neither asked nor scored; they are
+    left out and counted, as in RSGPT's own test script, which the request for a description is from. Further keys of a
+    row go to ``Sample.meta``.
 
     Args:
-        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
         split: must be ``holds``.
-        name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
@@ -42,7 +36,6 @@ class RSIEval(Reader):
         holds: the split that this folder is. The public release is all "test"; one written in its format to train on
             says so here.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images", "captions", "questions", "empty_questions" and "empty_answers" (left out).

@@ -32,26 +32,13 @@ class RSIVQA(Reader):
     images come from, so that captions and questions of one image never end on different sides. Images are matched by
     stem. Kinds are read off the question: "theme", "presence", "count", "location", else "other".
 
-    ================  ==================================  =======  =====================================================
-    conf/data         files                               lines    train / val / test
-    ================  ==================================  =======  =====================================================
-    ``rsivqa_ucm``    UCM/ucm_vqa.txt (theme of each      2100     1680 / 210 / 210
-                      image), UCM/ucm_res.txt (559        2795     2295 / 245 / 255
-                      images, written by people)
-    ``rsivqa_rsicd``  AID/rsicd_vqa.txt (theme)           9828     8734 / 1094 / none (train and val images of RSICD)
-    ================  ==================================  =======  =====================================================
-
     Known noise, kept because published numbers include it: 294 questions of ``ucm_res.txt`` lost their noun ("How many
     in the picture?": ``Sample.meta["noun_missing"]``), its theme questions repeat those of ``ucm_vqa.txt`` for 559
     images, and some answers are misspelt. White space is made single, nothing else is changed.
 
-    Zheng et al., "Mutual Attention Inception Network for Remote Sensing Visual Question Answering", TGRS 2021,
-    doi:10.1109/TGRS.2021.3079918; to be cited; https://github.com/spectralpublic/RSIVQA.
-
     Args:
         root: folder of the release, or the one above that holds it as ``rsivqa``; None means ``$RSMOE_DATA/rsivqa``.
         split: a split of the caption release.
-        name: short name.
         files: text files, relative to ``root``.
         images_root: folder of the caption release; None means the folder ``images_name`` beside this one, or
             ``$RSMOE_DATA/<images_name>``.
@@ -59,7 +46,6 @@ class RSIVQA(Reader):
         images: its folder of images.
         splits: its Karpathy json.
         kinds: kinds to keep; None keeps all.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: samples of each kind.

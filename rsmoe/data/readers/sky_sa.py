@@ -25,21 +25,13 @@ class SkySA(Reader):
     of the authors' machine: files are matched by stem in ``img_dir`` and ``ann_dir``. A line without classes is left
     out, as in the authors' loader.
 
-    RGB; 183,375 pairs of a region and a text, 1,763 class names, every pixel labelled by hand. The release has no
-    split: its code trains and tests on one file, so here the only split is "train". The graph of look-alike classes,
+    The release's code trains and tests on one file, so here the only split is "train". The graph of look-alike classes,
     ``skysa_graph.jsonl``, is not read here.
 
-    Zhu et al., "SkySense-O: Towards Open-World Remote Sensing Interpretation with Vision-Centric Visual-Language
-    Modeling", CVPR 2025; no licence is stated, cite; https://github.com/zqcrafts/SkySense-O,
-    https://huggingface.co/zqcraft/SkySense-O.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: must be "train".
-        name: short name.
         annotations: the file of lines, relative to ``root``.
         images, masks: the folders, relative to ``root``.
-        official: counts of the release, as it states them.
 
     Attributes:
         counts: "images", "regions" (entries of ``ann_list``), "classes" (different names) and "requests".

@@ -33,25 +33,19 @@ class VideoFolder(Reader):
     "Fire_001.mp4", "annotation": {"English_caption": "..." or ["...", ...]}}]``, or an object of one's own,
     ``{"Fire_001": ["...", ...]}``; the suffix of a video file is dropped.
 
-    CapERA: 2,864 drone videos of 5 s, 640 x 640 px, 24 frames a second, 25 event classes, five captions each; train /
-    test 1,473 / 1,391 videos (1,473 x 5 is what SkyEyeGPT trained on). Bashmal et al., "CapERA: Captioning Events in
-    Aerial Videos", Remote Sensing 2023, doi:10.3390/rs15082139, on the videos of ERA, Mou et al., GRSM 2020,
-    https://lcmou.github.io/ERA_Dataset. Its keys are those that a public loader reads, and the split is as we remember
-    it. The release has mp4 files; make the frames once, four a second::
+    The keys of CapERA are those that a public loader reads. The release has mp4 files; make the frames once, four a
+    second::
 
         mkdir -p frames/Fire_001 && ffmpeg -i Fire_001.mp4 -vf fps=4 frames/Fire_001/%03d.jpg
 
     Args:
-        root: folder of the captions and of ``videos``; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``annotations``, or "val".
-        name: short name.
         annotations: split -> json, relative to ``root``.
         videos: the folder that holds a folder of frames for each video, relative to ``root``.
         frames: T, how many frames of a video are taken.
         val_fraction: where ``annotations`` has no "val", the share of the videos of "train" that becomes one, see
             `held_out`; 0 trains on all.
         instruction: the request of every sample.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "videos", "images" (frames taken) and "captions" of this split.

@@ -30,9 +30,7 @@ _PLACE_KINDS = ("object position", "object direction")
 class VRSBench(Reader):
     """One sample a caption, referring expression ("ground") or question ("vqa").
 
-    29,614 RGB images of 512 px, cut from DOTA-v2 (``P0003_0002.png``) and DIOR (``00002_0000.png``), with 29,614
-    captions, 52,472 expressions and 123,221 questions; drafted by GPT-4V, checked by people. The official test part is
-    called "val" in file names: 9,350 captions, 16,159 expressions, 37,409 questions.
+    The official test part is called "val" in file names.
 
     - "train": ``Annotations_train/<image>.json``, ``{"caption", "objects": [{"obj_cls", "obj_coord", "obj_corner",
       "referring_sentence", "is_unique"}], "qa_pairs": [{"question", "answer", "type"}]}``. These have exact boxes;
@@ -47,14 +45,10 @@ class VRSBench(Reader):
     its object. ``Sample.kind`` of a question is its type, "object quantity" and eleven more. Test images overlap with
     what DIOR-RSVG and GeoChat_Instruct train on.
 
-    Li et al., "VRSBench: A Versatile Vision-Language Benchmark Dataset for Remote Sensing Image Understanding", NeurIPS
-    2024, arXiv:2406.12384; CC BY 4.0; https://huggingface.co/datasets/xiang709/VRSBench. Files and keys as its
-    repository and public readers have them.
+    Files and keys are as its repository and public readers have them.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         tasks: of "caption", "ground" and "vqa".
         annotations: the folder of json files of "train" and "val", relative to ``root``.
         images: their folder of images.
@@ -64,7 +58,6 @@ class VRSBench(Reader):
         convention: how boxes are answered, see `rsmoe.data.boxes`; a horizontal one.
         request: the instruction of captions.
         prompt: the instruction of expressions; {expression} is replaced.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images" and, of ``tasks``, "captions", "expressions", "questions".
