@@ -9,7 +9,7 @@ from typing import Any
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.values import id_of, is_missing
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import captions_of, data_root, field, require_split
+from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.errors import UserError
 
@@ -85,10 +85,7 @@ class GAIA(Reader):
         paths = find_images(folder / images, [f"{key}.png" for key in rows], source=name)
         for key, row in rows.items():
             where = f"{file}, id {key}"
-            written = field(row, "captions", list, where)
-            captions = captions_of(written, where)
-            if len(captions) < len(written):
-                self.unused.setdefault("empty caption", []).append(key)
+            captions = self._captions(field(row, "captions", list, where), where, key)
             self._samples.append(
                 self._make(
                     key,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rsmoe.data.readers.annotations import (
-    captions_of,
     data_root,
     field,
     identity,
@@ -73,9 +72,7 @@ class NWPUCaptions(Reader):
         paths = find_in_tree(folder / images, [f"{scene}/{file}" for scene, file, *_ in rows], source=name)
         for scene, file, _, row, where in rows:
             written = [field(row, key, str, where) for key in _SENTENCES]
-            captions = captions_of(written, where)
-            if len(captions) < len(written):
-                self.unused.setdefault("empty caption", []).append(file)
+            captions = self._captions(written, where, file)
             self._samples.append(
                 self._make(
                     f"{scene}/{file}",

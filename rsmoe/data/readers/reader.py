@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.readers.annotations import captions_of, is_directional
 from rsmoe.data.sample import Lazy, Sample
 
 
@@ -17,7 +17,7 @@ class Reader(Dataset[Sample]):
     """A release on disk, one split of it; the contract is that of `rsmoe.data`.
 
     Size, licence and citation of a release stand in the head of its yaml in ``conf/data``. A reader that makes its
-    samples when they are asked for has a ``__len__`` and a ``__getitem__`` of its own. All readers have these arguments.
+    samples when they are asked for has a ``__len__`` and a ``__getitem__`` of its own. All have these arguments.
 
     Args:
         root: folder of the release, or the one above that holds it as ``name``; None means ``$RSMOE_DATA/<name>``.
@@ -66,6 +66,13 @@ class Reader(Dataset[Sample]):
             directional=directional or is_directional(*words),
             **fields,
         )
+
+    def _captions(self, written: Sequence[Any], where: str, name: str) -> tuple[str, ...]:
+        """`captions_of`; that an empty sentence was left out is noted under ``name``."""
+        captions = captions_of(written, where)
+        if len(captions) < len(written):
+            self.unused.setdefault("empty caption", []).append(name)
+        return captions
 
     def __len__(self) -> int:
         return len(self._samples)

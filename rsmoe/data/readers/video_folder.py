@@ -11,7 +11,6 @@ from rsmoe.checks.ranges import Fraction, Positive
 from rsmoe.data.files.file_names import SUFFIXES, FolderFiles, listed
 from rsmoe.data.files.values import text_of
 from rsmoe.data.readers.annotations import (
-    captions_of,
     data_root,
     field,
     identity,
@@ -83,9 +82,7 @@ class VideoFolder(Reader):
             captions = {video: texts for video, texts in captions.items() if (video in held) == (split == "val")}
         chosen = _frames(folder / videos, list(captions), frames, name)
         for video, texts in captions.items():
-            responses = captions_of(texts, f"{file}, video {video!r}")
-            if len(responses) < len(texts):
-                self.unused.setdefault("empty caption", []).append(video)
+            responses = self._captions(texts, f"{file}, video {video!r}", video)
             self._samples.append(self._make(video, tuple(chosen[video]), instruction, responses, "caption"))
         if not self._samples:
             raise UserError(f"{name}: split {split!r} of {file} holds no video")
