@@ -40,7 +40,6 @@ class GEOBenchVLM(Reader):
 
     Attributes:
         counts: "images", "items", "questions", and the questions of each task.
-        unused: empty; every row of the format can be used.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), a right letter that is no choice,

@@ -32,7 +32,6 @@ class LHRSBench(Reader):
 
     Attributes:
         counts: "images", "questions", and the questions of each type, an item in each of its types.
-        unused: empty; every row of the format can be used.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), choices that are not lettered from A,

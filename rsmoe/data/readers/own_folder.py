@@ -102,9 +102,6 @@ class OwnFolder(Reader):
             )
         self.counts = {"images": len(self._samples), "captions": sum(len(s.responses) for s in self._samples)}
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     def __getitem__(self, index: int) -> Sample:
         return self._rasters(self._samples[index])
 

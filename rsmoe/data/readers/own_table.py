@@ -135,9 +135,6 @@ class OwnTable(Reader):
         tasks = Counter(sample.task for sample in self._samples)
         self.counts = {"images": len(paths), "samples": len(self._samples), **tasks}
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     def __getitem__(self, index: int) -> Sample:
         return self._rasters(self._samples[index])
 

@@ -43,7 +43,6 @@ class RSICap(Reader):
 
     Attributes:
         counts: "images" and "descriptions" of this split.
-        unused: nothing.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
