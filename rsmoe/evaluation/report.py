@@ -260,9 +260,9 @@ _NOT_METHOD = (
 def _method(config: Mapping[str, Any]) -> dict[str, Any]:
     loader = {k: v for k, v in config["loader"].items() if k not in ("workers", "eval_batch_size")}
     decoding = {key: config["evaluation"].get(key) for key in ("beams", "max_new")}
-    start = bool(config.get("start"))
+    older = {"start": bool(config.get("start")), "adapters": sorted(config.get("adapters") or {})}
     kept = {k: v for k, v in config.items() if k not in _NOT_METHOD}
-    return kept | {"loader": loader, "evaluation": decoding, "start": start}
+    return kept | {"loader": loader, "evaluation": decoding, **older}
 
 
 def _hash(node: Mapping[str, Any]) -> str:
