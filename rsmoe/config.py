@@ -120,8 +120,8 @@ def _keep_maps(cfg: DictConfig, overrides: Sequence[str]) -> None:
     with read_write(cfg), open_dict(cfg):
         for name in idle:
             del cfg.maps[name]
-        for name, stage in cfg.stage.items() if not chosen and isinstance(cfg.stage, DictConfig) else ():
-            if "teacher_forcing" in stage and f"stage.{name}.teacher_forcing" not in typed:
+        for key, stage in cfg.stage.items() if not chosen and isinstance(cfg.stage, DictConfig) else ():
+            if "teacher_forcing" in stage and f"stage.{key}.teacher_forcing" not in typed:
                 stage.teacher_forcing = [0.0, 0.0]
 
 

@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.adapters checkpoint=... out=<folder>``: every expert as a LoRA adapter in PEFT's format."""
+"""``python -m rsmoe.commands.adapters checkpoint=... out=<folder>``: each expert as an adapter in PEFT's format."""
 
 from __future__ import annotations
 
