@@ -19,8 +19,8 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch, prompt_words
-from rsmoe.evaluation.change_tiles import map_changes
 from rsmoe.evaluation.confidence import confidences
+from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request, open_pictures
@@ -141,9 +141,9 @@ class Assistant:
             boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
             confidence: also how sure the model is.
             prompts: also the prompts of the router for the first request, in words.
-            tile: side in pixels of the tiles of a pair's map of changes; None: that of the model's pictures (every
-                pixel is seen as it is), 0: the whole picture resized, -1: no such map.
-            console: where the progress of that map is shown.
+            tile: side in pixels of the tiles of maps of land cover and of changes; None: that of the model's pictures
+                (every pixel is seen as it is), 0: the whole picture resized, -1: no such map.
+            console: where the progress of these maps is shown.
 
         Raises:
             UserError: see `rsmoe.evaluation.request.open_pictures`; one picture for a checkpoint that only knows pairs.
@@ -162,11 +162,12 @@ class Assistant:
         convention = boxes or run.box_convention
         replies = []
         for place, (request, dates, prediction) in enumerate(zip(requests, opened, found, strict=True)):
-            change = None
-            if tile != -1 and "change" in model.maps and len(request.pictures) == 2:
-                side = size if tile is None else tile
-                change = map_changes(model, run.collate, dates, tile_px=side, console=console)
-                dates = replace(dates, valid=change.valid)  # known now: to read it again would warp every pixel again
+            tiled: dict[str, TiledMap] = {}
+            for name, part in model.maps.items() if tile != -1 else ():
+                if part.dates == len(request.pictures):
+                    side = size if tile is None else tile
+                    tiled[name] = map_tiles(model, run.collate, dates, name=name, tile_px=side, console=console)
+                    dates = replace(dates, valid=tiled[name].valid)  # to read it again would warp every pixel again
             own = shown[place]
             height, width = dates.valid.shape
             replies.append(
@@ -178,12 +179,13 @@ class Assistant:
                     dates=dates,
                     shown=own,
                     image_size=size,
-                    notes=_notes(dates, own, prediction),
+                    notes=_notes(dates, own, prediction, tiled),
                     confidence=sure[place],
                     mask=None if prediction.mask is None else prediction.mask & own.valid,
                     boxes=_boxes(prediction.text, convention, (width, height)),
                     change_map=prediction.change_map,
-                    change=change,
+                    change=tiled.get("change"),
+                    cover=tiled.get("land_cover"),
                     land_cover=prediction.outputs.get("land_cover"),
                     prompts=prompt_words(model, codec, batch, perception, place) if prompts else None,
                 )
@@ -255,9 +257,10 @@ def _boxes(text: str, convention: str | None, size_px: tuple[int, int]) -> np.nd
     return found if found is not None and len(found) else None
 
 
-def _notes(dates: Dates, shown: Dates, prediction: Prediction) -> tuple[str, ...]:
+def _notes(dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap]) -> tuple[str, ...]:
     if shown.valid.shape == dates.valid.shape:
         return dates.notes
     (height, width), (deep, wide) = dates.valid.shape, shown.valid.shape
-    what = "words" if prediction.mask is None else "words and mask"
-    return (*dates.notes, f"{what}: {width} x {height} px are read thinned to {wide} x {deep}")
+    thinned = ["words", *(["mask"] if prediction.mask is not None else [])]
+    thinned += ["land cover"] if "land_cover" in prediction.outputs and "land_cover" not in tiled else []
+    return (*dates.notes, f"{' and '.join(thinned)}: {width} x {height} px are read thinned to {wide} x {deep}")

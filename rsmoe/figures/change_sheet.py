@@ -82,7 +82,12 @@ def _overlay(image: np.ndarray, kinds: np.ndarray, valid: np.ndarray) -> np.ndar
     for kind in np.unique(kinds[kinds > 0]):
         red_green_blue = [int(_colour(int(kind))[i : i + 2], 16) for i in (1, 3, 5)]
         shown[kinds == kind] = 0.2 * shown[kinds == kind] + 0.8 * np.array(red_green_blue)
-    rows, columns = np.indices(kinds.shape)
+    return striped(shown, valid)
+
+
+def striped(shown: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float -> uint8, with grey stripes where there is no data; ``shown`` is changed."""
+    rows, columns = np.indices(valid.shape)
     shown[~valid] = np.where(((rows + columns) // 3 % 2 == 0)[~valid], 225, 195)[:, None]
     return shown.round().clip(0, 255).astype(np.uint8)
 

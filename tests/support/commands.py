@@ -13,6 +13,7 @@ BASE = {
     "compare": ["runs=[a]"],
     "stress": ["checkpoint=none"],
     "swap": ["checkpoint=none"],
+    "adapters": ["checkpoint=none", "out=out"],
     "change_detection": ["data=levir_cd"],
     "ngrams": [],
 }
