@@ -24,7 +24,7 @@ assert END is not None
 @pytest.fixture
 def model() -> RSMoE:
     """Captions go to theme, object and relation, questions to vqa."""
-    model = tiny_model("fusion=rewrite", "router.select=topk", "router.k=1", experts=EXPERTS)
+    model = tiny_model("fusion=rewrite", "choice=top_k", "choice.k=1", experts=EXPERTS)
     assert isinstance(model.fusion, Rewrite)
     return model
 
