@@ -10,7 +10,7 @@ from rsmoe.router.routing import Routing
 
 
 class Sigmoid(nn.Module):
-    """Sigmoid gating: scores s_e = sigmoid(z_e), the k highest, with weights s_e / sum of s over the chosen 
+    """Sigmoid gating: scores s_e = sigmoid(z_e), the k highest, with weights s_e / sum of s over the chosen
     (DeepSeek-V3, arXiv 2412.19437, equations 12 to 15). Losses see the distribution s_e / sum of s over all experts.
 
     Args:
