@@ -121,7 +121,7 @@ def _keep_maps(cfg: DictConfig, overrides: Sequence[str]) -> None:
         for name in idle:
             del cfg.maps[name]
         for key, stage in cfg.stage.items() if not chosen and isinstance(cfg.stage, DictConfig) else ():
-            if "teacher_forcing" in stage and f"stage.{key}.teacher_forcing" not in typed:
+            if "teacher_forcing" in stage and f"stage.{key!s}.teacher_forcing" not in typed:
                 stage.teacher_forcing = [0.0, 0.0]
 
 

@@ -20,6 +20,7 @@ from rsmoe.qformer import QFormer
 from rsmoe.qformer.bypass import VisualBypass
 from rsmoe.router import PromptWriter, Router
 from rsmoe.router.prompts import PromptRequest
+from rsmoe.router.request import RouterRequest
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal import TemporalInput, TemporalModule
 from rsmoe.temporal.memory import VisualMemory
@@ -132,7 +133,15 @@ class RSMoE(nn.Module):
             Routing.single(len(batch), experts=self.bank.size, device=queries.device)
             if self.dense
             else self.router(
-                queries, batch.instruction_ids, batch.instruction_mask, allowed=self.serves_task.any(0), also=also
+                RouterRequest(
+                    queries=queries,
+                    memory=memory.mean()[batch.view],
+                    instruction_ids=batch.instruction_ids,
+                    instruction_mask=batch.instruction_mask,
+                    allowed=self.serves_task.any(0),
+                    also=also,
+                    right=self.serves_task[batch.task] if self.router.reads_label else None,
+                )
             )
         )
         return Perception(prefix=prefix, routing=routing, sight=sight)

@@ -29,7 +29,7 @@ def model() -> RSMoE:
 @pytest.fixture(scope="module")
 def threshold() -> RSMoE:
     """Every sample has a number of experts of its own."""
-    return tiny_model("router.select=threshold", "router.threshold=0.15")
+    return tiny_model("choice.threshold=0.15")
 
 
 def prefixes(model: RSMoE, batch: Batch) -> tuple[Tensor, Tensor, Rows]:
@@ -198,9 +198,7 @@ def test_beams_share_no_cache_by_accident(model: RSMoE) -> None:
 
 def test_separate_language_models_decode_as_the_shared_one() -> None:
     experts = "expert=[theme,object,vqa,change]"
-    shared, separate = (
-        tiny_model(f"bank={b}", "router.select=threshold", experts=experts) for b in ("shared", "separate")
-    )
+    shared, separate = (tiny_model(f"bank={b}", experts=experts) for b in ("shared", "separate"))
     state = shared.state_dict()
     own = separate.state_dict()
     for name in own:
