@@ -14,6 +14,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.tasks import task_names
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch, prompt_words
+from rsmoe.experts.lengths import by_length
 from rsmoe.generation.decoding import mixed_log_probability
 from rsmoe.generation.mixture import mix
 from rsmoe.model import RSMoE
@@ -97,6 +98,25 @@ def test_neighbours_in_the_batch_change_nothing(model: RSMoE) -> None:
         alone = replace(alone, pixels=alone.pixels[:, : int(alone.frames)])  # no padded date either
         torch.testing.assert_close(mixture(model, alone)[0], together[place], atol=1e-5, rtol=1e-5)
         assert model.generate(alone, end_id=END, beams=2, max_new=8)[0] == written[place]
+
+
+def test_short_and_long_rows_run_apart_with_the_same_numbers(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = padded(batch_of(), prompt=30, response=40)
+    long = replace(batch, response_mask=batch.response_mask.clone(), prompt_mask=batch.prompt_mask.clone())
+    long.response_mask[0] = True  # one long answer beside short ones
+    long.prompt_mask[1] = True  # and one long prompt
+    seen: list[int] = []
+
+    def spy(starts: torch.Tensor, answers: torch.Tensor) -> list[torch.Tensor]:
+        parts = by_length(starts, answers)
+        seen.append(len(parts))
+        return parts
+
+    monkeypatch.setattr("rsmoe.experts.answer_states.by_length", spy)
+    split = mixture(model, long)
+    assert seen[0] > 1
+    monkeypatch.setattr("rsmoe.experts.answer_states.by_length", lambda starts, answers: [torch.arange(len(starts))])
+    torch.testing.assert_close(split, mixture(model, long), atol=1e-5, rtol=1e-5)
 
 
 def test_padded_dates_are_never_seen(model: RSMoE) -> None:

@@ -49,9 +49,7 @@ def answer_batch(
     """
     assert codec.eos_id is not None
     perception = model.perceive(batch) if perception is None else perception
-    written = model.generate(
-        batch, perception, end_id=codec.eos_id, beams=beams, max_new=max_new, on_token=on_token
-    )
+    written = model.generate(batch, perception, end_id=codec.eos_id, beams=beams, max_new=max_new, on_token=on_token)
     weights = perception.routing.weights
     sizes, maps = picture_sizes(batch), class_maps(model, perception.sight, batch)
     outputs: list[dict[str, Any]] = [{_NAMES.get(name, name): value for name, value in of.items()} for of in maps]

@@ -17,7 +17,7 @@ from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.change_report import report_change
 from rsmoe.evaluation.reply import Reply
-from rsmoe.evaluation.reply_files import reply_row, write_boxes, write_mask
+from rsmoe.evaluation.reply_files import reply_row, write_boxes, write_land_cover, write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.watch import watched
 from rsmoe.training.checkpoints import find_checkpoint
@@ -71,7 +71,7 @@ def answer_requests(
                 row: dict[str, Any] = {"id": request.id, "answer": None, "error": failed.get(request.id)}
                 if request.id in replies:
                     reply = replies[request.id]
-                    files = [] if folder is None else _write(reply, request, folder, classes)
+                    files = [] if folder is None else _write(model, reply, request, folder, classes)
                     row |= reply_row(reply) | {"files": files}
                     if job is None:
                         console.print(f"{request.id}: {reply.text.strip() or '(empty answer)'}", soft_wrap=True)
@@ -111,10 +111,12 @@ def _answered(
     return replies
 
 
-def _write(reply: Reply, request: Request, folder: Path, classes: Sequence[str]) -> list[str]:
+def _write(model: Assistant, reply: Reply, request: Request, folder: Path, classes: Sequence[str]) -> list[str]:
     own = folder / reply_folder(request.id)
     names = write_mask(reply, own) if reply.mask is not None else []
     names += write_boxes(reply, own) if reply.boxes is not None else []
+    if reply.land_cover is not None:
+        names += write_land_cover(reply, own, model.cover_classes)
     if reply.change is not None:
         titles = [Path(name).stem for name in request.names]
         told = report_change(reply, titles, own, classes, Console(quiet=True))

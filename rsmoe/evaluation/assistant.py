@@ -59,6 +59,12 @@ class Assistant:
         """Names of the experts, in the order of the router."""
         return self.run.model.names
 
+    @property
+    def cover_classes(self) -> tuple[str, ...]:
+        """Names of the values of `Reply.land_cover`; () in a model without such a map."""
+        maps = self.run.model.maps
+        return tuple(maps["land_cover"].names) if "land_cover" in maps else ()
+
     def ask(self, pictures: Any, instruction: str | None = None, **options: Any) -> Any:
         """The `Reply` to one request, or the list of those to a list of pictures.
 
@@ -108,12 +114,11 @@ class Assistant:
         answers = {}
         for name in model.names:
             alone = self._forced(perception, [replace(asked[0], expert=name)])
-            (ids,) = model.fusion.generate(
-                model, batch, alone, end_id=codec.eos_id, beams=beams, max_new=max_new
-            )  # fmt: skip
+            (ids,) = model.generate(batch, alone, end_id=codec.eos_id, beams=beams, max_new=max_new)
             answers[name] = codec.decode(ids)
         return answers
 
+    @torch.no_grad()
     def answer(
         self,
         requests: Sequence[Request],
@@ -136,8 +141,8 @@ class Assistant:
             max_new: most tokens of an answer.
             raster: options of `rsmoe.geo.RasterSource`, for rasters.
             boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
-            confidence: also how sure the model is, one more pass.
-            prompts: also the prompts of the router in words, one more pass.
+            confidence: also how sure the model is.
+            prompts: also the prompts of the router for the first request, in words.
             tile: side in pixels of the tiles of a pair's map of changes; None: that of the model's pictures (every
                 pixel is seen as it is), 0: the whole picture resized, -1: no such map.
             opened: the pictures of every request, where `open` has read them already.
@@ -157,8 +162,9 @@ class Assistant:
         found = answer_batch(
             model, codec, batch, beams=beams, max_new=max_new, perception=perception, on_token=on_token
         )
-        texts = [f.text for f in found]
-        sure = confidences(model, codec, batch, texts, perception=perception) if confidence else [None] * len(found)
+        sure: Sequence[float | None] = [None] * len(found)
+        if confidence:
+            sure = confidences(model, codec, batch, perception, [prediction.text for prediction in found])
         convention = boxes or run.box_convention
         replies = []
         for place, (request, dates, prediction) in enumerate(zip(requests, opened, found, strict=True)):
@@ -184,6 +190,7 @@ class Assistant:
                     boxes=_boxes(prediction.text, convention, (width, height)),
                     change_map=prediction.change_map,
                     change=change,
+                    land_cover=prediction.outputs.get("land_cover"),
                     prompts=prompt_words(model, codec, batch, perception, place) if prompts else None,
                 )
             )

@@ -17,15 +17,16 @@ from rsmoe.perception import Perception
 
 @torch.no_grad()
 def confidences(
-    model: RSMoE, codec: TextCodec, batch: Batch, texts: Sequence[str], *, perception: Perception | None = None
+    model: RSMoE, codec: TextCodec, batch: Batch, perception: Perception, texts: Sequence[str]
 ) -> list[float]:
     """Mean log-probability of the tokens of each of B answers, the end token among them, under the mixture of experts.
 
-    One teacher-forced pass over all answers. It ranks answers of one model; it is no probability of being right.
+    One teacher-forced pass of the language model over all answers. It ranks answers of one model; it is no probability
+    of being right.
 
     Args:
+        perception: of the batch.
         texts: one answer a request.
-        perception: of the batch, where it is there already.
     """
     assert codec.eos_id is not None
     ids, mask = pad([[*codec.encode(text), codec.eos_id] for text in texts], codec.pad_id, batch.pixels.device)

@@ -14,7 +14,7 @@ from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.answer_requests import checkpoint_facts
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.change_report import report_change
-from rsmoe.evaluation.reply_files import picture_name, reply_row, write_boxes, write_mask
+from rsmoe.evaluation.reply_files import picture_name, reply_row, write_boxes, write_land_cover, write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.files import write_text
 
@@ -55,6 +55,8 @@ def predict_one(
     mask = files[0] if files else None
     if reply.boxes is not None and folder is not None:
         files += write_boxes(reply, folder)
+    if reply.land_cover is not None and folder is not None:
+        files += write_land_cover(reply, folder, model.cover_classes)
     change: dict[str, Any] = {}
     notes = list(reply.notes)
     if reply.change is not None:
@@ -73,5 +75,9 @@ def predict_one(
     write_text(folder / "answer.json", json.dumps({**row, **told}, indent=1, ensure_ascii=False) + "\n")
     job = AnswerFile(folder, facts={**facts, "checkpoint": "", **options})
     job.add([(request, row)])
-    written = ["answer.json", *job.finish([request]), *(name for name in files if name.startswith("boxes"))]
+    written = [
+        "answer.json",
+        *job.finish([request]),
+        *(name for name in files if name.startswith(("boxes", "land_cover"))),
+    ]
     console.print(f"written to {folder}: {', '.join(written)}", markup=False, soft_wrap=True)

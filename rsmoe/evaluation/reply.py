@@ -35,6 +35,8 @@ class Reply:
     """(H, W) bool of the size of ``shown``, where the answer holds [SEG]."""
     boxes: np.ndarray | None = None
     """(n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg`` in pixels of ``dates``; None without one."""
+    land_cover: np.ndarray | None = None
+    """(H, W) uint8 classes of a single picture, of the size of ``shown``; None without a map of land cover."""
     change_map: np.ndarray | None = None
     """(H, W) uint8 kind of change of a pair, 0 none, of the size of ``shown``; None without a map of changes."""
     change: TiledChange | None = None

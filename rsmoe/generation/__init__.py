@@ -15,6 +15,7 @@ from torch import Tensor
 from rsmoe.data.batch import Batch
 
 if TYPE_CHECKING:
+    from rsmoe.generation.decoding import OnToken
     from rsmoe.model import RSMoE
     from rsmoe.perception import Perception, Reading
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.features
 import rasterio.warp
+import rasterio.windows
 from PIL import Image
 from support.checkpoints import tiny_run
 from support.servers import serve as serve
@@ -339,3 +341,35 @@ def test_an_address_is_asked_like_a_file(
         np.testing.assert_array_equal(here.shown.images[0], there.shown.images[0])
     ask(run, f"image={url}/c.tif", f"out={tmp_path / 'out'}")
     assert rows(tmp_path / "out")[0]["images"] == [f"{url}/c.tif"]
+
+
+def test_land_cover_goes_to_the_map(tmp_path: Path) -> None:
+    """Every pixel with data lies in the polygon of its class, the first class too; no other does."""
+    cover = ("maps=[land_cover]", "maps.land_cover.classes=[bare land,water,forest]", "maps.land_cover.channels=8")
+    run = tiny_run(tmp_path / "run", *CALM, *cover, steps=1)
+    place = raster(tmp_path / "a.tif", 3, nodata=0)
+    with rasterio.open(place, "r+") as file:
+        file.write(np.zeros((3, 24, 4), np.uint8), window=rasterio.windows.Window(0, 0, 4, 24))
+    ask(run, f"image={place}", f"out={tmp_path / 'one'}")
+    model = rsmoe.load(run, device="cpu")
+    reply = model.ask(place, beams=1, max_new=3)
+    assert reply.land_cover.shape == (24, 30) and reply.land_cover.max() < 3
+    assert model.cover_classes == ("bare land", "water", "forest")
+    with rasterio.open(tmp_path / "one" / "land_cover.tif") as file:
+        values = file.read(1)
+        assert file.tags()["CLASS_0"] == "bare land" and file.crs.to_epsg() == 32632 and file.colormap(1)
+        transform = file.transform
+    expected = np.where(reply.shown.valid, reply.land_cover, 255)
+    np.testing.assert_array_equal(values, expected)
+    assert (values[:, :4] == 255).all()
+    features = json.loads((tmp_path / "one" / "land_cover_crs.geojson").read_text())["features"]
+    shapes = [(f["geometry"], f["properties"]["class"]) for f in features]
+    burnt = rasterio.features.rasterize(shapes, out_shape=values.shape, transform=transform, fill=255)
+    np.testing.assert_array_equal(burnt, expected)
+    named = {(f["properties"]["class"], f["properties"]["name"]) for f in features}
+    assert named <= set(enumerate(model.cover_classes))
+    assert (tmp_path / "one" / "land_cover.geojson").is_file()
+    assert np.asarray(Image.open(tmp_path / "one" / "land_cover.png")).shape == (24, 30, 3)
+    (tmp_path / "ask.jsonl").write_text(json.dumps({"id": "x", "image": "a.tif"}) + "\n")
+    ask(run, f"requests={tmp_path / 'ask.jsonl'}", f"out={tmp_path / 'many'}")
+    assert "x/land_cover.tif" in rows(tmp_path / "many")[0]["files"] and (tmp_path / "many/x/land_cover.tif").is_file()
