@@ -15,7 +15,9 @@ class Counters:
         self.open = 0
         """Requests with a body that are read, wait or are answered now."""
         self._requests: Counter[tuple[str, int]] = Counter()
-        self._answers, self._batches, self._seconds = 0, 0, 0.0
+        self.batches = 0
+        """Passes of the model."""
+        self._answers, self._seconds = 0, 0.0
         self._lock = Lock()
 
     def request(self, path: str, status: int) -> None:
@@ -27,7 +29,7 @@ class Counters:
         """One more pass of the model."""
         with self._lock:
             self._answers += answers
-            self._batches += 1
+            self.batches += 1
             self._seconds += seconds
 
     def text(self) -> str:
@@ -40,7 +42,7 @@ class Counters:
             rows = [
                 ("rsmoe_open_requests", "gauge", "Requests that are read, wait or are answered.", self.open),
                 ("rsmoe_answers_total", "counter", "Answers of the model.", self._answers),
-                ("rsmoe_batches_total", "counter", "Passes of the model.", self._batches),
+                ("rsmoe_batches_total", "counter", "Passes of the model.", self.batches),
                 ("rsmoe_model_seconds_total", "counter", "Seconds spent in these passes.", round(self._seconds, 6)),
             ]
         lines = ["# HELP rsmoe_requests_total Responses by path and status.", "# TYPE rsmoe_requests_total counter"]
