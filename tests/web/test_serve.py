@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -166,7 +170,11 @@ def test_a_mask_lies_where_the_picture_lies(
 def test_requests_at_once_share_a_pass_and_keep_their_answers(model: Assistant) -> None:
     experts = [None, *model.experts]
     bodies = [
-        asked(png(pixels(i)), model=experts[i % len(experts)] or "mixture", **({"stream": True} if i % 5 == 4 else {}))
+        asked(
+            *(png(pixels(i + k)) for k in range(1 + (i % 4 == 3))),
+            model=experts[i % len(experts)] or "mixture",
+            **({"stream": True} if i % 5 == 4 else {}),
+        )
         for i in range(16)
     ]
     with served(model, window_ms=300) as (url, app), ThreadPoolExecutor(16) as pool:
@@ -224,3 +232,20 @@ def test_the_yaml_and_the_page(web: httpx.Client, model: Assistant) -> None:
     known = web.get("/v1/models").json()["rsmoe"]
     assert known["experts"] == list(model.experts) and known["max_tokens"] == 8
     assert address(b"") == "data:image/png;base64,"
+
+
+def test_the_command(model: Assistant, tmp_path: Path) -> None:
+    folder = model.save_pretrained(tmp_path / "saved")
+    words = [sys.executable, "-m", "rsmoe.serve", f"checkpoint={folder}", "device=cpu", "port=0"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(2)]
+    (url,) = re.findall(r"http://127.0.0.1:\d+", said[1])
+    assert said[0] == f"saved: {', '.join(model.experts)}\n"
+    answer = httpx.post(url + CHAT, json=asked(png(pixels()), max_tokens=4), timeout=60).json()
+    assert answer["choices"][0]["message"]["content"] == model.ask(pixels(), WORDS, beams=1, max_new=4).text
+    taken = subprocess.run([*words[:-1], f"port={url.rpartition(':')[2]}"], capture_output=True, text=True)
+    assert taken.returncode == 1 and taken.stderr.startswith("error: cannot listen on host=127.0.0.1 port=")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
