@@ -1,8 +1,9 @@
-"""One name for the run folder of all processes that torchrun or SLURM started, whenever each of them begins."""
+"""What the processes of one run share before torch is loaded: the name of its folder, and the cores."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from datetime import timedelta
 
@@ -26,6 +27,21 @@ def stamp() -> str:
         step = os.environ.get("SLURM_STEP_ID", "0")
         return f"slurm-{os.environ['SLURM_JOB_ID']}" + (f"-{step}" if step != "0" else "")
     return now
+
+
+def prepare_processes(processes: int | str) -> None:
+    """Sets what several processes need in their environment before torch is loaded.
+
+    No warnings from DDP's search for idle parameters, and threads by the cores that may be used, which can be fewer
+    than there are.
+    """
+    if processes == 1:
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if isinstance(processes, int) and processes > 1 and hasattr(os, "sched_getaffinity"):
+        threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+        if "torch" in sys.modules and threads.isdigit():  # a run that goes on says only now how many processes it has
+            sys.modules["torch"].set_num_threads(int(threads))
 
 
 def _agreed(now: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsmoe.cli import Interrupted, main
+from rsmoe.cli.typed import config_folder, typed_words
 from rsmoe.errors import UserError
+from rsmoe.launch import prepare_processes
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -28,10 +29,12 @@ def train(config: dict[str, Any], folder: Path) -> float | None:
     """
     words = typed_words()
     if config["resume"]:
-        config, words, notes = _continued(config, words)
+        from rsmoe.training.resume import continued_run
+
+        config, words, notes = continued_run(config, words, folder=None if words is None else config_folder())
     else:
         notes = []
-    _prepare(config["trainer"].get("devices", 1))
+    prepare_processes(config["trainer"].get("devices", 1))
     from rsmoe.training.curves import ended
     from rsmoe.training.ranks import whole_group
 
@@ -174,49 +177,6 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     return results[full_name(config["objective"], results)].value
 
 
-def typed_words() -> list[str] | None:
-    """What was typed, of the current job of a sweep; None outside of a command line."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
-
-
-def _config_dir() -> str | None:
-    """``--config-dir``."""
-    from hydra.core.hydra_config import HydraConfig
-
-    sources = HydraConfig.get().runtime.config_sources
-    return next((s.path for s in sources if s.provider == "command-line" and s.schema == "file"), None)
-
-
-def _continued(
-    config: dict[str, Any], words: Sequence[str] | None
-) -> tuple[dict[str, Any], list[str] | None, list[str]]:
-    """Config and words of the run that goes on, and what differs."""
-    if config["start"]:
-        raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
-    from rsmoe.build import codecs_of
-    from rsmoe.training.checkpoints import load_checkpoint
-    from rsmoe.training.resume import continued, joined
-
-    checkpoint = load_checkpoint(Path(config["resume"]))
-    codecs_of(checkpoint)  # says it where rsmoe.train did not write it
-    config, notes = continued(checkpoint, config, words=words, folder=None if words is None else _config_dir())
-    return config, None if words is None else joined(checkpoint["hyper_parameters"].get("words", []), words), notes
-
-
-def _prepare(processes: int | str) -> None:
-    """What several processes need before torch is loaded: no warnings from DDP's search for idle parameters, and
-    threads by the cores that may be used, which can be fewer than there are."""
-    if processes == 1:
-        return
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    if isinstance(processes, int) and processes > 1 and hasattr(os, "sched_getaffinity"):
-        threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
-        if "torch" in sys.modules and threads.isdigit():  # a run that goes on says only now how many processes it has
-            sys.modules["torch"].set_num_threads(int(threads))
-
-
 @main("train")
 def cli(cfg: DictConfig) -> float | None:
     """Hydra's entry: the resolved config is kept in the run folder before anything starts."""
@@ -226,7 +186,7 @@ def cli(cfg: DictConfig) -> float | None:
 
     from rsmoe.config import compose
 
-    cfg = compose(typed_words() or [], extra=_config_dir())  # with the words for real data, without idle stages
+    cfg = compose(typed_words() or [], extra=config_folder())  # with the words for real data, without idle stages
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     launcher = str(HydraConfig.get().launcher.get("_target_", ""))
     here = HydraConfig.get().mode == RunMode.MULTIRUN and launcher.endswith(".BasicLauncher")

@@ -24,6 +24,21 @@ _OF_THE_COMMAND = ("resume", "start")
 _ABSENT = object()
 
 
+def continued_run(
+    config: Mapping[str, Any], words: Sequence[str] | None, *, folder: str | None
+) -> tuple[dict[str, Any], list[str] | None, list[str]]:
+    """Config and words of the run that ``config["resume"]`` names, and what differs; see `continued`."""
+    if config["start"]:
+        raise UserError("resume continues a run and start begins a new one from old weights: give one of them")
+    from rsmoe.build import codecs_of
+    from rsmoe.training.checkpoints import load_checkpoint
+
+    checkpoint = load_checkpoint(Path(config["resume"]))
+    codecs_of(checkpoint)  # says it where rsmoe.train did not write it
+    theirs, notes = continued(checkpoint, config, words=words, folder=folder)
+    return theirs, None if words is None else joined(checkpoint["hyper_parameters"].get("words", []), words), notes
+
+
 def continued(
     checkpoint: Mapping[str, Any],
     config: Mapping[str, Any],

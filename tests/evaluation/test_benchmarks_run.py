@@ -24,9 +24,9 @@ from rsmoe.config import compose, conf_dir
 from rsmoe.errors import UserError
 from rsmoe.evaluate import cli, evaluate
 from rsmoe.evaluation.benchmark import Benchmark
+from rsmoe.evaluation.score_files import score_files
 from rsmoe.metrics import find_metric
 from rsmoe.metrics.scoring import metric_of
-from rsmoe.score import score_files
 
 BENCHMARKS = sorted(path.stem for path in (conf_dir() / "benchmark").glob("*.yaml"))
 EXPERTS = f"{FIVE_KINDS[:-1]},ground]"

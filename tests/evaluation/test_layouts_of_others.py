@@ -11,7 +11,7 @@ import pytest
 
 from rsmoe.errors import UserError
 from rsmoe.evaluation.formats.layouts import read_predictions, read_references
-from rsmoe.score import score_files
+from rsmoe.evaluation.score_files import score_files
 
 QUESTIONS = (("P1.png", "How many ships?", "2"), ("P1.png", "Is there a road?", "yes"), ("P2.png", "Where?", "top"))
 SAID = ("2", "no", "top")

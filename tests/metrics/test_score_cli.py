@@ -19,8 +19,9 @@ from rsmoe.data.rasters.rle import encode_rle
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation.formats.layouts import References, read_predictions, read_references
+from rsmoe.evaluation.score_files import score_files
 from rsmoe.metrics.prediction import Prediction
-from rsmoe.score import cli, score_files, table
+from rsmoe.score import cli, table
 
 CAPTIONS = {
     "airport_1.jpg": ["a plane is parked at the terminal", "one plane at an airport"],

@@ -171,7 +171,7 @@ def test_words_of_a_run_come_as_hydra_reads_them(tmp_path: Path, monkeypatch: py
     [
         ({"words": ["name=../../x"]}, "name"),
         ({"words": ["name='/x'"]}, "name"),
-        ({"logger": {"name": "/x"}}, "logger.name"),
+        ({"logger": {"project": "/x"}}, "logger.project"),
         ({"logger": {"settings": {"base_url": "x"}}}, "logger.settings.base_url"),
         ({"trainer": {"default_root_dir": "x"}}, "trainer.default_root_dir"),
         ({"data": {"root": "http://x"}}, "data.root"),
