@@ -24,7 +24,9 @@ from rsmoe.training.freeze import set_trainable
 CONF = conf_dir()
 GROUPS = {
     str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml"))
-    for folder in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in ("data", "experiment", "benchmark"))
+    for folder in sorted(
+        p for p in CONF.iterdir() if p.is_dir() and p.name not in ("data", "experiment", "benchmark", "metric")
+    )
 }
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -43,7 +45,9 @@ TOGETHER = [
     [f"{g}=[{n[i % len(n)]}]" if g == "expert" else f"{g}={n[i % len(n)]}" for g, n in GROUPS.items() if g != "model"]
     for i in range(max(map(len, GROUPS.values())))
 ]
-ALONE = [[f"model={name}"] for name in GROUPS["model"]] + [[f"experiment={name}"] for name in EXPERIMENTS]
+METRICS = ",".join(sorted(path.stem for path in (CONF / "metric").glob("*.yaml")))
+ALONE = [[f"+metric=[{METRICS}]"]] + [[f"model={name}"] for name in GROUPS["model"]]
+ALONE += [[f"experiment={name}"] for name in EXPERIMENTS]
 
 
 @pytest.mark.parametrize("choices", [*TOGETHER, *ALONE], ids=lambda c: ",".join(c[:3]))
