@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.patches import Patch
 
-from rsmoe.figures.figure import FONT_PT, PAGE_WIDTH_IN, save_figure
+from rsmoe.figures.figure import FONT_PT, PAGE_WIDTH_IN, rgb, save_figure
 from rsmoe.figures.sheet import LINE_IN, Sheet, wrap
 
 _COLOURS = (
@@ -52,7 +52,7 @@ def draw_change(
     rows = -(-len(present) // _IN_A_ROW)
     foot = LINE_IN * (len(lines) + 0.4 + 1.2 * rows) + 0.1
     sheet = Sheet(width=PAGE_WIDTH_IN, height=tall + foot + LINE_IN + 0.15)
-    pictures = [shown_bands(before), shown_bands(after), _overlay(shown_bands(after), kinds, valid)]
+    pictures = [rgb(before), rgb(after), _overlay(rgb(after), kinds, valid)]
     if changed is None:
         changed = float((kinds[valid] > 0).mean()) if valid.any() else 0.0
     for i, (picture, title) in enumerate(zip(pictures, (*titles, f"changed: {100 * changed:.1f} %"), strict=True)):
@@ -73,11 +73,6 @@ def draw_change(
             fontsize=FONT_PT, bbox_to_anchor=(1.0, 0.0), borderaxespad=0.1, columnspacing=1.0, handlelength=1.2,
         )  # fmt: skip
     return save_figure(sheet.figure, path)
-
-
-def shown_bands(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) uint8 -> (H, W, 3): the first three bands, or the first one as grey."""
-    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
 
 
 def _overlay(image: np.ndarray, kinds: np.ndarray, valid: np.ndarray) -> np.ndarray:

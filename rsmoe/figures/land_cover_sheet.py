@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.patches import Patch
 
-from rsmoe.figures.change_sheet import shown_bands, striped
-from rsmoe.figures.figure import FONT_PT, PAGE_WIDTH_IN, save_figure
+from rsmoe.figures.change_sheet import striped
+from rsmoe.figures.figure import FONT_PT, PAGE_WIDTH_IN, rgb, save_figure
 from rsmoe.figures.sheet import LINE_IN, Sheet
 
 _IN_A_ROW, _MOST = 4, 16
@@ -44,9 +44,9 @@ def draw_land_cover(
     sheet = Sheet(width=PAGE_WIDTH_IN, height=tall + foot + LINE_IN + 0.15)
     table = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], np.uint8)
     painted = table[np.minimum(classes, len(colours) - 1)].astype(np.float32)
-    texture = shown_bands(picture).astype(np.float32).mean(-1, keepdims=True)
+    texture = rgb(picture).astype(np.float32).mean(-1, keepdims=True)
     mapped = striped(0.8 * painted + 0.2 * texture, valid)
-    for i, (image, name) in enumerate(((shown_bands(picture), title), (mapped, "land cover"))):
+    for i, (image, name) in enumerate(((rgb(picture), title), (mapped, "land cover"))):
         x = margin + i * (side + gap)
         sheet.axes(x, foot, side, tall).imshow(image, interpolation="nearest", aspect="auto")
         sheet.text(x, sheet.height - 0.05, name, weight="bold")
