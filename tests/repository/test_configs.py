@@ -137,6 +137,7 @@ def needs_data(experiment: str) -> bool:
     return not all("generated" in e or "root" not in e["reader"] for e in entries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if not needs_data(e) and "pretrained" not in e])
 def test_every_experiment_on_generated_scenes_runs(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -153,6 +154,7 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
     assert not any(row["protocol"].startswith("generated/") for row in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ablation",
     [
@@ -172,6 +174,7 @@ def test_every_ablation_runs(ablation: list[str], tmp_path: Path, monkeypatch: p
     assert all(row["protocol"].startswith("generated/") for row in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -208,6 +211,7 @@ def test_eva_is_counted_by_hand() -> None:
     assert (14 * 14 * 3 * d + d) + 257 * d + d + 39 * block + 2 * d == EVA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_the_published_sizes(name: str) -> None:
     lm, tokens, width, hidden, layers, kv, tables = SIZES[name]
