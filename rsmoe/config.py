@@ -120,9 +120,9 @@ def _keep_maps(cfg: DictConfig, overrides: Sequence[str]) -> None:
     with read_write(cfg), open_dict(cfg):
         for name in idle:
             del cfg.maps[name]
-        for key, stage in cfg.stage.items() if not chosen and isinstance(cfg.stage, DictConfig) else ():
-            if "teacher_forcing" in stage and f"stage.{key!s}.teacher_forcing" not in typed:
-                stage.teacher_forcing = [0.0, 0.0]
+        for key in map(str, cfg.stage) if not chosen and isinstance(cfg.stage, DictConfig) else ():
+            if "teacher_forcing" in cfg.stage[key] and f"stage.{key}.teacher_forcing" not in typed:
+                cfg.stage[key].teacher_forcing = [0.0, 0.0]
 
 
 def config_groups(extra: str | None = None) -> dict[str, list[str]]:
