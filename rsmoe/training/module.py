@@ -59,7 +59,7 @@ class StageModule(pl.LightningModule):
             word_head.requires_grad_(stage.losses.get("words", 0.0) > 0)
         self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
         self._optimizer, self._validated = optimizer, Means()
-        self.over = False  # whether the stage has ended, perhaps before its last step
+        self.over = False  # whether the stage has ended before its last step
         self.trace: list[dict[str, Any]] = []
         self.began = False  # whether a first batch is near: what a checkpoint held is restored
         self._micro = 0
@@ -207,11 +207,11 @@ class StageModule(pl.LightningModule):
             if p.requires_grad:
                 decay = self.stage.weight_decay if p.ndim > 1 else 0.0
                 groups.setdefault((rates.get(name, self.stage.lr), decay), []).append(p)
+        if not groups:
+            raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
         if self.word_head is not None and self.stage.losses.get("words"):
             for p in self.word_head.parameters():
                 groups.setdefault((self.stage.lr, self.stage.weight_decay if p.ndim > 1 else 0.0), []).append(p)
-        if not groups:
-            raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
         node = {"_partial_": True, **self._optimizer}
         # a tenth of the time on CPU; Lightning clips no fused optimiser's gradients in mixed precision
         mixed = self._trainer is not None and isinstance(self.trainer.precision_plugin, MixedPrecision)

@@ -196,7 +196,7 @@ def run_stages(
                 "checkpoint of the run, or begin a new run from its weights: start=<it>"
             ) from error
         resume = loaded = None
-        module.over = True
+        module.over = fit.global_step < stage.steps  # a callback ended it
         fit.save_checkpoint(checkpoints / f"{index + 1}-{stage.name}.ckpt")
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left

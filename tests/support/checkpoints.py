@@ -9,7 +9,7 @@ from rsmoe.training.run import run_stages
 from support.models import FIVE_KINDS, codecs, requests, tiny_config, tiny_model
 from support.runs import TRAINER, data_of
 
-CALM = "temporal.dropout=0.0"
+CALM = ("temporal.dropout=0.0",)
 
 
 def tiny_run(home: Path, *overrides: str, experts: str = FIVE_KINDS, steps: int = 2) -> Path:

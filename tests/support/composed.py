@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 import rsmoe.data.corpus
 from rsmoe.data.sample import Sample
+from rsmoe.data.text_codec import TextCodec
 from rsmoe.train import train
 
 
@@ -82,7 +83,7 @@ def run(config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -
     return metrics["results"]
 
 
-class Words:
+class Words(TextCodec):
     """Stands in for a tokenizer that has no file here: its size is all that the model's shapes need."""
 
     bos_id, eos_id, pad_id = 1, 2, 0

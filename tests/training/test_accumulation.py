@@ -71,17 +71,17 @@ def test_batches_follow_each_other_as_in_one_large_batch(tmp_path: Path, seen: S
 
 
 def test_everything_is_scheduled_by_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates, labels, real = [], [], StageModule.log
+    rates, labels, real = [], [], StageModule.log_dict
 
-    def log(module: StageModule, name: str, value: Any, **options: Any) -> None:
-        if name == "train/lr":
-            rates.append(value)
-        real(module, name, value, **options)
+    def log_dict(module: StageModule, values: Any, **options: Any) -> None:
+        if "train/lr" in values:
+            rates.append(float(values["train/lr"]))
+        real(module, values, **options)
 
     def on_train_batch_end(module: StageModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         labels.append(module.trainer.global_step)
 
-    monkeypatch.setattr(StageModule, "log", log)
+    monkeypatch.setattr(StageModule, "log_dict", log_dict)
     monkeypatch.setattr(StageModule, "on_train_batch_end", on_train_batch_end, raising=False)
     trained(tmp_path, STAGE, of=every(2))
     assert rates == [rates[k // 2 * 2] for k in range(8)] and len(set(rates)) == 4

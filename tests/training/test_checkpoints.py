@@ -16,6 +16,7 @@ from support.models import batch_of
 from torch import Tensor
 
 import rsmoe.evaluation.answer
+import rsmoe.evaluation.assistant
 import rsmoe.evaluation.open_run
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError

@@ -38,11 +38,11 @@ def trained_parts(model: RSMoE, stage: dict[str, Any]) -> dict[str, torch.nn.Par
 def test_the_model_dial_wins_over_every_experiment(experiment: str) -> None:
     alone = plain(compose(["model=rsmoe_1b"]))
     config = plain(compose([f"experiment={experiment}", "model=rsmoe_1b"]))
-    for key in ("image_size", "mean", "std", "text", "vision", "qformer", "lm", "prompts", "skip", "words", "change"):
+    for key in ("image_size", "mean", "std", "text", "vision", "qformer", "lm", "prompts", "bypass", "maps"):
         assert config[key] == alone[key], key
     stages, theirs = (c["stage"].values() for c in (config, alone))
     assert [s | {"mix": None} for s in stages] == [s | {"mix": None} for s in theirs]
-    assert (config["image_size"], config["mean"], config["words"]) == (224, CLIP_MEAN, False)
+    assert (config["image_size"], config["mean"], config["maps"]) == (224, CLIP_MEAN, {})
     assert config["name"] != alone["name"] and config["corpus"]
     with torch.device("meta"):
         model = build_model(config, Words(128_258), Words(30_523))  # type: ignore[arg-type]
