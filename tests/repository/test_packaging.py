@@ -50,7 +50,7 @@ def test_wheel_holds_the_package_and_its_configs(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for top, inside in (("rsmoe", "rsmoe"), ("conf", "rsmoe/conf")):
         for path in (ROOT / top).rglob("*"):
-            if path.suffix in (".py", ".yaml"):
+            if path.suffix in (".py", ".yaml", ".html"):
                 assert f"{inside}/{path.relative_to(ROOT / top).as_posix()}" in names
     assert "rsmoe/py.typed" in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"rsmoe"}
