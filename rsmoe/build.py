@@ -15,6 +15,7 @@ from rsmoe.errors import UserError
 from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
+from rsmoe.router import Router
 from rsmoe.trust.checkpoint import check_checkpoint, check_finite
 from rsmoe.weights.bases import LeftOut
 from rsmoe.weights.pretrained import parent_of, without_weights
@@ -52,7 +53,8 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     """The model of a resolved config (plain containers).
 
     Args:
-        config: with the groups vision, temporal, maps, qformer, bypass, router, prompts, lm, expert, moe, fusion.
+        config: with the groups vision, temporal, maps, qformer, bypass, router, choice, balance, prompts, lm, expert,
+            moe, fusion.
         codec: of the language model; instruction_codec: of the Q-Former and the router.
     """
     if not config.get("expert"):
@@ -87,7 +89,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         temporal=temporal,
         maps=maps,
         qformer=qformer,
-        router=instantiate(config["router"], width=qformer.width, vocab_size=words, experts=size),
+        router=build_router(config, width=qformer.width, memory_width=vision.width, vocab_size=words, experts=size),
         prompts=instantiate(prompts, width=bank.width, vocab_size=codec.vocab_size, templates=templates, **inner),
         bank=bank,
         fusion=instantiate(config["fusion"], codec=codec, names=[e.name for e in experts]),
@@ -97,6 +99,19 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         bos_id=codec.bos_id if config["text"]["lm"] else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},
     )
+
+
+def build_router(config: Mapping[str, Any], **sizes: int) -> Router:
+    """The router of a config, with its choice and its balance.
+
+    Args:
+        config: with the groups router, choice, balance.
+        sizes: of the router contract.
+    """
+    choice = instantiate({**config["choice"], "_partial_": True})
+    balance = instantiate(config["balance"], experts=sizes["experts"])
+    router: Router = instantiate(config["router"], choice=choice, balance=balance, **sizes)
+    return router
 
 
 def built_configs(model: RSMoE) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ def evaluate(config: dict[str, Any]) -> None:
     from rsmoe.device import pick_device
     from rsmoe.evaluation.benchmark import Benchmark
     from rsmoe.evaluation.benchmark_run import BenchmarkRun, open_ranks
+    from rsmoe.evaluation.control_router import with_control
     from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
     console = open_console(120)
@@ -36,17 +38,22 @@ def evaluate(config: dict[str, Any]) -> None:
     checkpoint = find_checkpoint(Path(config["checkpoint"]))
     root = config["data"]["root"]
     benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in config["benchmark"].items()]
-    folders = {b.name: Path(config["out"] or default_folder(checkpoint)) / b.name for b in benchmarks}
+    router = config.get("router")
+    home = Path(config["out"] or default_folder(checkpoint, router))
+    folders = {b.name: home / b.name for b in benchmarks}
     for folder in [] if config["dry"] else folders.values():
         require_writable(folder, "out=")
     loaded = load_checkpoint(checkpoint)
     ranks = None if config["dry"] else open_ranks(device=config["device"], **config["ranks"])
     model, codec, words = load_run(loaded)
+    trained = loaded["hyper_parameters"]["config"]
+    if router:
+        trained = with_control(model, trained, router, vocab_size=words.vocab_size)
     run = BenchmarkRun(
         model=model if ranks is None else model.to(ranks.device),
         codec=codec,
         instruction_codec=words,
-        config=loaded["hyper_parameters"]["config"],
+        config=trained,
         checkpoint=checkpoint,
         checkpoint_sha256=_sha256(checkpoint),
         console=console,
@@ -61,10 +68,11 @@ def evaluate(config: dict[str, Any]) -> None:
             run(benchmark, folder, ranks)
 
 
-def default_folder(checkpoint: Path) -> Path:
-    """Of all benchmarks, beside the checkpoints of a run: ``<run>/evaluation/<checkpoint>``."""
+def default_folder(checkpoint: Path, router: Mapping[str, Any] | None = None) -> Path:
+    """Of all benchmarks, beside the checkpoints of a run: ``<run>/evaluation/<checkpoint>``, and with a control in the
+    place of its router ``<run>/evaluation/<checkpoint>-<control>``."""
     home = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return home / "evaluation" / checkpoint.stem
+    return home / "evaluation" / (checkpoint.stem + (f"-{router['_target_'].split('.')[-2]}" if router else ""))
 
 
 def _sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ from rsmoe.experts import Bank
 from rsmoe.experts.answer_states import answer_states
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.generation import Fusion
+from rsmoe.generation.decoding import OnToken
 from rsmoe.maps import MapModule, MapTokens
 from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.perception import Perception, Reading, SeenMap, Sight, VisualPrefix
@@ -20,6 +21,7 @@ from rsmoe.qformer import QFormer
 from rsmoe.qformer.bypass import VisualBypass
 from rsmoe.router import PromptWriter, Router
 from rsmoe.router.prompts import PromptRequest
+from rsmoe.router.request import RouterRequest
 from rsmoe.router.routing import Routing, Rows
 from rsmoe.temporal import TemporalInput, TemporalModule
 from rsmoe.temporal.memory import VisualMemory
@@ -132,7 +134,15 @@ class RSMoE(nn.Module):
             Routing.single(len(batch), experts=self.bank.size, device=queries.device)
             if self.dense
             else self.router(
-                queries, batch.instruction_ids, batch.instruction_mask, allowed=self.serves_task.any(0), also=also
+                RouterRequest(
+                    queries=queries,
+                    memory=memory.mean()[batch.view],
+                    instruction_ids=batch.instruction_ids,
+                    instruction_mask=batch.instruction_mask,
+                    allowed=self.serves_task.any(0),
+                    also=also,
+                    right=self.serves_task[batch.task] if self.router.reads_label else None,
+                )
             )
         )
         return Perception(prefix=prefix, routing=routing, sight=sight)
@@ -239,8 +249,17 @@ class RSMoE(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, batch: Batch, perception: Perception | None = None, *, end_id: int, beams: int = 1, max_new: int = 64
+        self,
+        batch: Batch,
+        perception: Perception | None = None,
+        *,
+        end_id: int,
+        beams: int = 1,
+        max_new: int = 64,
+        on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """Token ids of the answer to each of B requests, without the end token; the task labels are not read."""
         perception = self.perceive(batch) if perception is None else perception
-        return self.fusion.generate(self, batch, perception, end_id=end_id, beams=beams, max_new=max_new)
+        return self.fusion.generate(
+            self, batch, perception, end_id=end_id, beams=beams, max_new=max_new, on_token=on_token
+        )

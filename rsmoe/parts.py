@@ -36,7 +36,10 @@ _ASKED = {
     "lm": "rsmoe.experts.language_model.causal_lm",
     "prompts.lm": "rsmoe.experts.language_model.causal_lm",
     "maps.*": "torch.nn.Module",
-} | dict.fromkeys(("vision", "temporal", "qformer", "bypass", "router", "prompts", "bank", "fusion"), "torch.nn.Module")
+} | dict.fromkeys(
+    ("vision", "temporal", "qformer", "bypass", "router", "choice", "balance", "prompts", "bank", "fusion"),
+    "torch.nn.Module",
+)
 """Key of a config -> what the part there has to be: this, or a class of this kind."""
 _TAKEN_BY = {"collate": "rsmoe.data.collate.Collate", "raster": "rsmoe.geo.raster.RasterSource"}
 """Last word of a key whose value is a mapping of arguments -> the class that takes them."""

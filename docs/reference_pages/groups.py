@@ -11,8 +11,8 @@ from rsmoe.settings.model import settings_of
 ELSEWHERE = {"data": "data_sets.md", "experiment": "experiments.md", "benchmark": "benchmarks.md"}
 HEAD = """# Config groups
 
-Each group is a folder of `conf/`, each choice one yaml in it: `router=dense` takes `conf/router/dense.yaml`. A folder
-of your own yamls is added with `--config-dir my_conf`.
+Each group is a folder of `conf/`, each choice one yaml in it: `router=uniform` takes `conf/router/uniform.yaml`. A
+folder of your own yamls is added with `--config-dir my_conf`.
 """
 
 

@@ -15,6 +15,7 @@ from rsmoe.figures.figure import shorten
 from rsmoe.files import write_text
 from rsmoe.metrics.lookup import find_metric
 from rsmoe.metrics.result import Result
+from rsmoe.router.oracle import TOLD
 
 NAMED = 6
 """Samples among the worst, and among the best, of each task that a report without pictures names."""
@@ -66,6 +67,7 @@ def _report(
         f"Fingerprints: data {outcome.sha256[:16]}, config {run['config_sha256']}, "
         f"checkpoint {run['checkpoint_sha256'][:16]}.",
         "",
+        *([f"**{TOLD}**", ""] if run["router"]["told_the_task"] else []),
         f"Requests, for example: {_quoted(outcome.samples)}",
         "",
         *_table(outcome.results, beside),

@@ -35,6 +35,7 @@ from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.metric import Metric, Vocabulary
 from rsmoe.metrics.scoring import check_protocols, metric_of
 from rsmoe.model import RSMoE
+from rsmoe.router.oracle import TOLD
 
 
 def open_ranks(*, device: str = "auto", accelerator: str = "auto", devices: int | str, num_nodes: int) -> Fabric:
@@ -190,6 +191,8 @@ class BenchmarkRun:
         part = folder / "partial" if len(samples) < total else folder
         write_benchmark(part, outcome, beside, facts=facts, pictures=self._pictures)
         self.console.print(results_table(outcome.results, beside, title=f"{self.config['name']}: {benchmark.name}"))
+        if facts["run"]["router"]["told_the_task"]:
+            self.console.print(TOLD, style="bold red")
         self.console.print(f"everything is in {part}", markup=False)
 
     def _training_samples(self, benchmark: Benchmark) -> list[Sample]:
@@ -223,6 +226,7 @@ class BenchmarkRun:
 
     def _job(self, benchmark: Benchmark, folder: Path, *, rank: int = 0, world: int = 1) -> AnswerJob:
         facts = {"checkpoint_sha256": self.checkpoint_sha256, "data": _name(benchmark), "dense": self.model.dense}
+        facts |= {"router": self.config["router"]["_target_"]}
         return AnswerJob(folder, facts=facts | self._decoding(benchmark) | self._pixels, rank=rank, world=world)
 
     def _decoding(self, benchmark: Benchmark) -> dict[str, int]:

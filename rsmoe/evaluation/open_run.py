@@ -11,6 +11,7 @@ from rsmoe.build import load_run
 from rsmoe.data.collate import Collate
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.device import pick_device
+from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.training.checkpoints import load_checkpoint
 
@@ -42,11 +43,16 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
         device: where the model is asked, see `rsmoe.device.pick_device`; batches have to be brought there.
 
     Raises:
-        UserError: there is no checkpoint that can be read, or no such device.
+        UserError: there is no checkpoint that can be read, or no such device; or its router has to be told the task.
     """
     place = pick_device(device)
     loaded = load_checkpoint(path)
     model, codec, words = load_run(loaded)
+    if model.router.reads_label and not model.dense:
+        raise UserError(
+            f"{path} was trained with router=oracle, which is told the task of a request: there is nobody to tell it "
+            "here. rsmoe.evaluate can measure it, on samples with labels"
+        )
     model.to(place)
     config = loaded["hyper_parameters"]["config"]
     collate = Collate(codec=codec, instruction_codec=words, **collate_options(config), inference=True)

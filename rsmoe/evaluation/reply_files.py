@@ -52,7 +52,7 @@ def write_boxes(reply: Reply, folder: Path) -> list[str]:
     """
     return list(
         write_geojson(
-            folder / "boxes.geojson", _box_features(reply), georeference=reply.dates.georeference
+            folder / "boxes.geojson", box_features(reply), georeference=reply.dates.georeference
         ).names
     )  # fmt: skip
 
@@ -76,7 +76,8 @@ def reply_row(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _box_features(reply: Reply) -> Iterator[Feature]:
+def box_features(reply: Reply) -> Iterator[Feature]:
+    """The boxes of an answer that has some, as polygons in pixels."""
     assert reply.boxes is not None
     for number, box in enumerate(reply.boxes.astype(np.float64)):
         if len(box) == 5:

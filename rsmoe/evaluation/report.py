@@ -34,6 +34,7 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.scoring import metric_of
 from rsmoe.model import RSMoE
+from rsmoe.router.oracle import TOLD
 from rsmoe.settings.stage import Stage
 
 
@@ -77,6 +78,8 @@ def write_report(
             rows["baselines"].setdefault(name, [])
             rows["baselines"][name] += result_rows(outcome, results, rows["run"])
         lines += prediction_rows(outcome)
+    if rows["run"]["router"]["told_the_task"]:
+        console.print(TOLD, style="bold red")
     write_text(folder / "metrics.json", json.dumps(rows, indent=1) + "\n")
     write_text(folder / "predictions.jsonl", "".join(lines))
     pairs = [(s, p) for o in outcomes for s, p in zip(o.samples, o.predictions, strict=True)]
@@ -245,6 +248,7 @@ def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
         if not torch.cuda.is_available()
         else torch.cuda.get_device_name(),
         "torch": torch.__version__,
+        "router": {"name": config["router"]["_target_"], "told_the_task": not model.dense and model.router.reads_label},
         "parameters": sum(p.numel() for p in model.parameters()),
         "config_sha256": _hash({**config, "resume": None}),  # a run that went on is the same run
         "method_sha256": _hash(_method(config)),

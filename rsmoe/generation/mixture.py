@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rsmoe.checks.ranges import NonNegativeReal
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.generation.decoding import decode
+from rsmoe.generation.decoding import OnToken, decode
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
@@ -55,7 +55,15 @@ class Mixture(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+        self,
+        model: RSMoE,
+        batch: Batch,
+        perception: Perception,
+        *,
+        end_id: int,
+        beams: int,
+        max_new: int,
+        on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids."""
         rows = perception.routing.rows()
@@ -70,6 +78,7 @@ class Mixture(nn.Module):
             beams=beams,
             max_new=max_new,
             length_penalty=self.length_penalty,
+            on_token=on_token,
         )
 
 

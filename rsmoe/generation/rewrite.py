@@ -16,7 +16,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.experts.answer_states import answer_states
-from rsmoe.generation.decoding import decode
+from rsmoe.generation.decoding import OnToken, decode
 from rsmoe.generation.mixture import by_length, token_losses
 from rsmoe.router.routing import Rows
 
@@ -91,9 +91,17 @@ class Rewrite(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+        self,
+        model: RSMoE,
+        batch: Batch,
+        perception: Perception,
+        *,
+        end_id: int,
+        beams: int,
+        max_new: int,
+        on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """B answers as token ids."""
+        """B answers as token ids; ``on_token`` is not called, since a sub-answer is not the answer."""
         options: dict[str, Any] = {
             "end_id": end_id,
             "beams": beams,

@@ -1,36 +1,64 @@
-"""Router contract: instruction + queries -> `Routing`, then one prompt per chosen (sample, expert) row.
+"""Router contract: what is asked and seen -> `Routing`, then one prompt per chosen (sample, expert) row.
 
-A router, and a prompt writer, is an ``nn.Module`` in one file with one yaml in ``conf/router/``, ``conf/prompts/``. The
-constructor of a router takes ``width`` (of the queries), ``vocab_size`` and ``experts`` (the number E); that of a
-prompt writer ``width`` (of the language model), ``vocab_size`` and ``templates`` (token ids per expert).
+A router, a choice, a balance and a prompt writer are ``nn.Module``s, each one file with one yaml in ``conf/router/``,
+``conf/choice/``, ``conf/balance/``, ``conf/prompts/``. Their constructors take, beside options of their own:
+
+- a router: ``width`` (of the queries), ``memory_width``, ``vocab_size``, ``experts`` (the number E), ``choice``,
+  ``balance``;
+- a choice: ``width`` (of the gate's hidden state), ``experts``;
+- a balance: ``experts``;
+- a prompt writer: ``width`` (of the language model), ``vocab_size``, ``templates`` (token ids per expert).
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from rsmoe.router.prompts import PromptRequest, Prompts
+from rsmoe.router.request import RouterRequest
 from rsmoe.router.routing import Routing
 
-__all__ = ["PromptWriter", "Router", "Routing"]
+__all__ = ["Balance", "Choice", "PromptWriter", "Router", "Routing"]
+
+
+@runtime_checkable
+class Choice(Protocol):
+    """Which experts follow from the logits of a gate."""
+
+    def __call__(self, logits: Tensor, *, by: Tensor, state: Tensor) -> Routing:
+        """At least one expert for each of B requests; it must not depend on the others at inference.
+
+        Args:
+            logits: (B, E) fp32; `RULED_OUT` where an expert may not be chosen.
+            by: (B, E) logits that choose, with the bias of `Balance`; weights follow from ``logits``.
+            state: (B, width) hidden state that the gate read.
+        """
+
+
+@runtime_checkable
+class Balance(Protocol):
+    """What keeps the load of the experts even."""
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(E,), added to the logits that choose; None: nothing is added."""
+
+    def __call__(self, routing: Routing) -> Tensor:
+        """Loss of a batch, a scalar; in training the shares are those of the batches of all ranks."""
 
 
 class Router(Protocol):
-    """Gate over E experts; it never sees the task label, and runs in fp32."""
+    """Gate over E experts, in fp32."""
 
-    def __call__(
-        self,
-        queries: Tensor,
-        instruction_ids: Tensor,
-        instruction_mask: Tensor,
-        *,
-        allowed: Tensor | None = None,
-        also: Tensor | None = None,
-    ) -> Routing:
-        """Queries (B, M, D), instruction (B, L) and its mask. ``allowed`` (E,) bool: experts that may be chosen;
-        ``also`` (B, E) bool: experts that are added to the choice, while training teaches routes."""
+    reads_label: bool
+    """Whether it is given the label of the task (`RouterRequest.right`): True of ``router=oracle`` alone."""
+    balance: Balance | None
+    """None of a router that learns nothing: it has no losses, and no routes are taught to it."""
+
+    def __call__(self, request: RouterRequest) -> Routing:
+        """Experts and their weights for each of B requests."""
 
 
 class PromptWriter(Protocol):

@@ -26,15 +26,6 @@ def label_loss(routing: Routing, right: Tensor, task: Tensor) -> Tensor:
     return -(torch.logsumexp(log_probability, dim=-1) * share).sum() / share.sum().clamp_min(1)
 
 
-def balance_loss(routing: Routing) -> Tensor:
-    """Load balance E * sum_e f_e P_e, 1 when uniform (Switch Transformers, arXiv 2101.03961, equations 4 to 6).
-
-    f_e is the share of the batch's routed weight that expert e received (no gradient), P_e its mean probability.
-    """
-    share = routing.weights.detach().mean(0)
-    return routing.logits.shape[-1] * (share * routing.logits.softmax(-1).mean(0)).sum()
-
-
 def z_loss(routing: Routing) -> Tensor:
     """Mean squared log-partition of the gate, which keeps its logits small (ST-MoE, arXiv 2202.08906, equation 5)."""
     return torch.logsumexp(routing.logits, dim=-1).square().mean()

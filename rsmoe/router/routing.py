@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+RULED_OUT = -1e4
+"""Logit of an expert that may not be chosen: its probability is 0 in fp32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +28,33 @@ class Routing:
     """E experts for B samples."""
 
     logits: Tensor
-    """(B, E) fp32 gate logits."""
+    """(B, E) fp32: their softmax is the gate's distribution over the experts."""
     weights: Tensor
     """(B, E) fp32: 0 where an expert is not chosen, summing to 1 over the chosen."""
     chosen: Tensor
     """(B, E) bool: at least one per sample."""
+    load: Tensor | None = None
+    """(B, E) fp32, differentiable: probability that an expert is chosen, where the choice is random."""
+
+    @classmethod
+    def of(cls, logits: Tensor, chosen: Tensor, *, load: Tensor | None = None) -> Routing:
+        """The weights of the chosen experts are their softmax."""
+        return cls(logits=logits, weights=logits.masked_fill(~chosen, -torch.inf).softmax(-1), chosen=chosen, load=load)
 
     @classmethod
     def single(cls, samples: int, *, experts: int, device: torch.device) -> Routing:
         """All weight of every sample on expert 0."""
-        logits = torch.full((samples, experts), -1e4, device=device)
+        logits = torch.full((samples, experts), RULED_OUT, device=device)
         logits[:, 0] = 0.0
-        return cls(logits=logits, weights=logits.softmax(-1), chosen=logits == 0.0)
+        return cls.of(logits, logits == 0.0)
+
+    def adding(self, also: Tensor) -> Routing:
+        """With the experts of ``also`` (B, E) bool among the chosen."""
+        return replace(Routing.of(self.logits, self.chosen | also), load=self.load)
+
+    def usable(self) -> Tensor:
+        """(E,) bool: experts that are not ruled out."""
+        return (self.logits > RULED_OUT / 2).any(0)
 
     def rows(self) -> Rows:
         """The chosen pairs, expert-major (a stable order: experts ascending, then samples ascending)."""

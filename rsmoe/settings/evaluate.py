@@ -49,12 +49,16 @@ class Evaluate(Settings):
         "checkpoint=runs/ucm_moe benchmark=ucm_captions",
         "checkpoint=runs/ucm_moe benchmark=[ucm_captions,rsvqa_lr] data.root=/data",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions limit=50 beams=1",
+        "checkpoint=runs/ucm_moe benchmark=ucm_captions router=uniform",
         "checkpoint=runs/ucm_moe benchmark=scenes dry=true",
     )
-    groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric")
+    groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric", "router")
 
     benchmark: Part | None = Field(None, description="one, or [several,of,them]")
     checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
+    router: Part | None = Field(
+        None, description="uniform, hash or oracle in the place of the trained router: a control"
+    )
     device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     out: OutFolder | None = Field(
         description="folder of the results, one in it for each benchmark; null: <run folder>/evaluation/<checkpoint>"

@@ -87,9 +87,9 @@ class Train(Settings):
         "-m experiment=ucm_moe seed=0,1,2",
     )
     groups: ClassVar[tuple[str, ...]] = (
-        "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "expert",
-        "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer", "trainer", "callback", "logger", "metric",
-        "debug",
+        "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "router", "choice", "balance",
+        "prompts", "lm", "expert", "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer", "trainer",
+        "callback", "logger", "metric", "debug",
     )  # fmt: skip
 
     name: Word = Field(description="of the run folder; an experiment sets its own")
@@ -129,6 +129,8 @@ class Train(Settings):
     qformer: Part = Field(description="memory + instruction -> queries")
     bypass: Part = Field(description="visual tokens that go past the Q-Former: none, mean, grid")
     router: Part = Field(description="queries + instruction -> experts")
+    choice: Part = Field(description="logits of the router -> experts")
+    balance: Part = Field(description="what keeps the load of the experts even")
     prompts: Part = Field(description="one prompt per chosen expert")
     lm: Part = Field(description="the language model that experts share")
     expert: Part = Field(description="expert=[theme,object,...]: who answers")

@@ -18,7 +18,7 @@ from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
 from rsmoe.perception import Reading, Sight
-from rsmoe.router.losses import balance_loss, label_loss, z_loss
+from rsmoe.router.losses import label_loss, z_loss
 from rsmoe.settings.stage import Stage
 from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.router_state import router_state
@@ -167,11 +167,12 @@ class StageModule(pl.LightningModule):
         terms: dict[str, Tensor] = model.fusion.losses(model, batch, reading, smoothing=self.stage.smoothing)
         if not model.dense:
             routing = perception.routing
-            terms |= {
-                "label": label_loss(routing, right, batch.task),
-                "balance": balance_loss(routing),
-                "z": z_loss(routing),
-            }
+            if (balance := model.router.balance) is not None:
+                terms |= {
+                    "label": label_loss(routing, right, batch.task),
+                    "balance": balance(routing),
+                    "z": z_loss(routing),
+                }
             self._note_routing(batch, reading, step)
         terms |= self._perception_losses(batch, perception.sight)
         if reading.prompt_loss is not None:

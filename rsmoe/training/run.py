@@ -25,6 +25,7 @@ from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import log_config
+from rsmoe.training.instruction_clusters import fit_clusters
 from rsmoe.training.interruption import Interruption
 from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
@@ -120,6 +121,8 @@ def run_stages(
             if not rank_zero_only.rank:  # type: ignore[attr-defined]
                 copy_checkpoint(resume, checkpoints / f"{start + 1}-{stages[start].name}.ckpt")
             start, resume = start + 1, None
+    if loaded is None:
+        fit_clusters(model, data)
     word_head = None
     if any(stage.steps and stage.losses.get("words") for stage in stages):
         word_head = BagOfWordsHead(width=model.vision.width, codec=data.eval_collate.codec)

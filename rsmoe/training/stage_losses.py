@@ -10,7 +10,7 @@ from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 
 ROUTING = ("label", "balance", "z")
-"""Losses of the router: a model with one adapter has none."""
+"""Losses of the router: a model with one adapter, and one whose router learns nothing, has none."""
 
 
 def of_perception(model: RSMoE) -> set[str]:
@@ -23,7 +23,8 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
 
     A part brings its losses with their weights, ``terms``: maps in the stages that train them, heads of experts where
     text is taught, prompts and fusion where several experts are. ``stage.<name>.losses`` adds those of text, router and
-    words, and changes the others. In a dense twin (``moe=none``), what concerns routing is left out.
+    words, and changes the others. In a dense twin (``moe=none``), and under a control that
+    learns nothing (``router=uniform``), what concerns routing is left out.
 
     Args:
         trained: names of the parameters that the stage trains.
@@ -32,8 +33,9 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
         UserError: a loss that there is not, or that this model or this stage cannot have; a setting that has no effect.
     """
     text, several = bool(stage.losses.get("text")), model.bank.size > 1 and not stage.single_expert
+    learns = model.bank.size > 1 and model.router.balance is not None
     counted: dict[str, float] = {}
-    possible = {"text", "words", *(ROUTING if several else ())}
+    possible = {"text", "words", *(ROUTING if several and learns else ())}
     for name, module in model.maps.items():
         possible |= set(module.terms)
         counted |= module.terms if any(p.startswith(f"maps.{name}.") for p in trained) else {}
@@ -42,7 +44,7 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
         terms: Mapping[str, float] = getattr(part, "terms", {})
         possible |= set(terms)
         counted |= terms if text and here else {}
-    skipped = ROUTING if model.bank.size == 1 else ()
+    skipped = () if learns else ROUTING
     given = {name: weight for name, weight in stage.losses.items() if name not in skipped}
     until = {name: step for name, step in stage.losses_until.items() if name not in skipped}
     for name, weight in given.items():
@@ -63,7 +65,8 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
         raise _inert(stage, "teach_routing_steps", stage.teach_routing_steps, "no router, with one expert", "0")
     if stage.smoothing and not text:
         raise _inert(stage, "smoothing", stage.smoothing, "no loss of text", "0.0")
-    return replace(stage, losses=losses, losses_until=until)
+    taught = stage.teach_routing_steps if learns else 0
+    return replace(stage, losses=losses, losses_until=until, teach_routing_steps=taught)
 
 
 def _no_loss(stage: Stage, given: str, name: str, known: Sequence[str] | set[str] | Mapping[str, float]) -> UserError:

@@ -14,7 +14,7 @@ from rsmoe.errors import UserError, shown
 from rsmoe.parts import admitted, check_node, check_options, known_parts, locate, named_in_full
 from rsmoe.trust.plain import check_architecture_words, nodes, require_names, require_plain
 
-_BUILT = ("vision", "temporal", "qformer", "router", "prompts", "lm", "bank", "fusion")
+_BUILT = ("vision", "temporal", "qformer", "router", "choice", "balance", "prompts", "lm", "bank", "fusion")
 """Keys of a config whose parts are built from a checkpoint; ``expert.*``, ``maps.*`` and ``bypass`` beside them."""
 NAMED = ("trainer", "logger", "callback", "optimizer", "corpus", "data", "evaluation")
 """Keys whose parts are named in a checkpoint, for the record, and never built from it."""

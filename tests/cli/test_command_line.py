@@ -189,7 +189,7 @@ def refused(name: str, *words: str) -> str:
         (["--confg-dir=x"], "--confg-dir"),
         (["--config-dir=/no/such"], "--config-dir=/no/such"),
         (["seed=1", "seed=x"], "seed=x"),
-        (["router=dens"], "Did you mean 'dense'"),
+        (["router=unifor"], "Did you mean 'uniform'"),
         (["stage.dense.step=1"], "unknown key under 'stage.dense'"),
         (["name=\udcff"], "UTF-8"),
     ],
@@ -203,7 +203,7 @@ def test_mistakes_are_the_same_line_in_a_sweep(sweep: tuple[str, ...], words: li
     [
         (["seed=0,1,x"], "seed=x"),
         (["experiment=ucm_moe,ucm_mo"], "ucm_mo"),
-        (["router=instruction,dense,den"], "den"),
+        (["router=instruction,uniform,den"], "den"),
         (["image_size=64,96.5"], "image_size=96.5"),
         (["experiment=change_schedule", "schedule=rsmoe_two_stage,single_stag"], "single_stag"),
         (["seed=range(-1,2)"], "seed=-1"),
@@ -395,7 +395,7 @@ def test_config_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "no such folder" in refused("train", "--config-dir", f"{tmp_path}/none")
     odd = tmp_path / "a, [b] 'c'"
     (odd / "router").mkdir(parents=True)
-    (odd / "router" / "mine.yaml").write_text("# mine\n_target_: rsmoe.router.dense.DenseRouter\n")
+    (odd / "router" / "mine.yaml").write_text("# mine\n_target_: rsmoe.router.uniform.UniformRouter\n")
     assert checked("train", ["--config-dir", str(odd), "router=mine"])
     monkeypatch.setattr("rsmoe.config.MOST_FILES", 3)
     assert "no folder of configs" in refused("train", f"--config-dir={odd}")

@@ -29,7 +29,7 @@ def model() -> RSMoE:
 @pytest.fixture(scope="module")
 def threshold() -> RSMoE:
     """Every sample has a number of experts of its own."""
-    return tiny_model("router.select=threshold", "router.threshold=0.15")
+    return tiny_model("choice.threshold=0.15")
 
 
 def prefixes(model: RSMoE, batch: Batch) -> tuple[Tensor, Tensor, Rows]:
@@ -198,9 +198,7 @@ def test_beams_share_no_cache_by_accident(model: RSMoE) -> None:
 
 def test_separate_language_models_decode_as_the_shared_one() -> None:
     experts = "expert=[theme,object,vqa,change]"
-    shared, separate = (
-        tiny_model(f"bank={b}", "router.select=threshold", experts=experts) for b in ("shared", "separate")
-    )
+    shared, separate = (tiny_model(f"bank={b}", experts=experts) for b in ("shared", "separate"))
     state = shared.state_dict()
     own = separate.state_dict()
     for name in own:
@@ -215,3 +213,28 @@ def test_separate_language_models_decode_as_the_shared_one() -> None:
     for beams in (1, 3):
         a, b = (m.generate(batch, end_id=END, beams=beams, max_new=8) for m in (shared, separate))
         assert a == b
+
+
+def test_greedy_decoding_calls_back_with_every_token(model: RSMoE) -> None:
+    batch = batch_of()
+    start, mask, rows = prefixes(model, batch)
+    words: list[list[int]] = [[] for _ in range(len(batch))]
+    steps: list[list[int | None]] = []
+
+    def heard(new: Any) -> None:
+        steps.append(list(new))
+        for text, token in zip(words, new, strict=True):
+            if token is not None:
+                text.append(token)
+
+    options: dict[str, Any] = {"samples": len(batch), "end_id": END, "max_new": 9}
+    most_common = Counter(i for text in decode(model.bank, start, mask, rows, **options) for i in text).most_common()
+    options["end_id"] = most_common[-1][0]  # so that some texts end before the others
+    texts = decode(model.bank, start, mask, rows, **options, on_token=heard)
+    assert words == texts and len({len(text) for text in texts}) > 1
+    assert len(steps) == 9 and all(
+        a is not None or b is None for one, two in itertools.pairwise(steps) for a, b in zip(one, two, strict=True)
+    )
+    steps.clear()
+    decode(model.bank, start, mask, rows, **options, beams=2, on_token=heard)
+    assert steps == []

@@ -24,8 +24,7 @@ assert END is not None
 @pytest.fixture
 def model() -> RSMoE:
     """Captions go to theme, object and relation, questions to vqa; every token counts alike."""
-    words = ("fusion=rewrite", "fusion.length_weight=1.0", "router.select=topk", "router.k=1")
-    model = tiny_model(*words, experts=EXPERTS)
+    model = tiny_model("fusion=rewrite", "fusion.length_weight=1.0", "choice=top_k", "choice.k=1", experts=EXPERTS)
     assert isinstance(model.fusion, Rewrite)
     return model
 

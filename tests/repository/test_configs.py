@@ -18,6 +18,7 @@ from rsmoe.config import compose, conf_dir
 from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
+from rsmoe.router.clusters import ClusterRouter
 from rsmoe.settings.stage import stages_of
 from rsmoe.training.freeze import set_trainable
 
@@ -79,7 +80,20 @@ def test_every_data_set_takes_what_its_yaml_gives(path: Path, monkeypatch: pytes
 # what a model is put together from; towers and the Q-Former by name are built on the meta device below
 PARTS = [
     (group, name)
-    for group in ("bank", "bypass", "fusion", "moe", "prompts", "qformer", "router", "temporal", "lm", "vision")
+    for group in (
+        "bank",
+        "bypass",
+        "fusion",
+        "moe",
+        "prompts",
+        "qformer",
+        "router",
+        "choice",
+        "balance",
+        "temporal",
+        "lm",
+        "vision",
+    )
     for name in GROUPS[group]
     if "pretrained" not in (CONF / group / f"{name}.yaml").read_text()
     and name not in ("instruct_bert_base", "instruct_small", "small", "resnet_50", "passthrough")
@@ -101,12 +115,14 @@ def test_every_part_learns_and_answers(group: str, name: str) -> None:
         "depths": [1, 1],
     }
     if name == "none":
-        config |= {"moe": {"adapters": 1}, "router": plain(OmegaConf.load(CONF / "router" / "dense.yaml"))}
+        config |= {"moe": {"adapters": 1}, "router": plain(OmegaConf.load(CONF / "router" / "uniform.yaml"))}
     else:
         node = OmegaConf.load(CONF / group / f"{name}.yaml")
         config[group] = plain(OmegaConf.merge(node, SMALLER.get(name, SMALLER.get(group, {}))))
     torch.manual_seed(0)
     model = build_model(config, *codecs(experts))
+    if isinstance(model.router, ClusterRouter):
+        model.router.fit(batch_of().instruction_ids, batch_of().instruction_mask)
     batch = batch_of() if "mask" in experts else batch_of("caption", "vqa", "change_caption")
     perception = model.perceive(batch, also=None if model.dense else model.serves_task[batch.task])
     reading = model.read(batch, perception)
@@ -160,7 +176,7 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
         ["schedule=single_stage"],
         ["schedule=rsmoe_two_stage", "fusion=rewrite", "expert=[theme,object,relation,vqa,rewriter]"],
         ["schedule=rsmoe_two_stage", "prompts=text", "bypass=none"],
-        ["schedule=rsmoe_two_stage", "prompts=template", "router.select=topk", "bank=separate"],
+        ["schedule=rsmoe_two_stage", "prompts=template", "choice=top_k", "bank=separate"],
     ],
     ids=["single_stage", "rewrite", "text", "template"],
 )

@@ -14,21 +14,32 @@ from rsmoe.errors import UserError
 from rsmoe.experts.language_model import causal_lm
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
-from rsmoe.router.dense import DenseRouter
+from rsmoe.router.balance.none import NoBalance
+from rsmoe.router.choice.threshold import Threshold
 from rsmoe.router.instruction import InstructionRouter
-from rsmoe.router.losses import balance_loss, label_loss, z_loss
+from rsmoe.router.losses import label_loss, z_loss
 from rsmoe.router.prompts import PromptRequest
+from rsmoe.router.request import RouterRequest
 from rsmoe.router.routing import Routing
 from rsmoe.router.soft import SoftPrompts
 from rsmoe.router.template import TemplatePrompts
 from rsmoe.router.text import TextPrompts
 
+NONE = NoBalance(experts=4)
 P = torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.05, 0.05, 0.05, 0.85]])
 
 
 def router(**options: object) -> InstructionRouter:
     torch.manual_seed(0)
-    return InstructionRouter(width=6, vocab_size=20, experts=4, hidden=8, **options)  # type: ignore[arg-type]
+    sizes = {"width": 6, "memory_width": 5, "vocab_size": 20, "experts": 4, "hidden": 8}
+    return InstructionRouter(choice=Threshold, balance=NONE, **sizes, **options)  # type: ignore[arg-type]
+
+
+def asked(queries: Tensor, ids: Tensor, mask: Tensor) -> RouterRequest:
+    return RouterRequest(
+        queries=queries, memory=torch.zeros(len(ids), 5), instruction_ids=ids, instruction_mask=mask,
+        allowed=torch.ones(4, dtype=torch.bool),
+    )  # fmt: skip
 
 
 def routed(*, weights: Tensor | None = None, logits: Tensor) -> Routing:
@@ -36,54 +47,22 @@ def routed(*, weights: Tensor | None = None, logits: Tensor) -> Routing:
     return Routing(logits=logits, weights=weights, chosen=weights > 0)
 
 
-@pytest.mark.parametrize(("k", "chosen"), [(1, [[0], [3]]), (2, [[0, 1], [0, 3]]), (9, [[0, 1, 2, 3]] * 2)])
-def test_the_k_most_probable_are_chosen(k: int, chosen: list[list[int]]) -> None:
-    p = P + torch.tensor([0.0, 0.0, 0.0, 0.0]) + torch.tensor([[0.0] * 4, [1e-3, 0.0, 0.0, 0.0]])  # no ties
-    given = router(select="topk", k=k).choose(p.log())
-    assert [row.nonzero().flatten().tolist() for row in given.chosen] == chosen
-    torch.testing.assert_close(given.weights.sum(1), torch.ones(2))
-    assert bool((given.weights > 0).eq(given.chosen).all())
-    first = p[0, : len(chosen[0])]
-    torch.testing.assert_close(given.weights[0, chosen[0]], first / first.sum())
-
-
-def test_a_threshold_keeps_what_is_probable_and_always_one() -> None:
-    given = router(select="threshold", threshold=0.1, k=4).choose(P.log())
-    assert given.chosen.tolist() == [[True, True, True, False], [False, False, False, True]]
-    torch.testing.assert_close(given.weights[0], torch.tensor([0.5, 0.3, 0.15, 0.0]) / 0.95)
-    nobody = router(select="threshold", threshold=1.0, k=4).choose(P.log())
-    assert nobody.chosen.sum(1).tolist() == [1, 1]
-    assert nobody.weights.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
-
-
-@pytest.mark.parametrize("select", ["topk", "threshold"])
-def test_experts_of_the_label_are_added_while_routes_are_taught(select: str) -> None:
-    also = torch.tensor([[False, False, False, True], [True, True, False, False]])
-    gate = router(select=select, k=1, threshold=0.4)
-    given = gate.choose(P.log(), also=also)
-    assert torch.equal(given.chosen, gate.choose(P.log()).chosen | also)
-    torch.testing.assert_close(given.weights[0], torch.tensor([0.5, 0, 0, 0.05]) / 0.55)
-    asked = torch.zeros(2, 3, 6), torch.zeros(2, 4, dtype=torch.long), torch.ones(2, 4, dtype=torch.bool)
-    dense = DenseRouter(width=6, vocab_size=20, experts=4)(*asked, also=also)
-    torch.testing.assert_close(dense.weights, torch.tensor([[0.5, 0, 0, 0.5], [0.5, 0.5, 0, 0]]))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"select": "top"}, "router.select='top': expected 'topk' or 'threshold'"),
-        ({"k": 0}, "router.k=0: expected 1 or more"),
-        ({"threshold": 1.5}, "router.threshold=1.5: expected 1.0 at most"),
+        ({"reads": "words"}, "router.reads='words': expected 'both', 'instruction' or 'image'"),
+        ({"hidden": 0}, "router.hidden=0: expected 1 or more"),
+        ({"jitter": -0.5}, "router.jitter=-0.5: expected 0.0 or more"),
     ],
 )
 def test_options_are_checked(options: dict[str, object], message: str) -> None:
     node = {"_target_": "rsmoe.router.instruction.InstructionRouter", **options}
     with pytest.raises(UserError, match=message):
-        instantiate(node, width=6, vocab_size=20, experts=4)
+        instantiate(node, width=6, memory_width=5, vocab_size=20, experts=4, choice=Threshold, balance=NONE)
 
 
 def test_rows_are_sorted_by_expert_and_carry_their_weight() -> None:
-    rows = router(select="threshold", threshold=0.1, k=4).choose(P.log()).rows()
+    rows = Routing.of(P.log(), P >= 0.1).rows()
     assert rows.expert.tolist() == [0, 1, 2, 3]
     assert rows.sample.tolist() == [0, 0, 0, 1]
     torch.testing.assert_close(rows.weight, torch.tensor([0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 1.0]))
@@ -94,7 +73,7 @@ def test_the_gate_is_in_fp32_under_autocast() -> None:
     queries, ids, mask = torch.randn(3, 2, 6), torch.randint(20, (3, 5)), torch.ones(3, 5, dtype=torch.bool)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.nn.functional.linear(queries, torch.zeros(2, 6)).dtype == torch.bfloat16
-        given = gate(queries, ids, mask)
+        given = gate(asked(queries, ids, mask))
     assert given.logits.dtype == given.weights.dtype == torch.float32
     # a product in bf16 would land on its grid of 8 bits
     assert not torch.equal(given.logits, given.logits.bfloat16().float())
@@ -105,16 +84,16 @@ def test_padding_of_the_instruction_is_not_read() -> None:
     queries, ids = torch.randn(2, 3, 6), torch.randint(20, (2, 5))
     mask = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
     other = torch.where(mask, ids, 19 - ids)
-    torch.testing.assert_close(gate(queries, ids, mask).logits, gate(queries, other, mask).logits)
-    assert bool(torch.isfinite(gate(queries, ids, torch.zeros_like(mask)).logits).all())  # no word at all
+    torch.testing.assert_close(gate(asked(queries, ids, mask)).logits, gate(asked(queries, other, mask)).logits)
+    assert bool(torch.isfinite(gate(asked(queries, ids, torch.zeros_like(mask))).logits).all())  # no word at all
 
 
 def test_noise_is_for_training_only() -> None:
     gate = router(jitter=1.0)
     inputs = torch.randn(2, 3, 6), torch.randint(20, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
-    assert not torch.equal(gate(*inputs).logits, gate(*inputs).logits)
+    assert not torch.equal(gate(asked(*inputs)).logits, gate(asked(*inputs)).logits)
     gate.eval()
-    assert torch.equal(gate(*inputs).logits, gate(*inputs).logits)
+    assert torch.equal(gate(asked(*inputs)).logits, gate(asked(*inputs)).logits)
 
 
 def test_label_loss_is_the_log_of_the_summed_probability() -> None:
@@ -147,21 +126,6 @@ def test_label_loss_leaves_out_tasks_that_no_expert_serves() -> None:
     assert float(none.detach()) == 0.0 and none.requires_grad
 
 
-@pytest.mark.parametrize("experts", [2, 5])
-def test_balance_is_one_when_uniform_and_e_when_one_takes_all(experts: int) -> None:
-    even = torch.zeros(3, experts)
-    torch.testing.assert_close(balance_loss(routed(logits=even)), torch.tensor(1.0))
-    one = torch.full((3, experts), -50.0)
-    one[:, 1] = 50.0
-    torch.testing.assert_close(balance_loss(routed(logits=one)), torch.tensor(float(experts)))
-
-
-def test_balance_by_hand() -> None:
-    weights = torch.tensor([[1.0, 0, 0, 0], [0.2, 0, 0, 0.8]])
-    share, mean = torch.tensor([0.6, 0, 0, 0.4]), P.mean(0)
-    torch.testing.assert_close(balance_loss(routed(logits=P.log(), weights=weights)), 4 * (share * mean).sum())
-
-
 def test_z_loss_by_hand() -> None:
     logits = torch.tensor([[0.0, 0.0], [math.log(3.0), 0.0]])
     expected = (math.log(2) ** 2 + math.log(4) ** 2) / 2
@@ -169,7 +133,7 @@ def test_z_loss_by_hand() -> None:
 
 
 def test_an_expert_without_tasks_is_never_routed_to() -> None:
-    model = tiny_model("router.select=topk", "router.k=3", experts="expert=[theme,vqa,rewriter]")
+    model = tiny_model("choice=top_k", "choice.k=3", experts="expert=[theme,vqa,rewriter]")
     with torch.no_grad():
         model.router.gate.bias[2] = 100.0
         batch = batch_of("caption", "vqa")

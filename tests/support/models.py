@@ -52,7 +52,8 @@ def _composed(overrides: tuple[str, ...], experts: str) -> dict[str, Any]:
     groups = [o for o in overrides if "." not in o.split("=")[0]]
     keys = [o for o in overrides if o not in groups]
     heads = [h for h in SMALL_HEADS if h.split(".")[1] in experts]
-    whole = [t for t in TINY if not t.startswith("vision=")]
+    other = any(g.startswith("router=") for g in groups)  # its keys are others
+    whole = [t for t in TINY if not t.startswith("vision=") and not (other and t.startswith("router."))]
     config: dict[str, Any] = OmegaConf.to_container(compose([experts, *groups, *whole, *heads, *keys]), resolve=True)  # type: ignore[assignment]
     if not any(o.startswith("vision=") for o in overrides):
         config["vision"] = OmegaConf.to_container(

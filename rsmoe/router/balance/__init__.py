@@ -1,0 +1,1 @@
+"""Balances: what keeps the load of the experts even, see `rsmoe.router.Balance`."""

@@ -1,0 +1,26 @@
+"""Control: a random gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rsmoe.router.instruction import InstructionRouter
+
+
+class FrozenRouter(InstructionRouter):
+    """Random routing by content: the instruction router with the weights that it begins with, which nothing trains.
+
+    What a learned router is worth is its distance to this one. The weights are buffers, so that no pattern of
+    ``stage.<name>.train`` reaches them and a checkpoint holds them.
+
+    Args:
+        options: of `InstructionRouter`; ``balance`` and its losses have no part in it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.balance = None
+        for module in list(self.modules()):
+            for name, weight in list(module.named_parameters(recurse=False)):
+                delattr(module, name)
+                module.register_buffer(name, weight.detach())
