@@ -40,7 +40,7 @@ from rsmoe.settings.stage import Stage
 from rsmoe.training.run import load_checkpoint, run_stages
 
 ROOT = Path(__file__).parents[2]
-CALM = "temporal.dropout=0.0"
+CALM = ("temporal.dropout=0.0",)
 
 
 @pytest.fixture(scope="module")
