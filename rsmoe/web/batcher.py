@@ -32,9 +32,9 @@ class Job:
     reply: Future[Reply] = field(default_factory=Future)
 
     @property
-    def kind(self) -> tuple[int, int, int | None]:
-        """Jobs of one kind can share a pass."""
-        return self.beams, self.max_new, self.tile
+    def kind(self) -> tuple[int, int, int | None, int]:
+        """Jobs of one kind can share a pass: what a model may refuse, series of dates, is not mixed with the rest."""
+        return self.beams, self.max_new, self.tile, max(2, len(self.request.pictures))
 
 
 class Batcher:

@@ -169,14 +169,11 @@ def test_a_mask_lies_where_the_picture_lies(
 
 def test_requests_at_once_share_a_pass_and_keep_their_answers(model: Assistant) -> None:
     experts = [None, *model.experts]
-    bodies = [
-        asked(
-            *(png(pixels(i + k)) for k in range(1 + (i % 4 == 3))),
-            model=experts[i % len(experts)] or "mixture",
-            **({"stream": True} if i % 5 == 4 else {}),
-        )
-        for i in range(16)
-    ]
+    bodies = []
+    for i in range(16):
+        pictures = [png(pixels(i + k)) for k in range(2 if i % 4 == 3 else 1)]  # one date, or two
+        stream = {"stream": True} if i % 5 == 4 else {}
+        bodies.append(asked(*pictures, model=experts[i % len(experts)] or "mixture", **stream))
     with served(model, window_ms=300) as (url, app), ThreadPoolExecutor(16) as pool:
         ready = threading.Barrier(16)
 
