@@ -73,7 +73,7 @@ def with_truth(shares: Tensor, truth: Tensor | None, resize: Callable[[Tensor, t
 
 
 def resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """(n, c, h, w) -> (n, c, *size) float, bilinear."""
+    """(n, c, h, w) -> (n, c, H, W) float with ``size`` H and W, bilinear."""
     return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
 
 

@@ -27,6 +27,7 @@ def conf(group: str, name: str) -> dict:
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(p.stem for p in (CONF / "lm").glob("*.yaml")))
 @pytest.mark.parametrize("bank", ["shared", "separate"])
 def test_every_lm_builds_a_bank_on_meta(name: str, bank: str) -> None:

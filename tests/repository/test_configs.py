@@ -23,11 +23,10 @@ from rsmoe.settings.stage import stages_of
 from rsmoe.training.freeze import set_trainable
 
 CONF = conf_dir()
+OTHERS = ("data", "experiment", "benchmark", "metric", "task")
 GROUPS = {
     str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml"))
-    for folder in sorted(
-        p for p in CONF.iterdir() if p.is_dir() and p.name not in ("data", "experiment", "benchmark", "metric")
-    )
+    for folder in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in OTHERS)
 }
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

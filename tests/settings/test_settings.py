@@ -67,7 +67,7 @@ WRONG = {
     ).split(),
     "swap": "pairs=0 pairs=1.5 beams=0 max_new=0 split=3".split(),
     "change_detection": "limit=-1 limit=0 tile=3 tile=x kinds=[0] kinds=1 kinds=[] pictures=-1 draws=-1".split(),
-    "adapters": "out= checkpoint= out=null checkpoint=null".split(),
+    "adapters": "out= checkpoint=".split(),
     "ngrams": "pairs=0 size_px=1 size_px=x seed=-1 show=0 show=100 split=3".split(),
 }
 CASES = [(name, word) for name, words in WRONG.items() for word in words]

@@ -248,6 +248,7 @@ def test_every_parameter_of_a_tower_has_a_gradient(
         tower(torch.randn(1, 3, 33, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bands", [2, 4, 6])
 @pytest.mark.parametrize("name", PREFIX)
 def test_any_bands_answer_alike_to_a_grey_image(
