@@ -212,9 +212,7 @@ def test_only_what_needs_no_training_takes_the_place() -> None:
     words = codecs()[1].vocab_size
     for router in ("clusters", "frozen", "instruction", "image_only"):
         node = tiny_config(f"router={router}")["router"]
-        with pytest.raises(
-            UserError, match="has weights, which this checkpoint does not hold: expected one"
-        ):
+        with pytest.raises(UserError, match="has weights, which this checkpoint does not hold: expected one"):
             with_control(tiny_model(), tiny_config(), node, vocab_size=words)
     dense, node = tiny_model(), tiny_config("router=uniform")["router"]
     dense.dense = True
