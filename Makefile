@@ -15,11 +15,13 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 
 MAIN = $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(if $(filter trainer% -m --multirun experiment=change_%,$(ARGS))$(filter 1,$(CORES)),,trainer=cpus)
+QUICK = tests/vision/test_vision.py tests/temporal tests/maps tests/qformer tests/router tests/experts/test_experts_heads.py \
+  tests/experts/test_experts_language_model.py tests/generation tests/test_model.py tests/repository/test_configs.py
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test soak lint format docs clean
+.PHONY: help install train test quick soak lint format docs clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +33,9 @@ train: $(VENV)/installed  ## install, then train experiment=rsicap_moe, on two c
 
 test: $(VENV)/installed-dev  ## install, then run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+quick: $(VENV)/installed-dev  ## install, then the contracts of all parts and configs: under a minute on two cores
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not real_data" $(QUICK) $(ARGS)
 
 soak: $(VENV)/installed-dev  ## install, then the reliability tests in full, half an hour; counts: experiments/reliability
 	RSMOE_SOAK=experiments/reliability $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/reliability \

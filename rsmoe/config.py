@@ -51,6 +51,7 @@ def compose(
                 cfg = _composed([*added, *overrides, *search], name=name, with_hydra=with_hydra)
             cfg.world = "generated" if generated else "real"
             _keep_chosen(cfg, overrides, groups["stage"])
+            _keep_maps(cfg, overrides)
         if not with_hydra:
             OmegaConf.resolve(cfg)
         return cfg
@@ -100,6 +101,28 @@ def _keep_chosen(cfg: DictConfig, overrides: Sequence[str], known: Sequence[str]
     with read_write(cfg), open_dict(cfg):
         for name in idle:
             del cfg.stage[name]
+
+
+def _keep_maps(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Takes out what an experiment says of maps that are not chosen, and the teacher forcing of a run without any."""
+    idle = [str(n) for n, node in cfg.maps.items() if "_target_" not in node]
+    if not idle:
+        return
+    chosen = [str(n) for n in cfg.maps if n not in idle]
+    for word in overrides:
+        name = _key(word).removeprefix("maps.").partition(".")[0]
+        if _key(word).startswith("maps.") and name in idle:
+            raise UserError(
+                f"{word}: the maps of this run are {', '.join(chosen) or 'none'}. Choose that one too, "
+                f"maps=[{','.join([*chosen, name])}], or leave the word out"
+            )
+    typed = {_key(word) for word in overrides}
+    with read_write(cfg), open_dict(cfg):
+        for name in idle:
+            del cfg.maps[name]
+        for key in map(str, cfg.stage) if not chosen and isinstance(cfg.stage, DictConfig) else ():
+            if "teacher_forcing" in cfg.stage[key] and f"stage.{key}.teacher_forcing" not in typed:
+                cfg.stage[key].teacher_forcing = [0.0, 0.0]
 
 
 def config_groups(extra: str | None = None) -> dict[str, list[str]]:

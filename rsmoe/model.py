@@ -13,6 +13,7 @@ from rsmoe.experts import Bank
 from rsmoe.experts.answer_states import answer_states
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.generation import Fusion
+from rsmoe.generation.decoding import OnToken
 from rsmoe.maps import MapModule, MapTokens
 from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.perception import Perception, Reading, SeenMap, Sight, VisualPrefix
@@ -248,8 +249,17 @@ class RSMoE(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, batch: Batch, perception: Perception | None = None, *, end_id: int, beams: int = 1, max_new: int = 64
+        self,
+        batch: Batch,
+        perception: Perception | None = None,
+        *,
+        end_id: int,
+        beams: int = 1,
+        max_new: int = 64,
+        on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """Token ids of the answer to each of B requests, without the end token; the task labels are not read."""
         perception = self.perceive(batch) if perception is None else perception
-        return self.fusion.generate(self, batch, perception, end_id=end_id, beams=beams, max_new=max_new)
+        return self.fusion.generate(
+            self, batch, perception, end_id=end_id, beams=beams, max_new=max_new, on_token=on_token
+        )

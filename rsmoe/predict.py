@@ -46,7 +46,7 @@ def cli(cfg: DictConfig) -> None:
         "beams": cfg.beams,
         "max_new": cfg.max_new,
         "raster": {key: value for key, value in config["raster"].items() if value is not None},
-        "tile": cfg.tile,
+        "tile": -1 if several and out is None else cfg.tile,
         "boxes": cfg.boxes,
         "confidence": True,
     }

@@ -64,7 +64,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.training.curves import open_curves
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
-    from rsmoe.training.start import start_from
+    from rsmoe.training.start import load_adapters, start_from
     from rsmoe.training.validation import Validation
 
     started = time.monotonic()
@@ -96,6 +96,9 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     if start:
         taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)
         console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
+    if config.get("adapters") and not resume:
+        load_adapters(model, config["adapters"], stages)
+        console.print(f"adapters: {', '.join(f'{name} from {path}' for name, path in config['adapters'].items())}")
     if config["compile"]:
         for name in ("vision", "qformer"):
             model.get_submodule(name).compile(dynamic=True)

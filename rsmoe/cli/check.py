@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rsmoe.cli.words import option_words, spelled, split_words
 from rsmoe.config import check_config_folder, compose, config_groups
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.files import require_writable
-from rsmoe.parts import check_parts
+from rsmoe.parts import check_parts, locate
 from rsmoe.settings import Settings, check, settings_of
 
 MOST_JOBS = 16
@@ -99,9 +100,19 @@ def _check_job(settings: type[Settings], cfg: DictConfig, given: Sequence[str]) 
         cfg = cfg.copy()
         del cfg["hydra"]
     try:
-        check_config(settings, cfg)
+        _check_templates(check_config(settings, cfg), given)
     finally:
         HydraConfig.instance().cfg = before
+
+
+def _check_templates(config: Mapping[str, Any], given: Sequence[str]) -> None:
+    """A template of an expert that is typed, where the prompts have no words."""
+    typed = next((w for w in given if re.match(r"\+*expert\.[^.=]+\.template=", w)), None)
+    if typed and not getattr(locate(config["prompts"]["_target_"]), "reads_templates", True):
+        raise UserError(
+            f"{typed} has no effect: the prompts of this run are learned vectors, without words. "
+            f"Add prompts=template, or prompts=text, which learns to write it"
+        )
 
 
 def _check_folder(cfg: DictConfig, mode: str) -> None:

@@ -14,8 +14,8 @@ from rsmoe.settings import Settings, settings_of
 from rsmoe.settings.model import fields_of, mapping_of, shown
 
 COMMANDS = (
-    "train", "evaluate", "predict", "score", "inspect", "overlap", "shard", "compare", "stress", "swap",
-    "change_detection", "ngrams",
+    "train", "evaluate", "predict", "serve", "score", "inspect", "overlap", "shard", "compare", "stress", "swap",
+    "change_detection", "ngrams", "adapters",
 )  # fmt: skip
 """Names of the commands, which are those of their yamls."""
 

@@ -72,7 +72,7 @@ def model_maps(
         UserError: a checkpoint without a map of changes.
     """
     from rsmoe.data.rasters.images import load_image
-    from rsmoe.evaluation.change_tiles import map_changes
+    from rsmoe.evaluation.map_tiles import map_tiles
     from rsmoe.evaluation.open_run import open_run
     from rsmoe.geo.dates import Dates
 
@@ -83,7 +83,7 @@ def model_maps(
         before, after = (load_image(image) for image in sample.images)
         valid = np.ones(before.shape[:2], dtype=bool)
         dates = Dates(images=(before, after), valid=valid, georeference=None, notes=())
-        said = np.asarray(map_changes(run.model, run.collate, dates, tile_px=side).kinds)
+        said = np.asarray(map_tiles(run.model, run.collate, dates, name="change", tile_px=side).kinds)
         found.append((np.isin(said, kinds) if kinds else said > 0).astype(np.uint8))
     return found
 

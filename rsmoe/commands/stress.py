@@ -73,12 +73,13 @@ class StressTest:
         import torch
 
         from rsmoe.data.change.instructions import instructions
+        from rsmoe.data.sampling.spread import spread
         from rsmoe.evaluation.answer import answer_batch
         from rsmoe.evaluation.class_maps import class_maps
         from rsmoe.metrics.change.map_iou import ChangeMapOverlap
         from rsmoe.metrics.prediction import Prediction
         from rsmoe.metrics.scoring import score, tally_results
-        from rsmoe.studies.stress_pairs import disturbed, spread
+        from rsmoe.studies.stress_pairs import disturbed
 
         chosen = set(spread(len(self.pairs), self.text))
         asked: list[Sample] = []

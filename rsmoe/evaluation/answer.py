@@ -15,6 +15,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.class_maps import class_maps, picture_sizes
 from rsmoe.experts.expert import AnswerInput
+from rsmoe.generation.decoding import OnToken
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.model import RSMoE
 from rsmoe.perception import Perception
@@ -28,7 +29,14 @@ _FIELDS = {field.name for field in fields(Prediction)}
 
 @torch.no_grad()
 def answer_batch(
-    model: RSMoE, codec: TextCodec, batch: Batch, *, beams: int, max_new: int, perception: Perception | None = None
+    model: RSMoE,
+    codec: TextCodec,
+    batch: Batch,
+    *,
+    beams: int,
+    max_new: int,
+    perception: Perception | None = None,
+    on_token: OnToken | None = None,
 ) -> list[Prediction]:
     """Predictions for B requests, from their images and instructions only; every picture is encoded once.
 
@@ -37,10 +45,11 @@ def answer_batch(
 
     Args:
         perception: of the batch, where it is there already.
+        on_token: see `rsmoe.generation.decoding.OnToken`.
     """
     assert codec.eos_id is not None
     perception = model.perceive(batch) if perception is None else perception
-    written = model.generate(batch, perception, end_id=codec.eos_id, beams=beams, max_new=max_new)
+    written = model.generate(batch, perception, end_id=codec.eos_id, beams=beams, max_new=max_new, on_token=on_token)
     weights = perception.routing.weights
     sizes, maps = picture_sizes(batch), class_maps(model, perception.sight, batch)
     outputs: list[dict[str, Any]] = [{_NAMES.get(name, name): value for name, value in of.items()} for of in maps]

@@ -16,8 +16,9 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.change_report import report_change
+from rsmoe.evaluation.land_cover_report import write_land_cover
 from rsmoe.evaluation.reply import Reply
-from rsmoe.evaluation.reply_files import reply_row, write_boxes, write_land_cover, write_mask
+from rsmoe.evaluation.reply_files import reply_row, write_boxes, write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.watch import watched
 from rsmoe.training.checkpoints import find_checkpoint

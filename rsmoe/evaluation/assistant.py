@@ -17,15 +17,17 @@ from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.errors import UserError
+from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.answer import answer_batch, prompt_words
-from rsmoe.evaluation.change_tiles import map_changes
 from rsmoe.evaluation.confidence import confidences
+from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request, open_pictures
+from rsmoe.generation.decoding import OnToken
 from rsmoe.geo.dates import Dates
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.perception import Perception
 from rsmoe.router.routing import Routing
 from rsmoe.weights.saved_model import push_model, save_model
 
@@ -110,10 +112,8 @@ class Assistant:
         perception = model.perceive(batch)
         assert codec.eos_id is not None
         answers = {}
-        for index, name in enumerate(model.names):
-            weights = torch.zeros_like(perception.routing.weights)
-            weights[:, index] = 1.0
-            alone = replace(perception, routing=Routing(logits=weights, weights=weights, chosen=weights > 0))
+        for name in model.names:
+            alone = self._forced(perception, [replace(asked[0], expert=name)])
             (ids,) = model.generate(batch, alone, end_id=codec.eos_id, beams=beams, max_new=max_new)
             answers[name] = codec.decode(ids)
         return answers
@@ -130,6 +130,8 @@ class Assistant:
         confidence: bool = False,
         prompts: bool = False,
         tile: int | None = -1,
+        opened: Sequence[Dates] | None = None,
+        on_token: OnToken | None = None,
         console: Console | None = None,
     ) -> list[Reply]:
         """Replies to B requests, which are one batch.
@@ -141,32 +143,37 @@ class Assistant:
             boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
             confidence: also how sure the model is.
             prompts: also the prompts of the router for the first request, in words.
-            tile: side in pixels of the tiles of a pair's map of changes; None: that of the model's pictures (every
-                pixel is seen as it is), 0: the whole picture resized, -1: no such map.
-            console: where the progress of that map is shown.
+            tile: side in pixels of the tiles of maps of land cover and of changes; None: that of the model's pictures
+                (every pixel is seen as it is), 0: the whole picture resized, -1: no such map.
+            opened: the pictures of every request, where `open` has read them already.
+            on_token: see `rsmoe.generation.decoding.OnToken`.
+            console: where the progress of these maps is shown.
 
         Raises:
-            UserError: see `rsmoe.evaluation.request.open_pictures`; one picture for a checkpoint that only knows pairs.
+            UserError: see `open`; an expert that this model does not have.
         """
         run = self.run
         model, codec, size = run.model, run.codec, run.config["image_size"]
-        opened = self._open(requests, raster or {})
+        opened = self._open(requests, raster or {}) if opened is None else opened
         shown = [dates.overview() for dates in opened]
         batch = self._batch(requests, shown)
         with torch.no_grad():
-            perception = model.perceive(batch)
-        found = answer_batch(model, codec, batch, beams=beams, max_new=max_new, perception=perception)
+            perception = self._forced(model.perceive(batch), requests)
+        found = answer_batch(
+            model, codec, batch, beams=beams, max_new=max_new, perception=perception, on_token=on_token
+        )
         sure: Sequence[float | None] = [None] * len(found)
         if confidence:
             sure = confidences(model, codec, batch, perception, [prediction.text for prediction in found])
         convention = boxes or run.box_convention
         replies = []
         for place, (request, dates, prediction) in enumerate(zip(requests, opened, found, strict=True)):
-            change = None
-            if tile != -1 and "change" in model.maps and len(request.pictures) == 2:
-                side = size if tile is None else tile
-                change = map_changes(model, run.collate, dates, tile_px=side, console=console)
-                dates = replace(dates, valid=change.valid)  # known now: to read it again would warp every pixel again
+            tiled: dict[str, TiledMap] = {}
+            for name, part in model.maps.items() if tile != -1 else ():
+                if part.dates == len(request.pictures):
+                    side = size if tile is None else tile
+                    tiled[name] = map_tiles(model, run.collate, dates, name=name, tile_px=side, console=console)
+                    dates = replace(dates, valid=tiled[name].valid)  # to read it again would warp every pixel again
             own = shown[place]
             height, width = dates.valid.shape
             replies.append(
@@ -178,12 +185,13 @@ class Assistant:
                     dates=dates,
                     shown=own,
                     image_size=size,
-                    notes=_notes(dates, own, prediction),
+                    notes=_notes(dates, own, prediction, tiled),
                     confidence=sure[place],
                     mask=None if prediction.mask is None else prediction.mask & own.valid,
                     boxes=_boxes(prediction.text, convention, (width, height)),
                     change_map=prediction.change_map,
-                    change=change,
+                    change=tiled.get("change"),
+                    cover=tiled.get("land_cover"),
                     land_cover=prediction.outputs.get("land_cover"),
                     prompts=prompt_words(model, codec, batch, perception, place) if prompts else None,
                 )
@@ -210,8 +218,19 @@ class Assistant:
             repo_id, self.run.model, self.run.checkpoint, version=rsmoe.__version__, private=private, token=token
         )
 
+    def open(self, request: Request, *, raster: Mapping[str, Any] | None = None) -> Dates:
+        """Reads the pictures of a request.
+
+        Raises:
+            UserError: see `rsmoe.evaluation.request.open_pictures`; one picture for a checkpoint that only knows pairs.
+        """
+        self.check(request)
+        return open_pictures(request, bands=self.run.config["bands"], options=raster or {})
+
     def check(self, request: Request) -> None:
-        """Refuses one picture for a checkpoint that only knows pairs."""
+        """Refuses one picture for a checkpoint that only knows pairs, and an expert that the model does not have."""
+        if request.expert is not None and request.expert not in self.experts:
+            raise unknown_name("expert", request.expert, self.experts)
         if len(request.pictures) == 1 and "two" in self.dates and "one" not in self.dates:
             raise UserError(
                 f"this checkpoint compares two dates, got one ({request.names[0]}): image=[before.tif,after.tif]"
@@ -220,7 +239,19 @@ class Assistant:
     def _open(self, requests: Sequence[Request], raster: Mapping[str, Any]) -> list[Dates]:
         for request in requests:
             self.check(request)
-        return [open_pictures(request, bands=self.run.config["bands"], options=raster) for request in requests]
+        return [self.open(request, raster=raster) for request in requests]
+
+    def _forced(self, perception: Perception, requests: Sequence[Request]) -> Perception:
+        """All weight on its expert, for each request that names one."""
+        if all(request.expert is None for request in requests):
+            return perception
+        weights, logits = perception.routing.weights.clone(), perception.routing.logits.clone()
+        for row, request in enumerate(requests):
+            if request.expert is not None:
+                weights[row] = 0.0
+                weights[row, self.experts.index(request.expert)] = 1.0
+                logits[row] = weights[row]
+        return replace(perception, routing=Routing(logits=logits, weights=weights, chosen=weights > 0))
 
     def _batch(self, requests: Sequence[Request], shown: Sequence[Dates]) -> Batch:
         samples = [
@@ -255,9 +286,10 @@ def _boxes(text: str, convention: str | None, size_px: tuple[int, int]) -> np.nd
     return found if found is not None and len(found) else None
 
 
-def _notes(dates: Dates, shown: Dates, prediction: Prediction) -> tuple[str, ...]:
+def _notes(dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap]) -> tuple[str, ...]:
     if shown.valid.shape == dates.valid.shape:
         return dates.notes
     (height, width), (deep, wide) = dates.valid.shape, shown.valid.shape
-    what = "words" if prediction.mask is None else "words and mask"
-    return (*dates.notes, f"{what}: {width} x {height} px are read thinned to {wide} x {deep}")
+    thinned = ["words", *(["mask"] if prediction.mask is not None else [])]
+    thinned += ["land cover"] if "land_cover" in prediction.outputs and "land_cover" not in tiled else []
+    return (*dates.notes, f"{' and '.join(thinned)}: {width} x {height} px are read thinned to {wide} x {deep}")

@@ -114,7 +114,7 @@ def report_change(
     told["polygons"] = written.features
     told["files"] = ["change.tif", *written.names, "change.png"]
     shown = dates.overview(pixels=_DRAWN)
-    kinds, valid = (_thinned(own, shown.valid.shape) for own in (change.kinds, dates.valid))
+    kinds, valid = (thinned(own, shown.valid.shape) for own in (change.kinds, dates.valid))
     draw_change(
         out / "change.png", before=shown.images[0], after=shown.images[1], kinds=kinds, valid=valid,
         names=names, text=reply.text, titles=titles, changed=told["changed"],
@@ -146,8 +146,8 @@ def cell_shares(counts: np.ndarray) -> dict[str, float | None]:
     return {name: float(c / n) if n else None for name, c, n in zip(CELLS, changed, known, strict=True)}
 
 
-def _thinned(values: Any, shape: tuple[int, int]) -> np.ndarray:
-    """A map, at some of its pixels."""
+def thinned(values: Any, shape: tuple[int, int]) -> np.ndarray:
+    """A map (H, W), at some of its pixels, as `rsmoe.geo.dates.Dates.overview` thins a picture."""
     if values.shape == shape:
         return np.asarray(values)
     rows, columns = (np.arange(n) * side // n for n, side in zip(shape, values.shape, strict=True))

@@ -14,7 +14,8 @@ from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.answer_requests import checkpoint_facts
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.change_report import report_change
-from rsmoe.evaluation.reply_files import picture_name, reply_row, write_boxes, write_land_cover, write_mask
+from rsmoe.evaluation.land_cover_report import land_cover_shares, write_land_cover
+from rsmoe.evaluation.reply_files import picture_name, reply_row, write_boxes, write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.files import write_text
 
@@ -37,13 +38,14 @@ def predict_one(
         classes: names of the kinds of change.
         options: of `Assistant.answer`.
     """
+    folder = None if out is None or picture_name(out) else out
+    options = dict(options) | ({} if folder is not None or len(request.pictures) > 1 else {"tile": -1})
     (reply,) = model.answer([request], prompts=True, console=console, **options)
     console.print(reply.text.strip() or "(empty answer)", style="bold", markup=False, highlight=False, soft_wrap=True)
     table = Table("expert", "weight", "prompt")
     for name, weight in sorted(reply.routing.items(), key=lambda item: -item[1]):
         table.add_row(name, f"{weight:.3f}", (reply.prompts or {}).get(name, ""))
     console.print(table)
-    folder = None if out is None or picture_name(out) else out
     files: list[str] = []
     if reply.mask is not None and out is None:
         console.print("the answer holds a mask: add out=mask.png to write it", markup=False)
@@ -55,10 +57,16 @@ def predict_one(
     mask = files[0] if files else None
     if reply.boxes is not None and folder is not None:
         files += write_boxes(reply, folder)
-    if reply.land_cover is not None and folder is not None:
-        files += write_land_cover(reply, folder, model.cover_classes)
     change: dict[str, Any] = {}
     notes = list(reply.notes)
+    shares: dict[str, Any] | None = None
+    if reply.land_cover is not None:
+        shares = land_cover_shares(reply, model.cover_classes)
+        notes.append(_covered(shares))
+        if folder is not None:
+            files += write_land_cover(reply, folder, model.cover_classes)
+        if reply.cover is not None:
+            notes.append(f"land cover: {reply.cover.tiles} tiles of {reply.cover.tile_px} px")
     if reply.change is not None:
         change = report_change(reply, [Path(name).stem for name in request.names], folder, classes, console)
         notes = change.pop("notes")
@@ -71,7 +79,7 @@ def predict_one(
     facts = checkpoint_facts(checkpoint)
     row = {**reply_row(reply), "images": request.names, "files": files, "notes": notes, **facts}
     told = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "mask": mask}
-    told |= {"changed": None, "cells": None, "kinds": None, "polygons": None} | change
+    told |= {"land_cover": shares, "changed": None, "cells": None, "kinds": None, "polygons": None} | change
     write_text(folder / "answer.json", json.dumps({**row, **told}, indent=1, ensure_ascii=False) + "\n")
     job = AnswerFile(folder, facts={**facts, "checkpoint": "", **options})
     job.add([(request, row)])
@@ -81,3 +89,9 @@ def predict_one(
         *(name for name in files if name.startswith(("boxes", "land_cover"))),
     ]
     console.print(f"written to {folder}: {', '.join(written)}", markup=False, soft_wrap=True)
+
+
+def _covered(shares: Mapping[str, Mapping[str, Any]]) -> str:
+    """The five largest classes in one line."""
+    found = [f"{name} {100 * own['share']:.1f} %" for name, own in shares.items()]
+    return f"land cover: {', '.join(found[:5]) or 'no data'}{', ...' if len(found) > 5 else ''}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsmoe.evaluation.change_tiles import TiledChange
+from rsmoe.evaluation.map_tiles import TiledMap
 from rsmoe.geo.dates import Dates
 
 
@@ -39,7 +39,9 @@ class Reply:
     """(H, W) uint8 classes of a single picture, of the size of ``shown``; None without a map of land cover."""
     change_map: np.ndarray | None = None
     """(H, W) uint8 kind of change of a pair, 0 none, of the size of ``shown``; None without a map of changes."""
-    change: TiledChange | None = None
+    change: TiledMap | None = None
     """The same tile by tile, of the size of ``dates``; None where it was not asked for."""
+    cover: TiledMap | None = None
+    """``land_cover`` tile by tile, likewise."""
     prompts: dict[str, str] | None = None
     """Expert -> the prompt of the router, in words; None where it was not asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from rsmoe.data.boxes import obb_corners
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.evaluation.change_report import ground
 from rsmoe.evaluation.reply import Reply
-from rsmoe.figures.change_sheet import map_colours
 from rsmoe.files import whole_file
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
 from rsmoe.geo.write import write_class_map
@@ -53,38 +52,9 @@ def write_boxes(reply: Reply, folder: Path) -> list[str]:
     """
     return list(
         write_geojson(
-            folder / "boxes.geojson", _box_features(reply), georeference=reply.dates.georeference
+            folder / "boxes.geojson", box_features(reply), georeference=reply.dates.georeference
         ).names
     )  # fmt: skip
-
-
-def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str]) -> list[str]:
-    """Writes the land cover of a picture: ``land_cover.tif`` (255 without data), ``land_cover.geojson`` and
-    ``land_cover_crs.geojson`` (one polygon a region), and ``land_cover.png``, its colours over the picture.
-
-    Args:
-        classes: names of the values.
-
-    Returns:
-        names of the files.
-    """
-    assert reply.land_cover is not None
-    place, values, valid = reply.shown.georeference, reply.land_cover, reply.shown.valid
-    gsd_m, _ = ground(place)
-    colours = map_colours(len(classes))[1:]  # of the first class, too: 0 is no background here
-    write_class_map(
-        folder / "land_cover.tif", values, georeference=place, valid=valid, colours=colours, classes=classes
-    )
-    regions = map_features(np.where(valid, values + 1, 0).astype(np.uint8), classes=("", *classes), gsd_m=gsd_m)
-    features = ((properties | {"class": properties["class"] - 1}, rings) for properties, rings in regions)
-    written = write_geojson(folder / "land_cover.geojson", features, georeference=place)
-    table = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], np.float32)
-    picture = reply.shown.images[0].astype(np.float32)
-    picture = picture[..., :3] if picture.shape[2] >= 3 else picture[..., :1].repeat(3, axis=2)
-    mixed = np.where(valid[..., None], 0.5 * picture + 0.5 * table[values], 0).round().astype(np.uint8)
-    with whole_file(folder / "land_cover.png") as part:
-        Image.fromarray(mixed).save(part)
-    return ["land_cover.tif", *written.names, "land_cover.png"]
 
 
 def reply_row(reply: Reply) -> dict[str, Any]:
@@ -106,7 +76,8 @@ def reply_row(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _box_features(reply: Reply) -> Iterator[Feature]:
+def box_features(reply: Reply) -> Iterator[Feature]:
+    """The boxes of an answer that has some, as polygons in pixels."""
     assert reply.boxes is not None
     for number, box in enumerate(reply.boxes.astype(np.float64)):
         if len(box) == 5:

@@ -237,9 +237,10 @@ def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
 def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
     """What ``metrics.json`` says of a model and of how it was trained.
 
-    ``method_sha256`` leaves the seed and the places of files out: runs that share it are one method, over seeds.
+    ``method_sha256`` is of what makes a number: the model, its stages, the corpus, the batches, and how answers are
+    decoded. The seed, the places of files (also of the run that it started from), and how the work is done (trainer,
+    loader processes, validation, checkpoints) are left out: runs that share it are one method, over seeds.
     """
-    method = {k: v for k, v in config.items() if k not in _NOT_METHOD}
     return {
         "name": config["name"],
         "seed": config["seed"],
@@ -250,14 +251,22 @@ def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
         "router": {"name": config["router"]["_target_"], "told_the_task": not model.dense and model.router.reads_label},
         "parameters": sum(p.numel() for p in model.parameters()),
         "config_sha256": _hash({**config, "resume": None}),  # a run that went on is the same run
-        "method_sha256": _hash(method),
+        "method_sha256": _hash(_method(config)),
     }
 
 
 _NOT_METHOD = (
-    "seed", "resume", "data", "logger", "trainer", "checkpoint_every", "evaluation", "validation", "objective",
+    "seed", "resume", "data", "logger", "trainer", "checkpoint_every", "validation", "objective",
 )  # fmt: skip
 """Keys of a config that leave the method as it is."""
+
+
+def _method(config: Mapping[str, Any]) -> dict[str, Any]:
+    loader = {k: v for k, v in config["loader"].items() if k not in ("workers", "eval_batch_size")}
+    decoding = {key: config["evaluation"].get(key) for key in ("beams", "max_new")}
+    older = {"start": bool(config.get("start")), "adapters": sorted(config.get("adapters") or {})}
+    kept = {k: v for k, v in config.items() if k not in _NOT_METHOD}
+    return kept | {"loader": loader, "evaluation": decoding, **older}
 
 
 def _hash(node: Mapping[str, Any]) -> str:

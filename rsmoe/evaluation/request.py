@@ -32,6 +32,8 @@ class Request:
     """Earlier (question, answer) turns."""
     task: str = ""
     """Of `conf/task`, where the request says so: it decides how an answer is scored, not the answer."""
+    expert: str | None = None
+    """The expert that answers alone, whatever the router says; None: those that the router chooses."""
 
     @property
     def names(self) -> list[str]:

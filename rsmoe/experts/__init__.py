@@ -10,6 +10,7 @@ state (`mask.MaskExpert`: [SEG] -> mask, `retrieval.RetrievalExpert`: [RET] -> e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +57,9 @@ class Bank(Protocol):
 
     def save_adapter(self, index: int, folder: str | Path, *, base: str | Path | None = None) -> None:
         """Writes one adapter in PEFT's format."""
+
+    def save_adapters(self, names: Sequence[str], folder: Path) -> None:
+        """Writes all, each into a folder of its name, and what base they need beside them."""
 
     def load_adapter(self, index: int, folder: str | Path) -> None:
         """Reads one."""

@@ -168,6 +168,20 @@ class ExpertBank(nn.Module):
             name = str(home.absolute())
         write_adapter(self.adapted(), index, Path(folder), base=name, targets=self.targets)
 
+    def save_adapters(self, names: Sequence[str], folder: Path) -> None:
+        """Writes every expert's adapter into a folder of its name, and the base, where it is no published one, once.
+
+        Args:
+            names: of the experts, in their order.
+            folder: for ``<name>/`` and ``base/``.
+        """
+        base = published_name(self.lm)
+        if base is None:
+            write_base(self.lm, folder / "base")
+            base = str((folder / "base").absolute())
+        for index, name in enumerate(names):
+            write_adapter(self.adapted(), index, folder / name, base=base, targets=self.targets)
+
     def load_adapter(self, index: int, folder: str | Path) -> None:
         """Reads an adapter that PEFT or `save_adapter` wrote; see `peft_format.read_adapter`."""
         read_adapter(self.adapted(), index, Path(folder))

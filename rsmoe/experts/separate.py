@@ -113,6 +113,11 @@ class SeparateBank(nn.Module):
         """As `ExpertBank.save_adapter`; the adapter fits the base model of that expert."""
         self.banks[index].save_adapter(0, folder, base=base)
 
+    def save_adapters(self, names: Sequence[str], folder: Path) -> None:
+        """As `ExpertBank.save_adapters`, with a base for each: ``<name>-base/``."""
+        for bank, name in zip(self.banks, names, strict=True):
+            bank.save_adapter(0, folder / name)
+
     def load_adapter(self, index: int, folder: str | Path) -> None:
         """As `ExpertBank.load_adapter`."""
         self.banks[index].load_adapter(0, folder)

@@ -10,7 +10,7 @@ import numpy as np
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.sample import Sample
-from rsmoe.figures.figure import PAGE_WIDTH_IN, save_figure
+from rsmoe.figures.figure import PAGE_WIDTH_IN, rgb, save_figure
 from rsmoe.figures.sheet import LINE_IN, Sheet, wrap
 
 _GAP_IN, _MARGIN_IN = 0.05, 0.06
@@ -37,7 +37,7 @@ def draw_maps(path: Path, pairs: Sequence[Sample], maps: Mapping[str, Sequence[n
     for row, pair in enumerate(pairs):
         assert pair.class_map is not None
         true = read_array(pair.class_map)
-        pictures = [_shown(load_image(image)) for image in pair.images]
+        pictures = [rgb(load_image(image)) for image in pair.images]
         titles = [
             wrap(pair.id, width_in=2 * side, lines=1)[0],
             "",
@@ -58,10 +58,6 @@ def draw_maps(path: Path, pairs: Sequence[Sample], maps: Mapping[str, Sequence[n
         sheet.rectangle(x, 0.05, 0.09, 0.09, "#{:02x}{:02x}{:02x}".format(*colour), edge="black")
         sheet.text(x + 0.14, 0.14, name)
     return save_figure(sheet.figure, path)
-
-
-def _shown(image: np.ndarray) -> np.ndarray:
-    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
 
 
 def _coloured(said: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.patches import Patch
 
-from rsmoe.figures.figure import FONT_PT, PAGE_WIDTH_IN, save_figure
+from rsmoe.figures.figure import FONT_PT, PAGE_WIDTH_IN, rgb, save_figure
 from rsmoe.figures.sheet import LINE_IN, Sheet, wrap
 
 _COLOURS = (
@@ -52,7 +52,7 @@ def draw_change(
     rows = -(-len(present) // _IN_A_ROW)
     foot = LINE_IN * (len(lines) + 0.4 + 1.2 * rows) + 0.1
     sheet = Sheet(width=PAGE_WIDTH_IN, height=tall + foot + LINE_IN + 0.15)
-    pictures = [_shown(before), _shown(after), _overlay(_shown(after), kinds, valid)]
+    pictures = [rgb(before), rgb(after), _overlay(rgb(after), kinds, valid)]
     if changed is None:
         changed = float((kinds[valid] > 0).mean()) if valid.any() else 0.0
     for i, (picture, title) in enumerate(zip(pictures, (*titles, f"changed: {100 * changed:.1f} %"), strict=True)):
@@ -75,10 +75,6 @@ def draw_change(
     return save_figure(sheet.figure, path)
 
 
-def _shown(image: np.ndarray) -> np.ndarray:
-    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-
-
 def _overlay(image: np.ndarray, kinds: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8: the picture in grey, changes in colour, stripes where there is no data."""
     grey = image.astype(np.float32).mean(-1, keepdims=True)
@@ -86,7 +82,12 @@ def _overlay(image: np.ndarray, kinds: np.ndarray, valid: np.ndarray) -> np.ndar
     for kind in np.unique(kinds[kinds > 0]):
         red_green_blue = [int(_colour(int(kind))[i : i + 2], 16) for i in (1, 3, 5)]
         shown[kinds == kind] = 0.2 * shown[kinds == kind] + 0.8 * np.array(red_green_blue)
-    rows, columns = np.indices(kinds.shape)
+    return striped(shown, valid)
+
+
+def striped(shown: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float -> uint8, with grey stripes where there is no data; ``shown`` is changed."""
+    rows, columns = np.indices(valid.shape)
     shown[~valid] = np.where(((rows + columns) // 3 % 2 == 0)[~valid], 225, 195)[:, None]
     return shown.round().clip(0, 255).astype(np.uint8)
 

@@ -17,7 +17,7 @@ from rsmoe.data.boxes.geometry import obb_corners
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.figures.figure import GREEN, GREY, PAGE_WIDTH_IN, save_figure
+from rsmoe.figures.figure import GREEN, GREY, PAGE_WIDTH_IN, rgb, save_figure
 from rsmoe.figures.sheet import LINE_IN, Sheet, text_width_in, wrap
 
 _COLUMNS = 3
@@ -68,7 +68,7 @@ def plot_inspection(path: Path | str, samples: Sequence[Sample]) -> list[str]:
 
 def _read(sample: Sample) -> _Cell:
     dates = sorted({round(i) for i in np.linspace(0, len(sample.images) - 1, min(len(sample.images), _MOST_DATES))})
-    frames = [_rgb(load_image(sample.images[date])) for date in dates]
+    frames = [rgb(load_image(sample.images[date])) for date in dates]
     mask, class_map = (None if m is None else read_array(m) for m in (sample.mask, sample.class_map))
     for name, plane in (("mask", mask), ("class map", class_map)):
         if plane is not None and plane.shape != frames[0].shape[:2]:
@@ -172,7 +172,3 @@ def _color(value: int) -> tuple[float, float, float]:
 def _coloured(class_map: np.ndarray) -> np.ndarray:
     """(H, W) uint8 -> (H, W, 3)."""
     return np.array([_color(value) for value in range(256)])[class_map]
-
-
-def _rgb(image: np.ndarray) -> np.ndarray:
-    return image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rsmoe.data.overlap.leakage import Pair
 from rsmoe.data.overlap.near_duplicates import turned
 from rsmoe.data.rasters.images import load_image
-from rsmoe.figures.figure import BLUE, GREY, ORANGE, PAGE_WIDTH_IN, save_figure
+from rsmoe.figures.figure import BLUE, GREY, ORANGE, PAGE_WIDTH_IN, rgb, save_figure
 from rsmoe.figures.sheet import LINE_IN, Sheet, wrap
 
 _COLUMNS = 3
@@ -34,8 +34,7 @@ def plot_pairs(path: Path | str, pairs: Sequence[Pair]) -> Path:
         row, column = divmod(place, _COLUMNS)
         left, top = _MARGIN_IN + column * (_CELL_IN + _GAP_IN), sheet.height - _MARGIN_IN - row * _ROW_IN
         for x, picture, symmetry in ((left, pair.test, pair.symmetry), (left + _SIDE_IN + 0.03, pair.train, "same")):
-            pixels = turned(load_image(picture.source), symmetry)
-            pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+            pixels = rgb(turned(load_image(picture.source), symmetry))
             high, wide = (_SIDE_IN * size / max(pixels.shape[:2]) for size in pixels.shape[:2])
             sheet.axes(x, top - high, wide, high).imshow(pixels, aspect="auto")
         kind = f"near {pair.score:.2f}" if pair.kind == "near" else f"same {pair.kind}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,17 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from rsmoe.figures.figure import BLUE, FONT_PT, GREY, ORANGE, PAGE_WIDTH_IN, save_figure, shorten
+from rsmoe.figures.figure import BLUE, FONT_PT, GREY, ORANGE, PAGE_WIDTH_IN, PLOT_STYLE, save_figure, shorten
 from rsmoe.figures.router_history import RouterHistory
 
 _EVEN = (0, (3, 2))
-_STYLE: dict[Any, Any] = {
-    "font.size": FONT_PT,
-    **dict.fromkeys(("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), FONT_PT),
-    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def plot_router(
@@ -54,7 +46,7 @@ def plot_router(
     tasks, experts = len(task_names), len(expert_names)
     if weights.shape != (tasks, experts) or shares.shape != (experts,) or not weights.size:
         raise ValueError(f"matrix {weights.shape}, load {shares.shape}: expected ({tasks}, {experts}), ({experts},)")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         table_in, body_in = max(1.9, 0.26 * tasks), max(1.8, 0.19 * experts)
         size = (max(PAGE_WIDTH_IN, table_in + 4.0), body_in + 0.9)
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.04))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patheffects import withStroke
 
-from rsmoe.figures.figure import BLUE, GREEN, GREY, ORANGE, PAGE_WIDTH_IN, save_figure, shorten
+from rsmoe.figures.figure import BLUE, GREEN, GREY, ORANGE, PAGE_WIDTH_IN, rgb, save_figure, shorten
 from rsmoe.figures.sample_card import SampleCard
 from rsmoe.figures.sheet import LINE_IN, Sheet, text_width_in, wrap
 
@@ -85,7 +85,7 @@ def _shown(frames: int) -> Iterator[int]:
 
 def _draw_frame(sheet: Sheet | None, card: SampleCard, frame: int, x: float, top: float, side: float) -> float:
     """One image with its longer side ``side``; returns its height."""
-    pixels = _rgb(card.images[frame])
+    pixels = rgb(card.images[frame])
     high, wide = pixels.shape[:2]
     scale = side / max(high, wide)
     if sheet is None:
@@ -105,13 +105,6 @@ def _draw_frame(sheet: Sheet | None, card: SampleCard, frame: int, x: float, top
         )  # fmt: skip
     axes.set(xlim=(-0.5, wide - 0.5), ylim=(high - 0.5, -0.5))
     return high * scale
-
-
-def _rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, C) -> (H, W, 3): one or two bands are grey, more show their first three."""
-    if image.ndim == 2:
-        image = image[..., None]
-    return image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
 
 
 def _outline(axes: Axes, mask: np.ndarray, color: str, *, dashed: bool) -> None:

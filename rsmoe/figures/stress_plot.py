@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from rsmoe.data.transforms.perturb import PERTURBATIONS
-from rsmoe.figures.figure import BLUE, FONT_PT, GREEN, GREY, ORANGE, save_figure
+from rsmoe.figures.figure import BLUE, GREEN, GREY, ORANGE, PLOT_STYLE, save_figure
 
 SHOWN = {
     "change_vqa/accuracy/presence": "presence\naccuracy, %",
@@ -26,13 +26,6 @@ SHOWN = {
 
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "black")
 _MARKERS = "osD^vP*"
-_STYLE: dict[Any, Any] = {
-    "font.size": FONT_PT,
-    **dict.fromkeys(("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), FONT_PT),
-    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def plot_stress(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -53,7 +46,7 @@ def plot_stress(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
     if not metrics or not names:
         raise ValueError("nothing to draw: no row of " + ", ".join(SHOWN))
     modules = list(dict.fromkeys(str(row["temporal"]) for row in rows))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         size = (max(3.2, 0.9 + 0.98 * len(names)), 0.75 + 0.95 * len(metrics))
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03))
         grid = figure.subplots(len(metrics), len(names), squeeze=False, sharex="col", sharey="row")

@@ -15,6 +15,7 @@ from torch import Tensor
 from rsmoe.data.batch import Batch
 
 if TYPE_CHECKING:
+    from rsmoe.generation.decoding import OnToken
     from rsmoe.model import RSMoE
     from rsmoe.perception import Perception, Reading
 
@@ -29,6 +30,14 @@ class Fusion(Protocol):
         """Text losses of given responses."""
 
     def generate(
-        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+        self,
+        model: RSMoE,
+        batch: Batch,
+        perception: Perception,
+        *,
+        end_id: int,
+        beams: int,
+        max_new: int,
+        on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """Token ids of the answer to each request."""
+        """Token ids of the answer to each request; greedy decoding calls ``on_token`` after every step."""

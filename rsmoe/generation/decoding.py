@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
 from rsmoe.experts import Bank
 from rsmoe.router.routing import Rows
+
+OnToken = Callable[[Sequence[int | None]], None]
+"""Called after every step of greedy decoding with the new token of each of B samples, None for one that has ended."""
 
 
 @torch.no_grad()
@@ -21,6 +26,7 @@ def decode(
     beams: int = 1,
     max_new: int = 64,
     length_penalty: float = 1.0,
+    on_token: OnToken | None = None,
 ) -> list[list[int]]:
     """Finds for each of B samples the text with the highest mixed log-probability over length**penalty.
 
@@ -31,6 +37,7 @@ def decode(
         embeds: (R, S, D) prefix of every row; mask: (R, S) bool.
         samples: B.
         length_penalty: as in `transformers`: scores are divided by length**penalty.
+        on_token: see `OnToken`; not called with beams > 1, where the text is known only at the end.
 
     Returns:
         B lists of token ids, without the end token.
@@ -65,6 +72,8 @@ def decode(
             best_open = float(score[s, 0]) / (step + 1) ** length_penalty
             if len(finished[s]) >= k and max(f[0] for f in finished[s]) >= best_open:
                 open_[s] = False
+        if on_token is not None and k == 1:
+            on_token([new if going else None for new, going in zip(token[:, 0].tolist(), open_.tolist(), strict=True)])
         if not bool(open_.any()) or step == max_new - 1:
             break
         chosen = (torch.arange(len(rows.sample), device=device)[:, None] * k + parent[rows.sample]).flatten()  # (R*k,)

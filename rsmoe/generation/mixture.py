@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rsmoe.checks.ranges import NonNegativeReal
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.generation.decoding import decode
+from rsmoe.generation.decoding import OnToken, decode
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
@@ -50,17 +50,20 @@ class Mixture(nn.Module):
 
         ``smoothing`` moves that much of the target onto the uniform distribution, per row.
         """
-        rows, mask = reading.rows, batch.response_mask
-        loss = -mix(reading.log_probability, rows, len(batch))  # (B, Lr)
-        if smoothing > 0:
-            flat = loss.new_zeros(loss.shape).index_add(0, rows.sample, reading.smooth * rows.weight[:, None])
-            loss = (1 - smoothing) * loss - smoothing * flat
-        share = mask * mask.sum(1, keepdim=True).clamp_min(1).to(loss.dtype) ** (self.length_weight - 1)  # (B, Lr)
-        return {"text": (loss * share).sum() / share.sum().clamp_min(1e-9)}
+        loss = token_losses(reading.log_probability, reading.smooth, reading.rows, len(batch), smoothing=smoothing)
+        return {"text": by_length(loss, batch.response_mask, power=self.length_weight)}
 
     @torch.no_grad()
     def generate(
-        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+        self,
+        model: RSMoE,
+        batch: Batch,
+        perception: Perception,
+        *,
+        end_id: int,
+        beams: int,
+        max_new: int,
+        on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids."""
         rows = perception.routing.rows()
@@ -75,7 +78,29 @@ class Mixture(nn.Module):
             beams=beams,
             max_new=max_new,
             length_penalty=self.length_penalty,
+            on_token=on_token,
         )
+
+
+def token_losses(log_probability: Tensor, smooth: Tensor, rows: Rows, samples: int, *, smoothing: float) -> Tensor:
+    """Negative log-likelihood (B, L) of every token under the mixture, with label smoothing per row.
+
+    Args:
+        log_probability: (R, L) of the reference tokens.
+        smooth: (R, L) mean over the vocabulary.
+        samples: B.
+    """
+    loss = -mix(log_probability, rows, samples)
+    if smoothing > 0:
+        flat = loss.new_zeros(loss.shape).index_add(0, rows.sample, smooth * rows.weight[:, None])
+        loss = (1 - smoothing) * loss - smoothing * flat
+    return loss
+
+
+def by_length(loss: Tensor, mask: Tensor, *, power: float) -> Tensor:
+    """Mean of (B, L) losses of tokens, where an answer of n tokens weighs n ** power; 0 without a token."""
+    share = mask * mask.sum(1, keepdim=True).clamp_min(1).to(loss.dtype) ** (power - 1)  # (B, L)
+    return (loss * share).sum() / share.sum().clamp_min(1e-9)
 
 
 def mix(log_probability: Tensor, rows: Rows, samples: int) -> Tensor:

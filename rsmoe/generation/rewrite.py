@@ -16,8 +16,8 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.experts.answer_states import answer_states
-from rsmoe.generation.decoding import decode
-from rsmoe.generation.mixture import mix
+from rsmoe.generation.decoding import OnToken, decode
+from rsmoe.generation.mixture import by_length, token_losses
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
@@ -37,11 +37,19 @@ class Rewrite(nn.Module):
         codec: of the language model.
         names: expert names in the bank's order; must hold "rewriter" and at least two aspects.
         length_penalty: of beam search.
+        length_weight: of answers and of sub-answers, as in `rsmoe.generation.mixture.Mixture`.
     """
 
     terms: Mapping[str, float] = {"aspect": 1.0}
 
-    def __init__(self, *, codec: TextCodec, names: Sequence[str], length_penalty: NonNegativeReal = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        codec: TextCodec,
+        names: Sequence[str],
+        length_penalty: NonNegativeReal = 1.0,
+        length_weight: NonNegativeReal = 1.0,
+    ) -> None:
         super().__init__()
         self.aspects = {index: name for index, name in enumerate(names) if name in ASPECTS}
         if "rewriter" not in names or len(self.aspects) < 2:
@@ -51,43 +59,49 @@ class Rewrite(nn.Module):
             )
         assert codec.eos_id is not None
         self.eos_id = codec.eos_id
-        self.codec, self.rewriter, self.length_penalty = codec, list(names).index("rewriter"), length_penalty
+        self.codec, self.rewriter = codec, list(names).index("rewriter")
+        self.length_penalty, self.length_weight = length_penalty, length_weight
 
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
-        """Token-mean negative log-likelihood: "text" of single and rewritten answers, "aspect" of sub-answers."""
-        rows, mask = reading.rows, batch.response_mask
-        loss = -mix(reading.log_probability, rows, len(batch))
-        if model.dense:
-            return {"text": (loss * mask).sum() / mask.sum().clamp_min(1)}
+        """Negative log-likelihood: "text" of single and rewritten answers, "aspect" of sub-answers.
+
+        Smoothed and averaged over answers as by `rsmoe.generation.mixture.Mixture`.
+        """
+        mask, power = batch.response_mask, self.length_weight
+        loss = token_losses(reading.log_probability, reading.smooth, reading.rows, len(batch), smoothing=smoothing)
         chosen = reading.perception.routing.chosen
         several = chosen[:, list(self.aspects)].sum(1) >= 2
-        single = (loss * mask * ~several[:, None]).sum()
-        if not bool(several.any()):
-            return {"text": single / mask.sum().clamp_min(1)}
-        parts = {
-            b: split_aspects(self.codec.decode(batch.response_ids[b][mask[b]].tolist()))
-            for b in several.nonzero().flatten().tolist()
-        }
-        pairs = [(b, e) for e in self.aspects for b in parts if bool(chosen[b, e])]  # sorted by expert
+        if model.dense or not bool(several.any()):
+            return {"text": by_length(loss, mask, power=power)}
+        again = several.nonzero().flatten().tolist()
+        parts = {b: split_aspects(self.codec.decode(batch.response_ids[b][mask[b]].tolist())) for b in again}
+        pairs = [(b, e) for e in self.aspects for b in again if bool(chosen[b, e])]  # sorted by expert
         written = [[*self.codec.encode(parts[b][self.aspects[e]]), self.eos_id] for b, e in pairs]
-        aspect = self._nll(model, batch, reading.perception.prefix, self._rows(pairs, mask.device), written)
-        prompts = {
-            b: [i for e in self.aspects for i in self.codec.encode(part[self.aspects[e]])] for b, part in parts.items()
-        }
-        answers = [batch.response_ids[b][mask[b]].tolist() for b in parts]
-        rewriting = self._rows([(n, self.rewriter) for n in range(len(parts))], mask.device)
-        asked = self._asked(batch, list(parts), list(prompts.values()))
-        again = self._nll(model, asked, reading.perception.prefix[list(parts)], rewriting, answers)
-        return {
-            "text": (single + again.sum()) / mask.sum().clamp_min(1),
-            "aspect": aspect.sum() / sum(map(len, written)),
-        }
+        ids, own = self._padded(written, mask.device)
+        rows, prefix = self._rows(pairs, mask.device), reading.perception.prefix
+        aspect = self._token_losses(model, batch, prefix, rows, ids, own, smoothing)
+        prompts = [[i for e in self.aspects for i in self.codec.encode(parts[b][self.aspects[e]])] for b in again]
+        rows = self._rows([(n, self.rewriter) for n in range(len(again))], mask.device)
+        asked = self._asked(batch, again, prompts)
+        rewritten = self._token_losses(
+            model, asked, prefix[again], rows, batch.response_ids[again], mask[again], smoothing
+        )
+        loss = loss.index_copy(0, several.nonzero().squeeze(1), rewritten.to(loss.dtype))
+        return {"text": by_length(loss, mask, power=power), "aspect": by_length(aspect, own, power=power)}
 
     @torch.no_grad()
     def generate(
-        self, model: RSMoE, batch: Batch, perception: Perception, *, end_id: int, beams: int, max_new: int
+        self,
+        model: RSMoE,
+        batch: Batch,
+        perception: Perception,
+        *,
+        end_id: int,
+        beams: int,
+        max_new: int,
+        on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """B answers as token ids."""
+        """B answers as token ids; ``on_token`` is not called, since a sub-answer is not the answer."""
         options: dict[str, Any] = {
             "end_id": end_id,
             "beams": beams,
@@ -130,9 +144,16 @@ class Rewrite(nn.Module):
         device = batch.pixels.device
         return replace(batch, prompt_ids=ids.to(device), prompt_mask=mask.to(device))
 
-    def _nll(self, model: RSMoE, batch: Batch, prefix: VisualPrefix, rows: Rows, answers: list[list[int]]) -> Tensor:
-        start, start_mask, _ = model.start(batch, prefix, rows)
+    def _padded(self, answers: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
         ids = pad_sequence([torch.tensor(a) for a in answers], batch_first=True, padding_value=self.codec.pad_id)
         mask = pad_sequence([torch.ones(len(a), dtype=torch.bool) for a in answers], batch_first=True)
-        ids, mask = ids.to(start.device), mask.to(start.device)
-        return -(answer_states(model.bank, start, start_mask, ids, mask, rows.expert).log_probability * mask)
+        return ids.to(device), mask.to(device)
+
+    def _token_losses(
+        self, model: RSMoE, batch: Batch, prefix: VisualPrefix, rows: Rows, ids: Tensor, mask: Tensor, smoothing: float
+    ) -> Tensor:
+        """(R, L), each row an answer of its own."""
+        start, start_mask, _ = model.start(batch, prefix, rows)
+        said = answer_states(model.bank, start, start_mask, ids, mask, rows.expert)
+        alone = Rows(sample=torch.arange(len(ids), device=ids.device), expert=rows.expert, weight=rows.weight)
+        return token_losses(said.log_probability, said.smooth, alone, len(ids), smoothing=smoothing)

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from rsmoe.geo.pictures import MAX_PIXELS
 from rsmoe.geo.raster import RasterSource
 from rsmoe.geo.stretch import Stretch
 from rsmoe.geo.warp import ALMOST, extent, georeference_of, on_grid, unwrapped
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,22 +91,25 @@ def write_feature_collection(
         file.write("\n]}\n")
 
 
-def map_features(class_map: Any, *, classes: Sequence[str] = (), gsd_m: float | None = None) -> Iterator[Feature]:
+def map_features(
+    class_map: Any, *, classes: Sequence[str] = (), least: int = 1, gsd_m: float | None = None
+) -> Iterator[Feature]:
     """The regions of an (H, W) uint8 class map, one polygon each, along the edges of pixels.
 
-    Pixels of one class that share a side are one polygon, holes and all; 0 and `NO_DATA` are left out. Properties are
-    ``class``, its ``name``, ``pixels`` and, with a gsd, ``area_m2``.
+    Pixels of one class that share a side are one polygon, holes and all; `NO_DATA` and what is below ``least`` are left
+    out. Properties are ``class``, its ``name``, ``pixels`` and, with a gsd, ``area_m2``.
 
     Args:
         class_map: an array, or what is cut like one.
         classes: names of the values.
+        least: value that is a region; 0 for classes of which none is a background.
         gsd_m: side of a pixel on the ground, in metres.
 
     Raises:
         UserError: as `rsmoe.geo.write.write_class_map`.
     """
     check_map(class_map, None)
-    for kind, rings in map_polygons(class_map, skip=NO_DATA):
+    for kind, rings in map_polygons(class_map, skip=NO_DATA, least=least):
         pixels = sum(area(ring) for ring in rings)  # holes are negative
         name = classes[kind] if kind < len(classes) else ""
         properties: dict[str, Any] = {"class": kind, "name": name, "pixels": pixels}

@@ -24,14 +24,17 @@ class _Region:
     """``x0 x1`` of the edges at the bottom of the strip."""
 
 
-def map_polygons(class_map: Any, *, skip: int, pixels: int = 2**22) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Vectorises the 4-connected regions of an (H, W) uint8 class map, 0 and ``skip`` left out.
+def map_polygons(
+    class_map: Any, *, skip: int, least: int = 1, pixels: int = 2**22
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Vectorises the 4-connected regions of an (H, W) uint8 class map, ``skip`` and what is below ``least`` left out.
 
     Memory is that of a strip of the map, and of the outlines of regions that reach into the next one.
 
     Args:
         class_map: an array, or what is cut like one.
         skip: another value that is no region.
+        least: value that is a region; 0 for classes of which none is a background.
         pixels: of a strip, at most; one row at least.
 
     Yields:
@@ -43,7 +46,7 @@ def map_polygons(class_map: Any, *, skip: int, pixels: int = 2**22) -> Iterator[
         values = np.ascontiguousarray(class_map[rows, :], np.uint8)
         pieces: list[_Region] = []
         tops: list[list[tuple[int, int]]] = []
-        for kind, rings in _rings(values, rows.start, skip):
+        for kind, rings in _rings(values, rows.start, skip, least):
             high, low = int(rings[0][:, 1].min()), int(rings[0][:, 1].max())
             if (high > rows.start or high == 0) and (low < rows.stop or low == height):
                 yield kind, rings
@@ -58,12 +61,12 @@ def map_polygons(class_map: Any, *, skip: int, pixels: int = 2**22) -> Iterator[
         regions = [region for region in regions if region.seam]
 
 
-def _rings(values: np.ndarray, top: int, skip: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+def _rings(values: np.ndarray, top: int, skip: int, least: int) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Polygons of one strip, the region on the right of every edge."""
     from affine import Affine
     from rasterio.features import shapes
 
-    mask = (values > 0) & (values != skip)
+    mask = (values >= least) & (values != skip)
     if not mask.any():
         return
     for geometry, value in shapes(values, mask=mask, connectivity=4, transform=Affine.translation(0, top)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from rsmoe.geo.info import read_info
 from rsmoe.geo.opening import opened
 from rsmoe.geo.pictures import require_pixels
 from rsmoe.geo.raster import RasterSource, upright
-
-if TYPE_CHECKING:
-    pass
 
 
 def decode_raster(file: Path | bytes, name: str, *, blank: bool = True) -> tuple[np.ndarray, np.ndarray | None]:

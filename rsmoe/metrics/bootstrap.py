@@ -22,8 +22,8 @@ class Interval:
     high: float
 
 
-def intervals(tally: Tally, *, draws: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
-    """Percentile bootstrap over samples of every number of a tally.
+def intervals(tally: Tally, *, draws: int = 1000, seed: int = 0) -> dict[str, Interval]:
+    """Percentile bootstrap over samples of every number of a tally: bounds of 95 %.
 
     Efron, "Bootstrap methods: another look at the jackknife", 1979. Samples are drawn as if they were independent:
     questions about one image are not, and their intervals are too narrow. A draw in which a number is undefined (a
@@ -32,39 +32,36 @@ def intervals(tally: Tally, *, draws: int = 1000, level: float = 0.95, seed: int
     Args:
         tally: of at least one sample.
         draws: resampled test sets.
-        level: share of draws between the bounds.
         seed: of the draws.
     """
     resampled = [tally.finish(sums) for sums in _sums(tally.rows, draws, seed)]
-    return {name: _interval(value, [r[name] for r in resampled], level) for name, value in tally.values().items()}
+    return {name: _interval(value, [r[name] for r in resampled]) for name, value in tally.values().items()}
 
 
-def differences(
-    tally: Tally, other: Tally, *, draws: int = 1000, level: float = 0.95, seed: int = 0
-) -> dict[str, Interval]:
+def differences(tally: Tally, other: Tally, *, draws: int = 1000, seed: int = 0) -> dict[str, Interval]:
     """Paired: tally minus other, both on the same draws of the same samples, for every number that both have.
 
     Args:
         tally, other: of the same samples in the same order.
-        draws, level, seed: see `intervals`.
+        draws, seed: see `intervals`.
     """
     width = tally.rows.shape[1]
     mine, theirs = tally.values(), other.values()
     rows = np.concatenate([tally.rows, other.rows], axis=1)
     resampled = [(tally.finish(s[:, :width]), other.finish(s[:, width:])) for s in _sums(rows, draws, seed)]
     return {
-        name: _interval(mine[name] - theirs[name], [a[name] - b[name] for a, b in resampled], level)
+        name: _interval(mine[name] - theirs[name], [a[name] - b[name] for a, b in resampled])
         for name in mine
         if name in theirs
     }
 
 
-def _interval(value: float, drawn: list[np.ndarray], level: float) -> Interval:
+def _interval(value: float, drawn: list[np.ndarray]) -> Interval:
     numbers = np.concatenate(drawn)
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
         return Interval(value=value, low=float("nan"), high=float("nan"))
-    low, high = np.quantile(numbers, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(numbers, (0.025, 0.975))
     return Interval(value=value, low=float(low), high=float(high))
 
 

@@ -64,6 +64,9 @@ class Router(Protocol):
 class PromptWriter(Protocol):
     """Sub-instructions, as soft tokens or as words."""
 
+    reads_templates: bool
+    """Whether the templates of the experts have an effect."""
+
     def __call__(self, request: PromptRequest) -> Prompts:
         """One prompt for each of R rows."""
 

@@ -21,6 +21,8 @@ class SoftPrompts(nn.Module):
         tokens: P.
     """
 
+    reads_templates = False
+
     def __init__(
         self, *, width: Positive, templates: Sequence[Sequence[int]], vocab_size: Positive, tokens: Positive = 4
     ) -> None:

@@ -21,6 +21,7 @@ class TemplatePrompts(nn.Module):
         templates: token ids of each expert's template.
     """
 
+    reads_templates = True
     ids: Tensor
     mask: Tensor
 

@@ -28,6 +28,7 @@ class TextPrompts(nn.Module):
         end_id: token that ends one; by default 0, the padding.
     """
 
+    reads_templates = True
     terms: Mapping[str, float] = {"prompt": 1.0}
     """Loss of the writer."""
     targets: Tensor

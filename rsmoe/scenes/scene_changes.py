@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rsmoe.checks.ranges import NonNegative, Positive
-from rsmoe.data.change.instructions import KINDS, PairFacts
+from rsmoe.data.change.facts import PairFacts
+from rsmoe.data.change.instructions import KINDS
 from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.scenes.pair_store import PairStore

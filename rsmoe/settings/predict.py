@@ -86,14 +86,14 @@ class Predict(Settings):
     device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     batch_size: BatchSize = Field(description="requests that go through the model at once")
     out: OutPath | None = Field(
-        description="a folder for answers.jsonl, footprints, boxes, masks and maps of changes, or mask.png for a mask"
+        description="a folder for answers.jsonl, footprints, boxes, masks and maps, or mask.png for a mask"
     )
     boxes: Name | None = Field(
         description="how answers write boxes (minigpt, lhrs, pixel_xyxy ...); null: as in training, where known"
     )
     raster: Raster
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
-        description="side in pixels of the tiles of the map of changes; null: of the model's pictures, 0: no tiles"
+        description="side in pixels of the tiles of land cover and changes; null: of the model's pictures, 0: no tiles"
     )
     classes: Words = Field(
         description='names of the kinds of change, the first is "no change"; []: the training data\'s'

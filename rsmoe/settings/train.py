@@ -98,6 +98,9 @@ class Train(Settings):
     start: PathWord | None = Field(
         description="a run folder, or a checkpoint, of any run: weights that fit by name and shape are taken over"
     )
+    adapters: Annotated[dict[str, PathWord], Says("names of experts with a folder each")] | None = Field(
+        description="adapters={vqa:folder}: LoRA adapters in PEFT's format that experts begin with"
+    )
     data: Root
     world: Literal["auto", "real", "generated"] = Field(
         description="real data, or the generated scenes of the corpus; auto: generated where no folder of data is given"

@@ -13,6 +13,7 @@ from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.transforms.perturb import Perturbation
 from rsmoe.errors import UserError
 
@@ -61,12 +62,6 @@ def disturbed(facts: PairFacts, perturbation: Perturbation, strength: float) -> 
     if changed.any() and (changed & known).sum() < STILL_SEEN * changed.sum():
         return None
     return replace(facts, images=(before, picture), class_map=np.where(known, facts.class_map, np.uint8(UNKNOWN)))
-
-
-def spread(size: int, count: int) -> list[int]:
-    """Up to ``count`` of the numbers below ``size``, evenly spread."""
-    n = min(size, count)
-    return [i * size // n for i in range(n)]
 
 
 def _facts(sample: Sample) -> PairFacts:

@@ -1,8 +1,8 @@
-"""A model that starts from what another run has learned: fine-tuning, and ablations on one encoder."""
+"""A model that starts from what another run has learned: fine-tuning, ablations on one encoder, adapters of others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,8 +10,9 @@ from torch import nn
 
 from rsmoe.build import codecs_of, load_run
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.errors import UserError
+from rsmoe.errors import UserError, unknown_name
 from rsmoe.model import RSMoE
+from rsmoe.settings.stage import Stage
 from rsmoe.trust.checkpoint import check_finite
 
 
@@ -56,6 +57,28 @@ def start_from(
         raise UserError("start=...: no weight of that checkpoint has a place in this model. Is it the run you mean?")
     model.load_state_dict(own)
     return len(own) - len(anew), anew
+
+
+def load_adapters(model: RSMoE, folders: Mapping[str, str], stages: Sequence[Stage]) -> None:
+    """Gives experts the LoRA adapters of folders, see `rsmoe.experts.peft_format.read_adapter`.
+
+    Args:
+        folders: name of an expert -> a folder that PEFT or ``rsmoe.commands.adapters`` wrote.
+        stages: of the run; in none of them may one adapter be copied over the others.
+
+    Raises:
+        UserError: no such expert, an adapter that does not fit, or a stage that would copy over it.
+    """
+    for name, folder in folders.items():
+        if name not in model.names:
+            raise unknown_name("expert in adapters", name, model.names)
+        for stage in stages:
+            if stage.upcycle and len(model.names) > 1:
+                raise UserError(
+                    f"adapters={{{name}:{folder}}}: the stage {stage.name!r} copies its first adapter over all others. "
+                    f"Add stage.{stage.name}.upcycle=false, or choose schedule=single_stage"
+                )
+        model.bank.load_adapter(model.names.index(name), folder)
 
 
 def _tables(model: RSMoE) -> dict[str, int]:

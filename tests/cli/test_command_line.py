@@ -408,3 +408,11 @@ def test_a_stretch_can_be_typed_as_two_numbers() -> None:
     assert named_stretch(given["raster"]["stretch"]) == Stretch(0.0, 2047.0)
     with pytest.raises(UserError, match="expected a name, or"):
         named_stretch([1.0])
+
+
+def test_a_template_that_nobody_reads_is_refused() -> None:
+    words = ["experiment=rsicap_moe", "expert.theme.template=Name the place."]
+    with pytest.raises(UserError, match=r"^expert\.theme\.template=Name the place\. has no effect.* prompts=template"):
+        checked("train", words)
+    for prompts in ("template", "text"):
+        assert checked("train", [*words, f"prompts={prompts}"])

@@ -21,6 +21,7 @@ from rsmoe.commands.stress import StressTest, temporal_name
 from rsmoe.data.change.facts import PairFacts, facts_of_masks
 from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.transforms.misregistration import shift_image
 from rsmoe.data.transforms.perturb import PERTURBATIONS
 from rsmoe.errors import UserError
@@ -30,7 +31,7 @@ from rsmoe.metrics.change.map_iou import ChangeMapOverlap
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.scoring import tally_results
 from rsmoe.studies.classical_change import CLASSICAL, change_vectors, ir_mad, otsu, pca_kmeans
-from rsmoe.studies.stress_pairs import disturbed, spread, stress_pairs
+from rsmoe.studies.stress_pairs import disturbed, stress_pairs
 
 SIDE = 32
 SHIFT = replace(PERTURBATIONS["misregistration"], strengths=(2.0,))

@@ -27,6 +27,7 @@ from rsmoe.evaluation.formats.answer_rows import answer_of, file_rows
 from rsmoe.evaluation.remote import fetch_picture
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.request_list import list_requests, read_requests
+from rsmoe.geo.dates import Dates
 
 CALM = ("temporal.dropout=0.0",)
 UTM = (10.0, 0.0, 5e5, 0.0, -10.0, 5e6)
@@ -343,33 +344,79 @@ def test_an_address_is_asked_like_a_file(
     assert rows(tmp_path / "out")[0]["images"] == [f"{url}/c.tif"]
 
 
-def test_land_cover_goes_to_the_map(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cover(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a map of three classes."""
+    words = ("maps=[land_cover]", "maps.land_cover.classes=[bare land,water,forest]", "maps.land_cover.channels=8")
+    return tiny_run(tmp_path_factory.mktemp("cover"), *CALM, *words, steps=1)
+
+
+@pytest.mark.parametrize(("size", "tile_px", "tiles"), [((24, 30), 30, 1), ((80, 100), 32, 12)])
+def test_land_cover_goes_to_the_map(
+    size: tuple[int, int], tile_px: int, tiles: int, cover: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Every pixel with data lies in the polygon of its class, the first class too; no other does."""
-    cover = ("maps=[land_cover]", "maps.land_cover.classes=[bare land,water,forest]", "maps.land_cover.channels=8")
-    run = tiny_run(tmp_path / "run", *CALM, *cover, steps=1)
-    place = raster(tmp_path / "a.tif", 3, nodata=0)
+    place = raster(tmp_path / "a.tif", 3, nodata=0, size=size)
     with rasterio.open(place, "r+") as file:
-        file.write(np.zeros((3, 24, 4), np.uint8), window=rasterio.windows.Window(0, 0, 4, 24))
-    ask(run, f"image={place}", f"out={tmp_path / 'one'}")
-    model = rsmoe.load(run, device="cpu")
-    reply = model.ask(place, beams=1, max_new=3)
-    assert reply.land_cover.shape == (24, 30) and reply.land_cover.max() < 3
+        file.write(np.zeros((3, size[0], 4), np.uint8), window=rasterio.windows.Window(0, 0, 4, size[0]))
+    ask(cover, f"image={place}", f"out={tmp_path / 'one'}")
+    said = capsys.readouterr().out
+    model = rsmoe.load(cover, device="cpu")
+    reply = model.ask(place, beams=1, max_new=3, tile=None)
+    assert reply.land_cover.shape == reply.cover.kinds.shape == size and reply.land_cover.max() < 3
+    assert (reply.cover.tile_px, reply.cover.tiles) == (tile_px, tiles)
+    if tiles == 1:
+        np.testing.assert_array_equal(reply.cover.kinds[:, 4:], reply.land_cover[:, 4:])
     assert model.cover_classes == ("bare land", "water", "forest")
     with rasterio.open(tmp_path / "one" / "land_cover.tif") as file:
         values = file.read(1)
-        assert file.tags()["CLASS_0"] == "bare land" and file.crs.to_epsg() == 32632 and file.colormap(1)
+        assert file.tags()["CLASS_0"] == "bare land" and file.crs.to_epsg() == 32632
+        assert len({file.colormap(1)[k] for k in range(3)}) == 3
         transform = file.transform
-    expected = np.where(reply.shown.valid, reply.land_cover, 255)
+    expected = np.where(reply.dates.valid, reply.cover.kinds, 255)
     np.testing.assert_array_equal(values, expected)
-    assert (values[:, :4] == 255).all()
+    assert (values[:, :4] == 255).all() and (values[:, 4:] < 3).all()
     features = json.loads((tmp_path / "one" / "land_cover_crs.geojson").read_text())["features"]
     shapes = [(f["geometry"], f["properties"]["class"]) for f in features]
     burnt = rasterio.features.rasterize(shapes, out_shape=values.shape, transform=transform, fill=255)
     np.testing.assert_array_equal(burnt, expected)
     named = {(f["properties"]["class"], f["properties"]["name"]) for f in features}
     assert named <= set(enumerate(model.cover_classes))
-    assert (tmp_path / "one" / "land_cover.geojson").is_file()
-    assert np.asarray(Image.open(tmp_path / "one" / "land_cover.png")).shape == (24, 30, 3)
+    on_earth = json.loads((tmp_path / "one" / "land_cover.geojson").read_text())
+    assert len(on_earth["features"]) == len(features) and "crs" not in on_earth
+    picture = np.asarray(Image.open(tmp_path / "one" / "land_cover.png"))
+    assert picture.shape[1] > 1000 and picture.std() > 10
+    shares = json.loads((tmp_path / "one" / "answer.json").read_text())["land_cover"]
+    known = values[values != 255]
+    for name, found in shares.items():
+        of_it = int((known == model.cover_classes.index(name)).sum())
+        assert (found["pixels"], found["share"]) == (of_it, pytest.approx(of_it / known.size))
+        assert found["area_m2"] == pytest.approx(100 * of_it, rel=0.01)  # pixels of ten metres
+    assert sum(found["share"] for found in shares.values()) == pytest.approx(1)
+    first = next(iter(shares))
+    assert f"land cover: {first} {100 * shares[first]['share']:.1f} %" in said
+
+
+def test_land_cover_of_many_pictures_and_of_one_without_a_folder(
+    cover: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raster(tmp_path / "a.tif", 3)
     (tmp_path / "ask.jsonl").write_text(json.dumps({"id": "x", "image": "a.tif"}) + "\n")
-    ask(run, f"requests={tmp_path / 'ask.jsonl'}", f"out={tmp_path / 'many'}")
+    ask(cover, f"requests={tmp_path / 'ask.jsonl'}", f"out={tmp_path / 'many'}")
     assert "x/land_cover.tif" in rows(tmp_path / "many")[0]["files"] and (tmp_path / "many/x/land_cover.tif").is_file()
+    capsys.readouterr()
+    ask(cover, f"image={tmp_path / 'a.tif'}")
+    said = capsys.readouterr().out
+    assert "land cover: " in said and "tiles" not in said
+
+
+def test_land_cover_that_is_seen_thinned_says_so(cover: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, place = rsmoe.load(cover, device="cpu"), raster(tmp_path / "a.tif", 3, size=(80, 100))
+    real = Dates.overview
+    monkeypatch.setattr(Dates, "overview", lambda self, **more: real(self, **({"pixels": 2000} | more)))
+    reply = model.ask(place, beams=1, max_new=3)
+    assert reply.land_cover.shape == reply.shown.valid.shape == (40, 50)
+    assert any(note.endswith("land cover: 100 x 80 px are read thinned to 50 x 40") for note in reply.notes)
+    with_tiles = model.ask(place, beams=1, max_new=3, tile=0)
+    assert with_tiles.cover.kinds.shape == (80, 100)
+    assert not any("land cover" in note for note in with_tiles.notes)

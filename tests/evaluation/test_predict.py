@@ -30,8 +30,8 @@ from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch, read_texts
 from rsmoe.evaluation.change_report import cell_shares, count_kinds
-from rsmoe.evaluation.change_tiles import map_changes
 from rsmoe.evaluation.evaluate_splits import evaluate
+from rsmoe.evaluation.map_tiles import map_tiles
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request
 from rsmoe.geo import open_raster
@@ -382,19 +382,19 @@ def test_tiles_cover_everything_and_mix_without_seams(pairs: Path) -> None:
     with torch.no_grad():
         model.maps["change"].logits.weight.zero_()
         model.maps["change"].logits.bias.copy_(torch.tensor([0.0, 1.0, 0.5]))
-    found = map_changes(model, look, dates, tile_px=32)
+    found = map_tiles(model, look, dates, name="change", tile_px=32)
     assert (found.kinds[33:] == 1).all() and not found.kinds[:33].any()  # no data is never a change
     assert found.tiles == 4  # of six: two hold no data
-    whole = map_changes(model, look, dates, tile_px=0)
+    whole = map_tiles(model, look, dates, name="change", tile_px=0)
     assert whole.tiles == 1 and whole.tile_px == 70
     np.testing.assert_array_equal(whole.kinds, found.kinds)
-    same = map_changes(model, look, replace(dates, images=(images[0], images[0])), tile_px=32)
+    same = map_tiles(model, look, replace(dates, images=(images[0], images[0])), name="change", tile_px=32)
     assert same.kinds.shape == (70, 40)
     with pytest.raises(UserError, match="two dates and tile >= 0"):
-        map_changes(model, look, dates, tile_px=-1)
+        map_tiles(model, look, dates, name="change", tile_px=-1)
     del model.maps["change"]  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=r"maps=\[change\]"):
-        map_changes(model, look, dates, tile_px=32)
+        map_tiles(model, look, dates, name="change", tile_px=32)
 
 
 def test_tiles_are_in_the_light_of_the_whole_pair(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +419,9 @@ def test_tiles_are_in_the_light_of_the_whole_pair(pairs: Path, monkeypatch: pyte
     valid[:, 60:] = False
     for image in (first, second):
         image[~valid] = 0
-    map_changes(model, look, Dates(images=(first, second), valid=valid, georeference=None, notes=()), tile_px=32)
+    map_tiles(
+        model, look, Dates(images=(first, second), valid=valid, georeference=None, notes=()), name="change", tile_px=32
+    )
     roof, ground = seen["0,0"], seen["32,0"]
     assert np.abs(ground[0].astype(int) - ground[1]).max() <= 2 and (roof[1].astype(int) - roof[0]).min() > 80
     assert not seen["32,32"][1][:, -4:].any(), "no data stays none"

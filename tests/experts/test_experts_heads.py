@@ -90,6 +90,7 @@ def test_mask_samples_are_independent() -> None:
     torch.testing.assert_close(expert.head(inputs[torch.tensor([1])])[0], expert.head(inputs)[1], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_mask_follows_the_text() -> None:
     """Two squares of two colours per image: the hidden state says which one, "left" or "right" too."""
     torch.manual_seed(0)

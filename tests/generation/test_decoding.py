@@ -213,3 +213,28 @@ def test_separate_language_models_decode_as_the_shared_one() -> None:
     for beams in (1, 3):
         a, b = (m.generate(batch, end_id=END, beams=beams, max_new=8) for m in (shared, separate))
         assert a == b
+
+
+def test_greedy_decoding_calls_back_with_every_token(model: RSMoE) -> None:
+    batch = batch_of()
+    start, mask, rows = prefixes(model, batch)
+    words: list[list[int]] = [[] for _ in range(len(batch))]
+    steps: list[list[int | None]] = []
+
+    def heard(new: Any) -> None:
+        steps.append(list(new))
+        for text, token in zip(words, new, strict=True):
+            if token is not None:
+                text.append(token)
+
+    options: dict[str, Any] = {"samples": len(batch), "end_id": END, "max_new": 9}
+    most_common = Counter(i for text in decode(model.bank, start, mask, rows, **options) for i in text).most_common()
+    options["end_id"] = most_common[-1][0]  # so that some texts end before the others
+    texts = decode(model.bank, start, mask, rows, **options, on_token=heard)
+    assert words == texts and len({len(text) for text in texts}) > 1
+    assert len(steps) == 9 and all(
+        a is not None or b is None for one, two in itertools.pairwise(steps) for a, b in zip(one, two, strict=True)
+    )
+    steps.clear()
+    decode(model.bank, start, mask, rows, **options, beams=2, on_token=heard)
+    assert steps == []

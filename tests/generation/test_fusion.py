@@ -23,8 +23,8 @@ assert END is not None
 
 @pytest.fixture
 def model() -> RSMoE:
-    """Captions go to theme, object and relation, questions to vqa."""
-    model = tiny_model("fusion=rewrite", "choice=top_k", "choice.k=1", experts=EXPERTS)
+    """Captions go to theme, object and relation, questions to vqa; every token counts alike."""
+    model = tiny_model("fusion=rewrite", "fusion.length_weight=1.0", "choice=top_k", "choice.k=1", experts=EXPERTS)
     assert isinstance(model.fusion, Rewrite)
     return model
 
@@ -137,6 +137,30 @@ def test_by_hand(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
         p = answer_states(model.bank, start, mask, batch.response_ids, batch.response_mask, rows.expert).log_probability
         expected = -p[batch.response_mask].mean()
         torch.testing.assert_close(losses["text"], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("power", [1.0, 0.0])
+def test_all_texts_are_smoothed_and_weighed_by_length(
+    smoothing: float, power: float, model: RSMoE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captions, sub-answers and questions, against one request at a time."""
+    teach(model, monkeypatch)
+    batch = batch_of("caption", "vqa")
+    model.fusion.length_weight = power
+    with torch.no_grad():
+        together = model.fusion.losses(model, batch, model.read(batch), smoothing=smoothing)
+        alone = [batch.take([i]) for i in range(len(batch))]
+        parts = [model.fusion.losses(model, b, model.read(b), smoothing=smoothing) for b in alone]
+        plain = model.fusion.losses(model, batch, model.read(batch))
+    weights = [int(b.response_mask.sum()) ** power for b in alone]
+    mean = sum(w * float(p["text"]) for w, p in zip(weights, parts, strict=True)) / sum(weights)
+    assert float(together["text"]) == pytest.approx(mean, rel=1e-4)
+    for name, value in together.items():
+        assert (float(value) != pytest.approx(float(plain[name]), rel=1e-3)) == (smoothing > 0), name
+    if power == 0:  # three sub-answers a caption, each counts alike
+        own = [float(p["aspect"]) for p in parts if "aspect" in p]
+        assert float(together["aspect"]) == pytest.approx(sum(own) / len(own), rel=1e-4)
 
 
 def test_the_rewriter_reads_what_the_aspects_wrote(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from support.replies import reply
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
 from rsmoe.evaluation.change_report import cell_shares, count_kinds, report_change
-from rsmoe.evaluation.change_tiles import map_changes
+from rsmoe.evaluation.map_tiles import map_tiles
 from rsmoe.evaluation.watch import watched
 from rsmoe.geo.dates import Dates, read_dates
 from rsmoe.geo.strips import StripMap
@@ -66,16 +66,16 @@ def test_windows_say_what_the_whole_picture_says(
 ) -> None:
     paths = [write(tmp_path / "a.tif", 150, hole=20, block=16), write(tmp_path / "b.tif", 150, shift=shift, seed=1)]
     whole = read_dates(paths, bands=3)
-    expected = map_changes(model, look(match_levels=True), whole, tile_px=tile)
+    expected = map_tiles(model, look(match_levels=True), whole, name="change", tile_px=tile)
     assert isinstance(expected.kinds, np.ndarray) and len(np.unique(expected.kinds)) > 1
     monkeypatch.setattr("rsmoe.geo.dates.WHOLE_PIXELS", 100)
-    monkeypatch.setattr("rsmoe.evaluation.change_tiles.WHOLE_PIXELS", 150 * 150 if tile == 0 else 3 * tile * tile)
-    monkeypatch.setattr("rsmoe.evaluation.change_tiles._STRIP_BYTES", 12_000)
+    monkeypatch.setattr("rsmoe.evaluation.map_tiles.WHOLE_PIXELS", 150 * 150 if tile == 0 else 3 * tile * tile)
+    monkeypatch.setattr("rsmoe.evaluation.map_tiles._STRIP_BYTES", 12_000)
     parts = read_dates(paths, bands=3)
     assert isinstance(parts.images[0], LazyDate) and parts.images[0].shape == whole.images[0].shape
     for ours, theirs in zip((*parts.overview().images, parts.valid[:, :]), (*whole.images, whole.valid), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    found = map_changes(model, look(match_levels=True), parts, tile_px=tile)
+    found = map_tiles(model, look(match_levels=True), parts, name="change", tile_px=tile)
     assert isinstance(found.kinds, StripMap) and (found.tiles, found.tile_px) == (expected.tiles, expected.tile_px)
     np.testing.assert_array_equal(found.valid, whole.valid)
     differ = np.asarray(found.kinds) != expected.kinds
@@ -90,15 +90,15 @@ def test_strips_are_mixed_as_the_whole_would_be(model: Any) -> None:
     rng = np.random.default_rng(0)
     images = tuple(rng.integers(0, 255, (70, 45, 3), dtype=np.uint8) for _ in range(2))
     dates = Dates(images=images, valid=np.ones((70, 45), bool), georeference=None, notes=())
-    found = map_changes(model, look(), dates, tile_px=32)
-    from rsmoe.evaluation.change_tiles import _pair, _starts, _weights
+    found = map_tiles(model, look(), dates, name="change", tile_px=32)
+    from rsmoe.evaluation.map_tiles import _request, _starts, _weights
 
     total = torch.zeros(3, 70, 45)
     for y in _starts(70, 32):
         for x in _starts(45, 32):
             tile = dates.cut(slice(y, y + 32), slice(x, x + 32))
             with torch.no_grad():
-                logits = model.see(look()([(_pair(tile, y, x), 0)])).maps["change"].evidence.logits
+                logits = model.see(look()([(_request(tile, y, x), 0)])).maps["change"].evidence.logits
             scores = torch.nn.functional.interpolate(logits, size=(32, 32), mode="bilinear")[0].softmax(0)
             total[:, y : y + 32, x : x + 32] += scores * torch.from_numpy(_weights(32, 32))
     assert (model.maps["change"].classify(total).numpy() != found.kinds).mean() <= 1e-3
@@ -109,7 +109,7 @@ def test_a_large_pair_takes_little_memory_and_is_written(model: Any, tmp_path: P
     tracemalloc.start()
     try:
         dates = read_dates(paths, bands=3)
-        change = map_changes(model, look(match_levels=True), dates, tile_px=1024)
+        change = map_tiles(model, look(match_levels=True), dates, name="change", tile_px=1024)
         known = Dates(images=dates.images, valid=change.valid, georeference=dates.georeference, notes=())
         given = reply(known, change=change, image_size=32)
         told = report_change(given, ["a", "b"], tmp_path / "out", [], Console(quiet=True))

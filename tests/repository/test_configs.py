@@ -25,7 +25,9 @@ from rsmoe.training.freeze import set_trainable
 CONF = conf_dir()
 GROUPS = {
     str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml"))
-    for folder in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in ("data", "experiment", "benchmark"))
+    for folder in sorted(
+        p for p in CONF.iterdir() if p.is_dir() and p.name not in ("data", "experiment", "benchmark", "metric")
+    )
 }
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -44,7 +46,9 @@ TOGETHER = [
     [f"{g}=[{n[i % len(n)]}]" if g == "expert" else f"{g}={n[i % len(n)]}" for g, n in GROUPS.items() if g != "model"]
     for i in range(max(map(len, GROUPS.values())))
 ]
-ALONE = [[f"model={name}"] for name in GROUPS["model"]] + [[f"experiment={name}"] for name in EXPERIMENTS]
+METRICS = ",".join(sorted(path.stem for path in (CONF / "metric").glob("*.yaml")))
+ALONE = [[f"+metric=[{METRICS}]"]] + [[f"model={name}"] for name in GROUPS["model"]]
+ALONE += [[f"experiment={name}"] for name in EXPERIMENTS]
 
 
 @pytest.mark.parametrize("choices", [*TOGETHER, *ALONE], ids=lambda c: ",".join(c[:3]))
@@ -149,6 +153,7 @@ def needs_data(experiment: str) -> bool:
     return not all("generated" in e or "root" not in e["reader"] for e in entries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if not needs_data(e) and "pretrained" not in e])
 def test_every_experiment_on_generated_scenes_runs(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -165,6 +170,7 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
     assert not any(row["protocol"].startswith("generated/") for row in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ablation",
     [
@@ -184,6 +190,7 @@ def test_every_ablation_runs(ablation: list[str], tmp_path: Path, monkeypatch: p
     assert all(row["protocol"].startswith("generated/") for row in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -220,6 +227,7 @@ def test_eva_is_counted_by_hand() -> None:
     assert (14 * 14 * 3 * d + d) + 257 * d + d + 39 * block + 2 * d == EVA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_the_published_sizes(name: str) -> None:
     lm, tokens, width, hidden, layers, kv, tables = SIZES[name]

@@ -52,6 +52,10 @@ WRONG = {
         "raster.bands=3 raster.bands=[] raster.bands=[1.5] raster.wavelengths_nm=[-1] raster.wavelengths_nm=665 "
         "raster.nodata=x raster.stretch=[1] raster.stretch=3 image=[] image=[a.png,] classes=3 instruction= checkpoint="
     ).split(),
+    "serve": (
+        "port=-1 port=70000 port=x beams=0 max_new=0 batch_size=0 window_ms=-1 window_ms=nan queue=0 max_mb=0 "
+        "max_mb=1.5 max_pixels=0 max_pictures=0 max_pictures=100 body_seconds=0 body_seconds=-1 host= key= device=tpu"
+    ).split(),
     "score": "draws=-1 draws=1e12 seed=x seed=-1 json=1 split=3 split= predictions=".split(),
     "inspect": "rows=-1 rows=x sheet=-1 sheet=1.5 split=3 split= out=".split(),
     "overlap": "threshold=2 threshold=-0.1 threshold=nan threshold=x sheet=-1 train=[] train=3 test=[1] test=".split(),
@@ -63,6 +67,7 @@ WRONG = {
     ).split(),
     "swap": "pairs=0 pairs=1.5 beams=0 max_new=0 split=3".split(),
     "change_detection": "limit=-1 limit=0 tile=3 tile=x kinds=[0] kinds=1 kinds=[] pictures=-1 draws=-1".split(),
+    "adapters": "out= checkpoint= out=null checkpoint=null".split(),
     "ngrams": "pairs=0 size_px=1 size_px=x seed=-1 show=0 show=100 split=3".split(),
 }
 CASES = [(name, word) for name, words in WRONG.items() for word in words]
@@ -99,7 +104,7 @@ def test_numbers_of_ten_thousand_digits_and_unknown_keys(name: str) -> None:
     assert "foo" in line(name, "foo")
 
 
-@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("train", "score")])
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("train", "score", "serve")])
 def test_what_is_a_file_is_no_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot write" in line(name, f"out={tmp_path}/file/out")

@@ -6,6 +6,7 @@ BASE = {
     "train": [],
     "evaluate": ["checkpoint=none", "benchmark=scenes"],
     "predict": ["checkpoint=none", "image=a.png"],
+    "serve": ["checkpoint=none"],
     "score": ["protocol=caption/coco-ptb@1", "predictions=p.jsonl", "references=r.json"],
     "inspect": ["data=scenes"],
     "overlap": ["train=scenes", "test=scenes"],
@@ -13,6 +14,7 @@ BASE = {
     "compare": ["runs=[a]"],
     "stress": ["checkpoint=none"],
     "swap": ["checkpoint=none"],
+    "adapters": ["checkpoint=none", "out=out"],
     "change_detection": ["data=levir_cd"],
     "ngrams": [],
 }

@@ -226,6 +226,32 @@ def test_a_resume_is_not_another_configuration() -> None:
     assert facts[0] == facts[1] == facts[2]
 
 
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ({"seed": 7}, True),
+        ({"loader": {"workers": 4, "eval_batch_size": 8}}, True),
+        ({"evaluation": {"limit": 3, "splits": ["val"]}}, True),
+        ({"evaluation": {"beams": 1}}, False),
+        ({"evaluation": {"max_new": 9}}, False),
+        ({"loader": {"collate": {"jitter": 0.9}}}, False),
+        ({"start": "runs/a"}, False),  # not from random weights
+    ],
+)  # fmt: skip
+def test_the_method_is_what_makes_a_number(words: dict[str, Any], same: bool) -> None:
+    config, model = tiny_config(), type("M", (), {"parameters": lambda self: []})()
+    changed = OmegaConf.to_container(OmegaConf.merge(config, words))
+    first, then = (run_facts(model, c)["method_sha256"] for c in (config, changed))  # type: ignore[arg-type]
+    assert (first == then) == same
+
+
+def test_the_place_of_older_weights_is_no_method() -> None:
+    config, model = tiny_config(), type("M", (), {"parameters": lambda self: []})()
+    facts = [run_facts(model, config | {"start": start}) for start in ("runs/a", "runs/b")]  # type: ignore[arg-type]
+    assert facts[0]["method_sha256"] == facts[1]["method_sha256"]
+    assert facts[0]["config_sha256"] != facts[1]["config_sha256"]
+
+
 def test_a_stage_that_is_complete_is_kept_where_the_next_one_goes_on(tmp_path: Path) -> None:
     stages = (replace(DENSE, steps=2), replace(EXPERTS, steps=2))
     run_stages_of(tmp_path / "a", *stages, samples=requests())

@@ -122,3 +122,17 @@ def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.Mon
     assert typed.maps.land_cover["_target_"] and typed.loader.collate.jitter == 0.1  # what is typed wins
     with pytest.raises(UserError, match="world=generated: captions, questions of the corpus cannot be generated"):
         compose(["experiment=ucm_moe", "world=generated"])
+
+
+@pytest.mark.parametrize("words", [["experiment=change_temporal"], ["experiment=changechat_moe", "maps=[]"]])
+def test_without_maps_nothing_is_left_of_them(words: list[str]) -> None:
+    config = plain(compose(words))
+    assert config["maps"] == {}
+    assert all(not any(stage.teacher_forcing) for stage in stages_of(config))
+
+
+def test_what_is_typed_of_a_map_that_is_not_chosen_is_refused() -> None:
+    with pytest.raises(UserError, match=r"maps\.change\.kinds=2: the maps of this run are none\. .* maps=\[change\]"):
+        compose(["experiment=changechat_moe", "maps=[]", "maps.change.kinds=2"])
+    typed = ["experiment=changechat_moe", "maps=[]", "stage.dense.teacher_forcing=[0.5,0]"]
+    assert stages_of(plain(compose(typed)))[1].teacher_forcing == [0.5, 0.0]  # the model refuses it

@@ -251,3 +251,18 @@ def test_places_are_spread_and_the_first_are_the_first() -> None:
     assert len(first) == 4 and first[3].id == data[3].id and first.protocol == data.protocol
     with pytest.raises(IndexError):
         first[4]
+
+
+def test_land_cover_is_scored_where_its_metric_is_asked_for(tmp_path: Path) -> None:
+    """From the words of a command to a number, against the maps of generated scenes."""
+    maps = ("maps=[land_cover]", "maps.land_cover.channels=8", "+metric=segmentation_miou")
+    (tmp_path / "run").mkdir()
+    train(small_training(*maps, "evaluation.limit=12"), tmp_path / "run")
+    report = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    found = {r["metric"]: r for r in report["results"] if r["protocol"] == "generated/segmentation/miou@1"}
+    names = {"segmentation_miou/miou", "segmentation_miou/pixel_accuracy", "segmentation_miou/iou/road"}
+    assert names <= set(found)
+    assert found["segmentation_miou/miou"]["n"] > 1 and found["segmentation_miou/miou"]["parse_failures"] == 0
+    assert 0 < found["segmentation_miou/miou"]["value"] < 100
+    said = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert any("land_cover" in row.get("outputs", {}) for row in said)

@@ -108,6 +108,7 @@ def test_every_yaml_has_a_tiny_twin_or_is_checked_on_meta() -> None:
     assert {"resnet_tiny", "convnext_tiny", "vit_tiny", "eva_vit_g"} <= set(YAMLS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", YAMLS)
 def test_shapes_on_meta(name: str) -> None:
     with torch.device("meta"):

@@ -13,40 +13,13 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from rsmoe.data.change.answers import (
-    CHANGE_CLASSES,
-    parse_cells,
-    parse_counts,
-    parse_presence,
-    read_target,
-    write_cells,
-    write_counts,
-    write_presence,
-)
-from rsmoe.data.change.cells import CELLS
-from rsmoe.data.change.facts import PairFacts, facts_of_masks, facts_of_sample
+from rsmoe.data.change.answers import CHANGE_CLASSES, read_target, write_cells, write_counts, write_presence
+from rsmoe.data.change.facts import PairFacts
 from rsmoe.data.change.phrases import plural
 from rsmoe.data.change.wording import change_sentences, description, listed, open_questions
 from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
-
-__all__ = [
-    "CELLS",
-    "CHANGE_CLASSES",
-    "KINDS",
-    "PairFacts",
-    "facts_of_masks",
-    "facts_of_sample",
-    "instructions",
-    "parse_cells",
-    "parse_counts",
-    "parse_presence",
-    "read_target",
-    "write_cells",
-    "write_counts",
-    "write_presence",
-]
 
 KINDS = ("caption", "presence", "count", "location", "open", "dialogue")
 """The six tasks."""
@@ -112,8 +85,8 @@ def instructions(facts: PairFacts, *, kinds: Sequence[str] = KINDS, open_turns: 
     ============  =================  =============  ==================================================================
 
     ``Sample.meta`` has "asks" (a kind, also of a turn) and, as far as it asks for it, "changed", "change_counts" or
-    "change_cells": the structured target, equal to what `parse_presence`, `parse_counts`, `parse_cells` read from the
-    answer. Class maps go to every sample.
+    "change_cells": the structured target, equal to what `read_target` reads from the answer. Class maps go to every
+    sample.
 
     Args:
         facts: of the pair.

@@ -9,8 +9,9 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from rsmoe.checks.ranges import NonNegative, Positive
+from rsmoe.data.change.answers import CHANGE_CLASSES
 from rsmoe.data.change.facts import PairFacts, facts_of_masks, facts_of_sample
-from rsmoe.data.change.instructions import CHANGE_CLASSES, KINDS
+from rsmoe.data.change.instructions import KINDS
 from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.images import read_array

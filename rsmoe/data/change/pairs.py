@@ -8,7 +8,8 @@ from functools import cached_property
 
 from torch.utils.data import Dataset
 
-from rsmoe.data.change.instructions import KINDS, PairFacts, instructions
+from rsmoe.data.change.facts import PairFacts
+from rsmoe.data.change.instructions import KINDS, instructions
 from rsmoe.data.sample import Sample
 from rsmoe.errors import unknown_name
 

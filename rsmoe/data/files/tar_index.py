@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from rsmoe.data.files.file_names import slashes
 from rsmoe.data.files.text_files import require_file
 from rsmoe.errors import UserError
+from rsmoe.files import whole_file
 
 
 def index_tar(path: Path, fields: Sequence[str], *, cache: Path | None = None) -> np.ndarray:
@@ -41,10 +41,8 @@ def index_tar(path: Path, fields: Sequence[str], *, cache: Path | None = None) -
             return np.load(kept, allow_pickle=False)
     index = _scan(path, list(fields), status.st_size)
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f"{kept.stem}.{os.getpid()}.partial.npy")
-        np.save(partial, index, allow_pickle=False)
-        partial.replace(kept)  # at once: another process sees the whole of it or nothing
+        with whole_file(kept) as part:
+            np.save(part, index, allow_pickle=False)
     return index
 
 

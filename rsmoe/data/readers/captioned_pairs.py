@@ -13,7 +13,7 @@ from rsmoe.data.change.instructions import CAPTION, SEGMENT, SEGMENTED
 from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.karpathy import karpathy_captions, karpathy_rows
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
@@ -44,26 +44,8 @@ class CaptionedPairs(Reader):
     pairs the annotators of 31 disagree, which count as changed. ``Sample.meta["no_change_sentences"]`` is how many say
     that nothing changed.
 
-    =============  ==========================  =========================================================================
-    ``conf/data``  pairs (train / val / test)  what
-    =============  ==========================  =========================================================================
-    ``levir_cc``   6815 / 1333 / 1929, five    256 px, RGB, 0.5 m, 20 regions of Texas, 5 to 15 years apart; half the
-                   sentences each              pairs are unchanged, with the same five sentences. The download has more
-                                               images (7590 / 1438 / 2135) than captions
-    ``dubai_cc``   300 / 50 / 150, five        50 px of Landsat 7 at 30 m, 2000 and 2010, growth of Dubai
-                   sentences each
-    =============  ==========================  =========================================================================
-
-    LEVIR-CC: Liu et al., "Remote Sensing Image Change Captioning With Dual-Branch Transformers: A New Method and a
-    Large Scale Dataset", TGRS 2022, doi:10.1109/TGRS.2022.3218921; https://github.com/Chen-Yang-Liu/LEVIR-CC-Dataset;
-    for academic use. DUBAI-CC: Hoxha et al., "Change Captioning: A New Paradigm for Multitemporal Remote Sensing Image
-    Analysis", TGRS 2022, doi:10.1109/TGRS.2022.3195692; https://disi.unitn.it/~melgani/datasets.html. Regions, years,
-    sensor, size of the Dubai tiles and these last two addresses as we remember it.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test", as far as the json has it.
-        name: short name.
         annotations: the json relative to ``root``, or one for each split.
         before, after: folders of the images relative to ``root``; "{split}" stands for the split.
         maps: further folders that every pair has a file in, for readers of pairs with maps (`_class_map`).
@@ -73,7 +55,6 @@ class CaptionedPairs(Reader):
             in lower case and without punctuation.
         missing_images: "error", or "skip": a partial copy is read as far as it goes, and the rest is ``unused``.
         meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "pairs", "changed", "unchanged", "captions", "empty_captions" (left out).
@@ -152,28 +133,15 @@ class CaptionedPairs(Reader):
         number, turn = divmod(range(len(self))[index], len(self._tasks))
         pair = self._pairs[number]
         class_map = self._class_map(pair.files)
-        fields: dict[str, Any]
-        if self._tasks[turn] == "change_caption":
-            fields = {
-                "id": pair.name,
-                "instruction": self._instruction,
-                "responses": pair.captions,
-                "kind": "changed" if pair.changed else "unchanged",
-                "directional": is_directional(*pair.captions),
-            }
-        else:
-            assert class_map is not None
-            fields = {"id": f"{pair.name}:mask", "instruction": SEGMENT, "responses": (SEGMENTED,), "kind": "change"}
-            fields["mask"] = ClassMask(class_map, tuple(range(1, len(self.classes))))
-        return Sample(
-            images=(pair.files["before"], pair.files["after"]),
-            task=self._tasks[turn],
-            source=self.name,
-            class_map=class_map,
-            classes=self.classes,
-            meta={**self._meta, "no_change_sentences": pair.no_change},
-            **fields,
-        )
+        pictures = pair.files["before"], pair.files["after"]
+        shared: dict[str, Any] = {"class_map": class_map, "classes": self.classes}
+        shared["meta"] = {**self._meta, "no_change_sentences": pair.no_change}
+        if (task := self._tasks[turn]) == "change_caption":
+            kind = "changed" if pair.changed else "unchanged"
+            return self._make(pair.name, pictures, self._instruction, pair.captions, task, kind=kind, **shared)
+        assert class_map is not None
+        shared["mask"] = ClassMask(class_map, tuple(range(1, len(self.classes))))
+        return self._make(f"{pair.name}:mask", pictures, SEGMENT, (SEGMENTED,), task, kind="change", **shared)
 
     def _class_map(self, files: Mapping[str, Path]) -> Lazy | None:
         """(H, W) uint8 map of what changed, from the files of a pair by role; its values are those of ``classes``."""

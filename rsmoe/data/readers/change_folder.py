@@ -50,33 +50,14 @@ class ChangeFolder(Reader):
     ``layouts`` whose folders and list are there is read, and named in ``layout``. Every sample has ``mask`` and, the
     same, ``class_map`` (0 no change, 1 ``what``), decoded when they are needed.
 
-    ==============  =====================  ==========================================================================
-    ``conf/data``   train / val / test     what
-    ==============  =====================  ==========================================================================
-    ``levir_cd``    445 / 64 / 128         1024 px, RGB, 0.5 m, buildings in Texas, 5 to 14 years apart
-    ``dsifn_cd``    3600 / 340 / 48        512 px, RGB, 2 m, six Chinese cities; any change of land cover
-    ``s2looking``   3500 / 500 / 1000      1024 px, RGB, 0.5 to 0.8 m, off-nadir, rural; buildings built or demolished
-    ==============  =====================  ==========================================================================
-
-    LEVIR-CD: Chen and Shi, "A Spatial-Temporal Attention-Based Method and a New Dataset for Remote Sensing Image Change
-    Detection", Remote Sensing 2020, doi:10.3390/rs12101662; https://justchenhao.github.io/LEVIR; for academic use.
-    DSIFN: Zhang et al., "A deeply supervised image fusion network for change detection in high resolution bi-temporal
-    remote sensing images", ISPRS JPRS 2020; https://github.com/GeoZcx/A-deeply-supervised-image-fusion-network-for-
-    change-detection-in-remote-sensing-images. S2Looking: Shen et al., Remote Sensing 2021, arXiv:2107.09244;
-    https://github.com/S2Looking/Dataset. To be cited; counts, places and resolutions as we
-    remember it, except S2Looking's 5000 pairs and resolution.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         layouts: the fields of a `ChangeLayout` each, tried in order.
         what: name of class 1.
         values: what the pixels of a label mean: {0: 0, 255: 1}; any other value is an error. None: whatever is not
             black has changed, for labels in colours.
         instruction, response: the texts; the response holds one [SEG].
         meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "pairs".
@@ -132,13 +113,12 @@ class ChangeFolder(Reader):
             class_map = _NotBlack(label, before)
         else:
             class_map = IndexMap(label, self._values, ignore=(), image=before)
-        return Sample(
-            id=name,
-            images=(before, after),
-            instruction=self._texts[0],
-            responses=(self._texts[1],),
-            task="mask",
-            source=self.name,
+        return self._make(
+            name,
+            (before, after),
+            self._texts[0],
+            (self._texts[1],),
+            "mask",
             kind="change",
             mask=ClassMask(class_map, (1,)),
             class_map=class_map,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rsmoe.data.change.instructions import CAPTION, KINDS, question_kind
 from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.text_files import stripped
-from rsmoe.data.readers.annotations import data_root, field, is_directional, other_root, require_split
+from rsmoe.data.readers.annotations import data_root, field, other_root, require_split
 from rsmoe.data.readers.captioned_pairs import MISSING
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
 from rsmoe.data.readers.image_tree import find_in_tree
@@ -48,27 +47,12 @@ class ChangeChat(Reader):
     "change_cells" {"road": ("top-left",), "building": ()} are its answer as a structured target. A target that cannot
     be read is absent, and its turn listed in ``unused``; the sample stays, for its text is of use.
 
-    ============  =======  =======
-    kind          train    test
-    ============  =======  =======
-    caption        34,075    1,929  five rows a pair; in the test part one row with five references
-    presence        6,815    1,929
-    count           6,815    1,929
-    location        6,815    1,929
-    open           26,600    7,527
-    dialogue        6,815    1,929  of three turns
-    ============  =======  =======
-
-    There is no val file, though DeltaVLM's trainer asks for one: take the split from LEVIR-CC's pairs. Annotations
-    CC BY 4.0, https://huggingface.co/datasets/hlwu/changechat-105k; 256 px, RGB, 0.5 m images of LEVIR-CC, to be had
-    there. Deng et al., "DeltaVLM: Interactive Remote Sensing Image Change Analysis via Instruction-guided Difference
-    Perception", Remote Sensing 2026, 18(4), 541, arXiv:2507.22346. The answers' exact wording is known from its
-    evaluation and examples, see `rsmoe.data.change.answers`.
+    A caption has five rows a pair in the training part, and one row with five references in the test part. There is no
+    val file, though DeltaVLM's trainer asks for one: take the split from LEVIR-CC's pairs. The answers' exact wording
+    is known from its evaluation and examples, see `rsmoe.data.change.answers`.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``files``.
-        name: short name.
         files: split -> files, relative to ``root``, each with the kind of its rows, or "mixed".
         images: folder of the images, relative to ``root`` or, where it is not there, to the folder of LEVIR-CC.
         images_root: folder of LEVIR-CC; None means the folder ``images_name`` beside this one, or
@@ -78,7 +62,6 @@ class ChangeChat(Reader):
         missing_images: "error", or "skip": a partial copy of the images is read as far as it goes, the rest is
             ``unused``.
         meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "pairs", rows of each kind, and "turns" (samples).
@@ -155,16 +138,14 @@ class ChangeChat(Reader):
         kind = row.kind
         if kind == "caption":
             kind = "changed" if row.changed else "unchanged"
-        return Sample(
-            id=row.id if len(row.turns) == 1 else f"{row.id}:{turn}",
-            images=(self._paths[row.images[0]], self._paths[row.images[1]]),
-            instruction=question,
-            responses=answers,
-            task="change_caption" if row.kind == "caption" else "change_vqa",
-            source=self.name,
+        return self._make(
+            row.id if len(row.turns) == 1 else f"{row.id}:{turn}",
+            (self._paths[row.images[0]], self._paths[row.images[1]]),
+            question,
+            answers,
+            "change_caption" if row.kind == "caption" else "change_vqa",
             kind=kind,
             history=history,
-            directional=is_directional(question, *answers, *chain.from_iterable(history)),
             meta={**self._meta, "asks": self._asks(row, turn), **(self._target(row, turn) or {})},
         )
 

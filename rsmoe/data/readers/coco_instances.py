@@ -48,15 +48,8 @@ class COCOInstances(Reader):
     the picture and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than
     stated is not used, and one without a stated size has its own.
 
-    ``nwpu_vhr10``: NWPU VHR-10, 0.08 to 2 m, 533 to 1728 px, 10 classes; 650 pictures with objects and 150 without in
-    the original (Cheng et al., "Multi-class geospatial object detection and geographic image classification based on
-    collection of part detectors", ISPRS J. 98, 2014; for research); boxes and polygons in COCO's json come with
-    RSPrompter (arXiv:2306.16269, Apache-2.0, https://github.com/KyanChen/RSPrompter). It has no official split.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``annotations``, or "val" / "test" where a fraction makes one.
-        name: short name.
         annotations: split -> json, relative to ``root``.
         images: folder of images, relative to ``root``.
         tasks: of "ground", "mask", "vqa".
@@ -65,7 +58,6 @@ class COCOInstances(Reader):
         max_boxes: a class with more instances in a picture is not located; None asks for all.
         val_fraction: share of the pictures of "train" that becomes "val", by `held_out`; 0 where the release has one.
         test_fraction: the same for "test".
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: of this split: "images", "boxes", and samples of each task.
@@ -225,13 +217,12 @@ class COCOInstances(Reader):
     def _sample(
         self, path: Path, label: str, category: str, task: str, response: str, mask: Lazy | None = None
     ) -> Sample:
-        return Sample(
-            id=f"{label}:{category}:{task}",
-            images=(path,),
-            instruction=self._prompts[task].format(name=category.replace("_", " ")),
-            responses=(response,),
-            task=task,
-            source=self.name,
+        return self._make(
+            f"{label}:{category}:{task}",
+            (path,),
+            self._prompts[task].format(name=category.replace("_", " ")),
+            (response,),
+            task,
             kind="count" if task == "vqa" else category,
             mask=mask,
         )

@@ -42,23 +42,15 @@ class DIORRSVG(Reader):
     was made with. So the folder of annotations has to be complete, and a number beyond the last object is an error.
     Expressions of one image can lie in different splits.
 
-    RGB, 800 px, 0.5 to 30 m, 20 classes of DIOR; 17,402 images, 38,320 expressions, train / val / test
-    26,991 / 3,829 / 7,500 (as we remember it). Annotations and splits were replaced on 2023-04-10: older downloads give
-    other numbers.
-
-    Zhan et al., "RSVG: Exploring Data and Models for Visual Grounding on Remote Sensing Data", TGRS 2023,
-    doi:10.1109/TGRS.2023.3250471; images of DIOR, for research; https://github.com/ZhanYang-nwpu/RSVG-pytorch.
+    Annotations and splits were replaced on 2023-04-10: older downloads give other numbers.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         annotations: folder of the xml files, relative to ``root``.
         images: folder of images, relative to ``root``.
         splits: the file of each split, relative to ``root``.
         convention: how the answer is written, see `rsmoe.data.boxes`.
         prompt: the request; {expression} is replaced.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images" and "expressions" of this split.

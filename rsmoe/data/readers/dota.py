@@ -40,26 +40,17 @@ class DOTA(Reader):
     and at the edge around what the picture shows of it (`rsmoe.data.boxes.hold_boxes`).
     "difficult" is 0, or 1 and above. Layout and counts are as we remember it.
 
-    RGB and grey, 0.1 to 4.5 m, 800 to 20,000 px: pictures larger than `rsmoe.geo.pictures.MAX_PIXELS` cannot be
-    decoded
-    whole, and an answer cannot name thousands of objects: cut the release into tiles first, as everyone does (the same
-    layout, coordinates of the tile). v1.0: 15 classes, 2,806 pictures, 188,282 objects; train / val / test 1,411 / 458
-    / 937, test without labels. v1.5: 16 classes, 403,318 objects. v2.0: 18 classes, 11,268 pictures.
-
-    Xia et al., "DOTA: A Large-scale Dataset for Object Detection in Aerial Images", CVPR 2018, arXiv:1711.10398; for
-    research only; https://captain-whu.github.io/DOTA.
+    Pictures larger than `rsmoe.geo.pictures.MAX_PIXELS` cannot be decoded whole, and an answer cannot name thousands of
+    objects: cut the release into tiles first, as everyone does (the same layout, coordinates of the tile).
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train" or "val".
-        name: short name.
         labels: folder of the text files, relative to ``root``; {split} is replaced.
         images: folder of images, relative to ``root``; {split} is replaced.
         difficult: whether difficult objects are asked for.
         max_boxes: a class with more objects in a picture is not asked for; None asks for all.
         convention: how the answer is written, see `rsmoe.data.boxes`; one of horizontal boxes gives those around.
         prompt: the request; {name} is replaced.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: of this split: "images", "boxes" (used), "difficult" (left out), "requests".

@@ -9,38 +9,28 @@ from rsmoe.checks.ranges import Fraction
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import present, text_of
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
 class FloodNetVQA(Reader):
     """One sample a question: ``{"<key>": {"Image_ID", "Question", "Question_Type", "Ground_Truth"}, ...}``.
 
-    RGB pictures of 4000 x 3000 px, about 1.5 cm, taken by drones after hurricane Harvey (2017). ``Sample.kind`` is the
-    type: "Condition_Recognition", "Yes_No", "Simple_Counting", "Complex_Counting". ``Ground_Truth`` is text or, of
-    counts, a number.
+    ``Sample.kind`` is the type: "Condition_Recognition", "Yes_No", "Simple_Counting", "Complex_Counting".
+    ``Ground_Truth`` is text or, of counts, a number.
 
-    The challenge publishes answers of the training questions alone (4,511: 2,315 / 867 / 636 / 693 in the order of the
-    types above, on 1,448 pictures as we remember it); its validation and test questions have none and cannot be read.
-    So "val" is held out here: ``val_fraction`` of the training pictures with all of their questions, see `held_out`.
-
-    Rahnemoonfar et al., "FloodNet: A High Resolution Aerial Imagery Dataset for Post Flood Scene Understanding", IEEE
-    Access 2021, arXiv:2012.02951; Community Data License (permissive) as we remember it; track 2 of
-    https://github.com/BinaLab/FloodNet-Challenge-EARTHVISION2021. The layout is that of public loaders of the
-    release.
+    The challenge publishes answers of the training questions alone; its validation and test questions have none and
+    cannot be read. So "val" is held out here: ``val_fraction`` of the training pictures with all of their questions,
+    see `held_out`.
 
     Args:
-        root: folder that holds ``Questions`` and ``Images``; None means ``$RSMOE_DATA/<name>``.
         split: "train" or "val".
-        name: short name.
         questions: the json, relative to ``root``.
         images: the folder of its pictures, relative to ``root``.
         val_fraction: share of the pictures that "val" gets; 0 trains on all.
         kinds: types to keep; None keeps all.
-        official: counts that the release states; "all" is train and val together.
 
     Attributes:
         counts: "images", "questions", and the questions of each type, of this split.
@@ -90,15 +80,5 @@ class FloodNetVQA(Reader):
         paths = find_images(folder / images, [file for _, file, *_ in rows], source=name)
         self.counts = {"images": len(paths), "questions": len(rows), **Counter(row[3] for row in rows)}
         self._samples = [
-            Sample(
-                id=key,
-                images=(paths[file],),
-                instruction=text,
-                responses=(answer,),
-                task="vqa",
-                source=name,
-                kind=kind,
-                directional=is_directional(text, answer),
-            )
-            for key, file, text, kind, answer in rows
+            self._make(key, (paths[file],), text, (answer,), "vqa", kind=kind) for key, file, text, kind, answer in rows
         ]

@@ -9,9 +9,8 @@ from typing import Any
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.values import id_of, is_missing
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import captions_of, data_root, field, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _META = {
@@ -32,9 +31,8 @@ _META = {
 class GAIA(Reader):
     """One sample an image: a json list of ``{"id", "captions": [5], "location", "resolution", "sensor", ...}``.
 
-    41,030 images of 1998 to 2024 with 205,150 captions by GPT-4o (40,201 and 201,005 in a later version of the paper);
-    70 / 10 / 20 % train / val / test, stratified in space and time. Optical, radar, thermal and other products, as
-    pictures. Each caption begins "The image showcases:", and is kept so; they are long.
+    Optical, radar, thermal and other products, as pictures. Each caption begins "The image showcases:", and is kept so;
+    they are long.
 
     Only addresses are released. Whoever downloads the pictures keeps them here as ``<images>/<id>.png`` (any usual
     suffix); img2dataset writes the ``id`` of each beside it, with ``--save_additional_columns "['id']"``. Some
@@ -43,18 +41,12 @@ class GAIA(Reader):
     ``Sample.meta``: resolution (Low, Moderate, High, Very High), place, lat, lon, tags, satellites, sensors,
     modalities, alt, url, credits, as far as a row has them.
 
-    Zavras et al., "GAIA: A Global, Multi-modal, Multi-scale Vision-Language Dataset for Remote Sensing Image Analysis",
-    arXiv:2502.09598; https://huggingface.co/datasets/azavras/GAIA; each image belongs to those in its ``credits``.
-
     Args:
-        root: folder of the json files and of ``images``; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``annotations``.
-        name: short name.
         annotations: split -> json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         incomplete: whether images may be missing; else they are an error.
         instruction: the request of every sample.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images", "captions" of this split.
@@ -93,19 +85,14 @@ class GAIA(Reader):
         paths = find_images(folder / images, [f"{key}.png" for key in rows], source=name)
         for key, row in rows.items():
             where = f"{file}, id {key}"
-            written = field(row, "captions", list, where)
-            captions = captions_of(written, where)
-            if len(captions) < len(written):
-                self.unused.setdefault("empty caption", []).append(key)
+            captions = self._captions(field(row, "captions", list, where), where, key)
             self._samples.append(
-                Sample(
-                    id=key,
-                    images=(paths[f"{key}.png"],),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*captions),
+                self._make(
+                    key,
+                    (paths[f"{key}.png"],),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={
                         new: row[old]
                         for old, new in _META.items()

@@ -8,11 +8,10 @@ from typing import Any
 
 from rsmoe.checks.ranges import NonNegative
 from rsmoe.data.files.values import present, text_of
-from rsmoe.data.readers.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, read_json, require_split
 from rsmoe.data.readers.choices import LETTERS, fill
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 PARTS = ("Single", "Temporal")
@@ -31,24 +30,16 @@ class GEOBenchVLM(Reader):
     and "answer", the right letter; the response is the letter. Questions on two or more images are "change_vqa". The
     release's temporal script for Qwen2-VL shows only the first and the last image; here all are kept.
 
-    31 tasks, more than 10,000 items, five choices A to E each (chance 20 %); RGB, multi-spectral and SAR drawn as RGB.
-    Split: test. The captioning, referring and segmentation parts have other files and are not read here.
-
-    Danish et al., "GEOBench-VLM: Benchmarking Vision-Language Models for Geospatial Tasks", ICCV 2025,
-    arXiv:2411.19325; https://github.com/The-AI-Alliance/GEO-Bench-VLM; Apache-2.0 as we remember it.
+    The captioning, referring and segmentation parts have other files and are not read here.
 
     Args:
-        root: folder that holds ``Single`` and ``Temporal``; None means ``$RSMOE_DATA/<name>``.
         split: "test".
-        name: short name.
         parts: "Single", "Temporal" or both.
         request: the instruction, with {question}, {options} and {description}.
         paraphrases: how many prompts of an item are asked; None asks all.
-        official: counts that the release states.
 
     Attributes:
         counts: "images", "items", "questions", and the questions of each task.
-        unused: empty; every row of the format can be used.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), a right letter that is no choice,
@@ -116,15 +107,13 @@ class GEOBenchVLM(Reader):
                 facts["question_id"] = row["question_id"]
             for j, prompt in enumerate(prompts[:paraphrases]):
                 self._samples.append(
-                    Sample(
-                        id=f"{where}:{j}",
-                        images=tuple(paths[image] for image in images),
-                        instruction=fill(request, question=prompt, **slots).strip(),
-                        responses=(letter,),
-                        task="vqa" if len(images) == 1 else "change_vqa",
-                        source=name,
+                    self._make(
+                        f"{where}:{j}",
+                        tuple(paths[image] for image in images),
+                        fill(request, question=prompt, **slots).strip(),
+                        (letter,),
+                        "vqa" if len(images) == 1 else "change_vqa",
                         kind=field(row, "task", str, where),
-                        directional=is_directional(prompt, *texts),
                         meta={"question": prompt, **facts},
                     )
                 )

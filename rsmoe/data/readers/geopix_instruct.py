@@ -14,7 +14,7 @@ from rsmoe.data.files.jsonl import read_jsonl
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UnionMask
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, numbers, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, numbers, require_split
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
@@ -43,17 +43,8 @@ class GeoPixInstruct(Reader):
     An instance is ``{"instance_id", "category", "category_id", "description", "bbox": [4 ints], "mask": {"counts",
     "size": [H, W]}}``, the mask in COCO's run-length code. Three parts, by the source of SAMRS:
 
-    ====  =================================  ======  =====  ==================
-    part  source                             train   val    classes of SAMRS
-    ====  =================================  ======  =====  ==================
-    SIOR  DIOR                               8,992   900    20
-    FAST  FAIR1M                             36,665  2,291  37
-    SOTA  DOTA-v2                            9,037   458    18
-    ====  =================================  ======  =====  ==================
-
-    58,343 images in all; the paper counts 65,463 images and 140,412 instances, more than was released. RGB, of several
-    resolutions. The release is parquet files of annotations only. Write each of its splits as a file of lines, with the
-    package that downloads it::
+    The release is parquet files of annotations only. Write each of its splits as a file of lines, with the package that
+    downloads it::
 
         from datasets import load_dataset
         for name, part in load_dataset("Norman-ou/GeoPixInstruct-Anno").items():
@@ -63,13 +54,8 @@ class GeoPixInstruct(Reader):
     the stem of ``image_path``. The release does not say whether a box is two corners or a corner and a size: it is
     used once ``boxes`` says it.
 
-    Ou et al., "GeoPix: Multi-Modal Large Language Model for Pixel-level Image Understanding in Remote Sensing",
-    arXiv:2501.06828; annotations MIT; https://huggingface.co/datasets/Norman-ou/GeoPixInstruct-Anno.
-
     Args:
-        root: folder that holds the files; None means ``$RSMOE_DATA/<name>``.
         split: "train" or "val" (the release's "valid").
-        name: short name.
         parts: any of SIOR, FAST, SOTA.
         annotations: the file of a part, relative to ``root``, with ``{split}`` and ``{part}`` to fill in.
         images: the folder of a part's images, likewise.
@@ -77,7 +63,6 @@ class GeoPixInstruct(Reader):
             are asked for it.
         boxes: the convention of ``bbox``, a name of `rsmoe.data.boxes.CONVENTIONS` (pixel_xyxy, pixel_xywh ...), or
             None to leave boxes out.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images", "instances" and "requests" of this split.
@@ -147,18 +132,16 @@ class GeoPixInstruct(Reader):
             request = f"Segment all of these: {listed}."
             answer = f"these {len(instances)} are here: {', '.join(one.category for one in instances)} [SEG]"
         boxes = [one.box_px for one in instances if one.box_px is not None]
-        return Sample(
-            id=first.id if len(instances) == 1 else f"{first.id}+{len(instances) - 1}",
-            images=(image,),
-            instruction=request,
-            responses=(answer,),
-            task="mask",
-            source=self.name,
+        return self._make(
+            first.id if len(instances) == 1 else f"{first.id}+{len(instances) - 1}",
+            (image,),
+            request,
+            (answer,),
+            "mask",
             kind=first.category if len(instances) == 1 else "several",
             mask=first.mask if len(instances) == 1 else UnionMask(tuple(one.mask for one in instances)),
             boxes_px=np.stack(boxes) if boxes else None,
             labels=tuple(one.category for one in instances if one.box_px is not None),
-            directional=is_directional(request),
         )
 
     def _read(self, row: Any, where: str, part: str, image: Path, boxes: str | None) -> None:

@@ -17,13 +17,11 @@ from rsmoe.data.readers.annotations import (
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_split,
 )
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -33,29 +31,8 @@ class KarpathyCaptions(Reader):
     ``{"images": [{"filename", "split", "sentences": [{"raw"}, ...]}, ...]}``; sentences are taken from ``raw``, as
     written. Images are matched by stem: the UCM json says ``101.tif`` where downloads hold ``101.jpg``.
 
-    ===================  ====================  ==========================  =================================
-    release              images (train/val/    captions                    what
-                         test)
-    ===================  ====================  ==========================  =================================
-    ``ucm_captions``     1680 / 210 / 210      10,500, five an image       256 px, 0.3 m, 21 scene classes
-    ``sydney_captions``  497 / 58 / 58         3,065, five an image        500 px, 0.5 m, 7 scene classes
-    ``rsicd``            8734 / 1094 / 1093    54,605, five an image,      224 px, 31 scene classes
-                                               many repeated in an image
-    ``rsitmd``           4291 / none / 452     23,715, five an image       256 px, 32 scene classes
-    ===================  ====================  ==========================  =================================
-
-    UCM and Sydney: Qu et al., "Deep semantic understanding of high resolution remote sensing image", CITS 2016, on
-    images of the UC Merced (USGS, public domain) and Sydney data sets. RSICD: Lu et al., "Exploring models and data
-    for remote sensing image caption generation", TGRS 2017, arXiv:1712.07835. All three are given for research, to be
-    cited; download: https://github.com/201528014227051/RSICD_optimal. RSITMD: Yuan et al., "Exploring a fine-grained
-    multiscale method for cross-modal remote sensing image retrieval", TGRS 2021, arXiv:2204.09868;
-    https://github.com/xiaoyuan1996/AMFMN; its counts, size and classes as we remember it. It shares images with RSICD:
-    do not train on one and test on the other.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test", as far as the json has it.
-        name: short name of the release.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         classes: a json {file: class}, or a csv with the columns "filename" and "class", relative to ``root``; where it
@@ -63,7 +40,6 @@ class KarpathyCaptions(Reader):
         instruction: the request of every sample.
         val_fraction: where the json has no split "val", the share of its "train" images that becomes one, see
             `held_out`; 0 trains on all.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images", "captions", "empty_captions" (left out) of this split.
@@ -105,14 +81,12 @@ class KarpathyCaptions(Reader):
             captions = karpathy_captions(row, where, self.unused)
             self.counts["captions"] += len(captions)
             self._samples.append(
-                Sample(
-                    id=file,
-                    images=(paths[file],),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*captions),
+                self._make(
+                    file,
+                    (paths[file],),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
                 )
             )

@@ -18,10 +18,7 @@ class LevirMCI(CaptionedPairs):
     ``tasks`` each pair also gives a sample that asks for everything that changed, empty for most unchanged pairs.
     `rsmoe.data.change.facts.facts_of_sample` counts and places the changes of a sample.
 
-    256 px, RGB, 0.5 m; 6815 / 1333 / 1929 pairs. Liu et al., "Change-Agent: Toward Interactive Comprehensive Remote
-    Sensing Change Interpretation and Analysis", TGRS 2024, arXiv:2403.19646 (number as we remember it);
-    https://github.com/Chen-Yang-Liu/Change-Agent; for academic use, to be cited. Arguments, attributes and errors as
-    `CaptionedPairs`.
+    Arguments, attributes and errors as `CaptionedPairs`.
     """
 
     classes = ("no change", "road", "building")

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import id_of
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.choices import fill, lettered
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -23,24 +22,16 @@ class LHRSBench(Reader):
     ``Sample.meta["kinds"]`` all of them (the release's script counts an item in each). ``Sample.meta`` has "options"
     {letter: text} and "answer", the right letter; the response is the letter as the release writes it.
 
-    RGB images; 690 questions on 108 images, 11 types, as we remember it. Split: test.
     Trap: the release's scorer strips articles and so makes the gold answer "A." an empty text.
 
-    Muhtar et al., "LHRS-Bot: Empowering Remote Sensing with VGI-Enhanced Large Multimodal Language Model", ECCV 2024,
-    arXiv:2402.02544; Apache-2.0 (code), images of Google Earth for research; https://github.com/NJU-LHRS/LHRS-Bot.
-
     Args:
-        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
         split: "test".
-        name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         request: the instruction, with {question} and {choices}; the default is the one of ``main_bench_gen.py``.
-        official: counts that the release states.
 
     Attributes:
         counts: "images", "questions", and the questions of each type, an item in each of its types.
-        unused: empty; every row of the format can be used.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), choices that are not lettered from A,
@@ -82,15 +73,13 @@ class LHRSBench(Reader):
                     )
                 kinds = tuple(names[number] for number in types)
                 self._samples.append(
-                    Sample(
-                        id=f"{i}:{file}:{j}",
-                        images=(paths[file],),
-                        instruction=fill(request, question=question, choices=choices),
-                        responses=(answer,),
-                        task="vqa",
-                        source=name,
+                    self._make(
+                        f"{i}:{file}:{j}",
+                        (paths[file],),
+                        fill(request, question=question, choices=choices),
+                        (answer,),
+                        "vqa",
                         kind=kinds[0],
-                        directional=is_directional(question, choices),
                         meta={"kinds": kinds, "question": question, "options": options, "answer": letter},
                     )
                 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from rsmoe.data.boxes import convention, hbb_of_obb, parse
 from rsmoe.data.files.jsonl import read_rows
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.conversations import Dialogue, DialogueForm, holds_coordinates, read_dialogue
 from rsmoe.data.readers.declared_tasks import DeclaredTasks, TaskName, check_task
 from rsmoe.data.readers.image_tree import find_in_tree
@@ -59,25 +59,8 @@ class LlavaConversations(Reader):
     row's own ``task_key`` (``tasks``), that of the part. ``Sample.kind`` is the tag or the row's own task. Each may be
     a pair, for rows of one image and of several: ``[vqa, change_vqa]``.
 
-    ====================  ========================================================  =================================
-    ``conf/data``         what                                                      licence, where
-    ====================  ========================================================  =================================
-    ``skyeye_968k``       968 k rows in 20 files (65 % are RSVQA-HR): captions,     CC BY 4.0; ZhanYang-nwpu/
-                          questions, boxes 0-100, dialogues; images not included;   SkyEyeGPT; arXiv:2401.09712
-                          all train
-    ``rs_gpt4v``          91,937 images, 991,206 answers / 15,999 and 258,419;      GeoX-Lab/RS-GPT4V;
-                          train / test                                              arXiv:2406.12479
-    ``geochat_instruct``  318 k instructions; tags; oriented boxes 0-100;           Apache-2.0; MBZUAI/
-                          all train                                                 GeoChat_Instruct; arXiv:2311.15826
-    ``teochatlas``        554,071 rows of up to 8 dates; boxes 0-100; train, and    Apache-2.0; jirvin16/TEOChatlas;
-                          eval as test                                              arXiv:2410.06234
-    ``llava``             one's own
-    ====================  ========================================================  =================================
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``files``.
-        name: short name.
         files: parts of each split, each with the fields of `LlavaPart`.
         tags: tag -> task, "[refer]" -> "ground".
         task_key: key of a row that holds its task.
@@ -86,7 +69,6 @@ class LlavaConversations(Reader):
         path_prefix: taken off the front of image paths that begin with it.
         boxes: convention that boxes of the answers are written in (`rsmoe.data.boxes`); None parses none.
         by_place: whether messages without a speaker alternate (a known defect of TEOChatlas's eval files).
-        official: counts that the release states, by split.
 
     Attributes:
         counts: "images", "conversations", "questions", and the questions of each task.
@@ -168,16 +150,15 @@ class LlavaConversations(Reader):
                 regions = {"boxes_px": parsed.boxes}
             if parsed.failed:
                 meta["box_failures"] = parsed.failed
-        return Sample(
-            id=f"{row.id}:{turn}",
-            images=row.paths,
-            instruction=question,
-            responses=(answer,),
-            task=task,
-            source=self.name,
+        return self._make(
+            f"{row.id}:{turn}",
+            row.paths,
+            question,
+            (answer,),
+            task,
             kind=kind,
             history=history,
-            directional=is_directional(*texts) or holds_coordinates(*texts),
+            directional=holds_coordinates(*texts),
             meta=meta,
             **regions,
         )

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rsmoe.data.readers.annotations import (
-    captions_of,
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_split,
 )
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _SENTENCES = ("raw", "raw_1", "raw_2", "raw_3", "raw_4")
@@ -24,23 +21,15 @@ _SENTENCES = ("raw", "raw_1", "raw_2", "raw_3", "raw_4")
 class NWPUCaptions(Reader):
     """``{scene class: [{"filename", "split", "raw", "raw_1", "raw_2", "raw_3", "raw_4"}, ...]}``, images by class.
 
-    31,500 images of 256 px, RGB, 0.2 to 30 m, 45 scene classes of 700; 157,500 captions; train / val / test 25,200 /
-    3,150 / 3,150 images. The image ``airplane_111.jpg`` has captions, but is not in the release. The scene class is in
-    ``Sample.meta["scene_class"]``. The format is what public loaders of the release read; SkyEyeGPT's table confirms
-    126,000 captions for training.
-
-    Cheng et al., "NWPU-Captions Dataset and MLCA-Net for Remote Sensing Image Captioning", TGRS 2022,
-    doi:10.1109/TGRS.2022.3201474; for research, to be cited; https://github.com/HaiyanHuang98/NWPU-Captions.
+    The image ``airplane_111.jpg`` has captions, but is not in the release. The scene class is in
+    ``Sample.meta["scene_class"]``. The format is what public loaders of the release read.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         annotations: the json, relative to ``root``.
         images: the folder that holds a folder of images for each class, relative to ``root``.
         absent: files that the release itself lacks: left out when they are not there. Any other is an error.
         instruction: the request of every sample.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images" and "captions" of this split.
@@ -83,18 +72,14 @@ class NWPUCaptions(Reader):
         paths = find_in_tree(folder / images, [f"{scene}/{file}" for scene, file, *_ in rows], source=name)
         for scene, file, _, row, where in rows:
             written = [field(row, key, str, where) for key in _SENTENCES]
-            captions = captions_of(written, where)
-            if len(captions) < len(written):
-                self.unused.setdefault("empty caption", []).append(file)
+            captions = self._captions(written, where, file)
             self._samples.append(
-                Sample(
-                    id=f"{scene}/{file}",
-                    images=(paths[f"{scene}/{file}"],),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*captions),
+                self._make(
+                    f"{scene}/{file}",
+                    (paths[f"{scene}/{file}"],),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={"scene_class": scene.replace("_", " ")},
                 )
             )

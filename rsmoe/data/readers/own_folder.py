@@ -10,7 +10,7 @@ from unicodedata import normalize
 from rsmoe.data.files.file_names import SUFFIXES, is_leftover
 from rsmoe.data.files.links import require_inside
 from rsmoe.data.rasters.raster_images import RasterImages
-from rsmoe.data.readers.annotations import data_root, is_directional, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, read_lines, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -34,7 +34,6 @@ class OwnFolder(Reader):
         holds: the split that the folder is, where ``images`` does not say "{split}".
         instruction: the request of every sample.
         raster: how TIFFs are read, see `RasterImages`: bands, stretch and so on; they keep their georeference.
-        official: counts to compare with.
 
     Attributes:
         counts: "images" and "captions".
@@ -85,14 +84,12 @@ class OwnFolder(Reader):
                 raise UserError(f"{path} is empty (0 bytes). Copy it again")
             place = path.relative_to(folder)
             self._samples.append(
-                Sample(
-                    id=place.as_posix(),
-                    images=(path,),
-                    instruction=instruction,
-                    responses=captions,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(instruction, *captions),
+                self._make(
+                    place.as_posix(),
+                    (path,),
+                    instruction,
+                    captions,
+                    "caption",
                     meta={"folder": place.parent.as_posix()} if place.parent != Path() else {},
                 )
             )
@@ -104,9 +101,6 @@ class OwnFolder(Reader):
                 f"Write the caption of port.png into port.txt; pictures are {', '.join(SUFFIXES)}"
             )
         self.counts = {"images": len(self._samples), "captions": sum(len(s.responses) for s in self._samples)}
-
-    def __len__(self) -> int:
-        return len(self._samples)
 
     def __getitem__(self, index: int) -> Sample:
         return self._rasters(self._samples[index])

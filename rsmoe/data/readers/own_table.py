@@ -13,7 +13,7 @@ from rsmoe.data.files.file_names import FileTree
 from rsmoe.data.files.values import id_of
 from rsmoe.data.rasters.mask_sources import FileMask
 from rsmoe.data.rasters.raster_images import RasterImages
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.conversations import holds_coordinates
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.own_rows import boxes_of, file_of, read_table, row_splits, texts_of, value_of
@@ -74,7 +74,6 @@ class OwnTable(Reader):
         box_convention: how answers of the task "ground" write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; goes to
             ``Sample.meta``, with "size_px".
         raster: how TIFFs are read, see `RasterImages`: bands, stretch and so on; they keep their georeference.
-        official: counts to compare with.
 
     Attributes:
         counts: "images", "samples", and the samples of each task.
@@ -136,9 +135,6 @@ class OwnTable(Reader):
         tasks = Counter(sample.task for sample in self._samples)
         self.counts = {"images": len(paths), "samples": len(self._samples), **tasks}
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     def __getitem__(self, index: int) -> Sample:
         return self._rasters(self._samples[index])
 
@@ -198,21 +194,18 @@ class OwnTable(Reader):
             kind = kind or "changed"
         if task == "change_caption" and kind not in _CHANGE_KINDS:
             raise UserError(f"{where}: {unknown_name('kind of a change caption', kind, _CHANGE_KINDS)}")
-        return Sample(
-            id=id_of(row.get("id", where), f"{where}: 'id'"),
-            images=images,
-            instruction=instruction,
-            responses=tuple(responses),
-            task=task,
-            source=self.name,
+        return self._make(
+            id_of(row.get("id", where), f"{where}: 'id'"),
+            images,
+            instruction,
+            tuple(responses),
+            task,
             kind=kind,
             mask=None if target is None else FileMask(target, image=images[0]),
             boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
             obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
             labels=labels,
-            directional=task == "ground"
-            or is_directional(instruction, *responses)
-            or holds_coordinates(instruction, *responses),
+            directional=task == "ground" or holds_coordinates(instruction, *responses),
             meta=meta,
         )
 

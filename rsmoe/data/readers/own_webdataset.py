@@ -16,7 +16,7 @@ from rsmoe.data.files.text_files import decode, lines_of, stripped
 from rsmoe.data.files.values import present
 from rsmoe.data.rasters.images import picture_size
 from rsmoe.data.rasters.tar_image import TarImage
-from rsmoe.data.readers.annotations import data_root, is_directional
+from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.conversations import holds_coordinates
 from rsmoe.data.readers.own_rows import boxes_of, texts_of, value_of
 from rsmoe.data.readers.reader import Reader
@@ -52,7 +52,6 @@ class OwnWebdataset(Reader):
         answer: the json key that is taken for "answer": "caption" in what img2dataset writes.
         task, instruction: of samples that do not say; None requires it of each.
         index: folder that keeps the places of all samples, see `index_tar`; None reads the headers every time.
-        official: counts to compare with.
 
     Attributes:
         counts: "shards" and "samples".
@@ -141,20 +140,17 @@ class OwnWebdataset(Reader):
                     f"{boxes[0].tolist()} ({held.reasons[0]}). Write x1 y1 x2 y2, or cx cy w h angle_deg, in pixels"
                 )
             boxes, labels = held.boxes, tuple(labels[i] for i in held.kept) if labels else ()
-        return Sample(
-            id=where,
-            images=(image,),
-            instruction=instruction,
-            responses=tuple(responses),
-            task=task,
-            source=self.name,
+        return self._make(
+            where,
+            (image,),
+            instruction,
+            tuple(responses),
+            task,
             kind=value_of(row, "kind", where) if row.get("kind", "") != "" else "",
             boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
             obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
             labels=labels,
-            directional=task == "ground"
-            or is_directional(instruction, *responses)
-            or holds_coordinates(instruction, *responses),
+            directional=task == "ground" or holds_coordinates(instruction, *responses),
             meta={key: value for key, value in row.items() if key not in _COLUMNS},
         )
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Dataset
 
-from rsmoe.data.sample import Sample
+from rsmoe.data.readers.annotations import captions_of, is_directional
+from rsmoe.data.sample import Lazy, Sample
 
 
 class Reader(Dataset[Sample]):
     """A release on disk, one split of it; the contract is that of `rsmoe.data`.
 
-    A reader that makes its samples when they are asked for has a ``__len__`` and a ``__getitem__`` of its own.
+    Size, licence and citation of a release stand in the head of its yaml in ``conf/data``. A reader that makes its
+    samples when they are asked for has a ``__len__`` and a ``__getitem__`` of its own. All have these arguments.
 
     Args:
-        name: short name, which becomes `Sample.source`.
+        root: folder of the release, or the one above that holds it as ``name``; None means ``$RSMOE_DATA/<name>``.
         split: of the release.
-        official: split -> counts as the release states them.
+        name: short name, which becomes `Sample.source`.
+        official: split -> counts as the release states them; "all" is the release as a whole.
 
     Attributes:
         counts: what was read.
@@ -35,6 +40,39 @@ class Reader(Dataset[Sample]):
         self.counts: dict[str, int] = {}
         self.unused: dict[str, list[str]] = {}
         self._samples: list[Sample] = []
+
+    def _make(
+        self,
+        id: str,
+        images: Sequence[Path | np.ndarray | Lazy],
+        instruction: str,
+        responses: Sequence[str],
+        task: str,
+        *,
+        history: tuple[tuple[str, str], ...] = (),
+        directional: bool = False,
+        **fields: Any,
+    ) -> Sample:
+        """A sample of this release; one whose words name a side or a direction is directional without being told."""
+        words = (instruction, *responses, *(text for turn in history for text in turn))
+        return Sample(
+            id=id,
+            images=tuple(images),
+            instruction=instruction,
+            responses=tuple(responses),
+            task=task,
+            source=self.name,
+            history=history,
+            directional=directional or is_directional(*words),
+            **fields,
+        )
+
+    def _captions(self, written: Sequence[Any], where: str, name: str) -> tuple[str, ...]:
+        """`captions_of`; that an empty sentence was left out is noted under ``name``."""
+        captions = captions_of(written, where)
+        if len(captions) < len(written):
+            self.unused.setdefault("empty caption", []).append(name)
+        return captions
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from rsmoe.checks.ranges import NonNegative
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import FileMask
-from rsmoe.data.readers.annotations import data_root, is_directional, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, read_lines, require_split
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -22,20 +21,11 @@ class RefSegRS(Reader):
     one image and one mask, and images that are cut from one tile repeat under several ids. The layout is that of the
     authors' loader, which takes mask pixels above 50 as inside; the specification has none.
 
-    RGB, 512 px, 0.13 m (SkyScapes); 14 kinds of objects. 4,420 triplets; train / val / test 2,172 / 431 / 1,817, as we
-    remember it (the test count has been seen in others' evaluation).
-
-    Yuan et al., "RRSIS: Referring Remote Sensing Image Segmentation", TGRS 2024, arXiv:2306.08625; CC BY 4.0;
-    https://huggingface.co/datasets/JessicaYuan/RefSegRS.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         lines: the file of each split, relative to ``root``.
         images, masks: the folders, relative to ``root``.
         above: mask pixels greater than this are inside.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images" and "phrases" of this split.
@@ -82,15 +72,13 @@ class RefSegRS(Reader):
         repeated = Counter(key for _, key, _ in rows)
         self.counts = {"images": len(repeated), "phrases": len(rows)}
         self._samples = [
-            Sample(
-                id=stem if repeated[stem] == 1 else f"{stem}:{number}",
-                images=(pictures[stem],),
-                instruction=f"Segment {phrase}.",
-                responses=(f"here: {phrase} [SEG]",),
-                task="mask",
-                source=name,
+            self._make(
+                stem if repeated[stem] == 1 else f"{stem}:{number}",
+                (pictures[stem],),
+                f"Segment {phrase}.",
+                (f"here: {phrase} [SEG]",),
+                "mask",
                 mask=FileMask(targets[stem], above=above, image=pictures[stem]),
-                directional=is_directional(phrase),
             )
             for number, stem, phrase in rows
         ]

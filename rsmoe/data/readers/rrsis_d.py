@@ -13,7 +13,6 @@ from rsmoe.data.readers.annotations import (
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_file,
     require_split,
@@ -21,7 +20,6 @@ from rsmoe.data.readers.annotations import (
 )
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -36,22 +34,14 @@ class RRSISD(Reader):
 
     A pickle can run code. This one is read with everything but plain lists, dicts, strings and numbers refused.
 
-    RGB, 800 px, 0.5 to 30 m, 20 classes of DIOR. 17,402 image-sentence-mask triplets; train / val / test 12,181 /
-    1,740 / 3,481, as we remember it (the test count has been seen in others' evaluation). Where masks of one annotation
-    overlap, RMSIN's loader adds them up and takes the pixels that are 1, so that it loses the overlap; here it is
-    inside.
-
-    Liu et al., "Rotated Multi-Scale Interaction Network for Referring Remote Sensing Image Segmentation", CVPR 2024,
-    arXiv:2312.12470; images of DIOR, for research; https://github.com/Lsan2401/RMSIN.
+    Where masks of one annotation overlap, RMSIN's loader adds them up and takes the pixels that are 1, so that it loses
+    the overlap; here it is inside.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         refs: the file of the sentences, ".p" or ".json", relative to ``root``.
         instances: the file of the masks, relative to ``root``.
         images: the folder of images, relative to ``root``.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images", "references" and "sentences" of this split.
@@ -120,16 +110,14 @@ class RRSISD(Reader):
                     continue
                 self.counts["sentences"] += 1
                 self._samples.append(
-                    Sample(
-                        id=key,
-                        images=(paths[file],),
-                        instruction=f"Segment {text}.",
-                        responses=(f"the {category} is here [SEG]",),
-                        task="mask",
-                        source=name,
+                    self._make(
+                        key,
+                        (paths[file],),
+                        f"Segment {text}.",
+                        (f"the {category} is here [SEG]",),
+                        "mask",
                         kind=category,
                         mask=mask,
-                        directional=is_directional(text),
                     )
                 )
         check.finish()

@@ -12,7 +12,7 @@ from rsmoe.data.files.links import require_inside
 from rsmoe.data.files.tar_index import index_tar
 from rsmoe.data.files.text_files import decode, stripped
 from rsmoe.data.rasters.tar_image import TarImage
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -27,23 +27,12 @@ class RS5M(Reader):
     its place in the file, so that order and shuffling are those of every other data set; nothing is unpacked and no
     pickle is loaded.
 
-    5,070,186 pairs in 128 shards, about 500 GB, of RGB images of every size: PUB11 3,007,809 (found in eleven public
-    image-text sets, captions from the web), RS3 2,062,377 (FMoW 727,144, BigEarthNet 344,385, MillionAID 990,848;
-    captions machine-made). Splits: "train" and "val", the folders of the release; their counts are not stated.
-
-    Zhang et al., "RS5M and GeoRSCLIP: A Large Scale Vision-Language Dataset and A Large Vision-Language Model for
-    Remote Sensing", TGRS 2024, arXiv:2306.11300; https://github.com/om-ai-lab/RS5M. The images keep the licences of
-    their sources.
-
     Args:
-        root: folder that holds the splits; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``shards``.
-        name: short name.
         shards: split -> patterns of its tar files, relative to ``root``.
         index: folder to keep the places of all samples in (relative to ``root``, or absolute): the headers of 128
             shards take minutes to read, the index a second. None reads them every time.
         instruction: the request of every sample.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "shards", "images", "captions".
@@ -104,14 +93,12 @@ class RS5M(Reader):
                 )
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}). Put the shard back") from error
-        return Sample(
-            id=identity,
-            images=(TarImage(path, *places[2], name=file_name),),
-            instruction=self.instruction,
-            responses=(caption,),
-            task="caption",
-            source=self.name,
-            directional=is_directional(caption),
+        return self._make(
+            identity,
+            (TarImage(path, *places[2], name=file_name),),
+            self.instruction,
+            (caption,),
+            "caption",
             meta={"file": file_name, "subset": path.stem.split("-")[0]},
         )
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rsmoe.checks.ranges import Fraction
@@ -13,45 +11,38 @@ from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import text_of
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.class_maps import maps_beside
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _DOTA_CROP = re.compile(r"(P\d{4})_\d+")
+
+_KEYS = ("filename", "text_input", "text_output")
 
 
 class RSICap(Reader):
     """One sample a description: ``{"annotations": [{"image_id", "filename", "text_input", "text_output"}]}``.
 
-    2,585 descriptions of images of 512 px cut from DOTA, panchromatic ones among them; ``text_input`` is one of four
-    requests for a detailed description; ``text_output`` is a text, or a list of texts as in the instruction files that
-    RSGPT makes of UCM, Sydney and RSICD. Further keys of a row go to ``Sample.meta``.
+    Panchromatic images are among them; ``text_input`` is one of four requests for a detailed description;
+    ``text_output`` is a text, or a list of texts as in the instruction files that RSGPT makes of UCM, Sydney and RSICD.
+    Further keys of a row go to ``Sample.meta``.
 
     The release has no validation split. Here it is ``val_fraction`` of the images, see `held_out`. Crops of one DOTA
     picture (``P0378_0001``, ``P0378_0007``) stay on one side. The test set of RSICap is `RSIEval`.
 
-    Hu et al., "RSGPT: A Remote Sensing Vision Language Model and Benchmark", arXiv:2307.15266; images of DOTA, for
-    academic use; https://github.com/Lavender105/RSGPT, folder ``dataset/RSICap``.
-
     Args:
-        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
         split: "train" or "val".
-        name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
             release has none.
         val_fraction: share of the images that "val" gets, at least one image when it is positive; 0 trains on all.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images" and "descriptions" of this split.
-        official: as given; "all" is the release, whose split is ours.
-        unused: nothing.
 
     Raises:
         UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
@@ -83,13 +74,11 @@ class RSICap(Reader):
         chosen = [i for i, file in enumerate(files) if (file in held) == (split == "val")]
         paths = find_images(folder / images, [files[i] for i in chosen], source=name)
         maps = maps_beside(folder / class_maps if class_maps else None, paths, source=name)
-        self._samples = [
-            replace(
-                _sample(rows[i], paths[files[i]], name, f"{annotations}, annotations[{i}]", identity=f"{files[i]}:{i}"),
-                **maps[files[i]],
-            )
-            for i in chosen
-        ]
+        for i in chosen:
+            request, responses = _texts(rows[i], f"{annotations}, annotations[{i}]")
+            meta = {key: value for key, value in rows[i].items() if key not in _KEYS}
+            key, picture = f"{files[i]}:{i}", (paths[files[i]],)
+            self._samples.append(self._make(key, picture, request, responses, "caption", meta=meta, **maps[files[i]]))
         self.counts = {"images": len(paths), "descriptions": sum(len(s.responses) for s in self._samples)}
 
 
@@ -99,21 +88,12 @@ def _picture(file: str) -> str:
     return crop[1] if crop else file
 
 
-def _sample(row: dict[str, Any], path: Path, name: str, where: str, *, identity: str) -> Sample:
+def _texts(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...]]:
+    """Request and descriptions of a row."""
     request = stripped(field(row, "text_input", str, where))
     output = row.get("text_output")
     texts = output if isinstance(output, list) else [field(row, "text_output", str, where)]
     responses = tuple(filter(None, (text_of(text, f"{where}: 'text_output'") for text in texts)))
     if not request or not responses:
         raise UserError(f"{where}: 'text_input' or 'text_output' is empty")
-    known = ("filename", "text_input", "text_output")
-    return Sample(
-        id=identity,
-        images=(path,),
-        instruction=request,
-        responses=responses,
-        task="caption",
-        source=name,
-        directional=is_directional(request, *responses),
-        meta={key: value for key, value in row.items() if key not in known},
-    )
+    return request, responses

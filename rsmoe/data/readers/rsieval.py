@@ -7,10 +7,9 @@ from typing import Any
 
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.class_maps import maps_beside
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 _PLACE_KINDS = ("ab_position", "re_position", "road_ori")
@@ -20,20 +19,14 @@ _PLACE_KINDS = ("ab_position", "re_position", "road_ori")
 class RSIEval(Reader):
     """``{"annotations": [{"filename", "caption", "qa_pairs": [{"question", "answer", "type"}]}]}``.
 
-    100 images of 512 px with one description each, and 936 questions; ``Sample.kind`` of a question is its type:
-    presence, quantity, color, ab_position, re_position, area_comp, road_ori, image, scene, reasoning. Answers are free
-    text of uneven form ("Yes.", "yes", "There are seven planes in the image."): scoring has to normalise. Pairs with an
-    empty question or answer can be neither asked nor scored; they are left out and counted, as in RSGPT's own test
-    script. Further keys of a row go to ``Sample.meta``.
-
-    Hu et al., "RSGPT: A Remote Sensing Vision Language Model and Benchmark", arXiv:2307.15266; images of DOTA, for
-    academic use; https://github.com/Lavender105/RSGPT, folder ``dataset/RSIEval``. The request for a description is
-    the one of its test script.
+    ``Sample.kind`` of a question is its type: presence, quantity, color, ab_position, re_position, area_comp, road_ori,
+    image, scene, reasoning. Answers are free text of uneven form ("Yes.", "yes", "There are seven planes in the
+    image."): scoring has to normalise. Pairs with an empty question or answer can be neither asked nor scored; they are
+    left out and counted, as in RSGPT's own test script, which the request for a description is from. Further keys of a
+    row go to ``Sample.meta``.
 
     Args:
-        root: folder that holds ``annotations`` and ``images``; None means ``$RSMOE_DATA/<name>``.
         split: must be ``holds``.
-        name: short name.
         annotations: the json, relative to ``root``.
         images: the folder of images, relative to ``root``.
         class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
@@ -43,7 +36,6 @@ class RSIEval(Reader):
         holds: the split that this folder is. The public release is all "test"; one written in its format to train on
             says so here.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images", "captions", "questions", "empty_questions" and "empty_answers" (left out).
@@ -84,13 +76,14 @@ class RSIEval(Reader):
         self.counts = {"images": len(paths), "captions": 0, "questions": 0, "empty_questions": 0, "empty_answers": 0}
         for i, (row, file, place) in enumerate(zip(rows, files, places, strict=True)):
             meta = {key: value for key, value in row.items() if key not in ("filename", "caption", "qa_pairs")}
-            shared: dict[str, Any] = {"images": (paths[file],), "source": name, "meta": meta, **maps[file]}
+            picture = (paths[file],)
+            shared: dict[str, Any] = {"meta": meta, **maps[file]}
             if "caption" in tasks:
                 caption = stripped(field(row, "caption", str, place))
                 if not caption:
                     raise UserError(f"{place}: the caption is empty")
                 self.counts["captions"] += 1
-                self._add("caption", f"{i}:{file}", request, caption, "", shared)
+                self._samples.append(self._make(f"{i}:{file}", picture, request, (caption,), "caption", **shared))
             if "vqa" in tasks:
                 for j, pair in enumerate(field(row, "qa_pairs", list, place)):
                     question, answer, kind = (
@@ -103,19 +96,11 @@ class RSIEval(Reader):
                         self.unused.setdefault(f"empty {part}", []).append(f"{i}:{file}:{j}")
                         continue
                     self.counts["questions"] += 1
-                    self._add("vqa", f"{i}:{file}:{j}", question, answer, kind, shared)
+                    key, directional = f"{i}:{file}:{j}", kind in _PLACE_KINDS
+                    self._samples.append(
+                        self._make(
+                            key, picture, question, (answer,), "vqa", kind=kind, directional=directional, **shared
+                        )
+                    )
         if not self._samples:
             raise UserError(f"{folder / annotations} holds nothing for the tasks: {', '.join(tasks) or '(none)'}")
-
-    def _add(self, task: str, key: str, instruction: str, response: str, kind: str, shared: dict[str, Any]) -> None:
-        self._samples.append(
-            Sample(
-                id=key,
-                instruction=instruction,
-                responses=(response,),
-                task=task,
-                kind=kind,
-                directional=kind in _PLACE_KINDS or is_directional(instruction, response),
-                **shared,
-            )
-        )

@@ -10,10 +10,9 @@ from pathlib import Path
 from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, is_directional, other_root, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, other_root, read_lines, require_split
 from rsmoe.data.readers.karpathy import karpathy_rows
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _LINE = re.compile(r"(?P<file>[^:?]+):(?P<question>[^?]+\?)(?P<answer>[^?]*\S[^?]*)")
@@ -33,26 +32,13 @@ class RSIVQA(Reader):
     images come from, so that captions and questions of one image never end on different sides. Images are matched by
     stem. Kinds are read off the question: "theme", "presence", "count", "location", else "other".
 
-    ================  ==================================  =======  =====================================================
-    conf/data         files                               lines    train / val / test
-    ================  ==================================  =======  =====================================================
-    ``rsivqa_ucm``    UCM/ucm_vqa.txt (theme of each      2100     1680 / 210 / 210
-                      image), UCM/ucm_res.txt (559        2795     2295 / 245 / 255
-                      images, written by people)
-    ``rsivqa_rsicd``  AID/rsicd_vqa.txt (theme)           9828     8734 / 1094 / none (train and val images of RSICD)
-    ================  ==================================  =======  =====================================================
-
     Known noise, kept because published numbers include it: 294 questions of ``ucm_res.txt`` lost their noun ("How many
     in the picture?": ``Sample.meta["noun_missing"]``), its theme questions repeat those of ``ucm_vqa.txt`` for 559
     images, and some answers are misspelt. White space is made single, nothing else is changed.
 
-    Zheng et al., "Mutual Attention Inception Network for Remote Sensing Visual Question Answering", TGRS 2021,
-    doi:10.1109/TGRS.2021.3079918; to be cited; https://github.com/spectralpublic/RSIVQA.
-
     Args:
         root: folder of the release, or the one above that holds it as ``rsivqa``; None means ``$RSMOE_DATA/rsivqa``.
         split: a split of the caption release.
-        name: short name.
         files: text files, relative to ``root``.
         images_root: folder of the caption release; None means the folder ``images_name`` beside this one, or
             ``$RSMOE_DATA/<images_name>``.
@@ -60,7 +46,6 @@ class RSIVQA(Reader):
         images: its folder of images.
         splits: its Karpathy json.
         kinds: kinds to keep; None keeps all.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: samples of each kind.
@@ -104,15 +89,14 @@ class RSIVQA(Reader):
         paths = find_images(pictures / images, [row[1] for row in rows], source=name)
         self.counts = dict(Counter(question_kind(question) for _, _, question, _ in rows))
         self._samples = [
-            Sample(
-                id=place,
-                images=(paths[file],),
-                instruction=" ".join(question.split()),
-                responses=(answer,),
-                task="vqa",
-                source=name,
+            self._make(
+                place,
+                (paths[file],),
+                " ".join(question.split()),
+                (answer,),
+                "vqa",
                 kind=question_kind(question),
-                directional=question_kind(question) == "location" or is_directional(question, answer),
+                directional=question_kind(question) == "location",
                 meta={"noun_missing": True} if "  " in question else {},
             )
             for place, file, question, answer in rows

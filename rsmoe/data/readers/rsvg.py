@@ -28,22 +28,13 @@ class RSVG(Reader):
     converter for this release, and it takes the box as corners in pixels: not checked against the release, therefore
     ``box_convention`` is a setting, and refused when most boxes leave their pictures under it.
 
-    RGB, 1024 px, 0.24 to 4.88 m, from Google Earth; 4,239 images, 7,933 expressions, train / val / test
-    5,505 / 1,201 / 1,227 (as we remember it; SkyEye-968k counts 5.5k for training).
-
-    Sun et al., "Visual Grounding in Remote Sensing Images", ACM MM 2022, doi:10.1145/3503161.3548316; for research;
-    https://sunyuxi.github.io/publication/GeoVG.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         splits: the file of each split, relative to ``root``.
         images: folder of images, relative to ``root``.
         box_convention: how the release writes a box, "pixel_xyxy" or "pixel_xywh".
         convention: how the answer is written, see `rsmoe.data.boxes`.
         prompt: the request; {expression} is replaced.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images" and "expressions" of this split.

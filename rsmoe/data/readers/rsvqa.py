@@ -12,7 +12,7 @@ from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import shown
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.raster_images import RasterImages
-from rsmoe.data.readers.annotations import data_root, field, is_directional, read_json, require_split
+from rsmoe.data.readers.annotations import data_root, field, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -30,29 +30,11 @@ class RSVQA(Reader):
     "count", "area", "rural_urban". Answers are as written; published tables bin counts and areas (0, 1 to 10, 11 to
     100, 101 to 1000, more), which is the metric's business, and their "average accuracy" is the plain mean over types.
 
-    ====================  =============================================  ========================================
-    ``conf/data``         what                                           train / val / test
-    ====================  =============================================  ========================================
-    ``rsvqa_lr``          772 Sentinel-2 RGB images of 256 px, 10 m,     572 / 100 / 100 images (as we remember
-                          the Netherlands; 77,232 questions              it): 7, 1 and 1 of the 9 scenes
-    ``rsvqa_hr``          10,659 aerial RGB images of 512 px, 0.15 m,    61.5 % / 11.2 % / 20.5 % (test 1) and
-                          USA; 1,066,316 questions                       6.8 % (test 2: Philadelphia)
-    ``rsvqa_website_lr``  50 such images as PNG, 5,005 questions, the    all is "test". They come from the images of LR,
-                          authors' sample                                of which split is not said: never train on
-                                                                         LR and measure on these
-    ====================  =============================================  ========================================
-
-    Lobry et al., "RSVQA: Visual Question Answering for Remote Sensing Data", TGRS 2020, arXiv:2003.07333; to be cited
-    (CC BY 4.0 as we remember it); https://zenodo.org/records/6344334 (LR) and https://zenodo.org/records/6344367 (HR).
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``splits``.
-        name: short name.
         splits: parts of each split, a part being what the names of its three files begin with.
         images: the folder of images, relative to ``root``.
         kinds: types to keep; None keeps all.
-        official: counts that the release states, by split.
 
     Attributes:
         counts: "images" with a question, "questions", and the questions of each type.
@@ -97,15 +79,13 @@ class RSVQA(Reader):
 
     def __getitem__(self, index: int) -> Sample:
         part, question, image, text, answers, kind = self._rows[index]
-        sample = Sample(
-            id=f"{part}:{question}",
-            images=(self._paths[image],),
-            instruction=text,
-            responses=answers,
-            task="vqa",
-            source=self.name,
+        sample = self._make(
+            f"{part}:{question}",
+            (self._paths[image],),
+            text,
+            answers,
+            "vqa",
             kind=kind,
-            directional=is_directional(text, *answers),
             meta={"part": part, "image_id": image, **self._meta[part, image]},
         )
         return self._rasters(sample)

@@ -10,11 +10,10 @@ from typing import Any
 from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.text_files import stripped
-from rsmoe.data.readers.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
 from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 
 KINDS = ("caption", "classification", "vqa_wk", "vqa_rsk", "vqa_c", "vqa")
@@ -34,31 +33,17 @@ class RSWK(Reader):
 
     ``Sample.meta["knowledge"]`` is the record of the landmark, from ``[{"ID", "image_name", "world knowledge",
     "remote sensing expert knowledge", ...}]``, without ID and image_name, keys as written. It is the answer to many of
-    the questions: never feed it to a model unasked. 14,141 landmarks in 175 countries, RGB of ArcGIS; a caption, a
-    category, and one or many questions each.
-
-    =========  =========  ==============  =======  =======  =================  ========================
-    split      caption    classification  vqa_wk   vqa_rsk  vqa_c              mini (caption/class/vqa)
-    =========  =========  ==============  =======  =======  =================  ========================
-    train      11,827     11,827          11,827   11,827   18,103 by name
-    test       2,993      2,993           2,993    2,993    21,869 of 320      1,496 / 1,600 / 5,242
-                                                            images
-    =========  =========  ==============  =======  =======  =================  ========================
+    the questions: never feed it to a model unasked.
 
     Known noise, kept: the prompt of the mini classification says 16 categories and lists 14; the full classification
-    test has 47 labels. Wen et al., "RS-RAG: Bridging Remote Sensing Imagery and Comprehensive Knowledge with a
-    Multi-Modal Dataset and Retrieval-Augmented Generation Model", arXiv:2504.04988; to be cited, no licence stated;
-    https://github.com/CongcongWen1208/RS-RAG, folder ``DATASET``; images apart.
+    test has 47 labels.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``files``.
-        name: short name.
         files: split -> kind -> file, relative to ``root``.
         images: the folder of images, relative to ``root``.
         knowledge: split -> file of the records; a split without one has no knowledge.
         kinds: kinds to read; None reads all that the split has.
-        official: counts that the release states.
 
     Attributes:
         counts: "images", the answers of each kind, and, where there are records, "with_knowledge" (images).
@@ -101,15 +86,13 @@ class RSWK(Reader):
         if records:
             self.counts["with_knowledge"] = sum(_landmark(image) in records for image in paths)
         self._samples = [
-            Sample(
-                id=key,
-                images=(paths[image],),
-                instruction=question,
-                responses=(answer,),
-                task="caption" if kind == "caption" else "vqa",
-                source=name,
+            self._make(
+                key,
+                (paths[image],),
+                question,
+                (answer,),
+                "caption" if kind == "caption" else "vqa",
                 kind=kind,
-                directional=is_directional(question, answer),
                 meta={"knowledge": records[_landmark(image)]} if _landmark(image) in records else {},
             )
             for key, kind, image, question, answer in rows

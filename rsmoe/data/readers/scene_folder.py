@@ -8,10 +8,9 @@ from pathlib import Path
 
 from rsmoe.checks.ranges import Fraction
 from rsmoe.data.files.file_names import SUFFIXES, listed, stem
-from rsmoe.data.readers.annotations import data_root, is_directional, read_lines, require_split
+from rsmoe.data.readers.annotations import data_root, read_lines, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 
@@ -21,29 +20,12 @@ class SceneFolder(Reader):
     Folders and classes are matched by their letters and digits alone: ``BaseballField``, ``baseball_field`` and
     ``baseballfield`` are the class "baseball field". ``Sample.meta`` has "scene_class" and "classes", all of them.
 
-    ===============  =======  =======  ==============  ======================================================
-    conf/data        images   classes  pixels          what
-    ===============  =======  =======  ==============  ======================================================
-    ``eurosat``      27,000   10       64, 10 m        Sentinel-2, here the RGB JPEG; Helber et al., JSTARS
-                                                       2019, arXiv:1709.00029; MIT;
-                                                       https://github.com/phelber/EuroSAT
-    ``uc_merced``    2,100    21       256, 0.3 m      USGS, public domain; Yang and Newsam, SIGSPATIAL 2010;
-                                                       http://weegee.vision.ucmerced.edu/datasets/landuse.html
-    ``aid``          10,000   30       600, 0.5-8 m    Google Earth; Xia et al., TGRS 2017, arXiv:1608.05167;
-                                                       https://captain-whu.github.io/AID
-    ``resisc45``     31,500   45       256, 0.2-30 m   Google Earth; Cheng et al., Proc. IEEE 2017,
-                                                       arXiv:1703.00121
-    ===============  =======  =======  ==============  ======================================================
-
-    None of the four has a split of its own. Without ``lists``, each class is split by itself: ``test_fraction`` of its
-    images, then ``val_fraction``, both rounded up, in the order of the SHA-256 of their names without the suffix, see
-    `held_out`. With ``lists``, those of the field can be used: eurosat-train.txt, -val.txt and -test.txt (16,200 /
-    5,400 / 5,400) of Neumann et al., arXiv:1911.06721, exist for EuroSAT, UC Merced and RESISC45.
+    Without ``lists``, each class is split by itself: ``test_fraction`` of its images, then ``val_fraction``, both
+    rounded up, in the order of the SHA-256 of their names without the suffix, see `held_out`. With ``lists``, those of
+    the field can be used: Neumann et al., arXiv:1911.06721, have them for EuroSAT, UC Merced and RESISC45.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test", or a key of ``lists``.
-        name: short name.
         images: the folder that holds the class folders, relative to ``root``.
         classes: the classes in words; every one needs its folder, and there may be no other. None takes the folders
             as they are, "BaseballField" as "baseball field".
@@ -53,7 +35,6 @@ class SceneFolder(Reader):
         val_fraction: share of each class for "val".
         instruction: the request of every sample.
         list_classes: whether the request names the classes.
-        official: split -> counts as the release states them; "all" is the release without a split.
 
     Attributes:
         counts: "images" of this split, "classes" of the release.
@@ -93,15 +74,13 @@ class SceneFolder(Reader):
         words = tuple(sorted(folders))
         request = f"{instruction} Answer with one of: {', '.join(words)}." if list_classes else instruction
         self._samples = [
-            Sample(
-                id=f"{path.parent.name}/{path.name}",
-                images=(path,),
-                instruction=request,
-                responses=(scene,),
-                task="vqa",
-                source=name,
+            self._make(
+                f"{path.parent.name}/{path.name}",
+                (path,),
+                request,
+                (scene,),
+                "vqa",
                 kind="scene",
-                directional=is_directional(request, scene),
                 meta={"scene_class": scene, "classes": words},
             )
             for stem, (scene, path) in pictures.items()

@@ -32,11 +32,7 @@ class SecondCC(CaptionedPairs):
     are not in ``meta``, where no crop or mirror would reach them. With "mask" in ``tasks`` each pair also gives a
     sample that asks for everything that changed.
 
-    6,041 pairs of 256 px, 30,205 sentences, 28 kinds of change; splits train, val, test in the json ("SECOND-CC-AUG",
-    an augmented variant, has more rows). Images of SECOND (Yang et al., TGRS 2022), RGB, 0.5 to 3 m. Karaca et al.,
-    "Robust Change Captioning in Remote Sensing: SECOND-CC Dataset and MModalCC Framework", JSTARS 2025,
-    doi:10.1109/JSTARS.2025.3600613, arXiv:2501.10075; https://github.com/ChangeCapsInRS/SecondCC, Zenodo
-    10.5281/zenodo.16937571; licence as on Zenodo. Arguments, attributes and errors as `CaptionedPairs`.
+    Arguments, attributes and errors as `CaptionedPairs`.
     """
 
     classes = transition_names(tuple(LAND))

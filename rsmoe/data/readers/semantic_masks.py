@@ -43,23 +43,8 @@ class SemanticMasks(Reader):
     - "every": one sample for every image and class, whether it is there or not; the mask may be empty. Nothing is
       decoded: the way to ask a huge set, and the honest one to measure false alarms.
 
-    What each release is, its counts, licence and citation are said in its yaml:
-
-    =========================  ===========================  =======================
-    conf/data                  classes                      map
-    =========================  ===========================  =======================
-    ``dubai_segmentation``     5, aerial                    colours
-    ``isaid``                  15 and background, aerial    colours
-    ``potsdam, vaihingen``     6, aerial                    colours
-    ``uavid``                  8, drone, oblique            colours
-    ``loveda``                 7, satellite, 0.3 m          indices, 0 ignored
-    ``openearthmap``           8, 0.25 to 0.5 m             indices, 0 ignored
-    =========================  ===========================  =======================
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``images``.
-        name: short name.
         images: pattern of the image files of each split, relative to ``root``: "Train/*/images_png/*.png".
         to_map: what to replace in the path of an image, relative to ``root``, to get that of its map; every key has to
             be there: {images_png: masks_png}.
@@ -72,7 +57,6 @@ class SemanticMasks(Reader):
         requests: one of `REQUESTS`.
         min_pixels: fewest pixels of a class to be asked for, with "present".
         meta: goes to ``Sample.meta``: {gsd_m: 0.3}.
-        official: counts of each split, as the release states them.
 
     Attributes:
         counts: "images" and "requests" of this split.
@@ -141,13 +125,12 @@ class SemanticMasks(Reader):
         else:
             kind = self.classes[asked]
             request = f"Segment the {kind}."
-        return Sample(
-            id=pair.id if asked is None else f"{pair.id}:{kind}",
-            images=(pair.image,),
-            instruction=request,
-            responses=("the classes are here [SEG]" if asked is None else f"the {kind} is here [SEG]",),
-            task="mask",
-            source=self.name,
+        return self._make(
+            pair.id if asked is None else f"{pair.id}:{kind}",
+            (pair.image,),
+            request,
+            ("the classes are here [SEG]" if asked is None else f"the {kind} is here [SEG]",),
+            "mask",
             kind=kind,
             mask=None if asked is None else ClassMask(source, (asked,)),
             class_map=source,

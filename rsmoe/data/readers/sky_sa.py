@@ -9,7 +9,7 @@ from rsmoe.data.files.jsonl import read_jsonl
 from rsmoe.data.rasters.class_map_sources import ClassMask, IndexMap
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UNKNOWN
-from rsmoe.data.readers.annotations import data_root, field, identity, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, field, identity, require_split
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
@@ -25,21 +25,13 @@ class SkySA(Reader):
     of the authors' machine: files are matched by stem in ``img_dir`` and ``ann_dir``. A line without classes is left
     out, as in the authors' loader.
 
-    RGB; 183,375 pairs of a region and a text, 1,763 class names, every pixel labelled by hand. The release has no
-    split: its code trains and tests on one file, so here the only split is "train". The graph of look-alike classes,
+    The release's code trains and tests on one file, so here the only split is "train". The graph of look-alike classes,
     ``skysa_graph.jsonl``, is not read here.
 
-    Zhu et al., "SkySense-O: Towards Open-World Remote Sensing Interpretation with Vision-Centric Visual-Language
-    Modeling", CVPR 2025; no licence is stated, cite; https://github.com/zqcrafts/SkySense-O,
-    https://huggingface.co/zqcraft/SkySense-O.
-
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: must be "train".
-        name: short name.
         annotations: the file of lines, relative to ``root``.
         images, masks: the folders, relative to ``root``.
-        official: counts of the release, as it states them.
 
     Attributes:
         counts: "images", "regions" (entries of ``ann_list``), "classes" (different names) and "requests".
@@ -103,16 +95,14 @@ class SkySA(Reader):
     def __getitem__(self, index: int) -> Sample:
         stem, source, classes, k = self._rows[index]
         assert source.image is not None
-        return Sample(
-            id=f"{stem}:{classes[k]}",
-            images=(source.image,),
-            instruction=f"Segment the {classes[k]}.",
-            responses=(f"the {classes[k]} is here [SEG]",),
-            task="mask",
-            source=self.name,
+        return self._make(
+            f"{stem}:{classes[k]}",
+            (source.image,),
+            f"Segment the {classes[k]}.",
+            (f"the {classes[k]} is here [SEG]",),
+            "mask",
             kind=classes[k],
             mask=ClassMask(source, (k,)),
             class_map=source,
             classes=classes,
-            directional=is_directional(classes[k]),
         )

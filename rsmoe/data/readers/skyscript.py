@@ -10,7 +10,7 @@ from typing import Any
 from rsmoe.data.files.csv_files import read_csv
 from rsmoe.data.files.file_names import FileTree, slashes, stem
 from rsmoe.data.files.jsonl import read_jsonl
-from rsmoe.data.readers.annotations import data_root, field, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -31,11 +31,8 @@ _SENSOR = {
 class SkyScript(Reader):
     """One sample a row of a CSV with the columns ``filepath``, ``title`` and ``title_multi_objects``.
 
-    5.2 million RGB pictures from Google Earth Engine (NAIP, SWISSIMAGE at 0.1 m, orthophotos of Germany, Finland and
-    Spain, SkySat, Sentinel-2, Landsat 8 and 9), 29 thousand tags. ``title`` describes the object that the picture was
-    made for, which is not always in its middle; ``title_multi_objects`` also what is around it. Both are put together
-    by rule from the tags. The train tables are all pairs (5.1 M), or the 30 % (1.5 M) or 50 % (2.6 M) that a CLIP model
-    finds most alike; val has 5 thousand pairs, test 30 thousand.
+    ``title`` describes the object that the picture was made for, which is not always in its middle;
+    ``title_multi_objects`` also what is around it. Both are put together by rule from the tags.
 
     A file is called ``<a|w|n><OpenStreetMap id>_<source>_<year>.jpg``, and ``Sample.meta`` says so in words: osm,
     source, sensor, year. ``box`` (west, south, east, north in degrees), ``time``, ``center_tags`` and
@@ -44,19 +41,13 @@ class SkyScript(Reader):
 
         json.dumps(pickle.load(open("meta2/a1_CH_19.pickle", "rb")) | {"filepath": "images2/a1_CH_19.jpg"})
 
-    Wang et al., "SkyScript: A Large and Semantically Diverse Vision-Language Dataset for Remote Sensing", AAAI 2024,
-    arXiv:2312.12856; https://github.com/wangzhecheng/SkyScript; tags of OpenStreetMap (ODbL), images by their source.
-
     Args:
-        root: folder of the tables, and of ``images2`` to ``images7``; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``tables``.
-        name: short name.
         tables: split -> CSV, relative to ``root``.
         columns: columns whose texts are references; what is said twice counts once.
         parts: folders of images to use; None means all, and that all have to be there.
         metadata: jsonl of the rows above, relative to ``root``; its keys go to ``Sample.meta``.
         instruction: the request of every sample.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images", "captions", "other_parts" (rows that ``parts`` leaves out).
@@ -107,14 +98,12 @@ class SkyScript(Reader):
 
     def __getitem__(self, index: int) -> Sample:
         file, titles = self._files[index], self._titles[index]
-        return Sample(
-            id=f"{file}:{index}",
-            images=(self._paths.get(file, self._root / file),),
-            instruction=self.instruction,
-            responses=titles,
-            task="caption",
-            source=self.name,
-            directional=is_directional(*titles),
+        return self._make(
+            f"{file}:{index}",
+            (self._paths.get(file, self._root / file),),
+            self.instruction,
+            titles,
+            "caption",
             meta=_words(file) | self._metadata.get(file, {}),
         )
 

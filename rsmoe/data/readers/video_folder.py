@@ -11,17 +11,14 @@ from rsmoe.checks.ranges import Fraction, Positive
 from rsmoe.data.files.file_names import SUFFIXES, FolderFiles, listed
 from rsmoe.data.files.values import text_of
 from rsmoe.data.readers.annotations import (
-    captions_of,
     data_root,
     field,
     identity,
-    is_directional,
     read_json,
     require_split,
 )
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
 _SUFFIX = re.compile(r"\.(mp4|avi|mov|mkv|webm)$", re.IGNORECASE)
@@ -35,25 +32,19 @@ class VideoFolder(Reader):
     "Fire_001.mp4", "annotation": {"English_caption": "..." or ["...", ...]}}]``, or an object of one's own,
     ``{"Fire_001": ["...", ...]}``; the suffix of a video file is dropped.
 
-    CapERA: 2,864 drone videos of 5 s, 640 x 640 px, 24 frames a second, 25 event classes, five captions each; train /
-    test 1,473 / 1,391 videos (1,473 x 5 is what SkyEyeGPT trained on). Bashmal et al., "CapERA: Captioning Events in
-    Aerial Videos", Remote Sensing 2023, doi:10.3390/rs15082139, on the videos of ERA, Mou et al., GRSM 2020,
-    https://lcmou.github.io/ERA_Dataset. Its keys are those that a public loader reads, and the split is as we remember
-    it. The release has mp4 files; make the frames once, four a second::
+    The keys of CapERA are those that a public loader reads. The release has mp4 files; make the frames once, four a
+    second::
 
         mkdir -p frames/Fire_001 && ffmpeg -i Fire_001.mp4 -vf fps=4 frames/Fire_001/%03d.jpg
 
     Args:
-        root: folder of the captions and of ``videos``; None means ``$RSMOE_DATA/<name>``.
         split: a key of ``annotations``, or "val".
-        name: short name.
         annotations: split -> json, relative to ``root``.
         videos: the folder that holds a folder of frames for each video, relative to ``root``.
         frames: T, how many frames of a video are taken.
         val_fraction: where ``annotations`` has no "val", the share of the videos of "train" that becomes one, see
             `held_out`; 0 trains on all.
         instruction: the request of every sample.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "videos", "images" (frames taken) and "captions" of this split.
@@ -91,20 +82,8 @@ class VideoFolder(Reader):
             captions = {video: texts for video, texts in captions.items() if (video in held) == (split == "val")}
         chosen = _frames(folder / videos, list(captions), frames, name)
         for video, texts in captions.items():
-            responses = captions_of(texts, f"{file}, video {video!r}")
-            if len(responses) < len(texts):
-                self.unused.setdefault("empty caption", []).append(video)
-            self._samples.append(
-                Sample(
-                    id=video,
-                    images=tuple(chosen[video]),
-                    instruction=instruction,
-                    responses=responses,
-                    task="caption",
-                    source=name,
-                    directional=is_directional(*responses),
-                )
-            )
+            responses = self._captions(texts, f"{file}, video {video!r}", video)
+            self._samples.append(self._make(video, tuple(chosen[video]), instruction, responses, "caption"))
         if not self._samples:
             raise UserError(f"{name}: split {split!r} of {file} holds no video")
         self.counts = {

@@ -12,7 +12,7 @@ from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import hold_boxes, parse
 from rsmoe.data.files.file_names import listed
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import data_root, is_directional, require_split
+from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
@@ -30,9 +30,7 @@ _PLACE_KINDS = ("object position", "object direction")
 class VRSBench(Reader):
     """One sample a caption, referring expression ("ground") or question ("vqa").
 
-    29,614 RGB images of 512 px, cut from DOTA-v2 (``P0003_0002.png``) and DIOR (``00002_0000.png``), with 29,614
-    captions, 52,472 expressions and 123,221 questions; drafted by GPT-4V, checked by people. The official test part is
-    called "val" in file names: 9,350 captions, 16,159 expressions, 37,409 questions.
+    The official test part is called "val" in file names.
 
     - "train": ``Annotations_train/<image>.json``, ``{"caption", "objects": [{"obj_cls", "obj_coord", "obj_corner",
       "referring_sentence", "is_unique"}], "qa_pairs": [{"question", "answer", "type"}]}``. These have exact boxes;
@@ -47,14 +45,10 @@ class VRSBench(Reader):
     its object. ``Sample.kind`` of a question is its type, "object quantity" and eleven more. Test images overlap with
     what DIOR-RSVG and GeoChat_Instruct train on.
 
-    Li et al., "VRSBench: A Versatile Vision-Language Benchmark Dataset for Remote Sensing Image Understanding", NeurIPS
-    2024, arXiv:2406.12384; CC BY 4.0; https://huggingface.co/datasets/xiang709/VRSBench. Files and keys as its
-    repository and public readers have them.
+    Files and keys are as its repository and public readers have them.
 
     Args:
-        root: folder of the release; None means ``$RSMOE_DATA/<name>``.
         split: "train", "val" or "test".
-        name: short name.
         tasks: of "caption", "ground" and "vqa".
         annotations: the folder of json files of "train" and "val", relative to ``root``.
         images: their folder of images.
@@ -64,7 +58,6 @@ class VRSBench(Reader):
         convention: how boxes are answered, see `rsmoe.data.boxes`; a horizontal one.
         request: the instruction of captions.
         prompt: the instruction of expressions; {expression} is replaced.
-        official: split -> counts as the release states them.
 
     Attributes:
         counts: "images" and, of ``tasks``, "captions", "expressions", "questions".
@@ -140,15 +133,14 @@ class VRSBench(Reader):
         row = self._rows[index]
         if row.task == "ground":
             return self._ground(row)
-        return Sample(
-            id=row.id,
-            images=(self._paths[row.file],),
-            instruction=row.question or self.request,
-            responses=(row.answer,),
-            task=row.task,
-            source=self.name,
+        return self._make(
+            row.id,
+            (self._paths[row.file],),
+            row.question or self.request,
+            (row.answer,),
+            row.task,
             kind=row.kind,
-            directional=row.kind in _PLACE_KINDS or is_directional(row.question, row.answer),
+            directional=row.kind in _PLACE_KINDS,
             meta=row.meta,
         )
 

@@ -45,7 +45,6 @@ def change_caption_tally(
     *,
     tokenize: Tokenizer,
     meteor: bool = False,
-    no_change: Sequence[str] = SAYS_NO_CHANGE,
 ) -> Tally:
     """What each pair of images adds to the scores of change captions.
 
@@ -63,7 +62,6 @@ def change_caption_tally(
         kinds: "changed" or "unchanged" of each.
         tokenize: text -> tokens.
         meteor: add METEOR and S*m, the mean of bleu4, meteor, rouge_l and cider_d.
-        no_change: sentences that say "no change".
 
     Returns:
         the numbers of `rsmoe.metrics.captions.caption_scores.caption_tally`, again as ``<key>/changed`` and
@@ -82,7 +80,7 @@ def change_caption_tally(
             part = caption_tally(texts, theirs, tokenize=tokenize, meteor=meteor).part(kind, places, len(kinds))
             parts.append(_without(part, ("cider_d/unchanged", "s_m/unchanged")))
     whole = caption_tally(hypotheses, references, tokenize=tokenize, meteor=meteor)
-    return beside(whole, *parts, _presence(hypotheses, references, kinds, no_change))
+    return beside(whole, *parts, _presence(hypotheses, references, kinds))
 
 
 def _check(kinds: Sequence[str]) -> None:
@@ -94,10 +92,8 @@ def _without(tally: Tally, names: Sequence[str]) -> Tally:
     return Tally(rows=tally.rows, finish=lambda sums: {k: v for k, v in tally.finish(sums).items() if k not in names})
 
 
-def _presence(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str], no_change: Sequence[str]
-) -> Tally:
-    said = {tuple(whitespace(text)) for text in no_change}
+def _presence(hypotheses: Sequence[str], references: Sequence[Sequence[str]], kinds: Sequence[str]) -> Tally:
+    said = {tuple(whitespace(text)) for text in SAYS_NO_CHANGE}
     said |= {
         tuple(whitespace(t)) for texts, k in zip(references, kinds, strict=True) if k == "unchanged" for t in texts
     }

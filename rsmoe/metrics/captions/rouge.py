@@ -41,11 +41,6 @@ def _common(corpus: Corpus, mine: np.ndarray, theirs: np.ndarray) -> list[int]:
     return lengths
 
 
-def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Its length, one integer operation a token (Hyyrö, "Bit-parallel LCS-length computation revisited", 2004)."""
-    return _length(_places(first), len(first), second)
-
-
 def _places(tokens: Sequence[str]) -> dict[str, int]:
     """Token -> the bits of its places."""
     places: dict[str, int] = {}
@@ -55,6 +50,7 @@ def _places(tokens: Sequence[str]) -> dict[str, int]:
 
 
 def _length(places: dict[str, int], size: int, second: Sequence[str]) -> int:
+    """One integer operation a token (Hyyrö, "Bit-parallel LCS-length computation revisited", 2004)."""
     full = (1 << size) - 1
     row = full  # a zero bit is a step of the subsequence
     for token in second:

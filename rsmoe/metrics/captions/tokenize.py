@@ -105,12 +105,12 @@ def word_vocabulary(captions: Iterable[str], *, min_count: int = 5) -> dict[str,
     return {word: i for i, word in enumerate(sorted(w for w, n in counts.items() if n >= min_count), start=2)}
 
 
-def word_ids(vocabulary: Mapping[str, int], *, unknown: int = 1) -> Tokenizer:
-    """A tokenizer to whitespace tokens as integer strings; every word outside ``vocabulary`` becomes ``unknown``.
+def word_ids(vocabulary: Mapping[str, int]) -> Tokenizer:
+    """A tokenizer to whitespace tokens as integer strings; every word outside ``vocabulary`` becomes 1.
 
     Unknown words therefore match each other, as in the scorers of RSICC and Change-Agent; compare only with those.
     """
-    return lambda text: [str(vocabulary.get(token, unknown)) for token in whitespace(text)]
+    return lambda text: [str(vocabulary.get(token, 1)) for token in whitespace(text)]
 
 
 TOKENIZERS: dict[str, Tokenizer] = {"whitespace": whitespace, "ptb": ptb}

@@ -73,17 +73,13 @@ def farmland(place: Place) -> None:
     else:
         _split(place, 0, 0, 2 * place.reach, 2 * place.reach, smallest, max(1.2, 1.2 * place.gsd_m))
     if place.chance(0.3):
-        wood = blob(
-            place.rng, place.between(-0.7, 0.7) * place.half, place.between(-0.7, 0.7) * place.half, smallest * 0.6, 0.4
-        )
+        wood = blob(place.rng, *place.spot(0.7), smallest * 0.6, 0.4)
         place.paint(wood, "woods")
     if place.chance(0.3):
         place.canopy_jitter = False
-        grove = rectangle(
-            place.between(-0.6, 0.6) * place.half, place.between(-0.6, 0.6) * place.half, smallest * 1.3, smallest, 0
-        )
+        grove = rectangle(*place.spot(0.6), smallest * 1.3, smallest, 0)
         place.paint(grove, "orchard")
-    y = place.between(-0.5, 0.5) * place.half
+    y = place.aside(0.5)
     width = max(place.between(4, 7), 2.2 * place.gsd_m)
     if place.chance(0.7):
         line = meander(place.rng, place.reach, 0.015 * place.half, 2 * place.half)
@@ -92,18 +88,13 @@ def farmland(place: Place) -> None:
             for x in (-0.5, 0.1, 0.6):
                 place.add(car(place, x * place.half, y + 1.5, 0.0))
         elif place.resolves(14, 4.5):
-            place.add(truck(place, place.between(-0.7, 0.7) * place.half, y, 0.0))
-    x = place.between(-0.6, 0.6) * place.half
+            place.add(truck(place, place.aside(0.7), y, 0.0))
+    x = place.aside(0.6)
     if place.chance(0.6):
         road_project(place, [(x, -place.reach), (x, 0.0), (x, place.reach)], width, place.chance(0.5), "asphalt")
     _farmstead(place, x, y + place.either(1, -1) * (width + 22))
-    clearing(place, place.between(-0.6, 0.6) * place.half, y - 0.6 * place.half, place.between(0.14, 0.24) * place.half)
-    flood(
-        place,
-        place.between(-0.5, 0.5) * place.half,
-        place.between(-0.5, 0.5) * place.half,
-        place.between(0.25, 0.4) * place.half,
-    )
+    clearing(place, place.aside(0.6), y - 0.6 * place.half, place.between(0.14, 0.24) * place.half)
+    flood(place, *place.spot(0.5), place.between(0.25, 0.4) * place.half)
 
 
 def _farmstead(place: Place, x: float, y: float) -> None:
@@ -137,25 +128,19 @@ def forest(place: Place) -> None:
         )
         winding_road(place, line, max(place.between(4, 8), 2.6 * place.gsd_m), place.pick(("dirt road", "asphalt")))
     if place.chance(0.25):
-        pond = blob(
-            place.rng,
-            place.between(-0.6, 0.6) * place.half,
-            place.between(-0.6, 0.6) * place.half,
-            0.2 * place.half,
-            0.3,
-        )
+        pond = blob(place.rng, *place.spot(0.6), 0.2 * place.half, 0.3)
         place.paint(pond, "lake", Layer.WATER)
     for _ in range(int(place.rng.integers(1, 4))):
-        x, y = place.between(-0.65, 0.65) * place.half, place.between(-0.65, 0.65) * place.half
+        x, y = place.spot(0.65)
         clearing(place, x, y, place.between(0.14, 0.34) * place.half, place.chance(0.4))
     if place.chance(0.5):
-        x = place.between(-0.5, 0.5) * place.half
+        x = place.aside(0.5)
         route = [(x, -place.reach), (x * 0.8, 0.0), (x, place.reach)]
         kind = place.pick(("asphalt", "dirt road"))
         road_project(place, route, max(6.0, 3 * place.gsd_m), place.chance(0.4), kind)
     if place.resolves(12, 4.5) and place.chance(0.5):
         for _ in range(int(place.rng.integers(1, 5))):
-            x, y = place.between(-0.7, 0.7) * place.half, place.between(-0.7, 0.7) * place.half
+            x, y = place.spot(0.7)
             if not place.free(x, y, 11):
                 continue
             place.paint(blob(place.rng, x, y, 19, 0.25), place.pick(("turf", "yard", "soil")), Layer.GROUND)
@@ -179,11 +164,11 @@ def desert(place: Place) -> None:
         line = meander(place.rng, place.reach, 0.1 * place.half, 2 * place.half)
         winding_road(place, line, max(place.between(4, 7), 2.6 * place.gsd_m), place.pick(("dirt road", "asphalt")))
     if place.chance(0.6):
-        y = place.between(-0.6, 0.6) * place.half
+        y = place.aside(0.6)
         road_project(place, [(-2 * place.reach, y), (0.0, y * 0.7), (2 * place.reach, y)], max(6.0, 2.8 * place.gsd_m),
                      place.chance(0.4), "asphalt")  # fmt: skip
     for _ in range(5):
-        x, y = place.between(-0.75, 0.75) * place.half, place.between(-0.75, 0.75) * place.half
+        x, y = place.spot(0.75)
         if not place.free(x, y, 14):
             continue
         if place.resolves(14, 4.5):
@@ -194,7 +179,7 @@ def desert(place: Place) -> None:
                 place.chance(0.35),
             )
     if place.resolves(30, 8):
-        x, y = place.between(-0.4, 0.4) * place.half, place.between(-0.4, 0.4) * place.half
+        x, y = place.spot(0.4)
         if not place.free(x, y, 30):
             return
         place.add(solar_array(place, x, y, 0.0, min(50.0, 0.6 * place.half), 6, 6.0), place.chance(0.3))
@@ -217,20 +202,14 @@ def mountain(place: Place) -> None:
         )
         winding_road(place, line, max(7.0, 2.0 * place.gsd_m), place.pick(("dirt road", "asphalt")))
     if place.chance(0.3):
-        tarn = blob(
-            place.rng,
-            place.between(-0.5, 0.5) * place.half,
-            place.between(-0.5, 0.5) * place.half,
-            0.15 * place.half,
-            0.3,
-        )
+        tarn = blob(place.rng, *place.spot(0.5), 0.15 * place.half, 0.3)
         place.paint(tarn, "lake", Layer.WATER)
-    x, y = place.between(-0.5, 0.5) * place.half, place.between(-0.5, 0.5) * place.half
+    x, y = place.spot(0.5)
     clearing(place, x, y, place.between(0.16, 0.3) * place.half, place.chance(0.3))
     route = [(x, -2 * place.reach), (x * 0.5, y), (x, 2 * place.reach)]
     road_project(place, route, max(7.0, 2.6 * place.gsd_m), place.chance(0.3), "dirt road")
     for _ in range(4):
-        x, y = place.between(-0.75, 0.75) * place.half, place.between(-0.75, 0.75) * place.half
+        x, y = place.spot(0.75)
         if place.resolves(26, 4.2) and place.free(x, y, 24):
             place.add(
                 warehouse(place, x, y, place.between(0, 6.3), place.between(26, 40), place.between(16, 24)),

@@ -80,6 +80,14 @@ class Place:
         """A number from the range."""
         return low + (high - low) * float(self.rng.random())
 
+    def aside(self, share: float) -> float:
+        """Metres from the middle, to either side, up to this share of half the picture."""
+        return self.between(-share, share) * self.half
+
+    def spot(self, share: float) -> tuple[float, float]:
+        """A point so near to the middle: `aside` right and down."""
+        return self.aside(share), self.aside(share)
+
     def fallow(self, *others: str) -> None:
         """Choose what empty plots look like: mostly the ground itself without its trees, or one of ``others``."""
         same = self.ground if MATERIALS[self.ground].trees == 0 else f"treeless {self.ground}"

@@ -26,7 +26,7 @@ def residential(place: Place) -> None:
     filled = place.between(0.55, 1.0)
     pitch = 2 * depth + width
     first = -place.reach - place.between(0, pitch)
-    crossing = place.between(-0.8, 0.8) * place.half
+    crossing = place.aside(0.8)
     street(place, crossing, -place.reach, crossing, place.reach, width, walk)
     rows = [first + k * pitch for k in range(int((2 * place.reach + pitch) / pitch) + 2)]
     for y in rows:
@@ -86,7 +86,7 @@ def industrial(place: Place) -> None:
     block = place.between(62, 85)
     street(place, -place.reach, 0, place.reach, 0, width, 1.5)
     traffic(place, -place.reach, 0, place.reach, 0, width, 35)
-    cross = place.between(-0.6, 0.6) * place.half
+    cross = place.aside(0.6)
     street(place, cross, -place.reach, cross, place.reach, width, 1.5)
     centre_line(place, -place.reach, 0, place.reach, 0)
     filled, tanks = place.between(0.5, 0.95), place.chance(0.4)
@@ -135,7 +135,7 @@ def parking_lot(place: Place) -> None:
     rows, islands = max(2, int(place.half * 1.1 / 8.5)), place.chance(0.45)
     bays = int(place.half * 2.0 / 2.6)
     depth = rows * 16.5 + 6.5
-    shift = place.between(-0.35, 0.35) * place.half
+    shift = place.aside(0.35)
     parking_rows(place, 0, shift, 0, bays, rows, trees=islands)
     edge = shift - depth / 2
     deep = place.between(16, 30)
@@ -146,8 +146,8 @@ def parking_lot(place: Place) -> None:
             place.add(building(place, x, edge - deep / 2 - 5, 0, long, deep, place.between(5, 14)), place.chance(0.75))
     y = shift + depth / 2 + 8
     street(place, -place.reach, y, place.reach, y, 8, 1.5)
-    clearing(place, place.between(-0.5, 0.5) * place.half, edge - deep - 0.25 * place.half, 0.25 * place.half)
-    puddle = (place.between(-0.5, 0.5) * place.half, place.between(-0.4, 0.4) * place.half)
+    clearing(place, place.aside(0.5), edge - deep - 0.25 * place.half, 0.25 * place.half)
+    puddle = (place.aside(0.5), place.aside(0.4))
     flood(place, *puddle, place.between(0.2, 0.35) * place.half)
     street(place, -bays * 1.3 - 3, edge + 3, -bays * 1.3 - 3, y, 6)
     centre_line(place, -place.reach, y, place.reach, y)
@@ -207,7 +207,7 @@ def crossroads(place: Place) -> None:
     place.ground = place.pick(("lawn", "concrete", "grass"))
     place.fallow("soil")
     main, side = place.between(12, 18), place.between(8, 12)
-    x, y = place.between(-0.3, 0.3) * place.half, place.between(-0.3, 0.3) * place.half
+    x, y = place.spot(0.3)
     slant = place.between(-0.25, 0.25)
     street(place, -place.reach, y, place.reach, y, main, 2.0)
     top, bottom = x - slant * (place.reach + y), x + slant * (place.reach - y)

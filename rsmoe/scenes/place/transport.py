@@ -49,7 +49,7 @@ def airport(place: Place) -> None:
             turn = nose_in + float(place.rng.normal()) * 0.05
             place.add(airplane(place, x + place.between(-1, 1), stand, turn, span * place.between(0.86, 1.0)))
     if place.chance(0.5):
-        x = place.between(-0.7, 0.7) * place.half
+        x = place.aside(0.7)
         place.add(airplane(place, x, y + apron - span * 0.45, place.either(0.0, math.pi), span * 0.95))
     place.paint(straight(-place.reach, y + apron - span * 0.45, place.reach, y + apron - span * 0.45, lane), "paint",
                 Layer.MARKING, (188, 160, 80, 180))  # fmt: skip
@@ -62,7 +62,7 @@ def airport(place: Place) -> None:
             place.paint(straight(x, y + apron - 2, x + gap * 0.4, middle, span * 0.45), "runway", Layer.PLOT)
         place.add(runway(place, 0, middle, 0.0, 3 * place.reach, width))
         if place.chance(0.4):
-            place.add(airplane(place, place.between(-0.8, 0.8) * place.half, middle, math.pi, span * 0.95))
+            place.add(airplane(place, place.aside(0.8), middle, math.pi, span * 0.95))
 
 
 def _terminal(place: Place, y: float, span: float, small: bool) -> None:
@@ -116,11 +116,11 @@ def harbor(place: Place) -> None:
                 at = (x + side * (wide / 2 + lie * 0.085 + 2), quay + long * 0.5)
                 place.add(ship(place, *at, math.pi / 2 if place.chance(0.5) else _UP, lie))
     if not marina:
-        at = (place.between(-0.6, 0.6) * place.half, quay + long + size * place.between(0.4, 0.9))
+        at = (place.aside(0.6), quay + long + size * place.between(0.4, 0.9))
         place.add(ship(place, *at, place.between(-0.5, 0.5), size))
     if place.resolves(9, 4.5):
         for _ in range(3):
-            at = (place.between(-0.9, 0.9) * place.half, quay + long + place.between(10, 0.5 * place.half + 12))
+            at = (place.aside(0.9), quay + long + place.between(10, 0.5 * place.half + 12))
             place.add(boat(place, *at, place.between(0, 6.3), place.between(8, 13), wake=place.chance(0.6)))
     x = -place.reach
     while x < place.reach:
@@ -153,7 +153,7 @@ def bridge_scene(place: Place) -> None:
     river_bed(place, line, wide, water)
     wooded_banks(place, line, wide)
     width = place.between(9, 18)
-    x = place.between(-0.35, 0.35) * place.half
+    x = place.aside(0.35)
     turn = math.pi / 2 + place.between(-0.2, 0.2)
     places = [x] if place.chance(0.7) else [x, x + width + place.between(10, 0.6 * place.half)]
     for spot in places:
@@ -176,7 +176,7 @@ def bridge_scene(place: Place) -> None:
 def _bank_life(place: Place, line: np.ndarray, wide: float, bridge_x: float) -> None:
     """Boats on the water, halls on the banks away from the bridge."""
     for _ in range(4):
-        x = place.between(-0.9, 0.9) * place.half
+        x = place.aside(0.9)
         y = float(np.interp(x, line[:, 0], line[:, 1])) + place.between(-0.3, 0.3) * wide
         clear = abs(x - bridge_x) > 0.35 * place.half
         if clear and place.resolves(14, 4.5):
@@ -252,6 +252,6 @@ def solar_farm(place: Place) -> None:
                     place.paint(disc(x, y, 3), "gravel")
                     place.add(building(place, x, y, 0, 14, 9, 4), place.chance(0.7))
     if place.chance(0.6):
-        x = place.between(-0.4, 0.4) * place.half
+        x = place.aside(0.4)
         y = shift_y + (deep + lane) / 2
         road_project(place, [(-2 * place.reach, y), (x, y), (2 * place.reach, y)], 6.0, place.chance(0.5), "asphalt")

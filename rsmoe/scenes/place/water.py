@@ -70,12 +70,7 @@ def river(place: Place) -> None:
     _homes(place, road[::6], 0.5)
     bend = line[int(place.rng.integers(30, 50))]
     flood(place, float(bend[0]), float(bend[1]) - side * wide * 0.7, place.between(0.3, 0.5) * place.half, water)
-    clearing(
-        place,
-        place.between(-0.5, 0.5) * place.half,
-        side * (wide / 2 + 0.5 * place.half),
-        place.between(0.18, 0.3) * place.half,
-    )
+    clearing(place, place.aside(0.5), side * (wide / 2 + 0.5 * place.half), place.between(0.18, 0.3) * place.half)
 
 
 def _homes(place: Place, spots: np.ndarray, share: float) -> None:
@@ -94,7 +89,7 @@ def lake(place: Place) -> None:
     if place.chance(0.6):
         place.patches.append((place.pick(("woods", "grass", "soil")), place.between(0.15, 0.4)))
     radius = place.between(0.38, 0.68) * place.half
-    x, y = place.between(-0.3, 0.3) * place.half, place.between(-0.3, 0.3) * place.half
+    x, y = place.spot(0.3)
     shore = blob(place.rng, x, y, radius, 0.35)
     wide = place.between(1.04, 1.18)
     rim = [(x + (a - x) * wide, y + (b - y) * wide) for a, b in shore]
@@ -153,14 +148,14 @@ def beach(place: Place) -> None:
         shift += swash * place.between(0.6, 2.0)
     far = shift + place.between(0.1, 0.5) * place.half
     for _ in range(3):
-        x = place.between(-0.9, 0.9) * place.half
+        x = place.aside(0.9)
         y = float(np.interp(x, line[:, 0], line[:, 1])) + far + place.between(0, 0.4) * place.half
         if place.resolves(10, 4.5):
             place.add(boat(place, x, y, place.between(0, 6.3), place.between(9, 16), wake=place.chance(0.5)))
         elif place.resolves(60, 4.5):
             place.add(ship(place, x, y, place.between(0, 6.3), place.between(50, 90)))
     if place.chance(0.4) and place.resolves(4, 2):
-        x = place.between(-0.6, 0.6) * place.half
+        x = place.aside(0.6)
         y = float(np.interp(x, line[:, 0], line[:, 1]))
         length = wide * 0.3 + place.between(0.3, 0.7) * place.half
         place.add(pier(place, x, y - 0.3 * wide, math.pi / 2, length, place.between(4, 8)), place.chance(0.7))
@@ -174,9 +169,6 @@ def beach(place: Place) -> None:
         parking_rows(place, 0, float(line[60, 1]) - wide - 34, 0, 12, 1)
     _homes(place, line[::7] - [0, wide + 36], 0.7)
     clearing(
-        place,
-        place.between(-0.5, 0.5) * place.half,
-        float(line[60, 1]) - wide - 0.25 * place.half,
-        place.between(0.15, 0.25) * place.half,
+        place, place.aside(0.5), float(line[60, 1]) - wide - 0.25 * place.half, place.between(0.15, 0.25) * place.half
     )
-    flood(place, place.between(-0.4, 0.4) * place.half, float(line[60, 1]) - 0.2 * wide, wide * 0.6, "sea")
+    flood(place, place.aside(0.4), float(line[60, 1]) - 0.2 * wide, wide * 0.6, "sea")

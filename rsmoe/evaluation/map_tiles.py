@@ -1,4 +1,4 @@
-"""A map of changes for a picture larger than the model's."""
+"""A map of classes, land cover or change, of a picture larger than the model's."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from rsmoe.evaluation.watch import watched
 from rsmoe.geo.dates import Dates
 from rsmoe.geo.strips import StripMap, row_slices
 from rsmoe.geo.windows import WHOLE_PIXELS
+from rsmoe.geo.write import NO_DATA
 from rsmoe.model import RSMoE
 
+_SHOWN = {"change": "changes", "land_cover": "land cover"}
+"""Names of maps, for people."""
 _OVERLAP = 0.25
 _BATCH = 16
 _STRIP_BYTES = 64 * 2**20
@@ -31,13 +34,14 @@ _SAMPLE = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class TiledChange:
-    """What the change map of a model says of a pair."""
+class TiledMap:
+    """What a map of a model says of a picture or a pair."""
 
     kinds: np.ndarray | StripMap
-    """(H, W) uint8: 0 none, where there is no data too; strips where the pair is read in windows."""
+    """(H, W) uint8 kinds of change, 0 where there is no data too, or classes of land cover, there `NO_DATA`; strips
+    where files are read in windows."""
     valid: np.ndarray | StripMap
-    """(H, W) bool: both dates have data."""
+    """(H, W) bool: every date has data."""
     tiles: int
     """Number of tiles that were looked at."""
     tile_px: int
@@ -51,14 +55,14 @@ class _TileRow:
     top: int
     height: int
     tiles: list[tuple[int, int, Tensor]]
-    """Left, width and (1 + K, h, w) logits of each."""
+    """Left, width and (K, h, w) logits of each."""
 
 
 @torch.no_grad()
-def map_changes(
-    model: RSMoE, collate: Collate, dates: Dates, *, tile_px: int, console: Console | None = None
-) -> TiledChange:
-    """Slides the model over a pair in tiles that overlap by a quarter or more, and mixes their probabilities.
+def map_tiles(
+    model: RSMoE, collate: Collate, dates: Dates, *, name: str, tile_px: int, console: Console | None = None
+) -> TiledMap:
+    """Slides the model over a picture or a pair in tiles that overlap by a quarter or more; mixes their probabilities.
 
     Tiles weigh less towards their edges, where a convolution sees half of what it needs. A tile without data is not
     looked at, and no pixel without data is a change. Where the model wants its dates in one light, they are brought
@@ -67,25 +71,30 @@ def map_changes(
     of the tiles, not on the height: a tile of more than `WHOLE_PIXELS` pixels is thinned to them before it is resized.
 
     Args:
-        model: with a change map, in eval mode.
+        model: with such a map, in eval mode.
         collate: of the model, at inference.
-        dates: two.
+        dates: as many as the map compares.
+        name: of the map, "land_cover" or "change".
         tile_px: side of the tiles, each resized to the pixels that the model reads; 0 takes the whole picture as one.
         console: where progress is shown; None shows none.
 
     Raises:
-        UserError: a model without a change map, another number of dates, or a negative side.
+        UserError: a model without such a map, another number of dates, or a negative side.
     """
-    if "change" not in model.maps:
-        raise UserError("this model has no map of changes: train one with maps=[change]")
-    part = model.maps["change"]
-    if len(dates.images) != 2 or tile_px < 0:
-        raise UserError(f"a map of changes needs two dates and tile >= 0, got {len(dates.images)} and {tile_px}")
+    if name not in model.maps:
+        raise UserError(f"this model has no map of {_SHOWN.get(name, name)}: train one with maps=[{name}]")
+    part = model.maps[name]
+    if len(dates.images) != part.dates or tile_px < 0:
+        needed = "one date" if part.dates == 1 else "two dates"
+        raise UserError(
+            f"a map of {_SHOWN.get(name, name)} needs {needed} and tile >= 0, got {len(dates.images)} and {tile_px}"
+        )
+    blank = 0 if part.dates > 1 else NO_DATA
     height, width = dates.valid.shape
     side = tile_px or max(height, width)
     tops, lefts = _starts(height, side), _starts(width, side)
     light = None
-    if collate.transform.match_levels and len(tops) * len(lefts) > 1:
+    if part.dates > 1 and collate.transform.match_levels and len(tops) * len(lefts) > 1:
         light = _light(dates)
         collate = copy(collate)
         collate.transform = copy(collate.transform)
@@ -93,18 +102,18 @@ def map_changes(
     kinds, valid = StripMap((height, width), np.uint8), StripMap((height, width), np.bool_)
     open_rows: list[_TileRow] = []
     looked = 0
-    with watched("map of changes, tiles", len(tops) * len(lefts), console) as advance:
+    with watched(f"map of {_SHOWN.get(name, name)}, tiles", len(tops) * len(lefts), console) as advance:
         for top, end in zip(tops, [*tops[1:], height], strict=True):
-            row, known = _look(model, collate, dates, light, top, lefts, side, advance)
+            row, known = _look(model, name, collate, dates, light, top, lefts, side, advance)
             looked += len(row.tiles)
             open_rows.append(row)
             for rows in _strips(top, end, width, len(part.names)):
                 seen = _known(dates, rows) if known is None else known[rows.start - top : rows.stop - top]
                 total = _mixed(open_rows, rows, (len(part.names), width))
-                kinds.append(np.where(seen, part.classify(total).numpy(), 0))
+                kinds.append(np.where(seen, part.classify(total).numpy(), blank))
                 valid.append(seen)
             open_rows = [old for old in open_rows if old.top + old.height > end]
-    return TiledChange(
+    return TiledMap(
         kinds=np.asarray(kinds) if dates.in_memory else kinds,
         valid=np.asarray(valid) if dates.in_memory else valid,
         tiles=looked,
@@ -113,8 +122,8 @@ def map_changes(
 
 
 def _look(
-    model: RSMoE, collate: Collate, dates: Dates, light: tuple[Tensor, Tensor] | None, top: int, lefts: Sequence[int],
-    side: int, advance: Callable[[int], None],
+    model: RSMoE, name: str, collate: Collate, dates: Dates, light: tuple[Tensor, Tensor] | None, top: int,
+    lefts: Sequence[int], side: int, advance: Callable[[int], None],
 ) -> tuple[_TileRow, np.ndarray | None]:  # fmt: skip
     """The tiles of one row, and the (h, W) bool mask of data below its top; None where tiles are too large for it."""
     height, width = dates.valid.shape
@@ -130,22 +139,22 @@ def _look(
         part = _in_light(part, light)
         if known is not None:
             known[:, some[0] : some[-1] + wide] = part.valid
-        pairs = [
+        cut = [
             (left, part if thinned else part.cut(slice(None), slice(left - some[0], left - some[0] + wide)))
             for left in some
         ]
-        places = [(left, _pair(tile, top, left)) for left, tile in pairs if tile.valid.any()]
+        places = [(left, _request(tile, top, left)) for left, tile in cut if tile.valid.any()]
         for start in range(0, len(places), _BATCH):
-            batch = collate([(pair, i) for i, (_, pair) in enumerate(places[start : start + _BATCH])])
-            change = model.see(batch.to(model.to_lm.weight.device)).maps["change"].evidence
-            for (left, _), logits in zip(places[start : start + _BATCH], change.logits, strict=True):
+            batch = collate([(sample, i) for i, (_, sample) in enumerate(places[start : start + _BATCH])])
+            seen = model.see(batch.to(model.to_lm.weight.device)).maps[name].evidence
+            for (left, _), logits in zip(places[start : start + _BATCH], seen.logits, strict=True):
                 tiles.append((left, wide, logits.float().cpu()))
         advance(len(some))
     return _TileRow(top=top, height=deep, tiles=tiles), known
 
 
 def _mixed(open_rows: Sequence[_TileRow], rows: slice, shape: tuple[int, int]) -> Tensor:
-    """(1 + K, h, W) shares of the rows of pixels, over all tiles."""
+    """(K, h, W) shares of the rows of pixels, over all tiles."""
     total = torch.zeros(shape[0], rows.stop - rows.start, shape[1])
     for row in open_rows:
         first, last = max(rows.start, row.top), min(rows.stop, row.top + row.height)
@@ -202,9 +211,8 @@ def _weights(height: int, width: int) -> np.ndarray:
     return (y[:, None] * x[None]).astype(np.float32)
 
 
-def _pair(tile: Dates, top: int, left: int) -> Sample:
-    """A tile as a request."""
+def _request(tile: Dates, top: int, left: int) -> Sample:
+    """A tile as a request, of which the pixels alone are read."""
     return Sample(
-        id=f"{top},{left}", images=tile.images, instruction="what has changed ?", responses=("",),
-        task="change_caption", source="tile",
-    )  # fmt: skip
+        id=f"{top},{left}", images=tile.images, instruction="describe", responses=("",), task="caption", source="tile"
+    )

@@ -1,0 +1,86 @@
+"""What `rsmoe.predict` says and writes of the land cover of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsmoe.evaluation.change_report import ground, thinned
+from rsmoe.evaluation.reply import Reply
+from rsmoe.geo.geojson import map_features, write_geojson
+from rsmoe.geo.strips import row_slices
+from rsmoe.geo.write import write_class_map
+
+_DRAWN = 2**20
+"""Most pixels of a picture in a figure."""
+
+
+def land_cover_shares(reply: Reply, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Name of each class that is there -> its value, pixels, share of those with data and area; the largest first.
+
+    Args:
+        classes: names of the values.
+    """
+    kinds, dates = _map(reply)
+    counts = np.zeros(len(classes), np.int64)
+    for rows in row_slices(kinds.shape):
+        counts += np.bincount(kinds[rows, :][dates.valid[rows, :]], minlength=len(classes))
+    gsd_m, _ = ground(dates.georeference)
+    return {
+        classes[k]: {
+            "class": int(k),
+            "pixels": int(counts[k]),
+            "share": float(counts[k] / counts.sum()),
+            "area_m2": None if gsd_m is None else round(int(counts[k]) * gsd_m**2, 2),
+        }
+        for k in np.argsort(-counts, kind="stable")
+        if counts[k]
+    }
+
+
+def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str]) -> list[str]:
+    """Writes the land cover of a picture.
+
+    ``land_cover.tif`` holds the classes with their names and colours, 255 without data, in the CRS of the picture;
+    ``land_cover.geojson`` and ``land_cover_crs.geojson`` one polygon a region (see `rsmoe.geo.geojson.write_geojson`);
+    ``land_cover.png`` shows it beside the picture.
+
+    Args:
+        reply: with a map of land cover: that in tiles, where there is one, else that of the picture as it was seen.
+        classes: names of the values.
+
+    Returns:
+        names of the files.
+    """
+    from rsmoe.figures.class_colours import class_colours
+    from rsmoe.figures.land_cover_sheet import draw_land_cover
+
+    kinds, dates = _map(reply)
+    place, colours = dates.georeference, class_colours(classes)
+    write_class_map(
+        folder / "land_cover.tif", kinds, georeference=place, valid=dates.valid, colours=colours, classes=classes
+    )
+    # without data there is no region; tiles say so themselves
+    regions = kinds if reply.cover is not None else np.where(dates.valid, kinds, np.uint8(255))
+    features = map_features(regions, classes=classes, least=0, gsd_m=ground(place)[0])
+    written = write_geojson(folder / "land_cover.geojson", features, georeference=place)
+    shown = dates.overview(pixels=_DRAWN)
+    shares = {name: (found["class"], found["share"]) for name, found in land_cover_shares(reply, classes).items()}
+    draw_land_cover(
+        folder / "land_cover.png",
+        picture=shown.images[0],
+        classes=thinned(kinds, shown.valid.shape),
+        valid=thinned(dates.valid, shown.valid.shape),
+        colours=colours,
+        shares=shares,
+        title=Path(reply.id).stem,
+    )
+    return ["land_cover.tif", *written.names, "land_cover.png"]
+
+
+def _map(reply: Reply) -> tuple[Any, Any]:
+    """(H, W) uint8 classes, and the picture of their size."""
+    return (reply.land_cover, reply.shown) if reply.cover is None else (reply.cover.kinds, reply.dates)

@@ -1,0 +1,42 @@
+"""Keys of ``python -m rsmoe.serve``."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Le, Len
+from pydantic import Field
+
+from rsmoe.settings.model import Settings
+from rsmoe.settings.types import BatchSize, Beams, Device, Number, PathWord, Positive, Tokens, Verbatim, Word
+
+
+class Serve(Settings):
+    """Serves a trained model: an API in OpenAI's form, GeoJSON of uploads, and a page in the browser."""
+
+    module: ClassVar[str] = "rsmoe.serve"
+    examples: ClassVar[tuple[str, ...]] = (
+        "checkpoint=runs/rsicap_moe",
+        "checkpoint=runs/changechat_moe port=9000 beams=3",
+        "checkpoint=runs/rsicap_moe host=0.0.0.0 key=secret files=/data/scenes",
+    )
+
+    checkpoint: PathWord = Field(description="a run folder, a checkpoint file, or a folder of save_pretrained")
+    device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
+    host: Word = Field(description="address to listen on; 0.0.0.0: every network of this machine")
+    port: Annotated[int, Ge(0), Le(65_535)] = Field(description="0: any that is free")
+    key: Annotated[str, Len(1), Verbatim()] | None = Field(description="that clients have to send; null: none")
+    files: PathWord | None = Field(description="a folder whose files requests may name, file:a.tif; null: none")
+    beams: Beams = Field(description="of the search; 1 is greedy, and streams token by token")
+    max_new: Tokens = Field(description="most tokens of an answer")
+    batch_size: BatchSize = Field(description="most requests that go through the model at once")
+    window_ms: Annotated[float, Ge(0), Le(10_000)] = Field(
+        description="how long a request waits for others to share its pass"
+    )
+    queue: Number = Field(description="requests that are read, wait or are answered at a time; more get status 429")
+    max_mb: Annotated[int, Ge(1), Le(65_536)] = Field(description="of a request")
+    max_pixels: Number = Field(description="of one picture")
+    max_pictures: Annotated[int, Ge(1), Le(64)] = Field(description="of one request")
+    body_seconds: Positive = Field(
+        description="in which a client has to send its request, and to take each piece of the answer"
+    )

@@ -1,0 +1,111 @@
+"""What stands beside an answer: the router, masks and maps as PNG and GeoJSON, boxes, and where the picture lies."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rsmoe.cli.terminal import printable
+from rsmoe.evaluation.assistant import Assistant
+from rsmoe.evaluation.change_report import cell_shares, count_kinds, ground
+from rsmoe.evaluation.reply import Reply
+from rsmoe.evaluation.reply_files import box_features, reply_row
+from rsmoe.geo.geojson import Feature, map_features, write_geojson
+from rsmoe.geo.georeference import Georeference
+
+_SHOWN = 2**20
+"""Most pixels of a picture that is sent back."""
+
+
+def beside(model: Assistant, reply: Reply, *, geojson: bool, pictures: bool, notes: Sequence[str]) -> dict[str, Any]:
+    """The field ``rsmoe`` of an answer; sizes, boxes and layers are in pixels of the (first) picture.
+
+    Args:
+        geojson: also everything that was found, as one GeoJSON.
+        pictures: also the pictures, as JPEG.
+        notes: that come first.
+    """
+    row = reply_row(reply)
+    said = {key: row[key] for key in ("routing", "size_px", "crs", "gsd_m", "boxes_px")}
+    said["notes"] = [printable(note) for note in (*notes, *reply.notes)]
+    said["layers"] = [
+        {"name": name, "classes": list(classes), "png": _png(values)} for name, values, classes in _maps(model, reply)
+    ]
+    if reply.change_map is not None:
+        said |= changes(reply.change_map, reply.shown.valid)
+    if geojson:
+        found = [feature for _, values, classes in _maps(model, reply) for feature in _features(reply, values, classes)]
+        said["geojson"] = collection(found, reply.shown.georeference)
+        if reply.boxes is not None:
+            boxes = collection(box_features(reply), reply.dates.georeference)
+            said["geojson"]["features"] += boxes["features"]
+    if pictures:
+        said["pictures"] = [_jpeg(image) for image in reply.dates.overview(pixels=_SHOWN).images]
+    return said
+
+
+def changes(kinds: Any, valid: Any) -> dict[str, Any]:
+    """The share of pixels that changed, of all and of each of 3 x 3 cells."""
+    counts = count_kinds(kinds, valid)
+    seen = counts.sum(0)
+    return {"changed": float(seen[1:].sum() / seen.sum()) if seen.any() else None, "cells": cell_shares(counts)}
+
+
+def mask_features(reply: Reply) -> Iterator[Feature]:
+    """The mask of an answer as polygons; none where it has no mask."""
+    if reply.mask is not None:
+        yield from _features(reply, reply.mask.astype(np.uint8), ("", "object"))
+
+
+def change_features(reply: Reply, classes: Sequence[str]) -> Iterator[Feature]:
+    """The map of changes in tiles, as polygons."""
+    assert reply.change is not None
+    gsd_m, _ = ground(reply.dates.georeference)
+    return map_features(reply.change.kinds, classes=classes or ("no change", "change"), gsd_m=gsd_m)
+
+
+def collection(features: Iterator[Feature] | Sequence[Feature], place: Georeference | None) -> dict[str, Any]:
+    """A GeoJSON: longitude and latitude where the picture lies on the earth, else pixels, or its local CRS."""
+    with TemporaryDirectory(prefix="rsmoe-serve-") as folder:
+        written = write_geojson(Path(folder, "found.geojson"), features, georeference=place)
+        found: dict[str, Any] = json.loads(Path(folder, written.names[0]).read_text(encoding="utf-8"))
+    return found
+
+
+def _maps(model: Assistant, reply: Reply) -> Iterator[tuple[str, np.ndarray, Sequence[str]]]:
+    """Name, (H, W) uint8 values of the size of ``reply.shown``, names of the values; 0 is nothing."""
+    if reply.mask is not None:
+        yield "mask", reply.mask.astype(np.uint8), ("", "object")
+    if reply.change_map is not None:
+        yield "change", reply.change_map, model.run.change_classes or ("no change", "change")
+    if reply.land_cover is not None:
+        shown = np.where(reply.shown.valid, reply.land_cover + 1, 0).astype(np.uint8)  # its 0 is a class, too
+        yield "land cover", shown, ("", *model.cover_classes)
+
+
+def _features(reply: Reply, values: np.ndarray, classes: Sequence[str]) -> Iterator[Feature]:
+    return map_features(values, classes=classes, gsd_m=ground(reply.shown.georeference)[0])
+
+
+def _png(values: np.ndarray) -> str:
+    return _data(Image.fromarray(values), "png")
+
+
+def _jpeg(image: np.ndarray) -> str:
+    return _data(
+        Image.fromarray(np.ascontiguousarray(image[..., :3] if image.shape[2] >= 3 else image[..., 0])), "jpeg"
+    )
+
+
+def _data(image: Image.Image, kind: str) -> str:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,116 @@
+"""The page in a real browser: upload, turns, layers, the router, errors; at the width of a phone and of a screen."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.browser import BROWSER, Browser
+from support.checkpoints import tiny_run
+from support.served import geotiff, pixels, png, served
+
+import rsmoe
+from rsmoe.evaluation.assistant import Assistant
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt install chromium")
+SHOTS = os.environ.get("RSMOE_SCREENSHOTS")
+READY = "!document.getElementById('ask').disabled"
+CANVAS = "document.getElementById('view').toDataURL()"
+SWITCH = "document.querySelectorAll('#layers input').forEach(box => box.click())"
+SLIDER = "$('slider').value = {}; $('slider').oninput()"
+ASK = "$('words').value = '{}'; $('form').requestSubmit()"
+DONE = "document.querySelectorAll('.turn table').length == {}"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Assistant:
+    home = tmp_path_factory.mktemp("run")
+    return rsmoe.load(tiny_run(home, "temporal.dropout=0.0", "maps=[change]"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def url(model: Assistant) -> Iterator[str]:
+    with served(model, max_mb=1) as (found, _):
+        yield found
+
+
+def opened(browser: Browser, url: str) -> None:
+    browser.call("Page.navigate", url=url)
+    browser.wait("document.getElementById('model') && document.getElementById('model').options.length > 1")
+
+
+def shot(browser: Browser, name: str) -> None:
+    if SHOTS:
+        browser.screenshot(Path(SHOTS, f"{name}.png"))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+def test_two_dates_in_several_turns(url: str, tmp_path: Path, width: int, scheme: str, model: Assistant) -> None:
+    for i in range(2):
+        (tmp_path / f"{i}.png").write_bytes(png(pixels(i, (96, 120))))
+    with Browser(profile=tmp_path / "profile", width=width) as browser:
+        browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        opened(browser, url)
+        browser.upload("#file", tmp_path / "0.png", tmp_path / "1.png")
+        browser.wait(READY)
+        browser.run("document.getElementById('words').focus()")
+        browser.call("Input.insertText", text="what has changed ?")
+        browser.press("Enter", "\r")  # by keyboard
+        browser.wait(DONE.format(1))
+        names = browser.run("[...document.querySelectorAll('.turn th')].map(e => e.innerText)")
+        assert sorted(names) == sorted(model.experts)
+        assert "change" in browser.run("document.getElementById('layers').innerText")
+        with_layers = browser.run(CANVAS)
+        browser.run(SWITCH)
+        assert browser.run(CANVAS) != with_layers
+        browser.run(SLIDER.format(0))  # all of the first date
+        content = base64.b64decode(browser.run(CANVAS).partition(",")[2])
+        canvas = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        step = canvas.shape[1] // 120
+        seen = canvas[step // 2 :: step, step // 2 :: step]
+        np.testing.assert_array_equal(seen[:, :-1], pixels(0, (96, 120))[:, :-1])  # the last column has the divide
+        browser.run(SWITCH)
+        browser.run(SLIDER.format(50))
+        assert len({with_layers, browser.run(CANVAS)}) == 1
+        browser.run(ASK.format("and where ?"))
+        browser.wait(DONE.format(2))
+        assert browser.run("turns.map(t => t.words).join('|')") == "what has changed ?|and where ?"
+        browser.run("document.querySelector('.turn th button').click()")  # one expert alone
+        browser.wait(DONE.format(3))
+        assert "100.0 %" in browser.run("document.querySelector('.turn table').innerText")
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.run("shown.geojson.type") == "FeatureCollection"
+        shot(browser, f"two-dates-{width}")
+        assert browser.complaints == [] and all(address.startswith(url) for address in browser.fetched)
+
+
+def test_a_geotiff_is_shown_and_errors_are_said(url: str, tmp_path: Path) -> None:
+    geotiff(tmp_path / "a.tif", pixels(2, (64, 80)))
+    (tmp_path / "b.png").write_bytes(b"no picture <b>at all</b>")
+    (tmp_path / "large.png").write_bytes(bytes(2_000_000))
+    with Browser(profile=tmp_path / "profile", width=1000) as browser:
+        opened(browser, url)
+        browser.upload("#file", tmp_path / "a.tif")
+        browser.wait(READY)
+        browser.run(
+            "document.querySelector('#examples button').click(); document.getElementById('form').requestSubmit()"
+        )
+        browser.wait(DONE.format(1))
+        assert "EPSG:32632" in browser.run("document.querySelector('.turn .notes').innerText")
+        browser.wait("!document.getElementById('stage').hidden && document.getElementById('view').width >= 80")
+        shot(browser, "geotiff")
+        browser.upload("#file", tmp_path / "large.png")
+        browser.wait("[...document.querySelectorAll('.bad')].some(e => e.innerText.includes('larger than the 1 MB'))")
+        browser.run("document.getElementById('fresh').click(); dates = []")
+        browser.upload("#file", tmp_path / "b.png")
+        browser.wait("dates.length == 1 && " + READY)
+        browser.run(ASK.format("<img src=x onerror=alert(1)>"))
+        browser.wait("[...document.querySelectorAll('.bad')].some(e => e.innerText.includes('not a picture'))")
+        assert browser.run("document.querySelectorAll('.turn img').length") == 0
+        assert browser.run("document.querySelector('.asked').innerText") == "<img src=x onerror=alert(1)>"
