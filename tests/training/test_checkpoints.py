@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import torch
 from support.models import batch_of
 from torch import Tensor
 
-import rsmoe.evaluation.answer
-import rsmoe.evaluation.assistant
 import rsmoe.evaluation.open_run
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError
 from rsmoe.evaluation.benchmark_run import open_ranks
+from rsmoe.model import RSMoE
+from rsmoe.perception import Perception
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
 
@@ -158,12 +157,12 @@ def test_predict_asks_where_the_model_is(tmp_path: Path, monkeypatch: pytest.Mon
     class Asked(Exception):
         pass
 
-    def answer(model: Any, codec: Any, batch: Any, **options: Any) -> Sequence[Any]:
+    def perceive(model: Any, batch: Any, **options: Any) -> Perception:
         seen.extend([model.to_lm.weight, batch.pixels, batch.prompt_ids, model.serves_task])
         raise Asked
 
     monkeypatch.setattr(rsmoe.evaluation.open_run, "pick_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr(rsmoe.evaluation.assistant, "answer_batch", answer)
+    monkeypatch.setattr(RSMoE, "perceive", perceive)
     with pytest.raises(Asked):
         rsmoe.load(folder, device="anything").ask(tmp_path / "a.png")
     assert all(tensor.is_meta for tensor in seen)
