@@ -32,7 +32,7 @@ EXPERTS = "expert=[change,mask]"
 def model() -> Any:
     own = tiny_model("maps=[change]", "maps.change.kinds=2", "temporal.dropout=0.0", experts=EXPERTS)
     with torch.no_grad():
-        own.change.classify.weight.mul_(6)
+        own.maps["change"].logits.weight.mul_(6)
     return own
 
 
