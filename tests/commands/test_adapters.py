@@ -33,7 +33,7 @@ def test_every_expert_is_a_folder_that_peft_loads(
 ) -> None:
     from peft import AutoPeftModelForCausalLM
 
-    run, out = tiny_run(tmp_path / "run", CALM, f"bank={bank}"), tmp_path / "out"
+    run, out = tiny_run(tmp_path / "run", *CALM, f"bank={bank}"), tmp_path / "out"
     export(run, out, monkeypatch)
     bases = ["base"] if bank == "shared" else [f"{name}-base" for name in EXPERTS]
     assert sorted(p.name for p in out.iterdir()) == sorted([*EXPERTS, *bases])
@@ -48,7 +48,7 @@ def test_every_expert_is_a_folder_that_peft_loads(
 
 def test_a_training_begins_with_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RSMOE_DATA", raising=False)
-    export(tiny_run(tmp_path / "old", CALM), tmp_path / "out", monkeypatch)
+    export(tiny_run(tmp_path / "old", *CALM), tmp_path / "out", monkeypatch)
     config: dict[str, Any] = small_training(f"adapters={{vqa:{tmp_path}/out/vqa}}")
     (tmp_path / "new").mkdir()
     with pytest.raises(UserError, match=r"'experts' copies its first adapter .* stage\.experts\.upcycle=false"):

@@ -124,7 +124,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def score(home: Path, **files: str) -> None:
     given = {"predictions": "p.json", "references": "r.json"} | files
-    rsmoe.score.cli(["protocol=caption/coco-ptb@1", "draws=3", *(f"{k}={home / v}" for k, v in given.items())])
+    rsmoe.score.cli(
+        ["protocol=caption/coco-ptb@1", "missing=error", "draws=3", *(f"{k}={home / v}" for k, v in given.items())]
+    )
 
 
 def look(home: Path, name: str) -> None:

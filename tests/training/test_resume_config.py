@@ -221,7 +221,7 @@ def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_resume_is_not_another_configuration() -> None:
-    config, model = tiny_config(), type("M", (), {"parameters": lambda self: []})()
+    config, model = tiny_config(), type("M", (), {"parameters": lambda self: [], "dense": True})()
     facts = [run_facts(model, config | {"resume": resume}) for resume in (None, "runs/a", "runs/b")]  # type: ignore[arg-type]
     assert facts[0] == facts[1] == facts[2]
 
@@ -239,14 +239,14 @@ def test_a_resume_is_not_another_configuration() -> None:
     ],
 )  # fmt: skip
 def test_the_method_is_what_makes_a_number(words: dict[str, Any], same: bool) -> None:
-    config, model = tiny_config(), type("M", (), {"parameters": lambda self: []})()
+    config, model = tiny_config(), type("M", (), {"parameters": lambda self: [], "dense": True})()
     changed = OmegaConf.to_container(OmegaConf.merge(config, words))
     first, then = (run_facts(model, c)["method_sha256"] for c in (config, changed))  # type: ignore[arg-type]
     assert (first == then) == same
 
 
 def test_the_place_of_older_weights_is_no_method() -> None:
-    config, model = tiny_config(), type("M", (), {"parameters": lambda self: []})()
+    config, model = tiny_config(), type("M", (), {"parameters": lambda self: [], "dense": True})()
     facts = [run_facts(model, config | {"start": start}) for start in ("runs/a", "runs/b")]  # type: ignore[arg-type]
     assert facts[0]["method_sha256"] == facts[1]["method_sha256"]
     assert facts[0]["config_sha256"] != facts[1]["config_sha256"]

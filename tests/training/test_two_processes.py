@@ -87,7 +87,7 @@ def test_a_run_on_two_processes_trains_every_stage_and_answers_as_one_does(tmp_p
     )
     alone = json.loads((tmp_path / "again" / "metrics.json").read_text())
     for report in (alone, told):
-        for row in report["results"]:
+        for row in (*report["results"], *(row for rows in report["baselines"].values() for row in rows)):
             row.pop("config_sha256")  # of another trainer
     assert (alone["results"], alone["baselines"]) == (told["results"], told["baselines"])
     assert (tmp_path / "again" / "predictions.jsonl").read_text() == (run / "predictions.jsonl").read_text()
