@@ -172,8 +172,8 @@ def answering(given: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
 
 KEYS = {
     "id", "checkpoint", "checkpoint_sha256", "rsmoe", "images", "instruction", "text", "answer", "weights", "routing",
-    "confidence", "prompts", "size_px", "crs", "transform", "gsd_m", "mask", "boxes_px", "land_cover", "changed", "cells",
-    "kinds", "polygons", "files", "notes",
+    "confidence", "prompts", "size_px", "crs", "transform", "gsd_m", "mask", "boxes_px", "land_cover", "changed",
+    "cells", "kinds", "polygons", "files", "notes",
 }  # fmt: skip
 
 

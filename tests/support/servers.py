@@ -73,6 +73,12 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """GDAL opens many connections at once: those beyond the queue of five would wait for its timeout."""
+
+    request_queue_size = 128
+
+
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[str, type[Handler]]]]:
     monkeypatch.setattr(http_ranges, "WAITS_S", (0.0, 0.0, 0.0))
@@ -80,7 +86,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[str, 
 
     def start(folder: Path, **options: Any) -> tuple[str, type[Handler]]:
         handler = type("Serving", (Handler,), {"asked": [], "faults": [], **options})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+        server = Server(("127.0.0.1", 0), partial(handler, directory=str(folder)))
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}", handler
