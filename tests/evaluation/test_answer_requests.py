@@ -21,6 +21,7 @@ from support.servers import serve as serve
 import rsmoe
 import rsmoe.predict
 from rsmoe.errors import UserError
+from rsmoe.evaluation import remote
 from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.formats.answer_rows import answer_of, file_rows
@@ -310,6 +311,8 @@ def test_an_address_is_read_by_its_overviews_or_its_window(
     with rasterio.open(source, "r+") as file:
         file.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
     url, _ = serve(tmp_path)
+    # GDAL's read may hold the interpreter while the server's thread needs it; then a request is sent again
+    monkeypatch.setitem(remote._CURL, "GDAL_HTTP_TIMEOUT", "1")
     (tmp_path / "whole").mkdir()
     path, note = fetch_picture(f"{url}/big.tif", tmp_path / "whole")
     assert note == "" and path.name == "big.tif"
