@@ -16,12 +16,11 @@ import rasterio.warp
 import rasterio.windows
 from PIL import Image
 from support.checkpoints import tiny_run
-from support.servers import serve as serve
+from support.servers import serve_apart as serve_apart
 
 import rsmoe
 import rsmoe.predict
 from rsmoe.errors import UserError
-from rsmoe.evaluation import remote
 from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.formats.answer_rows import answer_of, file_rows
@@ -304,15 +303,13 @@ def test_boxes_go_to_the_map(run: Path, tiles: Path, tmp_path: Path, monkeypatch
 
 
 def test_an_address_is_read_by_its_overviews_or_its_window(
-    tmp_path: Path, serve: Callable[..., tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve_apart: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     side = 1024
     source = raster(tmp_path / "big.tif", 1, size=(side, side), tiled=True, blockxsize=128, blockysize=128, nodata=0)
     with rasterio.open(source, "r+") as file:
         file.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
-    url, _ = serve(tmp_path)
-    # GDAL's read may hold the interpreter while the server's thread needs it; then a request is sent again
-    monkeypatch.setitem(remote._CURL, "GDAL_HTTP_TIMEOUT", "1")
+    url = serve_apart(tmp_path)
     (tmp_path / "whole").mkdir()
     path, note = fetch_picture(f"{url}/big.tif", tmp_path / "whole")
     assert note == "" and path.name == "big.tif"
@@ -335,9 +332,9 @@ def test_an_address_is_read_by_its_overviews_or_its_window(
 
 
 def test_an_address_is_asked_like_a_file(
-    run: Path, tiles: Path, tmp_path: Path, serve: Callable[..., tuple[str, Any]]
+    run: Path, tiles: Path, tmp_path: Path, serve_apart: Callable[[Path], str]
 ) -> None:
-    url, _ = serve(tiles)
+    url = serve_apart(tiles)
     model = rsmoe.load(run, device="cpu")
     for name in ("c.tif", "a.png"):
         here, there = (model.ask(place, "how many ?", max_new=3) for place in (tiles / name, f"{url}/{name}"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,6 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
-    """GDAL opens many connections at once: those beyond the queue of five would wait for its timeout."""
-
-    request_queue_size = 128
-
-
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[str, type[Handler]]]]:
     monkeypatch.setattr(http_ranges, "WAITS_S", (0.0, 0.0, 0.0))
@@ -86,7 +82,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[str, 
 
     def start(folder: Path, **options: Any) -> tuple[str, type[Handler]]:
         handler = type("Serving", (Handler,), {"asked": [], "faults": [], **options})
-        server = Server(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}", handler
@@ -95,3 +91,33 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[str, 
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def serve_apart() -> Iterator[Callable[[Path], str]]:
+    """Serves a folder from a process of its own; gives the address.
+
+    rasterio reads some properties of a file (its masks, its colours) over the network without releasing the
+    interpreter, so that a server in a thread of the same process never answers.
+    """
+    spawn, processes = multiprocessing.get_context("spawn"), []
+
+    def start(folder: Path) -> str:
+        here, there = spawn.Pipe()
+        process = spawn.Process(target=_serve, args=(folder, there), daemon=True)
+        process.start()
+        processes.append(process)
+        assert here.poll(60), "the server did not start"
+        return f"http://127.0.0.1:{here.recv()}"
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def _serve(folder: Path, port: Connection) -> None:
+    handler = type("Serving", (Handler,), {"asked": [], "faults": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    port.send(server.server_port)
+    server.serve_forever()
