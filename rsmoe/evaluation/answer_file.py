@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from rsmoe.data.files.json_text import parse_json
 from rsmoe.data.files.text_files import decode
 from rsmoe.errors import UserError
+from rsmoe.evaluation.line_log import LineLog
 from rsmoe.evaluation.request import Request
 from rsmoe.files import whole_file
 from rsmoe.geo.geojson import outline, write_feature_collection
@@ -37,7 +37,7 @@ class AnswerFile:
         self.folder, self.path = folder, folder / "answers.jsonl"
         self._facts = json.dumps(facts, sort_keys=True)
         self._rows: dict[str, dict[str, Any]] = {}
-        self._whole = False
+        self._log = LineLog(self.path)
         for row in self._read():
             self._rows[row["id"]] = row
 
@@ -58,11 +58,7 @@ class AnswerFile:
             lines.append(json.dumps(whole, ensure_ascii=False).encode() + b"\n")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._whole:
-                self._cut()
-            with self.path.open("ab", buffering=0) as file:
-                file.write(b"".join(lines))
-                os.fsync(file.fileno())
+            self._log.append(lines)
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
 
@@ -100,19 +96,11 @@ class AnswerFile:
         )
 
     def _read(self) -> Iterator[dict[str, Any]]:
-        """What follows the last newline was not finished."""
-        lines = self.path.read_bytes().split(b"\n")[:-1] if self.path.is_file() else []
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(self._log.lines(), start=1):
             row = parse_json(decode(line, str(self.path)), str(self.path), line=number, advice="Give another out=")
             if not isinstance(row, dict) or not isinstance(row.get("id"), str) or "request" not in row:
                 raise UserError(f"{self.path}, line {number}: no answer of rsmoe.predict. Give another folder: out=")
             yield row
-
-    def _cut(self) -> None:
-        self._whole = True
-        whole = self.path.read_bytes() if self.path.is_file() else b""
-        if whole and not whole.endswith(b"\n"):
-            os.truncate(self.path, whole.rfind(b"\n") + 1)
 
 
 def _place(row: Mapping[str, Any]) -> Georeference | None:

@@ -12,6 +12,7 @@ from rsmoe.data.files.json_text import parse_json, read_json
 from rsmoe.data.files.text_files import decode
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
+from rsmoe.evaluation.line_log import LineLog
 from rsmoe.evaluation.prediction_lines import asked, from_row, to_line
 from rsmoe.metrics.prediction import Prediction
 
@@ -20,9 +21,9 @@ class AnswerJob:
     """The answers of one checkpoint to one benchmark.
 
     ``<folder>/job.json`` says what the answers depend on, ``<folder>/answers/<rank>.jsonl`` holds one line a sample. A
-    batch is one write at the end of the file of its rank, and what follows the last whole line is cut off when the rank
-    starts again: a killed job loses the batch it was at. Rank r has batches r, r + world, ... of the samples,
-    whatever has been answered, so that ranks agree without talking; they may start, stop and change in number.
+    batch is one write at the end of the file of its rank (`LineLog`): a killed job loses the batch it was at. Rank r
+    has batches r, r + world, ... of the samples, whatever has been answered, so that ranks agree without talking; they
+    may start, stop and change in number.
 
     Args:
         folder: made where it is missing; on several machines one that all of them see.
@@ -36,9 +37,8 @@ class AnswerJob:
     def __init__(self, folder: Path, *, facts: Mapping[str, Any], rank: int = 0, world: int = 1) -> None:
         self.folder, self._rank, self._world = folder, rank, world
         (folder / "answers").mkdir(parents=True, exist_ok=True)
-        self._own = folder / "answers" / f"{rank:04d}.jsonl"
+        self._own = LineLog(folder / "answers" / f"{rank:04d}.jsonl")
         self._agree(json.loads(json.dumps(facts)))
-        self._cut()
 
     def batches(self, samples: Sequence[Sample], size: int) -> list[list[int]]:
         """Places of the samples that this rank still has to answer, by batch.
@@ -60,10 +60,7 @@ class AnswerJob:
             predictions: in the order of the samples.
             samples: what was asked.
         """
-        lines = [to_line(p, s) for p, s in zip(predictions, samples, strict=True) if p.id not in self._done]
-        with self._own.open("ab", buffering=0) as file:
-            file.write(b"".join(lines))
-            os.fsync(file.fileno())
+        self._own.append([to_line(p, s) for p, s in zip(predictions, samples, strict=True) if p.id not in self._done])
 
     def predictions(self, samples: Sequence[Sample]) -> list[Prediction]:
         """The answers of all ranks to these samples, in their order.
@@ -84,7 +81,7 @@ class AnswerJob:
         """Every answer that is there to one of the samples."""
         known = {s.id: s for s in samples}
         for path in sorted((self.folder / "answers").glob("*.jsonl")):
-            for line in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline was not finished
+            for line in LineLog(path).lines():
                 row = parse_json(decode(line, str(path)), str(path), advice="Remove it, and start again")
                 if row["id"] not in known:
                     continue
@@ -94,12 +91,6 @@ class AnswerJob:
                         f"have changed since. Give another folder (out=...), or remove {self.folder}"
                     )
                 yield from_row(row)
-
-    def _cut(self) -> None:
-        """Removes what follows the last whole line of the file of this rank."""
-        whole = self._own.read_bytes() if self._own.is_file() else b""
-        if not whole.endswith(b"\n") and whole:
-            os.truncate(self._own, whole.rfind(b"\n") + 1)
 
     def _agree(self, facts: dict[str, Any]) -> None:
         """Writes ``job.json``, or compares with the one that is there; of ranks that start together one writes."""
