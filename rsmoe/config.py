@@ -50,8 +50,9 @@ def compose(
                 added = [word for word in cfg.real if _key(word) not in typed]
                 cfg = _composed([*added, *overrides, *search], name=name, with_hydra=with_hydra)
             cfg.world = "generated" if generated else "real"
-            _keep_chosen(cfg, overrides, groups["stage"])
-            _keep_maps(cfg, overrides)
+            _chosen(cfg, "stage", groups["stage"], overrides, mark="name")
+            if not _chosen(cfg, "maps", groups["maps"], overrides, mark="_target_"):
+                _without_maps(cfg, overrides)
         if not with_hydra:
             OmegaConf.resolve(cfg)
         return cfg
@@ -81,48 +82,41 @@ def _key(word: str) -> str:
     return word.lstrip("+~").partition("=")[0]
 
 
-def _keep_chosen(cfg: DictConfig, overrides: Sequence[str], known: Sequence[str]) -> None:
-    """Takes out what an experiment says of stages that are not chosen: only the yaml of a stage has its name."""
-    stages = cfg.get("stage")
-    if not isinstance(stages, DictConfig):  # none is chosen
-        return
-    idle = [str(n) for n, stage in stages.items() if isinstance(stage, DictConfig) and "name" not in stage]
+def _chosen(cfg: DictConfig, group: str, known: Sequence[str], overrides: Sequence[str], *, mark: str) -> list[str]:
+    """Takes out what an experiment says of stages, or maps, that are not chosen; the names of those that are.
+
+    Args:
+        known: names that the group has.
+        mark: a key that only the yaml of a chosen one brings.
+    """
+    parts = cfg.get(group)
+    if not isinstance(parts, DictConfig):  # none is chosen
+        return []
+    idle = [str(n) for n, part in parts.items() if isinstance(part, DictConfig) and mark not in part]
+    chosen = [str(n) for n in parts if n not in idle]
     for name in idle:
-        typed = next((word for word in overrides if _key(word).startswith(f"stage.{name}.")), None)
         if name not in known:
-            raise unknown_name("stage", name, known)
+            raise unknown_name(group, name, known)
+        typed = next((word for word in overrides if _key(word).startswith(f"{group}.{name}.")), None)
         if typed:
-            chosen = [str(n) for n in stages if n not in idle]
             raise UserError(
-                f"{typed}: the stages of this run are {', '.join(chosen)}. Choose that one too, for example "
-                f"stage=[{','.join([name, *chosen])}], or leave the word out"
+                f"{typed}: the choice of this run is {group}=[{','.join(chosen)}]. Choose that one too, for example "
+                f"{group}=[{','.join([name, *chosen])}], or leave the word out"
             )
-    OmegaConf.resolve(stages)  # one stage may take values of another that is not chosen
-    with read_write(cfg), open_dict(cfg):
-        for name in idle:
-            del cfg.stage[name]
+    if idle:
+        OmegaConf.resolve(parts)  # one may take values of another that is not chosen
+        with read_write(cfg), open_dict(cfg):
+            for name in idle:
+                del cfg[group][name]
+    return chosen
 
 
-def _keep_maps(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Takes out what an experiment says of maps that are not chosen, and the teacher forcing of a run without any."""
-    idle = [str(n) for n, node in cfg.maps.items() if "_target_" not in node]
-    if not idle:
-        return
-    chosen = [str(n) for n in cfg.maps if n not in idle]
-    for word in overrides:
-        name = _key(word).removeprefix("maps.").partition(".")[0]
-        if _key(word).startswith("maps.") and name in idle:
-            raise UserError(
-                f"{word}: the maps of this run are {', '.join(chosen) or 'none'}. Choose that one too, "
-                f"maps=[{','.join([*chosen, name])}], or leave the word out"
-            )
+def _without_maps(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """A run without maps has no teacher forcing of them, unless it is typed: then the stage says what is wrong."""
     typed = {_key(word) for word in overrides}
-    with read_write(cfg), open_dict(cfg):
-        for name in idle:
-            del cfg.maps[name]
-        for key in map(str, cfg.stage) if not chosen and isinstance(cfg.stage, DictConfig) else ():
-            if "teacher_forcing" in cfg.stage[key] and f"stage.{key}.teacher_forcing" not in typed:
-                cfg.stage[key].teacher_forcing = [0.0, 0.0]
+    for name in map(str, cfg.stage if isinstance(cfg.stage, DictConfig) else ()):
+        if "teacher_forcing" in cfg.stage[name] and f"stage.{name}.teacher_forcing" not in typed:
+            cfg.stage[name].teacher_forcing = [0.0, 0.0]
 
 
 def config_groups(extra: str | None = None) -> dict[str, list[str]]:

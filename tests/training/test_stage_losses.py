@@ -14,7 +14,7 @@ from support.runs import DENSE, EXPERTS
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 from rsmoe.settings.stage import Stage, stages_of
-from rsmoe.training.stage_checks import fitted
+from rsmoe.training.stage_checks import fitted, learning_rates, trainable
 
 MAPS = (
     "maps=[land_cover,change]", "maps.change.channels=8", "maps.land_cover.classes=[ground,ship]",
@@ -79,7 +79,9 @@ def test_maps_alone_can_be_taught() -> None:
 def test_rates_and_training_speak_one_language() -> None:
     model = tiny_model()
     for pattern in ("vision", "vision.*", "*lora_*", "bank.lm.model.layers[-1:]"):
-        fitted(model, replace(DENSE, losses={"text": 1.0}, train=[pattern], lr_groups={pattern: 1e-4}))
+        stage = fitted(model, replace(DENSE, losses={"text": 1.0}, train=[pattern], lr_groups={pattern: 1e-4}))
+        rates = learning_rates(model, stage)
+        assert set(rates) == set(trainable(model, stage)) and set(rates.values()) == {1e-4}, pattern
 
 
 def test_stages_keep_the_order_in_which_they_are_chosen() -> None:
@@ -132,7 +134,7 @@ def test_without_maps_nothing_is_left_of_them(words: list[str]) -> None:
 
 
 def test_what_is_typed_of_a_map_that_is_not_chosen_is_refused() -> None:
-    with pytest.raises(UserError, match=r"maps\.change\.kinds=2: the maps of this run are none\. .* maps=\[change\]"):
+    with pytest.raises(UserError, match=r"maps\.change\.kinds=2: the choice of this run is maps=\[\]\. .*\[change\]"):
         compose(["experiment=changechat_moe", "maps=[]", "maps.change.kinds=2"])
     typed = ["experiment=changechat_moe", "maps=[]", "stage.dense.teacher_forcing=[0.5,0]"]
     assert stages_of(plain(compose(typed)))[1].teacher_forcing == [0.5, 0.0]  # the model refuses it
