@@ -203,7 +203,7 @@ def test_every_published_schedule_runs(words: list[str], tmp_path: Path, monkeyp
     monkeypatch.delenv("RSMOE_DATA", raising=False)
     config = plain(compose([*words, *(t for t in TINY if not t.startswith("vision"))]))
     config["vision"] = tiny_config()["vision"]
-    run(short(config, scenes=3), tmp_path, monkeypatch)
+    assert run(short(config, scenes=3), tmp_path, monkeypatch)
 
 
 EVA = 985_952_256

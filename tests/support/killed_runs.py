@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 
+from support.sizes import SMALL
+
 WORDS = (
     "experiment=rsicap_moe",
     "corpus.captions.generated.scenes.train=34",
@@ -33,19 +35,7 @@ WORDS = (
     "vision.widths=[8,16]",
     "vision.depths=[1,1]",
     "vision.stem=8",
-    "qformer.width=16",
-    "qformer.layers=1",
-    "qformer.heads=2",
-    "qformer.queries=3",
-    "qformer.intermediate=32",
-    "lm.config.hidden_size=16",
-    "lm.config.intermediate_size=32",
-    "lm.config.num_hidden_layers=2",
-    "lm.config.num_attention_heads=2",
-    "lm.config.num_key_value_heads=2",
-    "bank.rank=4",
-    "bank.alpha=8",
-    "router.hidden=16",
+    *SMALL,
 )
 STAGES = ("1-perception.ckpt", "2-dense.ckpt", "3-experts.ckpt")
 MARK = "RSMOE_KILLED_RUN"

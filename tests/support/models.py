@@ -19,24 +19,12 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.model import RSMoE
 from rsmoe.temporal import TemporalInput
+from support.sizes import SMALL
 
 TINY = (
     "image_size=32",
     "vision={_target_: rsmoe.vision.resnet.ResNet, bands: 3, stem: 8, widths: [8, 16], depths: [1, 1], dropout: 0.1}",
-    "qformer.width=16",
-    "qformer.layers=1",
-    "qformer.heads=2",
-    "qformer.queries=3",
-    "qformer.intermediate=32",
-    "lm.config.hidden_size=16",
-    "lm.config.intermediate_size=32",
-    "lm.config.num_hidden_layers=2",
-    "lm.config.num_attention_heads=2",
-    "lm.config.num_key_value_heads=2",
-    "lm.config.tie_word_embeddings=false",  # tied and random, it repeats its last word
-    "bank.rank=4",
-    "bank.alpha=8",
-    "router.hidden=16",
+    *SMALL,
 )
 FIVE_KINDS = "expert=[theme,object,vqa,change,mask,retrieval]"
 SMALL_HEADS = ("expert.mask.width=8", "expert.retrieval.dim=8")

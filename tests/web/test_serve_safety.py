@@ -149,7 +149,7 @@ def test_pictures_that_do_not_go_together(url: str) -> None:
 @pytest.mark.parametrize("path", ["/segment", "/change", CHAT])
 def test_forms_that_are_none(url: str, path: str) -> None:
     for content, kind in ((b"--x\r\n", "multipart/form-data; boundary=x"), (b"a", "multipart/form-data"), (b"", "")):
-        error(httpx.post(url + path, content=content, headers={"content-type": kind}), 400)
+        assert error(httpx.post(url + path, content=content, headers={"content-type": kind}), 400)["message"]
 
 
 def test_a_model_without_a_map_of_changes(url: str) -> None:
@@ -158,9 +158,11 @@ def test_a_model_without_a_map_of_changes(url: str) -> None:
 
 
 def test_paths_and_methods(url: str) -> None:
-    error(httpx.get(url + "/nosuch%1b"), 404)
-    error(httpx.get(url + CHAT), 405)
-    error(httpx.post(url + "/health"), 405)
+    found = error(httpx.get(url + "/nosuch%1b"), 404)
+    assert "\x1b" not in found["message"]
+    assert found["type"] == "not_found_error"
+    for answer in (httpx.get(url + CHAT), httpx.post(url + "/health")):
+        assert error(answer, 405)["type"] == "invalid_request_error"
 
 
 def _raw(url: str, *pieces: bytes, pause: float = 0.0) -> bytes:
