@@ -12,6 +12,7 @@ A router, a choice, a balance and a prompt writer are ``nn.Module``s, each one f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -66,6 +67,8 @@ class PromptWriter(Protocol):
 
     reads_templates: bool
     """Whether the templates of the experts have an effect."""
+    terms: Mapping[str, float]
+    """Names of its own losses and their weights; {}: it has none."""
 
     def __call__(self, request: PromptRequest) -> Prompts:
         """One prompt for each of R rows."""

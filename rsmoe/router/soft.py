@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ class SoftPrompts(nn.Module):
     """
 
     reads_templates = False
+    terms: Mapping[str, float] = {}
 
     def __init__(
         self, *, width: Positive, templates: Sequence[Sequence[int]], vocab_size: Positive, tokens: Positive = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ class TemplatePrompts(nn.Module):
     """
 
     reads_templates = True
+    terms: Mapping[str, float] = {}
     ids: Tensor
     mask: Tensor
 

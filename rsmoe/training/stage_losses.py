@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.experts.expert import Expert
+from rsmoe.generation import Fusion
 from rsmoe.model import RSMoE
+from rsmoe.router import PromptWriter
 from rsmoe.settings.stage import Stage
 
 ROUTING = ("label", "balance", "z")
@@ -39,11 +42,14 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
     for name, module in model.maps.items():
         possible |= set(module.terms)
         counted |= module.terms if any(p.startswith(f"maps.{name}.") for p in trained) else {}
-    parts = [(model.fusion, several), (model.prompts, several), *((e, True) for e in model.experts)]
+    parts: list[tuple[Fusion | PromptWriter | Expert, bool]] = [
+        (model.fusion, several),
+        (model.prompts, several),
+        *((e, True) for e in model.experts),
+    ]
     for part, here in parts:
-        terms: Mapping[str, float] = getattr(part, "terms", {})
-        possible |= set(terms)
-        counted |= terms if text and here else {}
+        possible |= set(part.terms)
+        counted |= part.terms if text and here else {}
     skipped = () if learns else ROUTING
     given = {name: weight for name, weight in stage.losses.items() if name not in skipped}
     until = {name: step for name, step in stage.losses_until.items() if name not in skipped}
