@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.corpus import Corpus
+from rsmoe.geo.align import AlignedRaster
 from rsmoe.geo.file_format import raster_drivers
 from rsmoe.geo.info import open_raster
 from rsmoe.geo.raster import RasterSource
@@ -22,7 +23,7 @@ def check_band_order(corpus: Corpus) -> None:
         for name, dataset in datasets.items():
             if len(dataset):  # type: ignore[arg-type]
                 image: Any = dataset[0].images[0]
-                while hasattr(image, "source"):  # resampled to another ground sampling distance
+                if isinstance(image, AlignedRaster):
                     image = image.source
                 check_rgb(_names(image), where=f"{getattr(image, 'path', image)} of the data set {name!r}")
 

@@ -12,12 +12,14 @@ from support.runs import Listed
 from rsmoe.data.corpus import Corpus
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError
+from rsmoe.geo.align import align
 from rsmoe.geo.raster import RasterSource
 from rsmoe.training.band_order import check_band_order
 
 
 def raster(path: Path, *names: str) -> Path:
     profile = {"driver": "GTiff", "width": 8, "height": 8, "count": len(names), "dtype": "uint8"}
+    profile |= {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6)}
     profile["photometric"] = "minisblack"  # else a fourth band is alpha
     with rasterio.open(path, "w", **profile) as file:
         file.write(np.zeros((len(names), 8, 8), np.uint8))
@@ -33,7 +35,7 @@ def corpus_of(image: Path | np.ndarray | Lazy) -> Corpus:
 def test_bands_are_read_as_red_green_blue_or_not_at_all(tmp_path: Path) -> None:
     swir = raster(tmp_path / "swir.tif", "swir1", "nir", "red", "green")
     said = r"swir.tif of the data set 'mine' is read as swir1, nir, red, green: a pretrained encoder expects red, green"
-    for image in (swir, RasterSource(path=swir)):
+    for image in (swir, RasterSource(path=swir), align(RasterSource(path=swir), RasterSource(path=swir))[0]):
         with pytest.raises(UserError, match=said):
             check_band_order(corpus_of(image))
     with pytest.raises(UserError, match="is read as nir, red, green:"):
