@@ -115,8 +115,10 @@ def _without_maps(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """A run without maps has no teacher forcing of them, unless it is typed: then the stage says what is wrong."""
     typed = {_key(word) for word in overrides}
     for name in map(str, cfg.stage if isinstance(cfg.stage, DictConfig) else ()):
-        if "teacher_forcing" in cfg.stage[name] and f"stage.{name}.teacher_forcing" not in typed:
-            cfg.stage[name].teacher_forcing = [0.0, 0.0]
+        stage = cfg.stage[name]
+        forced = isinstance(stage, DictConfig) and "teacher_forcing" in stage
+        if forced and f"stage.{name}.teacher_forcing" not in typed:
+            stage.teacher_forcing = [0.0, 0.0]
 
 
 def config_groups(extra: str | None = None) -> dict[str, list[str]]:

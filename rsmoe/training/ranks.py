@@ -44,13 +44,18 @@ def alike(model: nn.Module) -> None:
 
 @contextmanager
 def whole_group(folder: Path) -> Iterator[None]:
-    """Turns the error of a process that waits for one that is gone into a line.
+    """Turns the error of a process that waits for one that is gone, or that never came, into a line.
 
     Args:
         folder: of the run, from where it can go on.
     """
     try:
         yield
+    except distributed.DistStoreError as error:
+        raise UserError(
+            f"the processes of this run did not all start: {error} What the others said stands above. Look whether "
+            "MASTER_ADDR:MASTER_PORT can be reached from every node, then start again"
+        ) from error
     except RuntimeError as error:  # distributed.DistBackendError, of nccl, is one
         lost = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")
         if my_share()[1] == 1 or not any(word in str(error).lower() for word in lost):

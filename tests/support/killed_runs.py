@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -42,6 +42,8 @@ MARK = "RSMOE_KILLED_RUN"
 """Environment variable by which the processes of a command are found again."""
 PATIENCE = 900.0
 """Seconds for whatever is waited for, on a machine that is busy with other things."""
+START = 400.0
+"""Seconds until the first checkpoint."""
 PORT_TAKEN = "EADDRINUSE"
 """In the output of a command of two processes that could not meet."""
 
@@ -82,6 +84,7 @@ class Training:
                 "PYTHONPATH": os.pathsep.join(sys.path),
                 MARK: str(folder),
                 "MASTER_PORT": str(_free_port()),
+                "PYTHONFAULTHANDLER": "1",  # where every thread was, see `stuck`
             }
             with self.log.open("w") as log:
                 self._child = subprocess.Popen(
@@ -125,10 +128,26 @@ class Training:
         until = time.monotonic() + PATIENCE
         while self.code is None:
             if time.monotonic() > until:
-                self.send(signal.SIGKILL)
-                raise TimeoutError(f"{self.folder} did not end; its output: {self.output[-2000:]}")
+                self.stuck("did not end")
             time.sleep(0.01)
         return self.code
+
+    def wait_for_checkpoint(self) -> None:
+        """Returns as soon as one is there, or the run has ended."""
+        until = time.monotonic() + START
+        while self.code is None and not any(f.endswith(".ckpt") for f in self.checkpoints):
+            if time.monotonic() > until:
+                self.stuck("came to no checkpoint")
+            time.sleep(0.01)
+
+    def stuck(self, what: str) -> NoReturn:
+        """Ends all processes, each with the stacks of its threads."""
+        for pid in _marked(str(self.folder)) if self.processes > 1 else [str(self._child.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGABRT)
+        time.sleep(5)
+        self.send(signal.SIGKILL)
+        raise TimeoutError(f"{self.folder} {what}; its output: {self.output[-20_000:]}")
 
     @property
     def output(self) -> str:
@@ -170,6 +189,8 @@ class Moment:
         """Waits, sends the signal, waits for the end; where it struck, "" where the run had ended before."""
         seen = 0
         while run.code is None and self.after != "start":
+            if time.monotonic() > run.started + PATIENCE:
+                run.stuck(f"never came to {self}")
             if self.after == "part" and run.writes_checkpoint:
                 seen += 1
                 if seen >= self.nth:

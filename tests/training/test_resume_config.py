@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,11 @@ def test_a_process_that_is_gone_is_a_line(reason: str, tmp_path: Path, monkeypat
     monkeypatch.undo()
     with pytest.raises(RuntimeError, match="pair.cc|NCCL|Socket"), whole_group(tmp_path):
         raise RuntimeError(reason)  # of a run of one process
+
+
+def test_a_process_that_never_came_is_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did not all start.*1/2 clients.*MASTER_PORT"), whole_group(tmp_path):
+        distributed.TCPStore("127.0.0.1", 0, 2, is_master=True, timeout=timedelta(seconds=1))
 
 
 @pytest.mark.slow
