@@ -2,7 +2,7 @@
 
 Nothing is imported here, so that ``import rsmoe`` stays instant. A trained model is asked in two lines::
 
-    model = rsmoe.load("runs/rsicap_moe/2026-11-21_12-00-00")
+    model = rsmoe.load("starter")  # or a run of yours, "runs/rsicap_moe/2026-11-21_12-00-00"
     print(model.ask("port.tif", "How many ships are there?").text)
 
 Anything else comes from its own package: ``from rsmoe.metrics import find_metric``.
@@ -25,8 +25,8 @@ def load(path: str | Path, *, device: str = "auto") -> Assistant:
     """A trained model, ready to be asked.
 
     Args:
-        path: a run folder, a checkpoint file, a folder that `Assistant.save_pretrained` wrote, or the name of a model
-            on the Hugging Face hub, <owner>/<model>.
+        path: "starter", the model that comes with rsmoe; a run folder, a checkpoint file, a folder that
+            `Assistant.save_pretrained` wrote, or the name of a model on the Hugging Face hub, <owner>/<model>.
         device: auto (CUDA where there is one, else the CPU), cpu, cuda, cuda:1 or mps.
 
     Raises:
@@ -37,6 +37,8 @@ def load(path: str | Path, *, device: str = "auto") -> Assistant:
     from rsmoe.evaluation.assistant import Assistant
     from rsmoe.evaluation.open_run import open_run
     from rsmoe.weights.saved_model import fetch_model
+    from rsmoe.weights.starter import is_starter
 
     place = Path(path).expanduser()
-    return Assistant(run=open_run(place if place.exists() else fetch_model(str(path)), device=device))
+    here = place.exists() or is_starter(place)
+    return Assistant(run=open_run(place if here else fetch_model(str(path)), device=device))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rsmoe.cli import Interrupted, main
 from rsmoe.errors import UserError
 from rsmoe.files import require_writable
+from rsmoe.weights.starter import STARTER, starter_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -70,8 +71,9 @@ def evaluate(config: dict[str, Any]) -> None:
 
 def default_folder(checkpoint: Path, router: Mapping[str, Any] | None = None) -> Path:
     """Of all benchmarks, beside the checkpoints of a run: ``<run>/evaluation/<checkpoint>``, and with a control in the
-    place of its router ``<run>/evaluation/<checkpoint>-<control>``."""
+    place of its router ``<run>/evaluation/<checkpoint>-<control>``. Of the starter it is under ``runs/starter``."""
     home = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    home = Path("runs", STARTER) if home == starter_folder() else home
     return home / "evaluation" / (checkpoint.stem + (f"-{router['_target_'].split('.')[-2]}" if router else ""))
 
 

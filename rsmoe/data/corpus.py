@@ -12,6 +12,7 @@ from rich.text import Text
 from torch.utils.data import Dataset
 
 from rsmoe.data.readers.reader import left_out
+from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.parts import instantiate
@@ -73,7 +74,8 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
     """Builds the readers of a corpus yaml.
 
     Args:
-        config: name -> {reader: yaml of `conf/data`, splits: {train: <its split>, test: ...}, generated: ...}.
+        config: name -> {reader: yaml of `conf/data`, splits: {train: <its split>, test: ...}, generated: ..., as: a
+            task, prompt: a request}; ``as`` and ``prompt`` go before the reader's own, see `Recast`.
         root: ``data.root``: the folder of the only data set, or one that holds each set under its own name.
         generated: the entries' ``generated`` stand-ins are built, see `rsmoe.world.is_generated`; it is said aloud.
 
@@ -93,6 +95,8 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
             if split not in SPLITS:
                 raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
             data = instantiate({**reader, **entry.get(split, {}), "split": theirs})
+            if "as" in entry or "prompt" in entry:
+                data = Recast(data, task=entry.get("as"), prompt=entry.get("prompt"))
             if split != "train" and not len(data):  # one's own data need not have it
                 continue
             if unused := left_out(data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -198,15 +198,19 @@ class Assistant:
             )
         return replies
 
-    def save_pretrained(self, folder: str | Path) -> Path:
+    def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] | None = None) -> Path:
         """Writes config.json, model.safetensors and a model card; `rsmoe.load` of the folder asks the same model.
 
         Pretrained weights that no stage trained are named, not copied.
 
+        Args:
+            dtype: of the file: float16 is half of float32, and its weights are rounded to 11 bits. None: as they are.
+
         Raises:
-            UserError: the folder cannot be written.
+            UserError: the folder cannot be written, or a weight is too large for ``dtype``.
         """
-        return save_model(Path(folder), self.run.model, self.run.checkpoint, version=rsmoe.__version__)
+        kind = None if dtype is None else getattr(torch, dtype)
+        return save_model(Path(folder), self.run.model, self.run.checkpoint, version=rsmoe.__version__, dtype=kind)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Uploads what `save_pretrained` writes to the Hugging Face hub; the address of the commit.

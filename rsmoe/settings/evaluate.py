@@ -55,7 +55,7 @@ class Evaluate(Settings):
     groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric", "router")
 
     benchmark: Part | None = Field(None, description="one, or [several,of,them]")
-    checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
+    checkpoint: PathWord = Field(description="a run folder, a checkpoint file, a folder of save_pretrained, or starter")
     router: Part | None = Field(
         None, description="uniform, hash or oracle in the place of the trained router: a control"
     )

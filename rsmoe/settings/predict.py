@@ -61,7 +61,7 @@ class Predict(Settings):
 
     module: ClassVar[str] = "rsmoe.predict"
     examples: ClassVar[tuple[str, ...]] = (
-        'checkpoint=runs/rsicap_moe image=picture.png instruction="How many ships are there?"',
+        'image=picture.png instruction="How many ships are there?"',
         "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile out=answer",
         "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",
         "checkpoint=runs/rsicap_moe image=tiles out=answers  (or 'tiles/*.tif', or image=[before_folder,after_folder])",
@@ -69,7 +69,7 @@ class Predict(Settings):
         "checkpoint=runs/rsicap_moe image=https://example.com/cog.tif raster.window=[0,0,1024,1024]",
     )
 
-    checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")
+    checkpoint: PathWord = Field(description="starter, a run folder, a checkpoint file, or a folder of save_pretrained")
     image: Annotated[Paths, Len(1)] | None = Field(
         description="a file, [before,after], a folder, a pattern or an http(s) address; [folder,folder]: pairs by "
         "name; a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"

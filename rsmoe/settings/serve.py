@@ -16,12 +16,12 @@ class Serve(Settings):
 
     module: ClassVar[str] = "rsmoe.serve"
     examples: ClassVar[tuple[str, ...]] = (
-        "checkpoint=runs/rsicap_moe",
-        "checkpoint=runs/changechat_moe port=9000 beams=3",
+        "port=9000 beams=3",
+        "checkpoint=runs/changechat_moe",
         "checkpoint=runs/rsicap_moe host=0.0.0.0 key=secret files=/data/scenes",
     )
 
-    checkpoint: PathWord = Field(description="a run folder, a checkpoint file, or a folder of save_pretrained")
+    checkpoint: PathWord = Field(description="starter, a run folder, a checkpoint file, or a folder of save_pretrained")
     device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     host: Word = Field(description="address to listen on; 0.0.0.0: every network of this machine")
     port: Annotated[int, Ge(0), Le(65_535)] = Field(description="0: any that is free")

@@ -9,17 +9,20 @@ import torch
 
 from rsmoe.errors import UserError
 from rsmoe.weights.saved_model import WEIGHTS, is_saved_model, read_model
+from rsmoe.weights.starter import is_starter, starter_folder
 
 
 def find_checkpoint(path: Path) -> Path:
-    """A checkpoint file itself, the one of a run folder that is furthest in training, by stage and step, or the weights
-    of a folder of `rsmoe.weights.saved_model`.
+    """A checkpoint file itself, the one of a run folder that is furthest in training, by stage and step, the weights of a
+    folder of `rsmoe.weights.saved_model`, or those of "starter".
 
     Both are read out of the files; their times are those of whatever copied or unpacked the folder.
 
     Raises:
         UserError: there is none, or one of the folder cannot be read and might be the one.
     """
+    if is_starter(path):
+        path = starter_folder()
     if path.is_file():
         return path
     if is_saved_model(path):

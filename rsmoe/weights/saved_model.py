@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 
 from rsmoe.errors import UserError
 from rsmoe.files import whole_file, write_text
+from rsmoe.trust.checkpoint import check_finite
 from rsmoe.weights.bases import LeftOut
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -32,7 +33,14 @@ def is_saved_model(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 
-def save_model(folder: Path, model: nn.Module, checkpoint: Mapping[str, Any], *, version: str) -> Path:
+def save_model(
+    folder: Path,
+    model: nn.Module,
+    checkpoint: Mapping[str, Any],
+    *,
+    version: str,
+    dtype: torch.dtype | None = None,
+) -> Path:
     """Writes the weights of a model as they are now, and of its checkpoint what builds it again.
 
     Args:
@@ -40,29 +48,36 @@ def save_model(folder: Path, model: nn.Module, checkpoint: Mapping[str, Any], *,
         model: that was loaded from ``checkpoint``.
         checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
         version: of rsmoe.
+        dtype: of the file's fractions; None: as the model has them. It is computed with as before.
 
     Returns:
         the folder.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or a weight is too large for ``dtype``.
     """
     from safetensors.torch import save_file
 
     own = model.state_dict()
     first = {name: rows for base in LeftOut.from_checkpoint(checkpoint) for name, (rows, _) in base.tensors.items()}
     names = [name.removeprefix("model.") for name in checkpoint["state_dict"] if name.startswith("model.")]
-    # of a table that has grown, the new rows; tied weights are written twice, for safetensors has no ties
+    ties = _ties(model, names)
+    # of a table that has grown, the new rows
     state = {
         name: (own[name][first[name] :] if name in first else own[name]).detach().cpu().contiguous().clone()
         for name in names
+        if name not in ties
     }
+    if dtype is not None:
+        state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+        check_finite(state)
     kept = checkpoint["hyper_parameters"]
     described = {
         "model_type": "rsmoe",
         "rsmoe_version": version,
         "hyper_parameters": {key: kept[key] for key in _KEPT if key in kept},
         "bases": list(checkpoint.get("bases", [])),
+        "ties": ties,
     }
     with whole_file(folder / WEIGHTS) as part:
         save_file(state, part, metadata={"format": "pt"})
@@ -94,7 +109,8 @@ def read_model(folder: Path, *, weights: bool = True) -> dict[str, Any]:
             for name in () if weights else names:
                 part = file.get_slice(name)
                 state[f"model.{name}"] = torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
-    except (SafetensorError, OSError, KeyError) as error:
+        state |= {f"model.{n}": state[f"model.{first}"] for n, first in dict(described.get("ties", {})).items()}
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / WEIGHTS} is truncated or damaged ({error}). Copy or download it again") from error
     found = {key: described.get(key, default) for key, default in (("hyper_parameters", {}), ("bases", []))}
     return {"state_dict": state, **found}
@@ -144,6 +160,14 @@ def push_model(
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UserError(f"{repo_id} cannot be uploaded: {reason}. Log in first: hf auth login") from error
     return str(getattr(commit, "commit_url", commit))
+
+
+def _ties(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """Name of each weight that is another one too -> the name of that one: safetensors keeps no weight twice."""
+    places: dict[int, str] = {}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    same = {name: places.setdefault(id(parameters[name]), name) for name in names if name in parameters}
+    return {name: first for name, first in same.items() if name != first}
 
 
 def _card(model: Any, described: Mapping[str, Any]) -> str:

