@@ -198,7 +198,9 @@ class Assistant:
             )
         return replies
 
-    def save_pretrained(self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] | None = None) -> Path:
+    def save_pretrained(
+        self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    ) -> Path:
         """Writes config.json, model.safetensors and a model card; `rsmoe.load` of the folder asks the same model.
 
         Pretrained weights that no stage trained are named, not copied.

@@ -222,6 +222,18 @@ def test_a_corpus_of_own_data_needs_no_yaml(tmp_path: Path) -> None:
     assert corpus.train["own"][0].instruction == "Describe it, please."
 
 
+def test_a_corpus_asks_the_same_pictures_something_else(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    save(tmp_path / "a.png")
+    lines(tmp_path / "train.jsonl", [{"image": "a.png", "instruction": "Describe.", "answer": "x", "task": "caption"}])
+    words = [f"corpus.own.data={tmp_path}", "+corpus.own.as=retrieval", "+corpus.own.prompt='Embed: {instruction}'"]
+    config = OmegaConf.to_container(compose(["corpus=own", *words]), resolve=True)
+    assert isinstance(config, dict)
+    [sample] = build_corpus(config["corpus"], root=None, generated=False, console=Console(quiet=True)).train["own"]
+    assert (sample.task, sample.instruction, sample.responses) == ("retrieval", "Embed: Describe.", ("x",))
+
+
 GOOD = {"image": "a.png", "instruction": "What?", "answer": "x", "task": "vqa"}
 
 
