@@ -13,8 +13,8 @@ from rsmoe.weights.starter import is_starter, starter_folder
 
 
 def find_checkpoint(path: Path) -> Path:
-    """A checkpoint file itself, the one of a run folder that is furthest in training, by stage and step, the weights of a
-    folder of `rsmoe.weights.saved_model`, or those of "starter".
+    """A checkpoint file itself, the one of a run folder that is furthest in training, by stage and step, the weights of
+    a folder of `rsmoe.weights.saved_model`, or those of "starter".
 
     Both are read out of the files; their times are those of whatever copied or unpacked the folder.
 
