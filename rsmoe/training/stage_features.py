@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +31,8 @@ from rsmoe.weights.bases import Base, megabytes
 
 _FILE, _BATCH = 128, 8
 """Views in a file, and in a forward pass."""
+_IDLE_S = 86_400
+"""Seconds after which a store that nobody opened may go."""
 
 
 def stage_features(
@@ -51,7 +56,8 @@ def stage_features(
         folder: where stores of all encoders are; None: ``$RSMOE_CACHE/features``.
         dtype: in which features are kept. float32 changes no number; float16 and bfloat16 round them to 11 and 8 bits,
             for half the size.
-        max_gb: most gigabytes (10^9 bytes) in ``folder``, other encoders' stores included.
+        max_gb: most gigabytes (10^9 bytes) in ``folder``, other encoders' stores included: of those that no run has
+            opened for a day, the oldest make room.
         device: where the encoder runs.
 
     Raises:
@@ -74,7 +80,7 @@ def stage_features(
     store = FeatureStore(root / _fingerprint(part, transform, dtype, str(torch.device(device).type)))
     keys = [feature_key(*view) for view in views]
     absent = sum(key not in store for key in keys)
-    used = sum(path.stat().st_size for path in root.glob("*/*.safetensors"))
+    used = _make_room(root, keep=store.folder, needed=absent * size, most=max_gb * 1e9)
     if used + absent * size > max_gb * 1e9:
         raise UserError(
             f"features of {absent} pictures and turns take {megabytes(absent * size)}, and {root} holds "
@@ -98,6 +104,20 @@ def stage_features(
             store.add([keys[i] for i in chosen], [level.to(getattr(torch, dtype)) for level in levels])
     encoder.to(before)
     return store
+
+
+def _make_room(root: Path, *, keep: Path, needed: int, most: float) -> int:
+    """Removes stores of other encoders where more bytes are needed than ``most`` leaves; the bytes that are there."""
+    if keep.is_dir():
+        os.utime(keep)  # in use
+    sizes = {f: sum(p.stat().st_size for p in f.glob("*.safetensors")) for f in root.glob("*") if f.is_dir()}
+    idle = [f for f in sizes if f != keep and time.time() - f.stat().st_mtime > _IDLE_S]
+    for folder in sorted(idle, key=lambda f: f.stat().st_mtime):
+        if sum(sizes.values()) + needed <= most:
+            break
+        shutil.rmtree(folder, ignore_errors=True)
+        del sizes[folder]
+    return sum(sizes.values())
 
 
 def _check(data: RSDataModule, transform: Transform) -> None:

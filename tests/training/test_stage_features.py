@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,23 @@ def test_pictures_that_change_in_other_ways_are_refused_with_what_to_type(
     with pytest.raises(UserError, match=r"take 0\.\d\d MB, and .* holds 0.00 MB: more than features.max_gb=1e-06"):
         stage_features(model, data_of(samples), EXPERTS, max_gb=1e-6, **given)
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_stores_that_nobody_opened_for_a_day_make_room(tmp_path: Path, samples: list[Sample]) -> None:
+    model, data = tiny_model().requires_grad_(False), data_of(samples)
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "0.safetensors").write_bytes(bytes(10**7))
+    os.utime(old, (0, 0))
+    with pytest.raises(UserError, match="holds 10.00 MB: more than features.max_gb=0.01"):
+        stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.01)
+    assert new.is_dir() and not old.exists()
+    old.mkdir()
+    os.utime(old, (0, 0))
+    assert stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.02)
+    assert new.is_dir() and old.is_dir()  # there was room for all
+    assert stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.02)
 
 
 def test_ranks_and_an_interrupted_run_share_the_work(
