@@ -59,12 +59,20 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = part_of(path)
     try:
         yield part
+        if part.is_file():
+            part.chmod(0o666 & ~_umask())  # safetensors writes files that nobody else may read
         os.replace(part, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 CACHE_KEY = "export RSMOE_CACHE=/path/to/a/folder"

@@ -140,6 +140,7 @@ def test_what_is_no_picture_is_one_line(given: Any, message: str, model: Assista
 def test_a_saved_folder_asks_the_same_model(model: Assistant, tmp_path: Path) -> None:
     folder = model.save_pretrained(tmp_path / "saved")
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert len({p.stat().st_mode for p in folder.iterdir()}) == 1  # others may read the weights, as they may the card
     again = rsmoe.load(folder, device="cpu")
     for name, value in model.run.model.state_dict().items():
         assert torch.equal(value, again.run.model.state_dict()[name]), name
