@@ -92,7 +92,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         router=build_router(config, width=qformer.width, memory_width=vision.width, vocab_size=words, experts=size),
         prompts=instantiate(prompts, width=bank.width, vocab_size=codec.vocab_size, templates=templates, **inner),
         bank=bank,
-        fusion=instantiate(config["fusion"], codec=codec, names=[e.name for e in experts]),
+        fusion=instantiate(config["fusion"], codec=codec, names=[e.name for e in experts], bank=bank),
         experts=experts,
         bypass=instantiate(config["bypass"], **past) if config["bypass"] else None,
         nouns=nouns,

@@ -38,7 +38,7 @@ class RSMoE(nn.Module):
     4. router: instruction + queries -> experts, weights
     5. prompts: one per chosen (sample, expert) row
     6. bank: every row through its own expert, in one pass
-    7. fusion: rows of one sample -> one distribution (`rsmoe.generation.mixture`)
+    7. fusion: rows of one sample -> one distribution (`rsmoe.generation`); it also says what the rows are
     8. heads: states that emit [SEG] or [RET] -> masks, embeddings
 
     Training, scoring and generation all go through `see`, `perceive`, `start` and the bank: there is no second path.
@@ -175,20 +175,25 @@ class RSMoE(nn.Module):
         visual = prefix.tokens
         prompts = self.prompts(
             PromptRequest(
-                queries=visual, queries_mask=prefix.mask, prompt_ids=ids, prompt_mask=mask, expert=rows.expert
+                queries=visual,
+                queries_mask=prefix.mask,
+                prompt_ids=ids,
+                prompt_mask=mask,
+                expert=rows.expert,
+                share=rows.share,
             )
         )
         if prompts.embeds is not None:
             soft = prompts.embeds
         else:
             assert prompts.ids is not None, "a prompt writer gives soft tokens or ids"
-            soft = self.bank.embed(prompts.ids, rows.expert)
-        words = self.bank.embed(ids, rows.expert).to(visual.dtype)
+            soft = self.bank.embed(prompts.ids, rows.adapters)
+        words = self.bank.embed(ids, rows.adapters).to(visual.dtype)
         if self.nouns is not None and prefix.classes is not None:
             words = words + self.nouns(ids, mask, prefix.classes)
         parts, masks = [soft.to(visual.dtype), visual, words], [prompts.mask, prefix.mask, mask]
         if self.bos_id is not None:
-            first = self.bank.embed(torch.full_like(rows.sample, self.bos_id)[:, None], rows.expert)
+            first = self.bank.embed(torch.full_like(rows.sample, self.bos_id)[:, None], rows.adapters)
             parts, masks = [first.to(visual.dtype), *parts], [torch.ones_like(masks[1][:, :1]), *masks]
         return torch.cat(parts, dim=1), torch.cat(masks, dim=1), prompts.loss
 
@@ -197,13 +202,13 @@ class RSMoE(nn.Module):
 
         Args:
             perception: of the batch; None perceives it now.
-            rows: some of those of its routing; None takes all.
+            rows: some of those that the fusion makes of its routing; None takes all.
         """
         perception = self.perceive(batch) if perception is None else perception
-        rows = perception.routing.rows() if rows is None else rows
+        rows = self.fusion.rows(perception.routing) if rows is None else rows
         start, start_mask, prompt_loss = self.start(batch, perception.prefix, rows)
         ids, mask = batch.response_ids[rows.sample], batch.response_mask[rows.sample]
-        answer = answer_states(self.bank, start, start_mask, ids, mask, rows.expert)
+        answer = answer_states(self.bank, start, start_mask, ids, mask, rows.adapters)
         return Reading(
             perception=perception,
             rows=rows,

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rsmoe.data.text_codec import TextCodec
 
 ASPECTS = ("theme", "object", "relation")
 """Theme comprehension, object recognition, relationship inference (RS-MoE, arXiv 2411.01595, its three sub-tasks)."""
@@ -21,9 +26,29 @@ def split_aspects(text: str) -> dict[str, str]:
     The paper's own sub-captions are not published, so this rule is ours; RSICap's descriptions open with their theme.
     An aspect without a sentence of its own gets the theme's, so none of the three is empty unless ``text`` is.
     """
-    sentences = [s.strip() for s in _SENTENCE.findall(text) if s.strip(" .!?")]
-    theme, rest = sentences[:1], sentences[1:]
-    relation = [s for s in rest if _RELATION.search(s)]
-    objects = [s for s in rest if not _RELATION.search(s)]
-    parts = (theme, objects or theme, relation or theme)
-    return {aspect: " ".join(part) for aspect, part in zip(ASPECTS, parts, strict=True)}
+    parts: dict[str, list[str]] = {aspect: [] for aspect in ASPECTS}
+    for start, stop, aspect in _sentences(text):
+        parts[aspect].append(text[start:stop].strip())
+    return {aspect: " ".join(part or parts["theme"]) for aspect, part in parts.items()}
+
+
+def token_aspects(codec: TextCodec, ids: Sequence[int]) -> list[str | None]:
+    """The aspect of the sentence that each of L tokens belongs to; None: it shows nothing, or stands in no sentence."""
+    sentences = _sentences(codec.decode(ids))
+    told: list[str | None] = []
+    before = 0
+    for end in codec.ends(ids):
+        inside = (aspect for start, stop, aspect in sentences if start < end <= stop)
+        told.append(next(inside, None) if end > before else None)
+        before = end
+    return told
+
+
+def _sentences(text: str) -> list[tuple[int, int, str]]:
+    """First character, the one behind the last, and aspect of every sentence."""
+    found: list[tuple[int, int, str]] = []
+    for match in _SENTENCE.finditer(text):
+        if match[0].strip(" .!?"):
+            aspect = "theme" if not found else "relation" if _RELATION.search(match[0]) else "object"
+            found.append((*match.span(), aspect))
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rsmoe.errors import UserError
@@ -138,6 +139,19 @@ class TextCodec:
         """Text of ``ids`` without pad, begin and end; `special` tokens stay, words of `fit` are joined by spaces."""
         shown = [i for i in ids if i not in self._hidden]
         return str(self._backend.decode(shown, skip_special_tokens=False)).strip()
+
+    def ends(self, ids: Iterable[int]) -> list[int]:
+        """Where each token ends in `decode` of all of them, in characters; one that shows nothing ends with the last.
+
+        Of a character that several tokens make up, only the last one shows it.
+        """
+        stream, text = DecodeStream(skip_special_tokens=False), ""
+        ends: list[int] = []
+        for i in ids:
+            text += "" if i in self._hidden else stream.step(self._backend, i) or ""
+            ends.append(len(text))
+        before = len(text) - len(text.lstrip())  # `decode` takes the space at both ends away
+        return [min(max(0, end - before), len(text.strip())) for end in ends]
 
     def vocabulary(self) -> dict[str, int]:
         """Every token and its id."""

@@ -20,7 +20,6 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.model import RSMoE
 from rsmoe.perception import Perception
 from rsmoe.router.prompts import PromptRequest
-from rsmoe.router.routing import Rows
 
 _NAMES = {"change": "change_map"}
 """Fields of a prediction that are called otherwise than the output."""
@@ -58,9 +57,8 @@ def answer_batch(
     ids, mask = pad(written, codec.pad_id, batch.pixels.device)
     with_token = torch.isin(ids, tokens).any(1)
     if bool(with_token.any()):
-        rows = perception.routing.rows()
-        some = with_token[rows.sample]
-        rows = Rows(sample=rows.sample[some], expert=rows.expert[some], weight=rows.weight[some])
+        rows = model.fusion.rows(perception.routing)
+        rows = rows[with_token[rows.sample]]
         again = replace(batch, response_ids=ids, response_mask=mask)
         for index, inputs in model.head_inputs(again, model.read(again, perception, rows=rows)).items():
             places = inputs.sample.tolist()
@@ -104,8 +102,7 @@ def prompt_words(
     Soft prompts have no words of their own: the nearest word of the vocabulary (cosine) stands for each token.
     """
     rows = perception.routing.rows()
-    first = rows.sample == place
-    rows = Rows(sample=rows.sample[first], expert=rows.expert[first], weight=rows.weight[first])
+    rows = rows[rows.sample == place]
     prefix = perception.prefix[rows.sample]
     prompts = model.prompts(
         PromptRequest(

@@ -10,7 +10,6 @@ import torch
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.answer import pad
-from rsmoe.generation.mixture import mix
 from rsmoe.model import RSMoE
 from rsmoe.perception import Perception
 
@@ -19,7 +18,7 @@ from rsmoe.perception import Perception
 def confidences(
     model: RSMoE, codec: TextCodec, batch: Batch, perception: Perception, texts: Sequence[str]
 ) -> list[float]:
-    """Mean log-probability of the tokens of each of B answers, the end token among them, under the mixture of experts.
+    """Mean log-probability of the tokens of each of B answers, the end token among them, under the model's fusion.
 
     One teacher-forced pass of the language model over all answers. It ranks answers of one model; it is no probability
     of being right.
@@ -30,7 +29,8 @@ def confidences(
     """
     assert codec.eos_id is not None
     ids, mask = pad([[*codec.encode(text), codec.eos_id] for text in texts], codec.pad_id, batch.pixels.device)
-    reading = model.read(replace(batch, response_ids=ids, response_mask=mask), perception)
-    each = mix(reading.log_probability.float(), reading.rows, len(batch)).masked_fill(~mask, 0.0)
+    told = replace(batch, response_ids=ids, response_mask=mask)
+    each, _ = model.fusion.log_probability(model, told, model.read(told, perception))
+    each = each.float().masked_fill(~mask, 0.0)
     means: list[float] = (each.sum(1) / mask.sum(1)).tolist()
     return means

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -22,6 +22,7 @@ from rsmoe.experts.output import BankOutput
 __all__ = ["Bank", "BankOutput"]
 
 
+@runtime_checkable
 class Bank(Protocol):
     """Mixture of language models over one vocabulary and one width."""
 
@@ -31,6 +32,9 @@ class Bank(Protocol):
     """V."""
     size: int
     """E."""
+    sums_adapters: bool
+    """Whether ``expert`` may also be (R, E) float: weights with which each row sums the updates of all adapters. The
+    rows then lie in the order of the expert that weighs most."""
 
     @property
     def base(self) -> PreTrainedModel:

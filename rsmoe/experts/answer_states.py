@@ -34,7 +34,7 @@ def answer_states(
     Args:
         start, start_mask: (R, S, D) embedded prefix of every row and (R, S) bool.
         ids, mask: (R, Lr) answers and (R, Lr) bool.
-        expert: (R,) long, ascending.
+        expert: (R,) long, ascending, or (R, E) weights of a sum, see `Bank`.
     """
     parts = by_length(start_mask.sum(1), mask.sum(1))
     if len(parts) == 1:

@@ -40,6 +40,8 @@ class ExpertBank(nn.Module):
         UserError: a target that no layer of the decoder has, or a model that rescales its logits.
     """
 
+    sums_adapters = True
+
     def __init__(
         self,
         *,
@@ -99,7 +101,8 @@ class ExpertBank(nn.Module):
         Args:
             embeds: (R, L, D).
             mask: (R, S) bool, S = cached positions + L; padding may lie on the left.
-            expert: (R,) long, ascending.
+            expert: (R,) long, ascending; or (R, E) float, the weights w of a sum of adapters in the layers that have
+                them, W x + (alpha / r) sum_e w_e B_e A_e x, the rows in the order of the expert that weighs most.
             cache: "new" to start one, or the ``cache`` of the output before; it is extended in place.
         """
         if isinstance(cache, str):

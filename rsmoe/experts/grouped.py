@@ -1,4 +1,4 @@
-"""Low-rank products of rows that belong to different experts: three kernels with the same result.
+"""Low-rank products of rows that belong to different experts: three kernels with the same result, and sums of experts.
 
 Shapes: x (R, n, in), a (E, r, in), b (E, out, r) -> scale * b_e a_e x (R, n, out), e the expert of the row.
 Times in the comments: one core, fp32, 512 -> 512, r 16, 32 rows; `rsmoe.timings.experts` measures a whole model.
@@ -20,6 +20,8 @@ def low_rank(x: Tensor, a: Tensor, b: Tensor, rows: RowExperts, scale: float) ->
     experts, rank, _ = a.shape
     if experts == 1:
         return F.linear(F.linear(x, a[0]) * scale, b[0])
+    if rows.share is not None:
+        return summed(x, a, b, rows.share, scale)
     if _grouped_mm_is_fast(x, a, b):
         return grouped(x, a, b, rows, scale)
     # a row of fewer tokens than r reads less by trying all experts than by copying its own adapter
@@ -41,8 +43,13 @@ def gathered(x: Tensor, a: Tensor, b: Tensor, rows: RowExperts, scale: float) ->
 
 def masked(x: Tensor, a: Tensor, b: Tensor, rows: RowExperts, scale: float) -> Tensor:
     """All experts for every row, the others' ranks set to zero: what decoding needs, one token per row."""
+    return summed(x, a, b, F.one_hot(rows.expert, len(a)), scale)
+
+
+def summed(x: Tensor, a: Tensor, b: Tensor, share: Tensor, scale: float) -> Tensor:
+    """scale * sum_e share_e b_e a_e x, with ``share`` (R, E): one product of E * r ranks, however many are not zero."""
     experts, rank, _ = a.shape
-    own = F.one_hot(rows.expert, experts).to(x.dtype)[:, None, :, None] * scale  # (R, 1, E, 1)
+    own = share.to(x.dtype)[:, None, :, None] * scale  # (R, 1, E, 1)
     h = F.linear(x, a.flatten(0, 1)).unflatten(-1, (experts, rank)) * own
     return F.linear(h.flatten(-2), b.transpose(0, 1).flatten(1))
 

@@ -19,20 +19,26 @@ class RowExperts:
     """(R,) long, ascending."""
     ends: Tensor
     """(E,) long: rows of experts 0..e end before this row."""
+    share: Tensor | None = None
+    """(R, E) float: each row has the sum of all adapters, with these weights; None: that of ``expert`` alone."""
 
     @classmethod
     def of(cls, expert: Tensor, *, experts: int) -> RowExperts:
         """Finds the groups without a host synchronisation.
 
+        Args:
+            expert: (R,) long, or (R, E) weights of a sum, whose rows lie in the order of the expert that weighs most.
+
         Raises:
             RuntimeError: the rows are not sorted by expert, or name an expert that does not exist (on CUDA: a device
                 assertion).
         """
+        share, expert = (expert, expert.argmax(1)) if expert.ndim == 2 else (None, expert)
         known = (expert >= 0) & (expert < experts)
         # grouped products read sorted rows only, and would be silently wrong on others
         torch._assert_async(known.all() & (expert[1:] >= expert[:-1]).all(), "rows must be sorted by existing expert")
         ends = torch.searchsorted(expert, torch.arange(experts, device=expert.device), right=True)
-        return cls(expert=expert, ends=ends)
+        return cls(expert=expert, ends=ends, share=share)
 
 
 # A context variable: threads that answer requests at the same time do not see each other's rows.

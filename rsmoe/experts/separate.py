@@ -28,6 +28,8 @@ class SeparateBank(nn.Module):
         UserError: models that differ in number, vocabulary or width; and as `ExpertBank`.
     """
 
+    sums_adapters = False
+
     def __init__(
         self,
         *,

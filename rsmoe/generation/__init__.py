@@ -1,8 +1,9 @@
 """Generation: how the rows of one request become one text.
 
-A **fusion** is an ``nn.Module`` in one file with one yaml in ``conf/fusion/``; its constructor takes ``codec`` and
-``names`` (of the experts, in the bank's order). `decoding.decode` is the search that fusions share: greedy, or with
-beams, over rows that may belong to several experts.
+A **fusion** is an ``nn.Module`` in one file with one yaml in ``conf/fusion/``; its constructor takes ``codec``,
+``names`` (of the experts, in the bank's order) and ``bank``. Where only the rows of a request or their next-token
+distribution differ, it derives from `mixture.Mixture`. `decoding.decode` is the search that fusions share: greedy, or
+with beams, over rows that may belong to several experts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from rsmoe.data.batch import Batch
+from rsmoe.router.routing import Routing, Rows
 
 if TYPE_CHECKING:
     from rsmoe.generation.decoding import OnToken
@@ -21,10 +23,16 @@ if TYPE_CHECKING:
 
 
 class Fusion(Protocol):
-    """Mixture, or rewriting."""
+    """Mixture of distributions or of logits, sum of adapters, or rewriting."""
 
     terms: Mapping[str, float]
     """Losses beside that of the text, and their weights."""
+
+    def rows(self, routing: Routing) -> Rows:
+        """What runs through the bank: a row for each chosen expert of a request, or one for all of them."""
+
+    def log_probability(self, model: RSMoE, batch: Batch, reading: Reading) -> tuple[Tensor, Tensor]:
+        """(B, Lr) of each response token, and (B, Lr) mean over the vocabulary, for label smoothing."""
 
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
         """Text losses of given responses."""

@@ -12,6 +12,9 @@ from rsmoe.router.routing import Rows
 
 OnToken = Callable[[Sequence[int | None]], None]
 """Called after every step of greedy decoding with the new token of each of B samples, None for one that has ended."""
+Fuse = Callable[[Tensor, Tensor, Rows, int, int], Tensor]
+"""(R*k, V) logits and the (R*k, D) states that they were read from, of rows of B samples with k beams each -> (B, k, V)
+log-probabilities of the next token."""
 
 
 @torch.no_grad()
@@ -27,10 +30,11 @@ def decode(
     max_new: int = 64,
     length_penalty: float = 1.0,
     on_token: OnToken | None = None,
+    fuse: Fuse | None = None,
 ) -> list[list[int]]:
-    """Finds for each of B samples the text with the highest mixed log-probability over length**penalty.
+    """Finds for each of B samples the text with the highest fused log-probability over length**penalty.
 
-    At every step p(y_t) = sum_e w_e p_e(y_t | y_<t) over the sample's rows; with ``beams=1`` this is greedy decoding.
+    With ``beams=1`` this is greedy decoding.
     Row r of beam k has place r * beams + k, so the rows stay sorted by expert.
 
     Args:
@@ -38,23 +42,26 @@ def decode(
         samples: B.
         length_penalty: as in `transformers`: scores are divided by length**penalty.
         on_token: see `OnToken`; not called with beams > 1, where the text is known only at the end.
+        fuse: how the rows of a sample share the next token; None: p(y_t) = sum_e w_e p_e(y_t | y_<t).
 
     Returns:
         B lists of token ids, without the end token.
     """
     device, b, k = embeds.device, samples, beams
-    first = bank(embeds, mask, rows.expert, cache="new")
-    state, cache = first.hidden[:, -1], bank.select(first.cache, rows.expert, _spread(len(rows.sample), k, device))
+    first = bank(embeds, mask, rows.adapters, cache="new")
+    state, cache = first.hidden[:, -1], bank.select(first.cache, rows.adapters, _spread(len(rows.sample), k, device))
     state = state.repeat_interleave(k, 0)  # (R*k, D)
     seen = mask.repeat_interleave(k, 0)
-    expert = rows.expert.repeat_interleave(k)
+    expert = rows.adapters.repeat_interleave(k, 0)
     score = torch.full((b, k), float("-inf"), device=device)
     score[:, 0] = 0.0  # all beams start equal: only one may spread
     text = torch.empty(b, k, 0, dtype=torch.long, device=device)
     finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(b)]
     open_ = torch.ones(b, dtype=torch.bool, device=device)
     for step in range(max_new):
-        total = score[..., None] + mixed_log_probability(bank.logits(state, expert), rows, b, k)  # (b, k, V)
+        logits = bank.logits(state, expert)
+        fused = mixed_log_probability(logits, rows, b, k) if fuse is None else fuse(logits, state, rows, b, k)
+        total = score[..., None] + fused  # (b, k, V)
         vocabulary = total.shape[-1]
         # 2k candidates: even if k of them end, k can go on
         value, place = total.flatten(1).topk(2 * k, dim=1)
@@ -88,9 +95,12 @@ def decode(
     return [max(found, key=lambda f: f[0])[1] for found in finished]
 
 
-def mixed_log_probability(logits: Tensor, rows: Rows, samples: int, beams: int) -> Tensor:
-    """(R*k, V) logits of all rows -> (B, k, V) log sum_e w_e p_e, in fp32."""
-    p = logits.float().softmax(-1).unflatten(0, (-1, beams)) * rows.weight.float()[:, None, None]  # (R, k, V)
+def mixed_log_probability(
+    logits: Tensor, rows: Rows, samples: int, beams: int, *, weight: Tensor | None = None
+) -> Tensor:
+    """(R*k, V) logits of all rows -> (B, k, V) log sum_e w_e p_e, in fp32; ``weight`` (R, k), else the router's."""
+    weight = rows.weight[:, None] if weight is None else weight
+    p = logits.float().softmax(-1).unflatten(0, (-1, beams)) * weight.float()[..., None]  # (R, k, V)
     mixed = p.new_zeros(samples, *p.shape[1:]).index_add_(0, rows.sample, p)
     return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from rsmoe.checks.ranges import NonNegativeReal
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.generation.decoding import OnToken, decode
-from rsmoe.router.routing import Rows
+from rsmoe.experts import Bank
+from rsmoe.generation.decoding import OnToken, decode, mixed_log_probability
+from rsmoe.router.routing import Routing, Rows
 
 if TYPE_CHECKING:
     from rsmoe.model import RSMoE
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 class Mixture(nn.Module):
     """p(y_t | y_<t) = sum_e w_e p_e(y_t | y_<t): one text, differentiable through the router's weights.
 
-    The RS-MoE paper does not publish its fusion; this one is ours (design section 3) and claims no parity.
+    The RS-MoE paper does not publish its fusion; this one is ours (design section 3) and claims no parity. A fusion of
+    another distribution overrides `log_probability` and `next_token`, one of other rows `rows`.
 
     Args:
-        codec, names: of the fusion contract; unused.
+        codec, names, bank: of the fusion contract; unused.
         length_penalty: of beam search.
         length_weight: an answer of n tokens weighs n ** length_weight in the loss. 1 is the mean over tokens, where
             "yes" beside a description learns nothing; 0 the mean over answers; 0.5 lies between, as in InternVL
@@ -39,18 +41,33 @@ class Mixture(nn.Module):
         *,
         codec: TextCodec,
         names: Sequence[str],
+        bank: Bank,
         length_penalty: NonNegativeReal = 1.0,
         length_weight: NonNegativeReal = 1.0,
     ) -> None:
         super().__init__()
         self.length_penalty, self.length_weight = length_penalty, length_weight
 
-    def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
-        """Negative log-likelihood of the responses' tokens under the mixture, averaged by ``length_weight``.
+    def rows(self, routing: Routing) -> Rows:
+        """A row for each chosen expert of a request."""
+        return routing.rows()
 
-        ``smoothing`` moves that much of the target onto the uniform distribution, per row.
+    def log_probability(self, model: RSMoE, batch: Batch, reading: Reading) -> tuple[Tensor, Tensor]:
+        """(B, Lr) of each response token under the mixture, and (B, Lr) the weighted mean of ``reading.smooth``."""
+        rows, samples = reading.rows, len(batch)
+        flat = sum_rows(reading.smooth * rows.weight[:, None], rows, samples)
+        return mix(reading.log_probability, rows, samples), flat
+
+    def next_token(self, logits: Tensor, hidden: Tensor, rows: Rows, samples: int, beams: int) -> Tensor:
+        """The same in generation, see `rsmoe.generation.decoding.Fuse`."""
+        return mixed_log_probability(logits, rows, samples, beams)
+
+    def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Negative log-likelihood of the responses' tokens, averaged by ``length_weight``.
+
+        ``smoothing`` moves that much of the target onto the uniform distribution, see `log_probability`.
         """
-        loss = token_losses(reading.log_probability, reading.smooth, reading.rows, len(batch), smoothing=smoothing)
+        loss = smoothed(*self.log_probability(model, batch, reading), smoothing=smoothing)
         return {"text": by_length(loss, batch.response_mask, power=self.length_weight)}
 
     @torch.no_grad()
@@ -66,7 +83,7 @@ class Mixture(nn.Module):
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids."""
-        rows = perception.routing.rows()
+        rows = self.rows(perception.routing)
         embeds, mask, _ = model.start(batch, perception.prefix, rows)
         return decode(
             model.bank,
@@ -79,22 +96,13 @@ class Mixture(nn.Module):
             max_new=max_new,
             length_penalty=self.length_penalty,
             on_token=on_token,
+            fuse=self.next_token,
         )
 
 
-def token_losses(log_probability: Tensor, smooth: Tensor, rows: Rows, samples: int, *, smoothing: float) -> Tensor:
-    """Negative log-likelihood (B, L) of every token under the mixture, with label smoothing per row.
-
-    Args:
-        log_probability: (R, L) of the reference tokens.
-        smooth: (R, L) mean over the vocabulary.
-        samples: B.
-    """
-    loss = -mix(log_probability, rows, samples)
-    if smoothing > 0:
-        flat = loss.new_zeros(loss.shape).index_add(0, rows.sample, smooth * rows.weight[:, None])
-        loss = (1 - smoothing) * loss - smoothing * flat
-    return loss
+def smoothed(log_probability: Tensor, flat: Tensor, *, smoothing: float) -> Tensor:
+    """Negative log-likelihood of tokens, with that much of the target on ``flat``, their mean over the vocabulary."""
+    return -(1 - smoothing) * log_probability - smoothing * flat if smoothing > 0 else -log_probability
 
 
 def by_length(loss: Tensor, mask: Tensor, *, power: float) -> Tensor:
@@ -103,11 +111,20 @@ def by_length(loss: Tensor, mask: Tensor, *, power: float) -> Tensor:
     return (loss * share).sum() / share.sum().clamp_min(1e-9)
 
 
+def sum_rows(values: Tensor, rows: Rows, samples: int) -> Tensor:
+    """(R, ...) -> (B, ...), the sum over the rows of each sample."""
+    return values.new_zeros(samples, *values.shape[1:]).index_add(0, rows.sample, values)
+
+
 def mix(log_probability: Tensor, rows: Rows, samples: int) -> Tensor:
     """(R, L) log-probabilities of every row -> (B, L) of the mixture: log sum_e w_e p_e."""
-    weighted = log_probability + rows.weight.clamp_min(1e-20).log()[:, None]
-    peak = weighted.new_full((samples, weighted.shape[1]), float("-inf"))
-    index = rows.sample[:, None].expand_as(weighted)
-    peak = peak.scatter_reduce(0, index, weighted.detach(), "amax")
-    total = torch.zeros_like(peak).scatter_add(0, index, (weighted - peak[rows.sample]).exp())
+    return log_sum(log_probability + rows.weight.clamp_min(1e-20).log()[:, None], rows, samples)
+
+
+def log_sum(values: Tensor, rows: Rows, samples: int) -> Tensor:
+    """(R, L) -> (B, L), log sum exp over the rows of each sample."""
+    peak = values.new_full((samples, values.shape[1]), float("-inf"))
+    index = rows.sample[:, None].expand_as(values)
+    peak = peak.scatter_reduce(0, index, values.detach(), "amax")
+    total = torch.zeros_like(peak).scatter_add(0, index, (values - peak[rows.sample]).exp())
     return peak + total.log()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rsmoe.checks.ranges import NonNegativeReal
@@ -15,9 +15,10 @@ from rsmoe.data.aspects import ASPECTS, split_aspects
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
+from rsmoe.experts import Bank
 from rsmoe.experts.answer_states import answer_states
 from rsmoe.generation.decoding import OnToken, decode
-from rsmoe.generation.mixture import by_length, token_losses
+from rsmoe.generation.mixture import Mixture, by_length, smoothed
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rsmoe.perception import Perception, Reading, VisualPrefix
 
 
-class Rewrite(nn.Module):
+class Rewrite(Mixture):
     """Sub-answers, then a caption: closest to what the RS-MoE paper describes, whose own fusion is unpublished.
 
     Training: the experts named theme, object and relation learn their sentences of the reference
@@ -36,6 +37,7 @@ class Rewrite(nn.Module):
     Args:
         codec: of the language model.
         names: expert names in the bank's order; must hold "rewriter" and at least two aspects.
+        bank: of the fusion contract; unused.
         length_penalty: of beam search.
         length_weight: of answers and of sub-answers, as in `rsmoe.generation.mixture.Mixture`.
     """
@@ -47,10 +49,13 @@ class Rewrite(nn.Module):
         *,
         codec: TextCodec,
         names: Sequence[str],
+        bank: Bank,
         length_penalty: NonNegativeReal = 1.0,
         length_weight: NonNegativeReal = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            codec=codec, names=names, bank=bank, length_penalty=length_penalty, length_weight=length_weight
+        )
         self.aspects = {index: name for index, name in enumerate(names) if name in ASPECTS}
         if "rewriter" not in names or len(self.aspects) < 2:
             raise UserError(
@@ -60,7 +65,6 @@ class Rewrite(nn.Module):
         assert codec.eos_id is not None
         self.eos_id = codec.eos_id
         self.codec, self.rewriter = codec, list(names).index("rewriter")
-        self.length_penalty, self.length_weight = length_penalty, length_weight
 
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
         """Negative log-likelihood: "text" of single and rewritten answers, "aspect" of sub-answers.
@@ -68,7 +72,7 @@ class Rewrite(nn.Module):
         Smoothed and averaged over answers as by `rsmoe.generation.mixture.Mixture`.
         """
         mask, power = batch.response_mask, self.length_weight
-        loss = token_losses(reading.log_probability, reading.smooth, reading.rows, len(batch), smoothing=smoothing)
+        loss = smoothed(*self.log_probability(model, batch, reading), smoothing=smoothing)
         chosen = reading.perception.routing.chosen
         several = chosen[:, list(self.aspects)].sum(1) >= 2
         if model.dense or not bool(several.any()):
@@ -108,7 +112,7 @@ class Rewrite(nn.Module):
             "max_new": max_new,
             "length_penalty": self.length_penalty,
         }
-        rows = perception.routing.rows()
+        rows = self.rows(perception.routing)
         embeds, mask, _ = model.start(batch, perception.prefix, rows)
         answers = decode(model.bank, embeds, mask, rows, samples=len(batch), **options)
         several = perception.routing.chosen[:, list(self.aspects)].sum(1) >= 2
@@ -155,5 +159,4 @@ class Rewrite(nn.Module):
         """(R, L), each row an answer of its own."""
         start, start_mask, _ = model.start(batch, prefix, rows)
         said = answer_states(model.bank, start, start_mask, ids, mask, rows.expert)
-        alone = Rows(sample=torch.arange(len(ids), device=ids.device), expert=rows.expert, weight=rows.weight)
-        return token_losses(said.log_probability, said.smooth, alone, len(ids), smoothing=smoothing)
+        return smoothed(said.log_probability, said.smooth, smoothing=smoothing)

@@ -21,6 +21,9 @@ class PromptRequest:
     """(R, Lp) bool."""
     expert: Tensor
     """(R,) long."""
+    share: Tensor | None = None
+    """(R, E) float, weights of a row that several experts share: soft tokens are summed with them, written words are
+    those of ``expert``, which weighs most. None: every row is one expert's."""
 
 
 @dataclass(frozen=True, kw_only=True)

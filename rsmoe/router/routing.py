@@ -21,6 +21,19 @@ class Rows:
     """(R,) long, ascending."""
     weight: Tensor
     """(R,) float, the router's weight of this row; sums to 1 over the rows of a sample."""
+    share: Tensor | None = None
+    """(R, E) float: each row has the sum of all adapters, with these weights, and ``expert`` is the one that weighs
+    most; None: the row has the adapter of ``expert`` alone."""
+
+    @property
+    def adapters(self) -> Tensor:
+        """What the bank is told of the rows: ``share`` where adapters are summed, else ``expert``."""
+        return self.expert if self.share is None else self.share
+
+    def __getitem__(self, index: Tensor) -> Rows:
+        """These of the R rows, (R,) bool."""
+        share = None if self.share is None else self.share[index]
+        return Rows(sample=self.sample[index], expert=self.expert[index], weight=self.weight[index], share=share)
 
 
 @dataclass(frozen=True, kw_only=True)

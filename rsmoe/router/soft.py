@@ -35,7 +35,10 @@ class SoftPrompts(nn.Module):
 
     def forward(self, request: PromptRequest) -> Prompts:
         """R rows -> `Prompts` with embeds (R, P, D)."""
-        base = self.base[request.expert]
+        if request.share is None:
+            base = self.base[request.expert]
+        else:
+            base = torch.einsum("re,epd->rpd", request.share.to(self.base.dtype), self.base)
         mean = VisualMemory(tokens=request.queries, mask=request.queries_mask).mean()
         shift: Tensor = self.condition(mean).view_as(base)
         return Prompts(embeds=base + shift, mask=torch.ones(base.shape[:2], dtype=torch.bool, device=base.device))

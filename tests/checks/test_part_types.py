@@ -128,6 +128,7 @@ WRONG: list[tuple[str, str, str, Any, str]] = [
     ("bank", "separate", "dropout", 2, "less than 1"),
     ("fusion", "mixture", "length_penalty", NAN, "a finite number"),
     ("fusion", "mixture", "length_weight", -1, "0.0 or more"),
+    ("fusion", "token", "aspect", -0.5, "0.0 or more"),
     ("trainer", "cpu", "accelerator", 5, "text"),
     ("trainer", "cpu", "devices", {"a": 1}, "a list or text or a whole number"),
     ("data", "resisc45", "val_fraction", 1.5, "less than 1"),

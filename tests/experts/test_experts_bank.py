@@ -50,13 +50,59 @@ def test_kernels_agree_with_a_loop(kernel, index) -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
 
 
+SHARE = torch.tensor(
+    [[0.6, 0.4, 0, 0], [1, 0, 0, 0], [0.2, 0.5, 0.3, 0], [0, 0.7, 0, 0.3], [0, 0, 1, 0], [0.1, 0.2, 0.3, 0.4]]
+)  # in the order of the expert that weighs most
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_sum_of_adapters_is_a_linear_layer_of_summed_updates(family: str) -> None:
+    """Each row against a base whose weights hold the sum, with and without a cache; and the gradient of the weights."""
+    bank, (ids, mask, _) = make(family), inputs()
+    share = SHARE.clone().requires_grad_()
+    got = run(bank, ids, mask, share)
+    for i, own in enumerate(SHARE):
+        merged = copy.deepcopy(bank)
+        for layer in merged.adapted().values():
+            update = layer.scale * torch.einsum("e,eor,eri->oi", own, layer.lora_B, layer.lora_A)
+            weight = layer.base_layer.weight
+            weight.data += update if isinstance(layer.base_layer, nn.Linear) else update.T
+            layer.lora_B.data.zero_()
+        expected = run(merged, ids[i : i + 1], mask[i : i + 1], torch.tensor([0]))
+        torch.testing.assert_close(got[i : i + 1], expected, atol=1e-5, rtol=1e-4)
+    embeds = bank.embed(ids, share)
+    first = bank(embeds[:, :4], mask[:, :4], share, cache="new")
+    rest = bank(embeds[:, 4:], mask, share, cache=first.cache)
+    torch.testing.assert_close(bank.logits(torch.cat([first.hidden, rest.hidden], 1), share), got, atol=2e-5, rtol=1e-4)
+    loss = got.square().sum()
+    (gradient,) = torch.autograd.grad(loss, share)
+    step = torch.zeros_like(SHARE)
+    step[2, 3] = 1e-2
+    with torch.no_grad():
+        slope = sum(s * float(run(bank, ids, mask, SHARE + s * step).square().sum()) for s in (1, -1)) / 2e-2
+    assert abs(slope) > 1e-3 and float(gradient[2, 3]) == pytest.approx(slope, rel=2e-2)
+
+
+def test_a_sum_of_one_adapter_is_that_adapter() -> None:
+    bank, (ids, mask, expert) = make(), inputs()
+    share = nn.functional.one_hot(expert, 4).float()
+    torch.testing.assert_close(run(bank, ids, mask, share), run(bank, ids, mask, expert), atol=1e-5, rtol=1e-5)
+
+
+def test_sums_come_in_the_order_of_the_expert_that_weighs_most() -> None:
+    with pytest.raises(RuntimeError, match="sorted by existing expert"):
+        RowExperts.of(SHARE.flip(0), experts=4)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_bank_on_cuda_equals_cpu() -> None:
     bank, (ids, mask, expert) = make(), inputs()
-    expected = run(bank, ids, mask, expert)
-    got = run(bank.cuda(), ids.cuda(), mask.cuda(), expert.cuda())
-    torch.testing.assert_close(got.cpu(), expected, atol=1e-3, rtol=1e-3)
+    expected = [run(bank, ids, mask, given) for given in (expert, SHARE)]
+    bank = bank.cuda()
+    for given, told in zip((expert, SHARE), expected, strict=True):
+        got = run(bank, ids.cuda(), mask.cuda(), given.cuda())
+        torch.testing.assert_close(got.cpu(), told, atol=1e-3, rtol=1e-3)
 
 
 def test_rows_must_be_sorted_and_known() -> None:
@@ -355,8 +401,10 @@ def test_gradient_checkpointing_sees_the_rows_of_its_own_pass() -> None:
         torch.manual_seed(5)
         loss = run(bank, ids, mask, expert).square().sum()
         loss = loss + run(bank, ids[:2], mask[:2], torch.tensor([2, 3])).square().sum()
+        share = SHARE.clone().requires_grad_()
+        loss = loss + run(bank, ids, mask, share).square().sum()
         loss.backward()
-        grads.append({n: p.grad for n, p in bank.named_parameters() if "lora_" in n})
+        grads.append({n: p.grad for n, p in bank.named_parameters() if "lora_" in n} | {"share": share.grad})
     for name, reference in grads[0].items():
         torch.testing.assert_close(grads[1][name], reference, atol=1e-5, rtol=1e-5)
 

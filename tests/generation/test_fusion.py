@@ -29,6 +29,10 @@ def model() -> RSMoE:
     return model
 
 
+def mixture_of(model: RSMoE, **options: float) -> Mixture:
+    return Mixture(codec=codecs()[0], names=model.names, bank=model.bank, **options)
+
+
 def teach(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
     """Routes by the label, as a trained router would."""
     real = RSMoE.perceive
@@ -50,7 +54,7 @@ def teach(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_it_says_which_experts_it_needs(names: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Rewrite(codec=codecs()[0], names=names)
+        Rewrite(codec=codecs()[0], names=names, bank=tiny_model().bank)
     with pytest.raises(UserError, match=message.split(";")[0]):
         tiny_model("fusion=rewrite", experts=f"expert=[{','.join(names)}]")
 
@@ -101,7 +105,7 @@ def test_a_question_is_answered_by_mixture(model: RSMoE, monkeypatch: pytest.Mon
     reading = model.read(batch)
     losses = model.fusion.losses(model, batch, reading)
     assert set(losses) == {"text"}
-    torch.testing.assert_close(losses, Mixture(codec=codecs()[0], names=model.names).losses(model, batch, reading))
+    torch.testing.assert_close(losses, mixture_of(model).losses(model, batch, reading))
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5, 0.0])
@@ -110,7 +114,7 @@ def test_answers_weigh_by_their_length(model: RSMoE, power: float) -> None:
     with torch.no_grad():
         reading = model.read(batch)
         loss = -mix(reading.log_probability, reading.rows, len(batch))
-        told = Mixture(codec=codecs()[0], names=model.names, length_weight=power).losses(model, batch, reading)["text"]
+        told = mixture_of(model, length_weight=power).losses(model, batch, reading)["text"]
     lengths = [int(m.sum()) for m in batch.response_mask]
     assert len(set(lengths)) > 1
     means = [float(loss[i, : lengths[i]].mean()) for i in range(len(batch))]

@@ -175,10 +175,11 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
     [
         ["schedule=single_stage"],
         ["schedule=rsmoe_two_stage", "fusion=rewrite", "expert=[theme,object,relation,vqa,rewriter]"],
-        ["schedule=rsmoe_two_stage", "prompts=text", "bypass=none"],
-        ["schedule=rsmoe_two_stage", "prompts=template", "choice=top_k", "bank=separate"],
+        ["schedule=rsmoe_two_stage", "fusion=token", "fusion.aspect=0.5"],
+        ["schedule=rsmoe_two_stage", "fusion=weights", "prompts=text", "bypass=none"],
+        ["schedule=rsmoe_two_stage", "fusion=logits", "prompts=template", "choice=top_k", "bank=separate"],
     ],
-    ids=["single_stage", "rewrite", "text", "template"],
+    ids=["single_stage", "rewrite", "token", "text", "template"],
 )
 def test_every_ablation_runs(ablation: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RSMOE_DATA", raising=False)
