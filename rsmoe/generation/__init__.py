@@ -1,13 +1,13 @@
 """Generation: how the rows of one request become one text.
 
 A **fusion** is an ``nn.Module`` in one file with one yaml in ``conf/fusion/``; its constructor takes ``codec`` and
-``names`` (of the experts, in the bank's order). `decoding.decode` is the search that fusions share: greedy, or with
-beams, over rows that may belong to several experts.
+``names`` (of the experts, in the bank's order). `decoding.decode` is what fusions share: greedy, sampled or with beams,
+over rows that may belong to several experts, each request by its own settings (`decoding.Decoding`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from rsmoe.data.batch import Batch
 
 if TYPE_CHECKING:
-    from rsmoe.generation.decoding import OnToken
+    from rsmoe.generation.decoding import Decoding, OnToken
     from rsmoe.model import RSMoE
     from rsmoe.perception import Perception, Reading
 
@@ -38,6 +38,10 @@ class Fusion(Protocol):
         end_id: int,
         beams: int,
         max_new: int,
+        each: Sequence[Decoding] | None = None,
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """Token ids of the answer to each request; greedy decoding calls ``on_token`` after every step."""
+        """Token ids of the answer to each request, by the settings ``each`` of its own; None: greedy or beams for all.
+
+        ``on_token`` is called after every step, where the text is known before its end.
+        """

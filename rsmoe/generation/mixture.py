@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rsmoe.checks.ranges import NonNegativeReal
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.generation.decoding import OnToken, decode
+from rsmoe.generation.decoding import Decoding, OnToken, decode
 from rsmoe.router.routing import Rows
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Mixture(nn.Module):
         end_id: int,
         beams: int,
         max_new: int,
+        each: Sequence[Decoding] | None = None,
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids."""
@@ -78,6 +79,7 @@ class Mixture(nn.Module):
             beams=beams,
             max_new=max_new,
             length_penalty=self.length_penalty,
+            each=each,
             on_token=on_token,
         )
 
