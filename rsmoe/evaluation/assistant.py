@@ -20,7 +20,7 @@ from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.answer import answer_batch, prompt_words
 from rsmoe.evaluation.confidence import confidences
-from rsmoe.evaluation.embedding import EMBED, Embedding, embed_batch, embed_texts
+from rsmoe.evaluation.embedding import EMBED, Embedding, embed_batch, embed_texts, retrieval_expert
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
@@ -66,6 +66,11 @@ class Assistant:
         """Names of the values of `Reply.land_cover`; () in a model without such a map."""
         maps = self.run.model.maps
         return tuple(maps["land_cover"].names) if "land_cover" in maps else ()
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it has a retrieval expert, for `embed` and `embed_texts`."""
+        return retrieval_expert(self.run.model) is not None
 
     def ask(self, pictures: Any, instruction: str | None = None, **options: Any) -> Any:
         """The `Reply` to one request, or the list of those to a list of pictures.
@@ -218,7 +223,8 @@ class Assistant:
         if beams is None:
             beams = 1 if any(one.temperature > 0 for one in each) else 3
         opened = self._open(requests, raster or {}) if opened is None else opened
-        shown = [dates.overview() for dates in opened]
+        overviews = {id(dates): dates.overview() for dates in opened}
+        shown = [overviews[id(dates)] for dates in opened]  # requests about the same pictures share a view
         batch = self._batch(requests, shown)
         with torch.no_grad():
             perception = self._forced(model.perceive(batch), requests)

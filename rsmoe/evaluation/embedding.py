@@ -34,19 +34,24 @@ class Embedding:
     """Read for it: words, and visual tokens of a picture."""
 
 
-def retrieval_expert(model: RSMoE) -> int:
+def retrieval_expert(model: RSMoE) -> int | None:
+    """Place of the expert that embeds; None in a model without one."""
+    return next((place for place, expert in enumerate(model.experts) if expert.token == RETRIEVAL_TOKEN), None)
+
+
+def require_retrieval(model: RSMoE) -> int:
     """Place of the expert that embeds.
 
     Raises:
         UserError: the model has none.
     """
-    found = [place for place, expert in enumerate(model.experts) if expert.token == RETRIEVAL_TOKEN]
-    if not found:
+    found = retrieval_expert(model)
+    if found is None:
         raise UserError(
             f"this model has no retrieval expert, it has {', '.join(model.names)}: train one with "
             "expert=[...,retrieval]"
         )
-    return found[0]
+    return found
 
 
 @torch.no_grad()
@@ -54,9 +59,9 @@ def embed_batch(model: RSMoE, batch: Batch, perception: Perception) -> list[Embe
     """Embeddings of the pictures of B requests: of the state that emits [RET], as in training.
 
     Raises:
-        UserError: see `retrieval_expert`.
+        UserError: see `require_retrieval`.
     """
-    index = retrieval_expert(model)
+    index = require_retrieval(model)
     ids = torch.full((len(batch), 1), model.special[RETRIEVAL_TOKEN], device=batch.pixels.device)
     said = replace(batch, response_ids=ids, response_mask=torch.ones_like(ids, dtype=torch.bool))
     inputs = model.head_inputs(said, model.read(said, perception))[index]
@@ -73,10 +78,10 @@ def embed_texts(run: OpenRun, texts: Sequence[str]) -> list[Embedding]:
     """Embeddings of n texts, cut to the longest response of training.
 
     Raises:
-        UserError: see `retrieval_expert`; a text without a word.
+        UserError: see `require_retrieval`; a text without a word.
     """
     model = run.model
-    index, ids = retrieval_expert(model), [run.collate.caption(text) for text in texts]
+    index, ids = require_retrieval(model), [run.collate.caption(text) for text in texts]
     if [] in ids:
         raise UserError(f"text {ids.index([]) + 1} of {len(ids)} is empty: give at least one word")
 
