@@ -29,6 +29,16 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     return {"checkpoint": str(path), "checkpoint_sha256": digest, "rsmoe": rsmoe.__version__}
 
 
+def decoding_facts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line says of how an answer was decoded.
+
+    Args:
+        options: of `Assistant.answer`.
+    """
+    keys = ("beams", "max_new", "temperature", "top_p", "seed", "stop")
+    return {key: options[key] for key in keys if key in options}
+
+
 def answer_requests(
     model: Assistant,
     requests: Sequence[Request],
@@ -82,7 +92,7 @@ def answer_requests(
                         console.print(f"{request.id}: {reply.text.strip() or '(empty answer)'}", soft_wrap=True)
                 task = {"task": request.task, "protocol": find_task(request.task).protocol} if request.task else {}
                 rows.append(
-                    (request, {**row, "images": request.names, **task, **facts, "decoding": _decoding(options)})
+                    (request, {**row, "images": request.names, **task, **facts, "decoding": decoding_facts(options)})
                 )
             if job is not None:
                 job.add(rows)
@@ -114,8 +124,3 @@ def _answered(
     for request in requests:
         replies |= _answered(model, [request], options, failed)
     return replies
-
-
-def _decoding(options: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("beams", "max_new", "temperature", "top_p", "seed", "stop")
-    return {key: options[key] for key in keys if key in options}

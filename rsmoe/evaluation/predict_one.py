@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsmoe.evaluation.answer_file import AnswerFile
-from rsmoe.evaluation.answer_requests import checkpoint_facts
+from rsmoe.evaluation.answer_requests import checkpoint_facts, decoding_facts
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.land_cover_report import land_cover_shares
 from rsmoe.evaluation.reply_files import picture_name, reply_row, write_reply
@@ -63,6 +63,7 @@ def predict_one(
         return
     facts = checkpoint_facts(checkpoint)
     row = {**reply_row(reply), "images": request.names, "files": files, "notes": notes, **facts}
+    row["decoding"] = decoding_facts(options)
     said = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "land_cover": shares}
     said |= {"changed": None, "cells": None, "kinds": None, "polygons": None} | told
     write_text(folder / "answer.json", json.dumps({**row, **said}, indent=1, ensure_ascii=False) + "\n")

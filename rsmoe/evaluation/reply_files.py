@@ -120,7 +120,7 @@ def reply_row(reply: Reply) -> dict[str, Any]:
         "crs": None if place is None else place.crs,
         "transform": None if place is None else list(place.transform),
         "gsd_m": ground(place)[0],
-        "boxes_px": None if reply.boxes is None else np.round(reply.boxes, 2).tolist(),
+        "boxes_px": None if reply.boxes is None else np.round(reply.boxes.astype(np.float64), 2).tolist(),
         "notes": list(reply.notes),
     }
 

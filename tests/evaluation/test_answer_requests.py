@@ -131,6 +131,12 @@ def test_a_sampled_answer_is_that_of_its_seed(run: Path, tiles: Path, tmp_path: 
     assert sum(map(len, asked)) == 5  # it is another job
     assert [row["answer"] for row in ended] == [row["answer"].partition(word)[0].strip() for row in first]
     assert ended[0]["decoding"]["stop"] == [word]
+    rsmoe.predict.cli(
+        [f"checkpoint={run}", "device=cpu", "temperature=1.5", f"image={tiles / 'a.png'}", "max_new=6",
+         f"out={tmp_path / 'one'}"]
+    )  # fmt: skip
+    (alone,) = rows(tmp_path / "one")
+    assert (alone["answer"], alone["decoding"]) == (first[0]["answer"], first[0]["decoding"])
 
 
 def test_a_job_that_was_stopped_goes_on(
