@@ -94,14 +94,15 @@ def test_choices_are_those_of_the_seeds_that_follow(client: openai.OpenAI, model
     assert extra[0] is None and all(own["routing"] == pytest.approx(routing, abs=1e-5) for own in extra[1:])
 
 
-def test_choices_are_one_look_at_the_picture(client: openai.OpenAI, model: Assistant) -> None:
+def test_choices_of_a_pass_are_one_look_at_the_picture(model: Assistant) -> None:
     seen: list[int] = []
     handle = model.run.model.vision.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     try:
-        client.chat.completions.create(model="mixture", messages=messages(), n=3)
+        with served(model, batch_size=3, window_ms=10_000) as (url, _):
+            answer = httpx.post(url + CHAT, json={"messages": messages(), "n": 3}, timeout=60).json()
     finally:
         handle.remove()
-    assert seen == [1]
+    assert seen == [1] and len(answer["choices"]) == 3
 
 
 def test_choices_stream_side_by_side(client: openai.OpenAI, server: tuple[str, App]) -> None:
