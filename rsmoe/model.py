@@ -13,7 +13,7 @@ from rsmoe.experts import Bank
 from rsmoe.experts.answer_states import answer_states
 from rsmoe.experts.expert import Expert, HeadInput
 from rsmoe.generation import Fusion
-from rsmoe.generation.decoding import OnToken
+from rsmoe.generation.decoding import Decoding, OnToken
 from rsmoe.maps import MapModule, MapTokens
 from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.perception import Perception, Reading, SeenMap, Sight, VisualPrefix
@@ -261,10 +261,18 @@ class RSMoE(nn.Module):
         end_id: int,
         beams: int = 1,
         max_new: int = 64,
+        each: Sequence[Decoding] | None = None,
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """Token ids of the answer to each of B requests, without the end token; the task labels are not read."""
+        """Token ids of the answer to each of B requests, without the end token; the task labels are not read.
+
+        Args:
+            perception: of the batch; None perceives it now.
+            max_new: most tokens of any answer.
+            each: settings of every request, see `rsmoe.generation.decoding.decode`.
+            on_token: see `rsmoe.generation.decoding.OnToken`.
+        """
         perception = self.perceive(batch) if perception is None else perception
         return self.fusion.generate(
-            self, batch, perception, end_id=end_id, beams=beams, max_new=max_new, on_token=on_token
+            self, batch, perception, end_id=end_id, beams=beams, max_new=max_new, each=each, on_token=on_token
         )

@@ -43,8 +43,10 @@ def cli(cfg: DictConfig) -> None:
     console = open_console()
     model = rsmoe.load(cfg.checkpoint, device=cfg.device)
     options = {
-        "beams": cfg.beams,
+        "beams": cfg.beams or (1 if cfg.temperature > 0 else 3),
         "max_new": cfg.max_new,
+        **({key: config[key] for key in ("temperature", "top_p", "seed")} if cfg.temperature > 0 else {}),
+        **({"stop": config["stop"]} if config["stop"] else {}),
         "raster": {key: value for key, value in config["raster"].items() if value is not None},
         "tile": -1 if several and out is None else cfg.tile,
         "boxes": cfg.boxes,

@@ -19,6 +19,8 @@ Share = Annotated[float, Ge(0), Le(1)]
 """A fraction or a probability."""
 Fraction = Annotated[float, Ge(0), Lt(1)]
 """A share below 1: of dropping, of what is held out, of an average that decays."""
+Temperature = Annotated[float, Ge(0), Le(2)]
+"""Of sampling: 0 takes the most probable token, 1 draws from the probabilities as they are, 2 from flatter ones."""
 PositiveReal = Annotated[float, Gt(0), Le(1e9)]
 """A length, a rate, a scale."""
 NonNegativeReal = Annotated[float, Ge(0), Le(1e9)]

@@ -140,7 +140,7 @@ class Collate:
             retrieval = find_task(sample.task).answer == "embedding"
             answer = RETRIEVAL_TOKEN if retrieval else sample.responses[chosen]
             responses.append([] if self.inference else self._response(answer))
-            texts.append(self._caption(sample.responses[chosen]) if retrieval else [])
+            texts.append(self.caption(sample.responses[chosen]) if retrieval else [])
         instruction = [
             self.instruction_codec.encode(s.instruction, wrap=True, last=self.max_instruction) for s in samples
         ]
@@ -219,7 +219,8 @@ class Collate:
         turns = [f"q: {question} a: {answer}" for question, answer in sample.history]
         return self.codec.encode(" ".join([*turns, sample.instruction]), last=self.max_prompt)
 
-    def _caption(self, text: str) -> list[int]:
+    def caption(self, text: str) -> list[int]:
+        """Ids of a text that images are matched with, without `RETRIEVAL_TOKEN`."""
         return self.codec.encode(text.replace(RETRIEVAL_TOKEN, " ").strip())[: self.max_response]
 
     def _response(self, text: str) -> list[int]:

@@ -135,10 +135,15 @@ class TextCodec:
         dropped = set(inner[: len(ids) - last])
         return [i for k, i in enumerate(ids) if k not in dropped]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of ``ids`` without pad, begin and end; `special` tokens stay, words of `fit` are joined by spaces."""
+    def decode(self, ids: Iterable[int], *, strip: bool = True) -> str:
+        """Text of ``ids`` without pad, begin and end; `special` tokens stay, words of `fit` are joined by spaces.
+
+        Args:
+            strip: without white space at both ends.
+        """
         shown = [i for i in ids if i not in self._hidden]
-        return str(self._backend.decode(shown, skip_special_tokens=False)).strip()
+        text = str(self._backend.decode(shown, skip_special_tokens=False))
+        return text.strip() if strip else text
 
     def ends(self, ids: Iterable[int]) -> list[int]:
         """Where each token ends in `decode` of all of them, in characters; one that shows nothing ends with the last.

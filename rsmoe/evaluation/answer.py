@@ -15,7 +15,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.class_maps import class_maps, picture_sizes
 from rsmoe.experts.expert import AnswerInput
-from rsmoe.generation.decoding import OnToken
+from rsmoe.generation.decoding import Decoding, OnToken
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.model import RSMoE
 from rsmoe.perception import Perception
@@ -35,6 +35,7 @@ def answer_batch(
     beams: int,
     max_new: int,
     perception: Perception | None = None,
+    each: Sequence[Decoding] | None = None,
     on_token: OnToken | None = None,
 ) -> list[Prediction]:
     """Predictions for B requests, from their images and instructions only; every picture is encoded once.
@@ -43,12 +44,20 @@ def answer_batch(
     holds no such token has no output of that head. Of two experts with one output the one of the higher weight has it.
 
     Args:
+        max_new: most tokens of any answer.
         perception: of the batch, where it is there already.
+        each: settings of every request; None: greedy or beams, of ``max_new``, for all.
         on_token: see `rsmoe.generation.decoding.OnToken`.
     """
     assert codec.eos_id is not None
     perception = model.perceive(batch) if perception is None else perception
-    written = model.generate(batch, perception, end_id=codec.eos_id, beams=beams, max_new=max_new, on_token=on_token)
+    each = [Decoding(max_new=max_new)] * len(batch) if each is None else each
+    decoded = model.generate(
+        batch, perception, end_id=codec.eos_id, beams=beams, max_new=max_new, each=each, on_token=on_token
+    )
+    stops = [one.stop for one in each]
+    cut = [(ids, codec.decode(ids)) if s is None else s.cut(ids) for s, ids in zip(stops, decoded, strict=True)]
+    written = [ids for ids, _ in cut]
     weights = perception.routing.weights
     sizes, maps = picture_sizes(batch), class_maps(model, perception.sight, batch)
     outputs: list[dict[str, Any]] = [{_NAMES.get(name, name): value for name, value in of.items()} for of in maps]
@@ -76,13 +85,17 @@ def answer_batch(
             id=s.id,
             task=s.task,
             kind=s.kind,
-            text=codec.decode(ids),
+            text=text,
+            tokens=len(ids),
+            ended=len(ids) < one.max_new or (one.stop is not None and one.stop.found(ids)),
             weights=tuple(w),
             experts=model.names,
             outputs={name: value for name, value in more.items() if name not in _FIELDS},
             **{name: value for name, value in more.items() if name in _FIELDS},
         )
-        for s, ids, w, more in zip(batch.samples, written, weights.tolist(), outputs, strict=True)
+        for s, one, ids, (_, text), w, more in zip(
+            batch.samples, each, decoded, cut, weights.tolist(), outputs, strict=True
+        )
     ]
 
 

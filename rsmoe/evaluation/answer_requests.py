@@ -15,10 +15,8 @@ from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.change_report import report_change
-from rsmoe.evaluation.land_cover_report import write_land_cover
 from rsmoe.evaluation.reply import Reply
-from rsmoe.evaluation.reply_files import reply_row, write_boxes, write_mask
+from rsmoe.evaluation.reply_files import reply_row, write_reply
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.watch import watched
 from rsmoe.training.checkpoints import find_checkpoint
@@ -29,6 +27,16 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     with find_checkpoint(path).open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"checkpoint": str(path), "checkpoint_sha256": digest, "rsmoe": rsmoe.__version__}
+
+
+def decoding_facts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line says of how an answer was decoded.
+
+    Args:
+        options: of `Assistant.answer`.
+    """
+    keys = ("beams", "max_new", "temperature", "top_p", "seed", "stop")
+    return {key: options[key] for key in keys if key in options}
 
 
 def answer_requests(
@@ -72,13 +80,19 @@ def answer_requests(
                 row: dict[str, Any] = {"id": request.id, "answer": None, "error": failed.get(request.id)}
                 if request.id in replies:
                     reply = replies[request.id]
-                    files = [] if folder is None else _write(model, reply, request, folder, classes)
-                    row |= reply_row(reply) | {"files": files}
+                    row |= reply_row(reply) | {"files": []}
+                    if folder is not None:
+                        own = folder / reply_folder(request.id)
+                        told = write_reply(
+                            reply, own, titles=request.titles, cover_classes=model.cover_classes,
+                            change_classes=classes, console=Console(quiet=True),
+                        )  # fmt: skip
+                        row["files"] = [f"{own.name}/{name}" for name in told["files"]]
                     if job is None:
                         console.print(f"{request.id}: {reply.text.strip() or '(empty answer)'}", soft_wrap=True)
                 task = {"task": request.task, "protocol": find_task(request.task).protocol} if request.task else {}
                 rows.append(
-                    (request, {**row, "images": request.names, **task, **facts, "decoding": _decoding(options)})
+                    (request, {**row, "images": request.names, **task, **facts, "decoding": decoding_facts(options)})
                 )
             if job is not None:
                 job.add(rows)
@@ -110,20 +124,3 @@ def _answered(
     for request in requests:
         replies |= _answered(model, [request], options, failed)
     return replies
-
-
-def _write(model: Assistant, reply: Reply, request: Request, folder: Path, classes: Sequence[str]) -> list[str]:
-    own = folder / reply_folder(request.id)
-    names = write_mask(reply, own) if reply.mask is not None else []
-    names += write_boxes(reply, own) if reply.boxes is not None else []
-    if reply.land_cover is not None:
-        names += write_land_cover(reply, own, model.cover_classes)
-    if reply.change is not None:
-        titles = [Path(name).stem for name in request.names]
-        told = report_change(reply, titles, own, classes, Console(quiet=True))
-        names += told["files"]
-    return [f"{own.name}/{name}" for name in names]
-
-
-def _decoding(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: options[key] for key in ("beams", "max_new") if key in options}

@@ -20,11 +20,13 @@ from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.answer import answer_batch, prompt_words
 from rsmoe.evaluation.confidence import confidences
+from rsmoe.evaluation.embedding import EMBED, Embedding, embed_batch, embed_texts, retrieval_expert
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request, open_pictures
-from rsmoe.generation.decoding import OnToken
+from rsmoe.generation.decoding import Decoding, OnToken
+from rsmoe.generation.stop_words import StopWords
 from rsmoe.geo.dates import Dates
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.perception import Perception
@@ -65,6 +67,11 @@ class Assistant:
         maps = self.run.model.maps
         return tuple(maps["land_cover"].names) if "land_cover" in maps else ()
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it has a retrieval expert, for `embed` and `embed_texts`."""
+        return retrieval_expert(self.run.model) is not None
+
     def ask(self, pictures: Any, instruction: str | None = None, **options: Any) -> Any:
         """The `Reply` to one request, or the list of those to a list of pictures.
 
@@ -87,6 +94,49 @@ class Assistant:
     def boxes(self, pictures: Any, instruction: str, **options: Any) -> Any:
         """(n, 4) or (n, 5) boxes in pixels of the picture (see `Reply.boxes`), or a list; None without any."""
         return _each(self.ask(pictures, instruction, **options), "boxes")
+
+    def embed(self, pictures: Any, instruction: str = EMBED, **options: Any) -> Any:
+        """(dim,) embedding of length 1 of one picture, or (n, dim) of a list, beside those of `embed_texts`.
+
+        Args:
+            pictures: as of `ask`.
+            options: of `embed_requests`.
+
+        Raises:
+            UserError: see `embed_requests`.
+        """
+        if not isinstance(pictures, list):
+            return self.embed_requests([_request("request", pictures, instruction)], **options)[0].vector
+        asked = [_request(str(i), own, instruction) for i, own in enumerate(pictures)]
+        return np.stack([found.vector for found in self.embed_requests(asked, **options)])
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, dim) embeddings of length 1; their dot product with those of pictures is the cosine.
+
+        Raises:
+            UserError: no retrieval expert, or a text without a word.
+        """
+        return np.stack([found.vector for found in embed_texts(self.run, texts)])
+
+    @torch.no_grad()
+    def embed_requests(
+        self,
+        requests: Sequence[Request],
+        *,
+        raster: Mapping[str, Any] | None = None,
+        opened: Sequence[Dates] | None = None,
+    ) -> list[Embedding]:
+        """Embeddings of the pictures of B requests, which are one batch, by the experts that answer them.
+
+        Args:
+            raster, opened: as of `answer`.
+
+        Raises:
+            UserError: no retrieval expert; see `open`.
+        """
+        opened = self._open(requests, raster or {}) if opened is None else opened
+        batch = self._batch(requests, [dates.overview() for dates in opened])
+        return embed_batch(self.run.model, batch, self._forced(self.run.model.perceive(batch), requests))
 
     @torch.no_grad()
     def routing(self, pictures: Any, instruction: str | None = None, *, raster: Mapping[str, Any] | None = None) -> Any:
@@ -123,8 +173,12 @@ class Assistant:
         self,
         requests: Sequence[Request],
         *,
-        beams: int = 3,
+        beams: int | None = None,
         max_new: int = 80,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
         raster: Mapping[str, Any] | None = None,
         boxes: str | None = None,
         confidence: bool = False,
@@ -137,8 +191,13 @@ class Assistant:
         """Replies to B requests, which are one batch.
 
         Args:
-            beams: of the search; 1 is greedy.
+            beams: of the search; 1 is greedy. None: 3, or 1 with a temperature above 0.
             max_new: most tokens of an answer.
+            temperature: 0 to 2. Above 0 tokens are drawn from softmax(log p / temperature), not sought.
+            top_p: 0 to 1, the share of the probability that is drawn from, the most probable tokens first.
+            seed: of every request's own random numbers, so that its answer does not depend on the others; None: other
+                numbers every time.
+            stop: texts before the first of which an answer ends.
             raster: options of `rsmoe.geo.RasterSource`, for rasters.
             boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
             confidence: also how sure the model is.
@@ -150,18 +209,30 @@ class Assistant:
             console: where the progress of these maps is shown.
 
         Raises:
-            UserError: see `open`; an expert that this model does not have.
+            UserError: see `open` and `rsmoe.generation.decoding.Decoding`; an expert that this model does not have;
+                several beams with a temperature.
         """
         run = self.run
         model, codec, size = run.model, run.codec, run.config["image_size"]
+        words = (stop,) if isinstance(stop, str) else tuple(stop)
+        common = Decoding(
+            max_new=max_new, temperature=temperature, top_p=top_p, seed=seed,
+            stop=StopWords(words, codec=codec) if words else None,
+        )  # fmt: skip
+        each = [request.decoding or common for request in requests]
+        if beams is None:
+            beams = 1 if any(one.temperature > 0 for one in each) else 3
         opened = self._open(requests, raster or {}) if opened is None else opened
-        shown = [dates.overview() for dates in opened]
+        overviews = {id(dates): dates.overview() for dates in opened}
+        shown = [overviews[id(dates)] for dates in opened]  # requests about the same pictures share a view
         batch = self._batch(requests, shown)
         with torch.no_grad():
             perception = self._forced(model.perceive(batch), requests)
+        longest = max((one.max_new for one in each), default=max_new)
         found = answer_batch(
-            model, codec, batch, beams=beams, max_new=max_new, perception=perception, on_token=on_token
+            model, codec, batch, beams=beams, max_new=longest, perception=perception, each=each, on_token=on_token
         )
+        read = (batch.prompt_mask.sum(1) + perception.prefix.mask.sum(1)).tolist()
         sure: Sequence[float | None] = [None] * len(found)
         if confidence:
             sure = confidences(model, codec, batch, perception, [prediction.text for prediction in found])
@@ -181,6 +252,9 @@ class Assistant:
                     id=request.id,
                     text=prediction.text,
                     instruction=batch.samples[place].instruction,
+                    prompt_tokens=read[place],
+                    tokens=prediction.tokens,
+                    ended=prediction.ended,
                     routing=self._weights(prediction.weights),
                     dates=dates,
                     shown=own,

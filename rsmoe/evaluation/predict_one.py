@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rsmoe.evaluation.answer_file import AnswerFile
-from rsmoe.evaluation.answer_requests import checkpoint_facts
+from rsmoe.evaluation.answer_requests import checkpoint_facts, decoding_facts
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.change_report import report_change
-from rsmoe.evaluation.land_cover_report import land_cover_shares, write_land_cover
-from rsmoe.evaluation.reply_files import picture_name, reply_row, write_boxes, write_mask
+from rsmoe.evaluation.land_cover_report import land_cover_shares
+from rsmoe.evaluation.reply_files import picture_name, reply_row, write_reply
 from rsmoe.evaluation.request import Request
 from rsmoe.files import write_text
 
@@ -46,41 +45,28 @@ def predict_one(
     for name, weight in sorted(reply.routing.items(), key=lambda item: -item[1]):
         table.add_row(name, f"{weight:.3f}", (reply.prompts or {}).get(name, ""))
     console.print(table)
-    files: list[str] = []
-    if reply.mask is not None and out is None:
-        console.print("the answer holds a mask: add out=mask.png to write it", markup=False)
-    elif reply.mask is not None and out is not None:
-        files += write_mask(reply, out)
-        console.print(f"mask written to {out}: {', '.join(files)}", markup=False, soft_wrap=True)
-    elif out is not None and folder is None:
-        console.print(f"the answer holds no mask: {out} is not written", markup=False, soft_wrap=True)
-    mask = files[0] if files else None
-    if reply.boxes is not None and folder is not None:
-        files += write_boxes(reply, folder)
-    change: dict[str, Any] = {}
-    notes = list(reply.notes)
+    told = write_reply(
+        reply, folder, picture=out if folder is None else None, titles=request.titles,
+        cover_classes=model.cover_classes, change_classes=classes, console=console,
+    )  # fmt: skip
+    files, notes = told.pop("files"), told.pop("notes", list(reply.notes))
     shares: dict[str, Any] | None = None
     if reply.land_cover is not None:
         shares = land_cover_shares(reply, model.cover_classes)
         notes.append(_covered(shares))
-        if folder is not None:
-            files += write_land_cover(reply, folder, model.cover_classes)
         if reply.cover is not None:
             notes.append(f"land cover: {reply.cover.tiles} tiles of {reply.cover.tile_px} px")
-    if reply.change is not None:
-        change = report_change(reply, [Path(name).stem for name in request.names], folder, classes, console)
-        notes = change.pop("notes")
-        files += change.pop("files")
-    else:
+    if reply.change is None:
         for note in notes:
             console.print(note, markup=False, highlight=False, soft_wrap=True)
     if folder is None:
         return
     facts = checkpoint_facts(checkpoint)
     row = {**reply_row(reply), "images": request.names, "files": files, "notes": notes, **facts}
-    told = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "mask": mask}
-    told |= {"land_cover": shares, "changed": None, "cells": None, "kinds": None, "polygons": None} | change
-    write_text(folder / "answer.json", json.dumps({**row, **told}, indent=1, ensure_ascii=False) + "\n")
+    row["decoding"] = decoding_facts(options)
+    said = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "land_cover": shares}
+    said |= {"changed": None, "cells": None, "kinds": None, "polygons": None} | told
+    write_text(folder / "answer.json", json.dumps({**row, **said}, indent=1, ensure_ascii=False) + "\n")
     job = AnswerFile(folder, facts={**facts, "checkpoint": "", **options})
     job.add([(request, row)])
     written = [

@@ -19,6 +19,12 @@ class Reply:
     text: str
     instruction: str
     """As it was asked."""
+    prompt_tokens: int
+    """Read for the answer: the words of the prompt and the visual tokens of the pictures, without the experts' own."""
+    tokens: int
+    """Decoded for the answer, those of a stop word included, the end token not."""
+    ended: bool
+    """False where the answer was cut at its longest length."""
     routing: dict[str, float]
     """Expert -> weight of the router."""
     dates: Dates

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
 
 from rsmoe.data.boxes import obb_corners
 from rsmoe.data.files.file_names import SUFFIXES
-from rsmoe.evaluation.change_report import ground
+from rsmoe.evaluation.change_report import ground, report_change
+from rsmoe.evaluation.land_cover_report import write_land_cover
 from rsmoe.evaluation.reply import Reply
 from rsmoe.files import whole_file
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
@@ -23,25 +25,72 @@ def picture_name(out: Path) -> bool:
     return out.suffix.lower() in SUFFIXES and not out.is_dir()
 
 
-def write_mask(reply: Reply, out: Path) -> list[str]:
-    """Writes the mask of an answer that has one.
+def write_reply(
+    reply: Reply,
+    folder: Path | None,
+    *,
+    picture: Path | None = None,
+    titles: Sequence[str],
+    cover_classes: Sequence[str],
+    change_classes: Sequence[str],
+    console: Console,
+) -> dict[str, Any]:
+    """Writes the mask, the boxes and the maps that a reply holds, and prints what becomes of them.
 
     Args:
-        out: a picture; or a folder for ``mask.tif``, ``mask.geojson`` and ``mask_crs.geojson``.
+        folder: for all of them; None writes none.
+        picture: for the mask alone, in the place of a folder.
+        titles: of the dates.
+        cover_classes: names of the values of a map of land cover.
+        change_classes: names of the kinds of change, the first is "no change".
+
+    Returns:
+        "files" (names), "mask" (the first file of the mask, or None), and of a map of changes what
+        `rsmoe.evaluation.change_report.report_change` says.
+    """
+    masks: list[str] = []
+    said = "" if picture is None else f"the answer holds no mask: {picture} is not written"
+    if reply.mask is not None:
+        if picture is not None:
+            masks = [write_mask_picture(reply, picture)]
+        elif folder is not None:
+            masks = write_mask(reply, folder)
+        said = f"mask written to {folder or picture}: {', '.join(masks)}"
+        said = said if masks else "the answer holds a mask: add out=mask.png to write it"
+    if said:
+        console.print(said, markup=False, soft_wrap=True)
+    files = list(masks)
+    if folder is not None and reply.boxes is not None:
+        files += write_boxes(reply, folder)
+    if folder is not None and reply.land_cover is not None:
+        files += write_land_cover(reply, folder, cover_classes)
+    told: dict[str, Any] = {}
+    if reply.change is not None:
+        told = report_change(reply, titles, folder, change_classes, console)
+        files += told["files"]
+    return told | {"files": files, "mask": masks[0] if masks else None}
+
+
+def write_mask_picture(reply: Reply, path: Path) -> str:
+    """Writes the mask of an answer that has one, 255 where it is true; the name of the file."""
+    assert reply.mask is not None
+    with whole_file(path) as part:
+        Image.fromarray(reply.mask.astype("uint8") * 255).save(part)
+    return path.name
+
+
+def write_mask(reply: Reply, folder: Path) -> list[str]:
+    """Writes the mask of an answer that has one: ``mask.tif``, ``mask.geojson`` and ``mask_crs.geojson``.
 
     Returns:
         names of the files.
     """
     assert reply.mask is not None
-    if picture_name(out):
-        with whole_file(out) as part:
-            Image.fromarray(reply.mask.astype("uint8") * 255).save(part)
-        return [out.name]
     place = reply.shown.georeference
     gsd_m, _ = ground(place)
-    write_class_map(out / "mask.tif", reply.mask, georeference=place, valid=reply.shown.valid)
+    write_class_map(folder / "mask.tif", reply.mask, georeference=place, valid=reply.shown.valid)
     features = map_features(reply.mask, classes=("", "object"), gsd_m=gsd_m)
-    return ["mask.tif", *write_geojson(out / "mask.geojson", features, georeference=place).names]
+    return ["mask.tif", *write_geojson(folder / "mask.geojson", features, georeference=place).names]
 
 
 def write_boxes(reply: Reply, folder: Path) -> list[str]:
@@ -71,7 +120,7 @@ def reply_row(reply: Reply) -> dict[str, Any]:
         "crs": None if place is None else place.crs,
         "transform": None if place is None else list(place.transform),
         "gsd_m": ground(place)[0],
-        "boxes_px": None if reply.boxes is None else np.round(reply.boxes, 2).tolist(),
+        "boxes_px": None if reply.boxes is None else np.round(reply.boxes.astype(np.float64), 2).tolist(),
         "notes": list(reply.notes),
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.rasters.images import load_image
 from rsmoe.errors import UserError
+from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates, read_dates
 
 
@@ -34,11 +35,18 @@ class Request:
     """Of `conf/task`, where the request says so: it decides how an answer is scored, not the answer."""
     expert: str | None = None
     """The expert that answers alone, whatever the router says; None: those that the router chooses."""
+    decoding: Decoding | None = None
+    """How its answer is decoded; None: as `rsmoe.evaluation.assistant.Assistant.answer` is told for all."""
 
     @property
     def names(self) -> list[str]:
         """What the pictures are called in what is written."""
         return [str(p) if isinstance(p, str | Path) else "(array)" for p in self.pictures]
+
+    @property
+    def titles(self) -> list[str]:
+        """The same without folders and endings, for figures."""
+        return [Path(name).stem for name in self.names]
 
     def fingerprint(self) -> str:
         """16 hex digits that change with the words, the names of the pictures, and with files that are not the same."""

@@ -2,13 +2,13 @@
 
 A **fusion** is an ``nn.Module`` in one file with one yaml in ``conf/fusion/``; its constructor takes ``codec``,
 ``names`` (of the experts, in the bank's order) and ``bank``. Where only the rows of a request or their next-token
-distribution differ, it derives from `mixture.Mixture`. `decoding.decode` is the search that fusions share: greedy, or
-with beams, over rows that may belong to several experts.
+distribution differ, it derives from `mixture.Mixture`. `decoding.decode` is what fusions share: greedy, sampled or with
+beams, over rows that may belong to several experts, each request by its own settings (`decoding.Decoding`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
@@ -17,7 +17,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.router.routing import Routing, Rows
 
 if TYPE_CHECKING:
-    from rsmoe.generation.decoding import OnToken
+    from rsmoe.generation.decoding import Decoding, OnToken
     from rsmoe.model import RSMoE
     from rsmoe.perception import Perception, Reading
 
@@ -46,6 +46,10 @@ class Fusion(Protocol):
         end_id: int,
         beams: int,
         max_new: int,
+        each: Sequence[Decoding] | None = None,
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """Token ids of the answer to each request; greedy decoding calls ``on_token`` after every step."""
+        """Token ids of the answer to each request, by the settings ``each`` of its own; None: greedy or beams for all.
+
+        ``on_token`` is called after every step, where the text is known before its end.
+        """

@@ -12,7 +12,7 @@ from rsmoe.checks.ranges import NonNegativeReal
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.experts import Bank
-from rsmoe.generation.decoding import OnToken, decode, mixed_log_probability
+from rsmoe.generation.decoding import Decoding, OnToken, decode, mixed_log_probability
 from rsmoe.router.routing import Routing, Rows
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Mixture(nn.Module):
         end_id: int,
         beams: int,
         max_new: int,
+        each: Sequence[Decoding] | None = None,
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids."""
@@ -95,6 +96,7 @@ class Mixture(nn.Module):
             beams=beams,
             max_new=max_new,
             length_penalty=self.length_penalty,
+            each=each,
             on_token=on_token,
             fuse=self.next_token,
         )

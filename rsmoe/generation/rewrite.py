@@ -17,7 +17,7 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.experts import Bank
 from rsmoe.experts.answer_states import answer_states
-from rsmoe.generation.decoding import OnToken, decode
+from rsmoe.generation.decoding import Decoding, OnToken, decode
 from rsmoe.generation.mixture import Mixture, by_length, smoothed
 from rsmoe.router.routing import Rows
 
@@ -103,9 +103,14 @@ class Rewrite(Mixture):
         end_id: int,
         beams: int,
         max_new: int,
+        each: Sequence[Decoding] | None = None,
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """B answers as token ids; ``on_token`` is not called, since a sub-answer is not the answer."""
+        """B answers as token ids; ``on_token`` is not called, since a sub-answer is not the answer.
+
+        Sub-answers are not sampled, and no stop word ends them: these settings are those of the answer.
+        """
+        each = [Decoding(max_new=max_new)] * len(batch) if each is None else each
         options: dict[str, Any] = {
             "end_id": end_id,
             "beams": beams,
@@ -114,7 +119,7 @@ class Rewrite(Mixture):
         }
         rows = self.rows(perception.routing)
         embeds, mask, _ = model.start(batch, perception.prefix, rows)
-        answers = decode(model.bank, embeds, mask, rows, samples=len(batch), **options)
+        answers = decode(model.bank, embeds, mask, rows, samples=len(batch), each=each, **options)
         several = perception.routing.chosen[:, list(self.aspects)].sum(1) >= 2
         if model.dense or not bool(several.any()):
             return answers
@@ -123,12 +128,15 @@ class Rewrite(Mixture):
         rows = self._rows(pairs, batch.pixels.device)
         embeds, mask, _ = model.start(batch, perception.prefix, rows)
         alone = Rows(sample=torch.arange(len(pairs), device=embeds.device), expert=rows.expert, weight=rows.weight)
-        written = decode(model.bank, embeds, mask, alone, samples=len(pairs), **options)
+        plain = [Decoding(max_new=each[b].max_new) for b, _ in pairs]
+        written = decode(model.bank, embeds, mask, alone, samples=len(pairs), each=plain, **options)
         prompts = [[i for (b, _), ids in zip(pairs, written, strict=True) if b == s for i in ids] for s in again]
         asked = self._asked(batch, again, prompts)
         rows = self._rows([(n, self.rewriter) for n in range(len(again))], embeds.device)
         embeds, mask, _ = model.start(asked, perception.prefix[again], rows)
-        for b, ids in zip(again, decode(model.bank, embeds, mask, rows, samples=len(again), **options), strict=True):
+        own = [each[b] for b in again]
+        final = decode(model.bank, embeds, mask, rows, samples=len(again), each=own, **options)
+        for b, ids in zip(again, final, strict=True):
             answers[b] = ids
         return answers
 

@@ -24,6 +24,10 @@ class Prediction:
     """`Sample.kind`."""
     text: str = ""
     """The decoded answer; empty where the model wrote nothing, which counts as wrong."""
+    tokens: int = 0
+    """Decoded for the answer, those of a stop word included, the end token not."""
+    ended: bool = True
+    """False where the answer was cut at its longest length."""
     mask: np.ndarray | None = None
     """(H, W) bool of the size of `Sample.mask`; None where the model gave none."""
     image_embedding: np.ndarray | None = None

@@ -141,7 +141,7 @@ def shown(value: Any) -> str:
 @cache
 def _adapters(kind: Any) -> dict[str, tuple[Any, TypeAdapter[Any]]]:
     hints = get_type_hints(kind, include_extras=True)
-    options = ConfigDict(strict=True, allow_inf_nan=False)
+    options = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
     return {f.name: (hints[f.name], TypeAdapter(hints[f.name], config=options)) for f in dataclasses.fields(kind)}
 
 

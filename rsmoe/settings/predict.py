@@ -21,6 +21,9 @@ from rsmoe.settings.types import (
     PathWord,
     Positive,
     Says,
+    Seed,
+    Share,
+    Temperature,
     Tokens,
     Word,
     Words,
@@ -81,8 +84,14 @@ class Predict(Settings):
         description="pictures of one request where image= is a list: 1, each by itself; null: the list is one request"
     )
     instruction: Word | None = Field(description="null: a description of one image, the changes between two")
-    beams: Beams = Field(description="of the search; 1 is greedy")
+    beams: Beams | None = Field(
+        description="of the search, 1 is greedy; null: 3, or none where a temperature above 0 samples"
+    )
     max_new: Tokens = Field(description="most tokens of the answer")
+    temperature: Temperature = Field(description="0: the search; above 0 tokens are drawn, the higher the more freely")
+    top_p: Share = Field(description="share of the probability that is drawn from, the most probable tokens first")
+    seed: Seed = Field(description="of what is drawn for each request, the same alone and among others")
+    stop: Words = Field(description="the answer ends before the first of these texts, ['.',';']; []: none")
     device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     batch_size: BatchSize = Field(description="requests that go through the model at once")
     out: OutPath | None = Field(
@@ -100,9 +109,17 @@ class Predict(Settings):
     )
 
     def model_post_init(self, context: object) -> None:
-        """One source of requests."""
+        """One source of requests, and one way to decode."""
         if (self.image is None) == (self.requests is None):
             raise UserError(
                 "give image=... or requests=..., one of them: a file, [before,after], a folder or a pattern; or a "
                 "jsonl with one request a line"
+            )
+        if self.temperature > 0 and (self.beams or 1) > 1:
+            raise UserError(
+                f"temperature={self.temperature:g} draws tokens, beams={self.beams} searches: give one of them"
+            )
+        if self.temperature == 0 and self.top_p < 1:
+            raise UserError(
+                f"top_p={self.top_p:g} limits what is drawn, and temperature=0 draws nothing: give temperature=1 too"
             )

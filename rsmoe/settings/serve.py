@@ -29,7 +29,9 @@ class Serve(Settings):
     files: PathWord | None = Field(description="a folder whose files requests may name, file:a.tif; null: none")
     beams: Beams = Field(description="of the search; 1 is greedy, and streams token by token")
     max_new: Tokens = Field(description="most tokens of an answer")
-    batch_size: BatchSize = Field(description="most requests that go through the model at once")
+    batch_size: BatchSize = Field(
+        description="most requests that go through the model at once, and most answers to one of them"
+    )
     window_ms: Annotated[float, Ge(0), Le(10_000)] = Field(
         description="how long a request waits for others to share its pass"
     )

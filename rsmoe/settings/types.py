@@ -14,6 +14,7 @@ from pydantic import AfterValidator, StringConstraints
 from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, PositiveReal
 from rsmoe.checks.ranges import Positive as PositiveInt
 from rsmoe.checks.ranges import Share as Share
+from rsmoe.checks.ranges import Temperature as Temperature
 from rsmoe.errors import UserError
 from rsmoe.files import require_writable
 

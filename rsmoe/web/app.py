@@ -22,6 +22,7 @@ import rsmoe
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.settings.serve import Serve
 from rsmoe.web.completions import Completions
+from rsmoe.web.embeddings import Embeddings
 from rsmoe.web.guard import Guard
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import Service
@@ -52,7 +53,9 @@ class App:
                 Route("/metrics", self.metrics),
                 Route("/v1/models", self.models),
                 Route("/v1/chat/completions", Completions(service=self.service).__call__, methods=["POST"]),
+                Route("/v1/embeddings", Embeddings(service=self.service).__call__, methods=["POST"]),
                 Route("/segment", rasters.segment, methods=["POST"]),
+                Route("/ground", rasters.ground, methods=["POST"]),
                 Route("/change", rasters.change, methods=["POST"]),
             ],
             middleware=[
@@ -101,7 +104,8 @@ class App:
             "checkpoint": self.name, "experts": self.model.experts, "dates": sorted(self.model.dates),
             "bands": run.config["bands"], "image_size": run.config["image_size"], "maps": sorted(run.model.maps),
             "change_classes": run.change_classes, "max_mb": settings.max_mb, "max_pixels": settings.max_pixels,
-            "max_pictures": settings.max_pictures, "max_tokens": settings.max_new,
+            "max_pictures": settings.max_pictures, "max_tokens": settings.max_new, "max_n": settings.batch_size,
+            "boxes": run.box_convention, "embeds": self.model.embeds,
         }  # fmt: skip
         listed = [
             {"id": name, "object": "model", "created": self.started, "owned_by": "rsmoe"}

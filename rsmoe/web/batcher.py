@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from threading import Condition, Thread
+from typing import Any, Protocol, TypeVar
 
-from rsmoe.cli.terminal import printable
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.reply import Reply
-from rsmoe.evaluation.request import Request
-from rsmoe.generation.decoding import OnToken
-from rsmoe.geo.dates import Dates
 from rsmoe.web.counters import Counters
 
+Result = TypeVar("Result")
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One request, and where its answer goes."""
 
-    request: Request
-    opened: Dates
-    beams: int
-    max_new: int
-    tile: int | None = -1
-    """As in `Assistant.answer`."""
-    on_text: Callable[[str], None] | None = None
-    """Called from the model's thread with every new piece of a greedy answer."""
-    reply: Future[Reply] = field(default_factory=Future)
+class Work(Protocol[Result]):
+    """What waits for the model: a request, or something to embed."""
 
     @property
-    def kind(self) -> tuple[int, int, int | None, int]:
-        """Jobs of one kind can share a pass: what a model may refuse, series of dates, is not mixed with the rest."""
-        return self.beams, self.max_new, self.tile, max(2, len(self.request.pictures))
+    def kind(self) -> tuple[object, ...]:
+        """Work of one kind can share a pass."""
+
+    @property
+    def reply(self) -> Future[Result]:
+        """Holds the result or the error."""
+
+    @staticmethod
+    def together(model: Assistant, jobs: Sequence[Any], *, stream: bool) -> Sequence[Result]:
+        """The results of work of one kind, in one pass; ``stream``: pieces of them may be told before the end."""
 
 
 class Batcher:
@@ -49,13 +42,13 @@ class Batcher:
 
     def __init__(self, *, model: Assistant, window_s: float, size: int, counters: Counters) -> None:
         self.model, self.window_s, self.size, self.counters = model, window_s, size, counters
-        self._waiting: list[Job] = []
+        self._waiting: list[Work[Any]] = []
         self._changed = Condition()
         self._closed = False
         self._thread = Thread(target=self._run, name="rsmoe-model", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> Future[Reply]:
+    def submit(self, job: Work[Result]) -> Future[Result]:
         """Puts a job behind the others; ``job.reply`` holds the answer or the error."""
         with self._changed:
             self._waiting.append(job)
@@ -77,7 +70,7 @@ class Batcher:
                 self._answer(started)
                 self.counters.batch(len(started), time.perf_counter() - begin)
 
-    def _take(self) -> list[Job]:
+    def _take(self) -> list[Work[Any]]:
         """The oldest job with those of its kind; [] at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -87,16 +80,13 @@ class Batcher:
             full = lambda: self._closed or sum(job.kind == kind for job in self._waiting) >= self.size  # noqa: E731
             self._changed.wait_for(full, timeout=self.window_s)
             jobs = [job for job in self._waiting if job.kind == kind][: self.size]
-            self._waiting = [job for job in self._waiting if job not in jobs]
+            taken = {id(job) for job in jobs}
+            self._waiting = [job for job in self._waiting if id(job) not in taken]
             return jobs
 
-    def _answer(self, jobs: Sequence[Job], *, stream: bool = True) -> None:
+    def _answer(self, jobs: Sequence[Work[Any]], *, stream: bool = True) -> None:
         try:
-            replies = self.model.answer(
-                [job.request for job in jobs],
-                beams=jobs[0].beams, max_new=jobs[0].max_new, tile=jobs[0].tile,
-                opened=[job.opened for job in jobs], on_token=self._listener(jobs) if stream else None,
-            )  # fmt: skip
+            replies = jobs[0].together(self.model, jobs, stream=stream)
         except Exception as error:  # the thread has to live on, and the others get their answers
             if len(jobs) == 1:
                 jobs[0].reply.set_exception(error)
@@ -106,21 +96,3 @@ class Batcher:
             return
         for job, reply in zip(jobs, replies, strict=True):
             job.reply.set_result(reply)
-
-    def _listener(self, jobs: Sequence[Job]) -> OnToken | None:
-        if all(job.on_text is None for job in jobs):
-            return None
-        ids: list[list[int]] = [[] for _ in jobs]
-        sent = [""] * len(jobs)
-
-        def on_token(new: Sequence[int | None]) -> None:
-            for place, (job, token) in enumerate(zip(jobs, new, strict=True)):
-                if job.on_text is None or token is None:
-                    continue
-                ids[place].append(token)
-                text = printable(self.model.run.codec.decode(ids[place]))
-                if text.startswith(sent[place]) and not text.endswith("\ufffd"):  # half of a character waits
-                    job.on_text(text[len(sent[place]) :])
-                    sent[place] = text
-
-        return on_token

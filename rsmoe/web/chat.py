@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
 
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.generation.decoding import Decoding
+from rsmoe.generation.stop_words import StopWords
 from rsmoe.web.problem import Problem
 
-_UNUSED = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
-_REFUSED = ("stop", "tools", "tool_choice", "functions", "logprobs", "top_logprobs", "response_format", "logit_bias")
+_UNUSED = ("presence_penalty", "frequency_penalty")
+_REFUSED = ("tools", "tool_choice", "functions", "logprobs", "top_logprobs", "response_format", "logit_bias")
+_SEEDS = 2**64
 Text = Annotated[str, Len(0, 16_000)]
+Whole = Annotated[int, Strict()]
+Real = Annotated[float, Strict()]
+
+
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
 
 
 class ImageUrl(BaseModel):
@@ -28,6 +38,12 @@ class Part(BaseModel):
     type: Literal["text", "image_url"]
     text: Text | None = None
     image_url: ImageUrl | str | None = None
+
+    @property
+    def address(self) -> str:
+        """Of its picture; "" where it has none."""
+        url = self.image_url
+        return "" if url is None else url if isinstance(url, str) else url.url
 
 
 class Message(BaseModel):
@@ -48,8 +64,7 @@ class Message(BaseModel):
         """Addresses of its pictures."""
         if isinstance(self.content, str):
             return []
-        found = [part.image_url for part in self.content if part.type == "image_url"]
-        return ["" if url is None else url if isinstance(url, str) else url.url for url in found]
+        return [part.address for part in self.content if part.type == "image_url"]
 
 
 class StreamOptions(BaseModel):
@@ -73,16 +88,47 @@ class Extra(BaseModel):
 class ChatRequest(BaseModel):
     """A request; fields of OpenAI's form that are not named here are not read."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     model: str = "mixture"
     messages: Annotated[list[Message], Len(1, 200)]
-    n: Literal[1] | None = 1
-    max_tokens: Annotated[int, Gt(0)] | None = None
-    max_completion_tokens: Annotated[int, Gt(0)] | None = None
+    n: Annotated[Whole, Ge(1), Le(128)] | None = 1
+    temperature: Annotated[Real, Ge(0), Le(2)] | None = None
+    top_p: Annotated[Real, Ge(0), Le(1)] | None = None
+    seed: Annotated[Whole, Ge(-_SEEDS // 2), Le(_SEEDS // 2 - 1)] | None = None
+    stop: Annotated[list[Annotated[str, Len(1, 200)]], Len(0, 4), BeforeValidator(_listed)] | None = None
+    max_tokens: Annotated[Whole, Gt(0)] | None = None
+    max_completion_tokens: Annotated[Whole, Gt(0)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     rsmoe: Extra = Extra()
+
+    @property
+    def effective_temperature(self) -> float:
+        """The temperature. Where none is given it is OpenAI's 1 if ``top_p`` or ``n`` ask for samples, else 0."""
+        if self.temperature is not None:
+            return self.temperature
+        return 1.0 if (self.n or 1) > 1 or (self.top_p is not None and self.top_p < 1) else 0.0
+
+    def decodings(self, *, max_new: int, codec: TextCodec) -> list[Decoding]:
+        """How each of the n choices is decoded; choice i has the seed + i, so that it can be had alone.
+
+        Raises:
+            Problem: several choices that would be the same.
+        """
+        if (self.n or 1) > 1 and self.effective_temperature == 0:
+            raise Problem(
+                400, f"n={self.n}: at temperature 0 all choices are the same; give a temperature above 0, or n=1",
+                param="n",
+            )  # fmt: skip
+        common = Decoding(
+            max_new=max_new, temperature=self.effective_temperature, top_p=1.0 if self.top_p is None else self.top_p,
+            stop=StopWords(self.stop, codec=codec) if self.stop else None,
+        )  # fmt: skip
+        if self.seed is None:
+            return [common] * (self.n or 1)
+        seeds = ((self.seed + i + _SEEDS // 2) % _SEEDS - _SEEDS // 2 for i in range(self.n or 1))
+        return [replace(common, seed=seed) for seed in seeds]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +152,7 @@ def read_chat(body: bytes) -> ChatRequest:
     try:
         chat = ChatRequest.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise Problem(400, f"{place or 'body'}: {first['msg']}", param=place or None) from None
+        raise Problem.of(error) from None
     refused = [name for name in _REFUSED if (chat.model_extra or {}).get(name) not in (None, False, [], {})]
     if refused:
         raise Problem(400, f"{refused[0]}: this model cannot do that; leave it out", param=refused[0])
@@ -125,7 +169,9 @@ def question(chat: ChatRequest) -> Question:
     if any(message.role in ("system", "developer") for message in chat.messages):
         notes.append("system messages are not read: the model was not trained with any")
     if unused := [name for name in _UNUSED if (chat.model_extra or {}).get(name)]:
-        notes.append(f"{', '.join(unused)} without effect: decoding is greedy, or a beam search, without sampling")
+        notes.append(f"{', '.join(unused)} without effect: words that were said before are not made less probable")
+    if chat.effective_temperature == 0 and chat.top_p is not None and chat.top_p < 1:
+        notes.append("top_p without effect: at temperature 0 nothing is drawn")
     turns = [message for message in chat.messages if message.role in ("user", "assistant")]
     if not turns or turns[-1].role != "user":
         raise Problem(400, "messages: the last one has to be of the user", param="messages")

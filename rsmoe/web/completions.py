@@ -6,9 +6,11 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -18,8 +20,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from rsmoe.cli.terminal import printable
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request as Asked
-from rsmoe.web.batcher import Job
 from rsmoe.web.chat import ChatRequest, question, read_chat
+from rsmoe.web.job import Job
 from rsmoe.web.layers import beside
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import Service
@@ -29,7 +31,6 @@ from rsmoe.web.service import Service
 class _Answer:
     text: str
     finish: str
-    usage: dict[str, int]
     extra: dict[str, Any]
 
 
@@ -53,9 +54,12 @@ class Completions:
         chat = await run_sync(read_chat, await request.body())
         asked = question(chat)
         notes = list(asked.notes)
+        if (chat.n or 1) > settings.batch_size:
+            raise Problem(400, f"n={chat.n}: this server gives up to {settings.batch_size} choices", param="n")
         limit = chat.max_completion_tokens or chat.max_tokens or settings.max_new
         if limit > settings.max_new:
             notes.append(f"at most {settings.max_new} tokens, the limit of this server")
+        each = chat.decodings(max_new=min(limit, settings.max_new), codec=service.model.run.codec)
         words = Asked(
             id="request", pictures=(), instruction=asked.instruction, history=asked.history,
             expert=service.expert(chat.model),
@@ -63,69 +67,95 @@ class Completions:
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": chat.model}
         with ExitStack() as stack:
             uploads = stack.enter_context(service.uploads())
-            job = await service.open(
-                uploads, asked.pictures, words,
-                beams=chat.rsmoe.beams or settings.beams, max_new=min(limit, settings.max_new),
-            )  # fmt: skip
+            job = await service.open(uploads, asked.pictures, words, beams=self._beams(chat))
+            jobs = [replace(job, request=replace(job.request, decoding=one), reply=Future()) for one in each]
             if chat.stream:
-                events = self._events(stack.pop_all(), job, chat, head, notes)
+                events = self._events(stack.pop_all(), jobs, chat, head, notes)
                 return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-            reply = await service.reply(job)
-            answer = await run_sync(self._answer, chat, notes, job, reply)
-        message = {"role": "assistant", "content": answer.text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish}
-        return JSONResponse(
-            head | {"object": "chat.completion", "choices": [choice], "usage": answer.usage, "rsmoe": answer.extra}
-        )
+            replies = await asyncio.gather(*(service.reply(job) for job in jobs))
+            answers = [await run_sync(self._answer, chat, notes, reply) for reply in replies]
+        choices: list[dict[str, Any]] = []
+        for index, answer in enumerate(answers):
+            message = {"role": "assistant", "content": answer.text, "refusal": None}
+            own = {"rsmoe": answer.extra} if index else {}  # that of the first stands beside the choices
+            choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": answer.finish} | own)
+        whole = {"object": "chat.completion", "choices": choices, "usage": _usage(replies), "rsmoe": answers[0].extra}
+        return JSONResponse(head | whole)
 
-    def _answer(self, chat: ChatRequest, notes: list[str], job: Job, reply: Reply) -> _Answer:
-        codec = self.service.model.run.codec
-        asked, said = len(codec.encode(reply.instruction)), len(codec.encode(reply.text))
+    def _beams(self, chat: ChatRequest) -> int:
+        """Width of the search; 1 for samples."""
+        beams, temperature = chat.rsmoe.beams, chat.effective_temperature
+        if temperature == 0:
+            return beams or self.service.settings.beams
+        if (beams or 1) > 1:
+            raise Problem(
+                400, f"rsmoe.beams={beams} searches, temperature={temperature:g} draws: give one of them",
+                param="rsmoe.beams",
+            )  # fmt: skip
+        return 1
+
+    def _answer(self, chat: ChatRequest, notes: list[str], reply: Reply) -> _Answer:
         wanted = chat.rsmoe
         return _Answer(
             text=printable(reply.text),
-            finish="length" if said >= job.max_new else "stop",
-            usage={"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said},
+            finish="stop" if reply.ended else "length",
             extra=beside(
                 self.service.model, reply, geojson=wanted.geojson, pictures=wanted.pictures, notes=notes
             ),
         )  # fmt: skip
 
     async def _events(
-        self, stack: ExitStack, job: Job, chat: ChatRequest, head: dict[str, Any], notes: list[str]
+        self, stack: ExitStack, jobs: Sequence[Job], chat: ChatRequest, head: dict[str, Any], notes: list[str]
     ) -> AsyncIterator[str]:
         """Tokens as they are decoded (of a beam search, the whole text at the end), then what stands beside them."""
-        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[tuple[int, str | None]]()
         head = head | {"object": "chat.completion.chunk"}
 
-        def piece(text: str) -> None:
-            loop.call_soon_threadsafe(pieces.put_nowait, text)
+        def piece(index: int, text: str) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, (index, text))
 
-        def event(delta: dict[str, Any], finish: str | None = None, **more: Any) -> str:
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        def ended(index: int, _: Any) -> None:
+            pieces.put_nowait((index, None))
+
+        def event(index: int, delta: dict[str, Any], finish: str | None = None, **more: Any) -> str:
+            choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
             return _event(head | {"choices": [choice]} | more)
 
         with stack:
-            yield event({"role": "assistant", "content": ""})
-            waiting = asyncio.ensure_future(self.service.reply(replace(job, on_text=piece)))
-            waiting.add_done_callback(lambda _: pieces.put_nowait(None))
-            sent = ""
+            for index in range(len(jobs)):
+                yield event(index, {"role": "assistant", "content": ""})
+            heard = [replace(job, on_text=partial(piece, index)) for index, job in enumerate(jobs)]
+            waiting = [asyncio.ensure_future(self.service.reply(job)) for job in heard]
+            for index, task in enumerate(waiting):
+                task.add_done_callback(partial(ended, index))
+            sent, left = [""] * len(jobs), len(jobs)
             try:
-                while (text := await pieces.get()) is not None:
-                    sent += text
-                    yield event({"content": text})
-                answer = await run_sync(self._answer, chat, notes, job, await waiting)
+                while left:
+                    index, text = await pieces.get()
+                    if text is not None:
+                        sent[index] += text
+                        yield event(index, {"content": text})
+                        continue
+                    left -= 1
+                    answer = await run_sync(self._answer, chat, notes, await waiting[index])
+                    if rest := answer.text.removeprefix(sent[index]):
+                        yield event(index, {"content": rest})
+                    yield event(index, {}, answer.finish, rsmoe=answer.extra)
             except Problem as problem:
                 yield _event(problem.content)
                 return
             finally:
-                waiting.cancel()
-            if rest := answer.text.removeprefix(sent):
-                yield event({"content": rest})
-            yield event({}, answer.finish, rsmoe=answer.extra)
+                for task in waiting:
+                    task.cancel()
             if chat.stream_options is not None and chat.stream_options.include_usage:
-                yield _event(head | {"choices": [], "usage": answer.usage})
+                yield _event(head | {"choices": [], "usage": _usage([task.result() for task in waiting])})
             yield "data: [DONE]\n\n"
+
+
+def _usage(replies: Sequence[Reply]) -> dict[str, int]:
+    """Tokens of the prompt, which all choices share, and of the choices together."""
+    asked, said = replies[0].prompt_tokens, sum(reply.tokens for reply in replies)
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 
 
 def _event(content: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from threading import Lock
 
-_PATHS = ("/", "/v1/models", "/v1/chat/completions", "/segment", "/change", "/health", "/metrics")
+_OPENAI = ("/v1/models", "/v1/chat/completions", "/v1/embeddings")
+_PATHS = ("/", *_OPENAI, "/segment", "/ground", "/change", "/health", "/metrics")
 
 
 class Counters:
@@ -41,7 +42,7 @@ class Counters:
             ]
             rows = [
                 ("rsmoe_open_requests", "gauge", "Requests that are read, wait or are answered.", self.open),
-                ("rsmoe_answers_total", "counter", "Answers of the model.", self._answers),
+                ("rsmoe_answers_total", "counter", "Answers and embeddings of the model.", self._answers),
                 ("rsmoe_batches_total", "counter", "Passes of the model.", self.batches),
                 ("rsmoe_model_seconds_total", "counter", "Seconds spent in these passes.", round(self._seconds, 6)),
             ]

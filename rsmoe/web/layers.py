@@ -65,6 +65,12 @@ def mask_features(reply: Reply) -> Iterator[Feature]:
         yield from _features(reply, reply.mask.astype(np.uint8), ("", "object"))
 
 
+def ground_features(reply: Reply) -> Iterator[Feature]:
+    """The boxes of an answer as polygons; none where it has no box."""
+    if reply.boxes is not None:
+        yield from box_features(reply)
+
+
 def change_features(reply: Reply, classes: Sequence[str]) -> Iterator[Feature]:
     """The map of changes in tiles, as polygons."""
     assert reply.change is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 from rsmoe.cli.terminal import printable
@@ -24,6 +25,17 @@ class Problem(Exception):
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.status, self.param, self.code = status, param, code
+
+    @classmethod
+    def of(cls, error: ValidationError, *, within: str = "") -> Problem:
+        """Status 400 for the first thing that is wrong with a body.
+
+        Args:
+            within: the field that was read.
+        """
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, (*((within,) if within else ()), *first["loc"])))
+        return cls(400, f"{place or 'body'}: {first['msg']}", param=place or None)
 
     @property
     def content(self) -> dict[str, Any]:

@@ -7,20 +7,22 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
 
 from rsmoe.errors import UserError
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request
 from rsmoe.settings.serve import Serve
-from rsmoe.web.batcher import Batcher, Job
+from rsmoe.web.batcher import Batcher, Work
 from rsmoe.web.counters import Counters
+from rsmoe.web.embedding_job import EmbeddingJob
+from rsmoe.web.job import Job
 from rsmoe.web.problem import Problem
 from rsmoe.web.uploads import Uploads
 
+Result = TypeVar("Result")
 MIXTURE = "mixture"
 """The model whose router chooses; every other name is that of an expert."""
 
@@ -82,7 +84,21 @@ class Service:
 
         return await run_sync(opened)
 
-    async def reply(self, job: Job) -> Reply:
+    async def open_each(
+        self, uploads: Uploads, contents: Sequence[str | bytes], request: Request
+    ) -> list[EmbeddingJob]:
+        """Saves and reads pictures that are embedded each by itself; as `open`."""
+
+        def opened() -> list[EmbeddingJob]:
+            asked = [replace(request, pictures=(path,)) for path in uploads.save(contents)]
+            try:
+                return [EmbeddingJob(content=(one, self.model.open(one))) for one in asked]
+            except UserError as error:
+                raise Problem(400, uploads.message(error), code="invalid_image") from error
+
+        return await run_sync(opened) if contents else []
+
+    async def reply(self, job: Work[Result]) -> Result:
         """The answer, in a batch with those of others.
 
         Raises:

@@ -1,4 +1,4 @@
-"""``/segment`` and ``/change``: GeoTIFFs in, GeoJSON out."""
+"""``/segment``, ``/ground`` and ``/change``: GeoTIFFs in, GeoJSON out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rsmoe.cli.terminal import printable
+from rsmoe.data.boxes import CONVENTIONS, convention
+from rsmoe.errors import UserError
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request as Asked
-from rsmoe.web.layers import beside, change_features, changes, collection, mask_features
+from rsmoe.generation.decoding import Decoding
+from rsmoe.web.layers import beside, change_features, changes, collection, ground_features, mask_features
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import MIXTURE, Service
 
@@ -38,6 +41,16 @@ class UploadedRasters:
         """
         return await self._answer(request, ("image",), self._segmented, tile=-1, words=True)
 
+    async def ground(self, request: Request) -> Response:
+        """The field ``image``, and in ``instruction`` what to find -> its boxes; no features without a box.
+
+        ``boxes`` says how the model writes them, where its training data did not.
+
+        Raises:
+            Problem: see `Service`; a field that is missing, or no convention of boxes that is known.
+        """
+        return await self._answer(request, ("image",), self._grounded, tile=-1, words=True, boxes=True)
+
     async def change(self, request: Request) -> Response:
         """The fields ``before`` and ``after`` -> what has changed, tile by tile at full size.
 
@@ -50,7 +63,7 @@ class UploadedRasters:
 
     async def _answer(
         self, request: Request, fields: tuple[str, ...], described: Callable[[Reply], dict[str, Any]],
-        *, tile: int | None, words: bool,
+        *, tile: int | None, words: bool, boxes: bool = False,
     ) -> Response:  # fmt: skip
         service, settings = self.service, self.service.settings
         contents: list[bytes] = []
@@ -65,17 +78,34 @@ class UploadedRasters:
         if words and instruction is None:
             raise Problem(400, "no instruction: say what to find, curl -F instruction='the ships'", param="instruction")
         asked = Asked(
-            id="request", pictures=(), instruction=instruction, expert=service.expert(said.get("model") or MIXTURE)
-        )
+            id="request", pictures=(), instruction=instruction, expert=service.expert(said.get("model") or MIXTURE),
+            decoding=Decoding(max_new=settings.max_new),
+        )  # fmt: skip
+        written = self._convention(said.get("boxes")) if boxes else None
         with service.uploads() as uploads:
-            job = await service.open(
-                uploads, contents, asked, beams=settings.beams, max_new=settings.max_new, tile=tile
-            )  # fmt: skip
+            job = await service.open(uploads, contents, asked, beams=settings.beams, tile=tile, boxes=written)
             found = await run_sync(described, await service.reply(job))
         return Response(json.dumps(found, ensure_ascii=False), media_type="application/geo+json")
 
+    def _convention(self, given: str | None) -> str:
+        """How the model writes boxes."""
+        known = given or self.service.model.run.box_convention
+        if known is None:
+            raise Problem(
+                400, "the training data of this model does not say how it writes boxes: send boxes=minigpt, or "
+                f"another of {', '.join(CONVENTIONS)}", param="boxes",
+            )  # fmt: skip
+        try:
+            return convention(known).name
+        except UserError as error:
+            raise Problem(400, str(error), param="boxes") from error
+
     def _segmented(self, reply: Reply) -> dict[str, Any]:
         found = collection(mask_features(reply), reply.shown.georeference)
+        return found | {"rsmoe": self._summary(reply)}
+
+    def _grounded(self, reply: Reply) -> dict[str, Any]:
+        found = collection(ground_features(reply), reply.dates.georeference)
         return found | {"rsmoe": self._summary(reply)}
 
     def _changed(self, reply: Reply) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from rsmoe import files
 from rsmoe.errors import UserError
 from rsmoe.evaluation.change_report import report_change
 from rsmoe.evaluation.reply import Reply
-from rsmoe.evaluation.reply_files import write_mask
+from rsmoe.evaluation.reply_files import write_mask, write_mask_picture
 from rsmoe.files import CACHE_KEY, cache_folder, part_of, require_writable, whole_file, write_text
 from rsmoe.geo.dates import Dates
 from rsmoe.scenes import generated
@@ -166,7 +166,8 @@ def answer(*, times: int = 1, **more: Any) -> Reply:
 
 def answering(given: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     """``rsmoe.load`` gives a model that answers this."""
-    model = SimpleNamespace(answer=lambda requests, **_: [given], run=SimpleNamespace(change_classes=()))
+    run = SimpleNamespace(change_classes=())
+    model = SimpleNamespace(answer=lambda requests, **_: [given], run=run, cover_classes=())
     monkeypatch.setattr(rsmoe, "load", lambda path, **_: model)
 
 
@@ -217,10 +218,10 @@ def test_reports_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     for write in (
         lambda: report_change(given, ["a", "b"], tmp_path / "file" / "map", [], quiet),
         lambda: write_mask(given, tmp_path / "file" / "map"),
-        lambda: write_mask(given, tmp_path / "file" / "mask.png"),
+        lambda: write_mask_picture(given, tmp_path / "file" / "mask.png"),
     ):
         with pytest.raises(UserError, match="cannot make the folder"):
             write()
-    write_mask(given, tmp_path / "new" / "mask.png")
+    write_mask_picture(given, tmp_path / "new" / "mask.png")
     assert np.asarray(Image.open(tmp_path / "new" / "mask.png")).all()
     assert files.part_of(tmp_path / "a.png").suffix == ".png"

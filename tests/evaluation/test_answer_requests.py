@@ -113,6 +113,32 @@ def test_a_folder_gives_a_line_and_a_footprint_for_each_picture(
     assert np.array(on_map["features"][0]["geometry"]["coordinates"][0]).max(axis=0).tolist() == [5e5 + 300, 5e6]
 
 
+def test_a_sampled_answer_is_that_of_its_seed(run: Path, tiles: Path, tmp_path: Path, asked: list[list[str]]) -> None:
+    def words(name: str, *more: str) -> tuple[str, ...]:
+        return f"image={tiles}", f"out={tmp_path / name}", "max_new=6", *more
+
+    def sample(name: str, *more: str) -> list[dict[str, Any]]:
+        rsmoe.predict.cli([f"checkpoint={run}", "device=cpu", "temperature=1.5", *words(name, *more)])
+        return rows(tmp_path / name)
+
+    first, other = sample("a", "batch_size=3"), sample("c", "seed=5")
+    assert [row["answer"] for row in first] == [row["answer"] for row in sample("b", "batch_size=1")]
+    assert [row["answer"] for row in first] != [row["answer"] for row in other]
+    assert other[0]["decoding"] == {"beams": 1, "max_new": 6, "temperature": 1.5, "top_p": 1, "seed": 5}
+    asked.clear()
+    word = first[0]["answer"].split()[1]
+    ended = sample("a", f"stop=[{word}]", "batch_size=3")
+    assert sum(map(len, asked)) == 5  # it is another job
+    assert [row["answer"] for row in ended] == [row["answer"].partition(word)[0].strip() for row in first]
+    assert ended[0]["decoding"]["stop"] == [word]
+    rsmoe.predict.cli(
+        [f"checkpoint={run}", "device=cpu", "temperature=1.5", f"image={tiles / 'a.png'}", "max_new=6",
+         f"out={tmp_path / 'one'}"]
+    )  # fmt: skip
+    (alone,) = rows(tmp_path / "one")
+    assert (alone["answer"], alone["decoding"]) == (first[0]["answer"], first[0]["decoding"])
+
+
 def test_a_job_that_was_stopped_goes_on(
     run: Path, tiles: Path, tmp_path: Path, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,9 +309,8 @@ def test_boxes_go_to_the_map(run: Path, tiles: Path, tmp_path: Path, monkeypatch
     from rsmoe.evaluation import assistant
 
     real = assistant.answer_batch
-    monkeypatch.setattr(
-        assistant, "answer_batch", lambda *a, **k: [replace(p, text="{<50><50><100><75>}") for p in real(*a, **k)]
-    )
+    found = {"text": "{<50><50><100><75>}", "mask": np.ones((24, 30), bool)}
+    monkeypatch.setattr(assistant, "answer_batch", lambda *a, **k: [replace(p, **found) for p in real(*a, **k)])
     ask(run, f"image={tiles / 'c.tif'}", "boxes=minigpt", f"out={tmp_path / 'one'}")
     ask(run, f"image={tiles}", "boxes=minigpt", f"out={tmp_path / 'many'}")
     for folder in (tmp_path / "one", tmp_path / "many" / "c.tif"):
@@ -298,7 +323,11 @@ def test_boxes_go_to_the_map(run: Path, tiles: Path, tmp_path: Path, monkeypatch
         assert {tuple(p) for p in np.round(moved["coordinates"][0], 6).tolist()} <= {
             tuple(p) for p in np.round(degrees["geometry"]["coordinates"][0], 6).tolist()
         }
-    assert next(row for row in rows(tmp_path / "many") if row["id"] == "c.tif")["files"][0] == "c.tif/boxes.geojson"
+        with rasterio.open(folder / "mask.tif") as file:
+            assert file.crs.to_epsg() == 32632 and bool((file.read(1) == 1).all())
+    files = next(row for row in rows(tmp_path / "many") if row["id"] == "c.tif")["files"]
+    names = ["mask.tif", "mask.geojson", "mask_crs.geojson", "boxes.geojson", "boxes_crs.geojson"]
+    assert files == [f"c.tif/{name}" for name in names]
     assert any(p.name.startswith("ice_a.png-") for p in (tmp_path / "many").iterdir())  # "ice/a.png" is no folder
 
 

@@ -18,10 +18,16 @@ from PIL import Image
 from support.checkpoints import tiny_run
 
 import rsmoe
+from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation import assistant as module
+from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.assistant import Assistant
+from rsmoe.evaluation.embedding import EMBED
+from rsmoe.evaluation.request import Request
+from rsmoe.generation.decoding import Decoding
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.model import RSMoE
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
 CALM = ("temporal.dropout=0.0",)
@@ -112,6 +118,70 @@ def test_how_sure_it_is_is_the_mean_log_probability(model: Assistant) -> None:
         alone = model.ask(picture(seed), ASKED, max_new=5, confidence=True)
         assert reply.confidence == pytest.approx(alone.confidence, abs=1e-4) and reply.confidence < 0
     assert model.ask(picture(1), ASKED, max_new=5).confidence is None
+
+
+def test_an_answer_can_be_sampled(model: Assistant) -> None:
+    pictures = [picture(seed) for seed in range(3)]
+    options: dict[str, Any] = {"max_new": 6, "temperature": 1.2, "top_p": 0.95}
+    drawn = model.ask(pictures, ASKED, seed=7, **options)
+    assert [r.text for r in drawn] == [model.ask(own, ASKED, seed=7, **options).text for own in pictures]
+    greedy = [reply.text for reply in model.ask(pictures, ASKED, beams=1, max_new=6)]
+    assert greedy != [r.text for r in drawn] and len({model.ask(picture(), ASKED, **options).text for _ in "1234"}) > 1
+    mixed = [
+        Request(id="a", pictures=(pictures[0],), instruction=ASKED),
+        Request(
+            id="b", pictures=(pictures[1],), instruction=ASKED, decoding=Decoding(max_new=4, temperature=2, seed=1)
+        ),
+    ]
+    own, other = model.answer(mixed, beams=1, max_new=6)
+    assert (own.text, own.tokens, own.ended) == (greedy[0], 6, False)
+    assert other.text == model.ask(pictures[1], ASKED, max_new=4, temperature=2, seed=1).text and other.tokens == 4
+    with pytest.raises(UserError, match=r"^temperature=3: expected a number from 0 to 2"):
+        model.ask(picture(), ASKED, temperature=3)
+    with pytest.raises(UserError, match=r"^temperature=1 draws tokens, beams=3 searches"):
+        model.ask(picture(), ASKED, temperature=1, beams=3)
+
+
+def test_an_answer_ends_at_a_stop_word(model: Assistant) -> None:
+    whole = model.ask(picture(), ASKED, beams=1, max_new=6)
+    word = whole.text.split()[2]
+    for stop in (word, [word], ["nosuch", word]):
+        reply = model.ask(picture(), ASKED, beams=1, max_new=6, stop=stop)
+        assert reply.text == whole.text.partition(word)[0].strip() and reply.ended
+        assert reply.tokens <= 3 and reply.prompt_tokens == whole.prompt_tokens > 6
+    with pytest.raises(UserError, match=r"^stop=\[''\]: expected texts"):
+        model.ask(picture(), ASKED, stop=[""])
+
+
+def test_pictures_and_texts_are_embedded_as_in_an_evaluation(model: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the model writes [RET], its prediction holds the same embeddings."""
+    network, codec, collate = model.run.model, model.run.codec, model.run.collate
+    token = codec.token_id("[RET]")
+    monkeypatch.setattr(RSMoE, "generate", lambda self, batch, *_, **__: [[token]] * len(batch))
+    texts = ("a harbour seen from above", "a forest")
+    samples = [
+        Sample(id=str(i), images=(picture(i),), instruction=EMBED, responses=texts, task="retrieval", source="hand")
+        for i in range(3)
+    ]
+    expected = answer_batch(network, codec, collate([(sample, 0) for sample in samples]), beams=1, max_new=4)
+    found = model.embed([picture(i) for i in range(3)])
+    assert found.shape == (3, 8) and not np.allclose(found[0], found[1])
+    for own, prediction in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, prediction.image_embedding, atol=1e-5)
+    np.testing.assert_allclose(model.embed(picture(1)), found[1], atol=1e-5)
+    said = model.embed_texts(texts)
+    np.testing.assert_allclose(said, expected[0].text_embeddings, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm([*found, *said], axis=1), 1, atol=1e-5)
+    assert not np.allclose(said[0], said[1])
+    with pytest.raises(UserError, match="^text 2 of 2 is empty"):
+        model.embed_texts(["a", "[RET]"])
+
+
+def test_a_model_without_a_retrieval_expert_embeds_nothing(tmp_path: Path) -> None:
+    other = rsmoe.load(tiny_run(tmp_path, *CALM, experts="expert=[theme,vqa]", steps=1), device="cpu")
+    for embed in (lambda: other.embed(picture()), lambda: other.embed_texts(["a"])):
+        with pytest.raises(UserError, match=r"^this model has no retrieval expert, it has theme, vqa: train one with"):
+            embed()
 
 
 def test_each_expert_answers_alone_from_one_look(model: Assistant, looks: list[int]) -> None:

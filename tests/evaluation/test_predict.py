@@ -151,7 +151,7 @@ def test_an_instruction_is_taken_word_for_word(
         return [reply(Dates(images=(blank,), valid=blank[..., 0] == 0, georeference=None, notes=()))]
 
     blank = np.zeros((4, 4, 3), np.uint8)
-    model = SimpleNamespace(answer=answer, run=SimpleNamespace(change_classes=()))
+    model = SimpleNamespace(answer=answer, run=SimpleNamespace(change_classes=()), cover_classes=())
     monkeypatch.setattr(rsmoe, "load", lambda path, **_: opened.append(path) or model)
     monkeypatch.chdir(tmp_path)
     name = "IMG 2 (b), 'x' [1].png"

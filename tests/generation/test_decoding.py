@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from support.chains import ROWS, Chain, Letters, start_of
 from support.models import batch_of, codecs, tiny_model
-from torch import Tensor, nn
+from torch import Tensor
 
 from rsmoe.data.batch import Batch
-from rsmoe.experts.output import BankOutput
-from rsmoe.generation.decoding import decode, mixed_log_probability
+from rsmoe.generation.decoding import Decoding, decode, mixed_log_probability
+from rsmoe.generation.stop_words import StopWords
 from rsmoe.model import RSMoE
 from rsmoe.router.routing import Rows
 
@@ -68,67 +69,31 @@ def test_greedy_equals_re_encoding_everything(kind: str, request: pytest.Fixture
     assert len({tuple(ids) for ids in naive}) > 3  # the answers are not all the same
 
 
-class Chain(nn.Module):
-    """E Markov chains behind the interface of the bank: the state of a row is the sum of what it has read."""
-
-    def __init__(self, *, experts: int, vocabulary: int, seed: int) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.table = 2.5 * torch.randn(experts, 2 * vocabulary**2, vocabulary, generator=generator)
-        self.code = torch.arange(1, vocabulary + 1).float()
-        self.size = experts
-
-    def embed(self, ids: Tensor, expert: Tensor) -> Tensor:
-        return self.code[ids][..., None]
-
-    def forward(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None) -> BankOutput:
-        past = torch.zeros(len(embeds)) if isinstance(cache, str) else cache
-        assert mask.shape[1] >= embeds.shape[1]
-        state = past * 1.7 + embeds[:, :, 0].sum(1)
-        return BankOutput(hidden=state[:, None, None], cache=state)
-
-    def select(self, cache: Tensor, expert: Tensor, index: Tensor) -> Tensor:
-        return cache[index]
-
-    def logits(self, hidden: Tensor, expert: Tensor) -> Tensor:
-        place = (hidden[..., 0] * 7).round().long() % self.table.shape[1]
-        return self.table[expert, place]
-
-
-def exhaustive(bank: Chain, rows: Rows, sample: int, *, end: int, most: int, penalty: float) -> tuple[float, list[int]]:
-    """The best ended text of at most ``most`` tokens, the end token included, by trying all."""
+def exhaustive(
+    bank: Chain, rows: Rows, sample: int, *, end: int, most: int, penalty: float, stop: tuple[int, ...] = ()
+) -> tuple[float, list[int]]:
+    """The best ended text of at most ``most`` tokens, the end token included, by trying all; ``stop`` ends one too."""
     own = Rows(
         sample=torch.zeros(int((rows.sample == sample).sum()), dtype=torch.long),
         expert=rows.expert[rows.sample == sample],
         weight=rows.weight[rows.sample == sample],
     )
     vocabulary = bank.table.shape[-1]
-    words = [w for w in range(vocabulary) if w != end]
+    words = [w for w in range(vocabulary) if w not in (end, *stop)]
     found = []
     for length in range(most):
-        for text in itertools.product(words, repeat=length):
+        for text, last in itertools.product(itertools.product(words, repeat=length), (end, *stop)):
             out = bank(
                 start_of(sample, len(own.expert)), torch.ones(len(own.expert), 1, dtype=torch.bool), own.expert, "new"
             )
             total = 0.0
-            for word in (*text, end):
+            for word in (*text, last):
                 p = mixed_log_probability(bank.logits(out.hidden[:, -1], own.expert), own, 1, 1)[0, 0]
                 total += float(p[word])
                 step = torch.full((len(own.expert), 1), word)
                 out = bank(bank.embed(step, own.expert), torch.ones_like(step, dtype=torch.bool), own.expert, out.cache)
-            found.append((total / (length + 1) ** penalty, list(text)))
+            found.append((total / (length + 1) ** penalty, [*text, last][: length + (last != end)]))
     return max(found)
-
-
-def start_of(sample: int, rows: int) -> Tensor:
-    return torch.full((rows, 1, 1), float(sample))
-
-
-ROWS = Rows(
-    sample=torch.tensor([0, 1, 0, 2, 0]),
-    expert=torch.tensor([0, 0, 1, 1, 2]),
-    weight=torch.tensor([0.5, 1.0, 0.3, 1.0, 0.2]),
-)
 
 
 def search(bank: Chain, rows: Rows = ROWS, **options: Any) -> list[list[int]]:
@@ -144,6 +109,17 @@ def test_a_wide_beam_finds_what_trying_every_text_finds(seed: int, penalty: floa
     wide = search(bank, beams=64, max_new=4, length_penalty=penalty)
     for sample, text in enumerate(wide):
         assert text == exhaustive(bank, ROWS, sample, end=1, most=4, penalty=penalty)[1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wide_beam_ends_at_stop_words(seed: int) -> None:
+    bank = Chain(experts=3, vocabulary=4, seed=seed)
+    stop = Decoding(stop=StopWords(["c"], codec=Letters()), max_new=4)
+    plain = Decoding(max_new=3)
+    found = search(bank, beams=64, max_new=9, each=[stop, plain, stop])
+    for sample, own in enumerate([(2,), (), (2,)]):
+        most = (4, 3, 4)[sample]
+        assert found[sample] == exhaustive(bank, ROWS, sample, end=1, most=most, penalty=1.0, stop=own)[1]
 
 
 def score(model: RSMoE, batch: Batch, place: int, ids: list[int], end: int) -> float:

@@ -11,6 +11,7 @@ from support.models import batch_of, codecs, padded, tiny_model
 from rsmoe.data.aspects import split_aspects
 from rsmoe.errors import UserError
 from rsmoe.experts.answer_states import answer_states
+from rsmoe.generation.decoding import Decoding
 from rsmoe.generation.mixture import Mixture, mix
 from rsmoe.generation.rewrite import Rewrite
 from rsmoe.model import RSMoE
@@ -210,6 +211,29 @@ def test_neighbours_and_padding_change_nothing(model: RSMoE, monkeypatch: pytest
     tokens = batch.response_mask.sum(1)
     expected = sum(float(p["text"]) * int(n) for p, n in zip(parts, tokens, strict=True)) / int(tokens.sum())
     assert abs(float(whole["text"]) - expected) < 1e-5
+
+
+def test_every_request_has_its_own_settings(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sub-answers are written greedily, within the longest length of their own request, and the answer is sampled."""
+    teach(model, monkeypatch)
+    heard: list[list[list[int]]] = []
+    real = Rewrite._asked
+    monkeypatch.setattr(Rewrite, "_asked", lambda self, *more: [heard.append(more[2]), real(self, *more)][1])
+    batch = batch_of("caption", "vqa").take([0, 0, 2, 1])
+    each = [
+        Decoding(max_new=5),
+        Decoding(max_new=5, temperature=2.0, seed=1),
+        Decoding(max_new=2, temperature=2.0, seed=1),
+        Decoding(max_new=3, temperature=2.0, seed=1),
+    ]
+    together = model.generate(batch, end_id=END, max_new=9, each=each)
+    sub_answers = heard[0]
+    assert sub_answers[0] == sub_answers[1] and [len(s) for s in sub_answers] == [15, 15, 6]
+    assert together[0] != together[1] and [len(ids) for ids in together] == [5, 5, 2, 3]
+    assert together[0] == model.generate(batch, end_id=END, max_new=5)[0]
+    for place in range(4):
+        (alone,) = model.generate(batch.take([place]), end_id=END, max_new=9, each=[each[place]])
+        assert alone == together[place]
 
 
 def test_the_dense_model_answers_alone(model: RSMoE) -> None:

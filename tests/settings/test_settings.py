@@ -48,6 +48,8 @@ WRONG = {
         "sample_ids=[] evaluation.metrics=x"
     ).split(),
     "predict": (
+        "temperature=-1 temperature=2.1 temperature=nan temperature=x temperature=null top_p=-0.1 top_p=1.1 top_p=x "
+        "top_p=0.9 seed=-1 seed=0.5 seed=null stop=[a,] "
         "beams=0 beams=2.5 beams=true max_new=0 max_new=-1 max_new=1000000000 tile=2.5 tile=-1 tile=3 tile=x "
         "raster.bands=3 raster.bands=[] raster.bands=[1.5] raster.wavelengths_nm=[-1] raster.wavelengths_nm=665 "
         "raster.nodata=x raster.stretch=[1] raster.stretch=3 image=[] image=[a.png,] classes=3 instruction= checkpoint="
@@ -76,6 +78,14 @@ RANGES = {"+loader.stream.lanes": "loader.stream.lanes"}
 
 def test_there_are_many() -> None:
     assert len(CASES) >= 120
+
+
+def test_a_search_is_not_sampled() -> None:
+    assert line("predict", "temperature=0.7", "beams=3") == (
+        "temperature=0.7 draws tokens, beams=3 searches: give one of them"
+    )
+    assert "top_p=0.9 limits what is drawn, and temperature=0 draws nothing" in line("predict", "top_p=0.9")
+    checked("predict", [*BASE["predict"], "temperature=0.7", "top_p=0.9", "stop=['. ',two words]"])
 
 
 def line(name: str, *words: str) -> str:

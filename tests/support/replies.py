@@ -9,5 +9,13 @@ from rsmoe.geo.dates import Dates
 
 
 def reply(dates: Dates, **fields: Any) -> Reply:
-    given = {"id": "a", "text": "a road", "instruction": "what ?", "routing": {}, "shown": dates, "image_size": 64}
+    given: dict[str, Any] = {
+        "id": "a",
+        "text": "a road",
+        "instruction": "what ?",
+        "routing": {},
+        "shown": dates,
+        "image_size": 64,
+    }
+    given |= {"prompt_tokens": 3, "tokens": 2, "ended": True}
     return Reply(**{**given, "notes": dates.notes, "dates": dates, **fields})

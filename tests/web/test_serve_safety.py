@@ -128,8 +128,14 @@ def test_a_tiff_that_promises_more_than_there_is(url: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"n": 2}, "n"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "x"}, "max_tokens"),
-        ({"tools": [{"type": "function"}]}, "tools"), ({"stop": ["."]}, "stop"), ({"logprobs": True}, "logprobs"),
+        ({"n": 2, "temperature": 0}, "n"), ({"n": 0}, "n"), ({"n": 129}, "n"), ({"n": 17}, "n"), ({"n": 1.5}, "n"),
+        ({"temperature": -0.1}, "temperature"), ({"temperature": 2.1}, "temperature"), ({"top_p": 1.1}, "top_p"),
+        ({"temperature": "warm"}, "temperature"), ({"temperature": True}, "temperature"), ({"top_p": -0.1}, "top_p"),
+        ({"seed": 0.5}, "seed"), ({"seed": 2**63}, "seed"), ({"stop": [".", ""]}, "stop.1"), ({"stop": ""}, "stop.0"),
+        ({"stop": ["a"] * 5}, "stop"), ({"stop": 3}, "stop"), ({"stream": "perhaps"}, "stream"),
+        ({"temperature": 1, "rsmoe": {"beams": 3}}, "rsmoe.beams"),
+        ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "x"}, "max_tokens"),
+        ({"tools": [{"type": "function"}]}, "tools"), ({"logprobs": True}, "logprobs"),
         ({"rsmoe": {"beams": 99}}, "rsmoe.beams"), ({"rsmoe": {"nosuch": 1}}, "rsmoe.nosuch"),
     ],
 )  # fmt: skip
