@@ -102,7 +102,7 @@ def test_a_picture_is_asked_without_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "port.png").write_bytes(stream.getvalue())
     words = [sys.executable, "-m", "rsmoe.predict", "image=port.png", "instruction=How many ships are there?"]
     told = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert "vqa" in told and "ships" in told
+    assert told.splitlines()[0].strip() and "vqa" in told
 
 
 @pytest.mark.parametrize(

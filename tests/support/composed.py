@@ -45,11 +45,12 @@ def short(config: dict[str, Any], *, scenes: int = 4) -> dict[str, Any]:
     for stage in config["stage"].values():
         stage |= {"steps": 2, "batch_size": 4}
     for entry in config["corpus"].values():
-        for split in entry.get("generated", {}).get("scenes", {}):
-            entry["generated"]["scenes"][split] = scenes
+        for part in ("generated", "reader"):
+            for split in entry.get(part, {}).get("scenes", {}):
+                entry[part]["scenes"][split] = scenes
         if "size" in entry.get("reader", {}):
             entry["reader"]["size"] = 30
-            entry["test"] = {"size": 20}
+            entry |= {"train": {"size": 30}, "test": {"size": 20}}
     config["evaluation"] |= {"limit": 4, "max_new": 6, "beams": 2}
     return config
 
