@@ -56,6 +56,7 @@ def test_wheel_holds_the_package_and_its_configs(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"rsmoe"}
     import rsmoe
 
+    assert {f"rsmoe/starter/{name}" for name in ("README.md", "config.json", "model.safetensors")} <= names
     assert wheel.name.startswith(f"rsmoe-{rsmoe.__version__}-py3")
 
 
