@@ -65,7 +65,8 @@ def test_a_command_of_the_documentation_can_be_typed(
     folders = [word for word in words if "=" not in word and not word.startswith("-")]  # of compare
     typed = [word for word in words if word not in folders and not word.startswith("hydra/launcher=")]
     assert name == "compare" or not folders, folders
-    assert checked(name, [*typed, *([f"runs=[{','.join(folders)}]"] if folders else [])])
+    typed += [f"runs=[{','.join(folders)}]"] if folders else []
+    assert len(checked(name, typed)) >= len(typed)
 
 
 def test_the_readme_names_both_make_commands() -> None:
