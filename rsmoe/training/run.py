@@ -135,6 +135,7 @@ def run_stages(
     if logger is not None:
         log_config(logger, hparams)
     kinds = {name: value.dtype for name, value in model.state_dict().items()}
+    computed = {name: value.clone() for name, value in model.named_buffers() if name not in kinds}
     bases = left_out(model, stages)
     if bases and not rank_zero_only.rank:  # type: ignore[attr-defined]
         print(sizes(model, bases))
@@ -206,7 +207,7 @@ def run_stages(
         )
     model.requires_grad_(False)  # torch multiplies a trainable matrix in another order: as `load_run` will ask it
     model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
-    _as_built(model, kinds)
+    _as_built(model, kinds, computed)
     alike(model)
     return trace
 
@@ -222,11 +223,18 @@ def _check_monitors(callbacks: Mapping[str, Any], validation: Validation | None)
             )
 
 
-def _as_built(model: RSMoE, kinds: Mapping[str, torch.dtype]) -> None:
-    """Number types as before training: what is asked next is asked as the checkpoint's reader will ask it."""
+def _as_built(model: RSMoE, kinds: Mapping[str, torch.dtype], computed: Mapping[str, torch.Tensor]) -> None:
+    """Number types as before training: what is asked next is asked as the checkpoint's reader will ask it.
+
+    Args:
+        kinds: of what a checkpoint holds.
+        computed: buffers that it does not hold, positions for example; bf16-true has rounded them.
+    """
     for name, value in chain(model.named_parameters(), model.named_buffers()):
         if name in kinds and value.dtype != kinds[name]:
             value.data = value.data.to(kinds[name])
+        elif name in computed:
+            value.data = computed[name].to(value.device)
 
 
 def _check_shares(stages: Sequence[Stage], world: int) -> None:

@@ -90,7 +90,7 @@ LITERAL = [
     for name in COMMANDS
     for key, _ in fields_of(settings_of(name))
     if verbatim(settings_of(name), key)
-    and key not in ("out", "data.root", "loader.stream.quarantine", "features.folder", "sample_ids", "classes")
+    and key not in ("out", "data.root", "loader.stream.quarantine", "features.folder", "sample_ids", "classes", "stop")
 ]
 
 

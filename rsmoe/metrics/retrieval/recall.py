@@ -135,12 +135,13 @@ def _finish(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 def _hits(queries: Tensor, items: Tensor, pairs: Tensor) -> np.ndarray:
     """(q, D) and (m, D), and the (2, p) pairs that belong together -> (q, 3) expected hits at each of `RANKS`."""
-    queries, items = torch.nn.functional.normalize(queries, dim=1), torch.nn.functional.normalize(items, dim=1)
+    queries, items = (torch.nn.functional.normalize(part.double(), dim=1) for part in (queries, items))
     dead = ~_valid(items)
     hits = np.zeros((len(queries), len(RANKS)))
     for start in range(0, len(queries), _BLOCK):
         query = queries[start : start + _BLOCK]
-        scores = torch.nan_to_num(query @ items.T).masked_fill(dead, -torch.inf)  # (q, m)
+        # equal items are tied whatever their place: a product of matrices rounds by place, in the 16th digit
+        scores = torch.nan_to_num(query @ items.T).round(decimals=9).masked_fill(dead, -torch.inf)  # (q, m)
         inside = (pairs[0] >= start) & (pairs[0] < start + len(query))
         own = torch.zeros_like(scores, dtype=torch.bool)
         own[pairs[0][inside] - start, pairs[1][inside]] = True
