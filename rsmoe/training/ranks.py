@@ -53,8 +53,8 @@ def whole_group(folder: Path) -> Iterator[None]:
         yield
     except distributed.DistStoreError as error:
         raise UserError(
-            f"the processes of this run did not all start: {error} What the others said stands above. Look whether "
-            "MASTER_ADDR:MASTER_PORT can be reached from every node, then start again"
+            f"the processes of this run did not all start: {error} What the others said stands above. Is MASTER_ADDR:"
+            "MASTER_PORT reached from every node? Is LOCAL_RANK left over from another program (unset LOCAL_RANK)?"
         ) from error
     except RuntimeError as error:  # distributed.DistBackendError, of nccl, is one
         lost = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")

@@ -7,7 +7,6 @@ import random
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -37,27 +36,14 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tuple
     def made(processes: int) -> tuple[dict[str, Any], float]:
         seconds = 0.0
         for attempt in ("cold", "warm") if processes == 1 else ("cold",):  # the first one draws the scenes
-            run = _begun(lambda name=attempt: tmp_path_factory.mktemp(name) / "run", processes)
+            run = Training(tmp_path_factory.mktemp(attempt) / "run", processes=processes)
+            run.wait_for_checkpoint()
             first = time.monotonic()  # before it a command of two processes imports, for most of its time
             assert run.wait() == 0, run.output
             seconds = time.monotonic() - first
         return result(run.folder), seconds
 
     return made
-
-
-def _begun(folder: Callable[[], Path], processes: int) -> Training:
-    """A run that has a checkpoint; of two processes that do not meet, once in hundreds, it tells where both were."""
-    run = Training(folder(), processes=processes)
-    try:
-        run.wait_for_checkpoint()
-    except TimeoutError as error:
-        if processes == 1:
-            raise
-        warnings.warn(str(error), stacklevel=1)
-        run = Training(folder(), processes=processes)
-        run.wait_for_checkpoint()
-    return run
 
 
 def survived(
