@@ -50,8 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def same_environment() -> Iterator[None]:
-    """Variables are after a test as before it. Lightning leaves ``LOCAL_RANK`` behind, and a command that finds it waits
-    for processes which nobody starts."""
+    """Variables are after a test as before it: Lightning leaves ``LOCAL_RANK`` behind, and a command of two processes
+    that finds it waits for one which nobody starts."""
     before = dict(os.environ)
     yield
     os.environ.clear()
