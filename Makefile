@@ -34,7 +34,7 @@ train: $(VENV)/installed  ## install, then train experiment=rsicap_moe, on two c
 test: $(VENV)/installed-dev  ## install, then run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-quick: $(VENV)/installed-dev  ## install, then the contracts of all parts and configs: under a minute on two cores
+quick: $(VENV)/installed-dev  ## install, then the contracts of all parts and configs: two minutes on two cores
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not real_data" $(QUICK) $(ARGS)
 
 soak: $(VENV)/installed-dev  ## install, then the reliability tests in full, half an hour; counts: experiments/reliability
