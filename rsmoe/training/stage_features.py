@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -31,6 +31,8 @@ from rsmoe.weights.bases import Base, megabytes
 
 _FILE, _BATCH = 128, 8
 """Views in a file, and in a forward pass."""
+_STORE = re.compile("[0-9a-f]{32}")
+"""Name of a store."""
 _IDLE_S = 86_400
 """Seconds after which a store that nobody opened may go."""
 
@@ -107,15 +109,21 @@ def stage_features(
 
 
 def _make_room(root: Path, *, keep: Path, needed: int, most: float) -> int:
-    """Removes stores of other encoders where more bytes are needed than ``most`` leaves; the bytes that are there."""
+    """Removes stores of other encoders where more bytes are needed than ``most`` leaves; the bytes that are there.
+
+    Of a folder that is named as `_fingerprint` names a store its safetensors go, and nothing else: ``root`` is the
+    user's.
+    """
     if keep.is_dir():
         os.utime(keep)  # in use
     sizes = {f: sum(p.stat().st_size for p in f.glob("*.safetensors")) for f in root.glob("*") if f.is_dir()}
-    idle = [f for f in sizes if f != keep and time.time() - f.stat().st_mtime > _IDLE_S]
+    stores = [f for f in sizes if f != keep and _STORE.fullmatch(f.name) and not f.is_symlink()]
+    idle = [f for f in stores if time.time() - f.stat().st_mtime > _IDLE_S]
     for folder in sorted(idle, key=lambda f: f.stat().st_mtime):
         if sum(sizes.values()) + needed <= most:
             break
-        shutil.rmtree(folder, ignore_errors=True)
+        for file in folder.glob("*.safetensors"):
+            file.unlink(missing_ok=True)  # another process may do the same
         del sizes[folder]
     return sum(sizes.values())
 

@@ -164,19 +164,20 @@ def test_pictures_that_change_in_other_ways_are_refused_with_what_to_type(
 
 def test_stores_that_nobody_opened_for_a_day_make_room(tmp_path: Path, samples: list[Sample]) -> None:
     model, data = tiny_model().requires_grad_(False), data_of(samples)
-    old, new = tmp_path / "old", tmp_path / "new"
-    for folder in (old, new):
+    old, new, users = tmp_path / ("0" * 32), tmp_path / ("1" * 32), tmp_path / "weights"
+    for folder in (old, new, users):
         folder.mkdir()
         (folder / "0.safetensors").write_bytes(bytes(10**7))
+    (old / "notes.txt").touch()
+    for folder in (old, users):
+        os.utime(folder, (0, 0))
+    with pytest.raises(UserError, match="holds 20.00 MB: more than features.max_gb=0.02"):
+        stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.02)
+    assert [p.name for p in old.iterdir()] == ["notes.txt"]
+    (old / "0.safetensors").touch()
     os.utime(old, (0, 0))
-    with pytest.raises(UserError, match="holds 10.00 MB: more than features.max_gb=0.01"):
-        stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.01)
-    assert new.is_dir() and not old.exists()
-    old.mkdir()
-    os.utime(old, (0, 0))
-    assert stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.02)
-    assert new.is_dir() and old.is_dir()  # there was room for all
-    assert stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.02)
+    assert stage_features(model, data, EXPERTS, folder=str(tmp_path), max_gb=0.03)
+    assert all((folder / "0.safetensors").is_file() for folder in (old, new, users))  # there was room for all
 
 
 def test_ranks_and_an_interrupted_run_share_the_work(
