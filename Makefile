@@ -18,6 +18,7 @@ MAIN = $(if $(filter experiment=%,$(ARGS)),,experiment=rsicap_moe) $(if $(filter
 QUICK = tests/vision/test_vision.py tests/temporal tests/maps tests/qformer tests/router tests/experts/test_experts_heads.py \
   tests/experts/test_experts_language_model.py tests/generation tests/test_model.py tests/repository/test_configs.py
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart 1
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -32,13 +33,13 @@ train: $(VENV)/installed  ## install, then train experiment=rsicap_moe, on two c
 	$(BIN)/python -m rsmoe.train $(MAIN) $(ARGS)
 
 test: $(VENV)/installed-dev  ## install, then run every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(PYTEST) $(ARGS)
 
 quick: $(VENV)/installed-dev  ## install, then the contracts of all parts and configs: two minutes on two cores
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not real_data" $(QUICK) $(ARGS)
+	$(PYTEST) -m "not slow and not real_data" $(QUICK) $(ARGS)
 
 soak: $(VENV)/installed-dev  ## install, then the reliability tests in full, half an hour; counts: experiments/reliability
-	RSMOE_SOAK=experiments/reliability $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/reliability \
+	RSMOE_SOAK=experiments/reliability $(PYTEST) tests/reliability \
 	  tests/settings tests/checks $(ARGS)
 
 lint: $(VENV)/installed-dev  ## ruff, mypy and the order of the rooms

@@ -1,9 +1,8 @@
-"""Trainings that are killed and continued: started by a server that has imported everything, or as a command."""
+"""Trainings that are killed and continued, started as a user starts them."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -13,7 +12,6 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,25 +38,12 @@ WORDS = (
 STAGES = ("1-perception.ckpt", "2-dense.ckpt", "3-experts.ckpt")
 MARK = "RSMOE_KILLED_RUN"
 """Environment variable by which the processes of a command are found again."""
-PATIENCE = 900.0
-"""Seconds for whatever is waited for, on a machine that is busy with other things."""
-START = 400.0
+PATIENCE = 300.0
+"""Seconds for whatever is waited for on a busy machine; less than the `timeout` of a test."""
+START = 200.0
 """Seconds until the first checkpoint."""
 PORT_TAKEN = "EADDRINUSE"
 """In the output of a command of two processes that could not meet."""
-
-
-def _run(words: list[str], log: str) -> None:
-    """In the child: the command itself."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    torch.set_num_threads(1)
-    from rsmoe.train import cli
-
-    sys.argv = ["rsmoe.train", *words]
-    cli()
 
 
 class Training:
@@ -67,7 +52,7 @@ class Training:
     Args:
         folder: of the run.
         words: beside `WORDS`.
-        processes: 1 is forked from the server, 2 is a command, since Lightning starts the second from its words.
+        processes: 1, or 2: Lightning starts the second from the words of the first.
     """
 
     def __init__(self, folder: Path, *words: str, processes: int = 1) -> None:
@@ -75,27 +60,23 @@ class Training:
         self._stale = self._parts()
         self.started = time.monotonic()
         typed = [*WORDS, "trainer=cpu" if processes == 1 else "trainer=cpus", f"hydra.run.dir={folder}", *words]
-        self._child: Any
-        if processes == 1:
-            self._child = _server().Process(target=_run, args=(typed, str(self.log)))
-            self._child.start()
-        else:
-            env = os.environ | {
-                "PYTHONPATH": os.pathsep.join(sys.path),
-                MARK: str(folder),
-                "MASTER_PORT": str(_free_port()),
-                "PYTHONFAULTHANDLER": "1",  # where every thread was, see `stuck`
-            }
-            with self.log.open("w") as log:
-                self._child = subprocess.Popen(
-                    [sys.executable, "-m", "rsmoe.train", *typed], stdout=log, stderr=log, env=env, cwd=folder.parent
-                )
+        env = os.environ | {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            MARK: str(folder),
+            "MASTER_PORT": str(_free_port()),
+            "PYTHONFAULTHANDLER": "1",  # where every thread was, see `stuck`
+        }
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; commands would inherit it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        with self.log.open("w") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "rsmoe.train", *typed], stdout=log, stderr=log, env=env, cwd=folder.parent
+            )
 
     @property
     def code(self) -> int | None:
         """Of the exit; None while it runs."""
-        code = self._child.exitcode if self.processes == 1 else self._child.poll()
-        return None if code is None else int(code)
+        return self._child.poll()
 
     @property
     def checkpoints(self) -> set[str]:
@@ -142,7 +123,7 @@ class Training:
 
     def stuck(self, what: str) -> NoReturn:
         """Ends all processes, each with the stacks of its threads."""
-        for pid in _marked(str(self.folder)) if self.processes > 1 else [str(self._child.pid)]:
+        for pid in _marked(str(self.folder)):
             with suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGABRT)
         time.sleep(5)
@@ -195,7 +176,7 @@ class Moment:
                 seen += 1
                 if seen >= self.nth:
                     break
-                while run.code is None and run.writes_checkpoint:
+                while run.code is None and run.writes_checkpoint and time.monotonic() < run.started + PATIENCE:
                     time.sleep(0.0001)
             files = run.checkpoints
             if self.after == "checkpoint" and any(f.endswith(".ckpt") for f in files):
@@ -239,20 +220,6 @@ def differences(given: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     found = [n for n in ours.keys() | theirs.keys() if n not in ours or n not in theirs]
     found += [n for n in ours.keys() & theirs.keys() if not torch.equal(ours[n], theirs[n])]
     return found + [key for key in expected if key != "weights" and given[key] != expected[key]]
-
-
-def _server() -> Any:
-    context = multiprocessing.get_context("forkserver")
-    if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
-        before = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the server looks there, not in this process's path
-        context.set_forkserver_preload(["support.killed_runs_preload"])
-        forkserver.ensure_running()
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-    return context
 
 
 def _free_port() -> int:
