@@ -22,18 +22,24 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --max-worker-restart
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test quick soak lint format docs clean
+.PHONY: help install train serve test test-page quick soak lint format docs clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(VENV)/installed  ## create .venv and install rsmoe into it
 
 train: $(VENV)/installed  ## install, then train experiment=rsicap_moe, on two cores where there are two
 	$(BIN)/python -m rsmoe.train $(MAIN) $(ARGS)
 
+serve: $(VENV)/installed-serve  ## install, then open the page with the starter: http://127.0.0.1:8000
+	$(BIN)/python -m rsmoe.serve $(ARGS)
+
 test: $(VENV)/installed-dev  ## install, then run every test
 	$(PYTEST) $(ARGS)
+
+test-page: $(VENV)/installed-dev  ## install, then test the page in Chromium
+	$(BIN)/python -m pytest tests/web/test_page.py $(ARGS)
 
 quick: $(VENV)/installed-dev  ## install, then the contracts of all parts and configs: two minutes on two cores
 	$(PYTEST) -m "not slow and not real_data" $(QUICK) $(ARGS)
@@ -73,6 +79,10 @@ $(VENV)/installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/installed-serve: $(VENV)/installed
+	@$(PIP) --editable '.[serve]'
 	@touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed

@@ -84,6 +84,15 @@ def test_two_dates_in_several_turns(url: str, tmp_path: Path, width: int, scheme
         browser.run("document.querySelector('.turn th button').click()")  # one expert alone
         browser.wait(DONE.format(3))
         assert "100.0 %" in browser.run("document.querySelector('.turn table').innerText")
+        browser.run("$('temperature').value = 1.5; $('seed').value = 3")
+        assert browser.run("sampling()") == {"temperature": 1.5, "top_p": 1, "seed": 3}
+        browser.run(ASK.format("how many ships ?"))
+        browser.wait(DONE.format(4))
+        browser.run("$('temperature').value = 0")
+        browser.run("$('words').value = 'how many ?'; $('each').click()")
+        browser.wait(DONE.format(5))
+        rows = "[...document.querySelector('.turn').querySelectorAll('th')].map(e => e.innerText)"
+        assert browser.run(rows) == list(model.experts)
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run("shown.geojson.type") == "FeatureCollection"
         shot(browser, f"two-dates-{width}")
