@@ -38,6 +38,8 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "too_short": "{min_length} or more values",
     "too_long": "{max_length} values at most",
+    "extra_forbidden": "no such key",
+    "missing": "its key {name}",
 }
 """Kind of pydantic's error -> what the reader is told to give."""
 
@@ -128,7 +130,7 @@ def explained(key: str, value: Any, error: ValidationError) -> UserError:
             if inside or isinstance(inner, list | tuple) and isinstance(step, int) and step < len(inner):
                 inner, path = inner[step], (*path, step)
         known = _EXPECTED.get(each["type"])
-        told = known.format(**each.get("ctx", {})) if known else _plain(each)
+        told = known.format(name="".join(map(str, each["loc"][-1:])), **each.get("ctx", {})) if known else _plain(each)
         found.setdefault(path, (inner, []))[1].append(told)
     path = max(found, key=len)
     inner, expected = found[path]

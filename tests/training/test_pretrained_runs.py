@@ -198,6 +198,19 @@ def test_what_is_trained_is_in_the_file(home: Path, tmp_path: Path) -> None:
     assert config["lm"]["config"] == tiny_config()["lm"]["config"]
 
 
+@pytest.mark.parametrize("vision", ["clip", "dinov2"])
+def test_adapters_of_a_tower_are_in_the_file_and_the_tower_is_not(vision: str, home: Path, tmp_path: Path) -> None:
+    config = config_of(home, vision, "llama")
+    config["vision"]["lora"] = {"rank": 2}
+    model = train(tmp_path, config)  # "*lora_*" trains them
+    rebuilt, _, _ = load_run(load_checkpoint(tmp_path))
+    assert difference(asked(model, config), asked(rebuilt, config)) == 0.0
+    inside = {n for n in held(tmp_path) if n.startswith("vision.tower.")}
+    assert inside and all("lora_" in n for n in inside)
+    moved = [t for n, t in held(tmp_path).items() if n.startswith("vision.tower.") and "lora_B" in n]
+    assert all(bool(t.abs().max() > 0) for t in moved), "they were zero"
+
+
 def test_files_do_not_grow_with_the_base(home: Path, tmp_path: Path) -> None:
     sizes = []
     for layers in (1, 6):

@@ -248,6 +248,35 @@ def test_every_parameter_of_a_tower_has_a_gradient(
         tower(torch.randn(1, 3, 33, 32))
 
 
+@pytest.mark.parametrize("name", PREFIX)
+def test_a_tower_takes_adapters(name: str, towers: dict[str, tuple[Path, nn.Module]]) -> None:
+    folder, reference = towers[name]
+    tower = PretrainedTower(pretrained=str(folder), lora={"rank": 2}).eval()
+    pixels = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        expected = reference(pixel_values=pixels).last_hidden_state
+        assert torch.allclose(tower(pixels).tokens, expected, atol=1e-5)  # zero at first
+    trained = set_trainable(tower, ["*lora_*"])
+    linear = [m for m in tower.tower.modules() if type(m).__name__ == "Linear" and hasattr(m, "lora_A")]
+    assert len(trained) == 2 * len(linear) >= 2 * 3 * 4  # A and B; EVA has four a block
+    tower(pixels).tokens.square().sum().backward()
+    assert all((p.grad is not None) == (n in trained) for n, p in tower.named_parameters())
+    assert FrozenPart(tower).rests is False
+    with torch.no_grad():
+        for layer in linear:
+            layer.lora_B["default"].weight.normal_(std=0.1)
+        before = tower(pixels).tokens
+        assert not torch.allclose(before, expected, atol=1e-2)
+        again = PretrainedTower(pretrained=str(folder), lora={"rank": 2}).eval()
+        again.load_state_dict(tower.state_dict())
+        assert torch.equal(again(pixels).tokens, before)
+
+
+def test_adapters_of_layers_that_are_not_there(towers: dict[str, tuple[Path, nn.Module]]) -> None:
+    with pytest.raises(UserError, match=r"vision.lora.targets=\['query_key'\]: no layer .* 'q_proj'"):
+        PretrainedTower(pretrained=str(towers["clip"][0]), lora={"rank": 2, "targets": ["query_key"]})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bands", [2, 4, 6])
 @pytest.mark.parametrize("name", PREFIX)
