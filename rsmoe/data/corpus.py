@@ -75,7 +75,8 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
 
     Args:
         config: name -> {reader: yaml of `conf/data`, splits: {train: <its split>, test: ...}, generated: ..., as: a
-            task, prompt: a request}; ``as`` and ``prompt`` go before the reader's own, see `Recast`.
+            task, prompt: a request, or a list of which training takes all and the other splits the first}; ``as`` and
+            ``prompt`` go before the reader's own, see `Recast`.
         root: ``data.root``: the folder of the only data set, or one that holds each set under its own name.
         generated: the entries' ``generated`` stand-ins are built, see `rsmoe.world.is_generated`; it is said aloud.
 
@@ -96,7 +97,9 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
                 raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
             data = instantiate({**reader, **entry.get(split, {}), "split": theirs})
             if "as" in entry or "prompt" in entry:
-                data = Recast(data, task=entry.get("as"), prompt=entry.get("prompt"))
+                prompt = entry.get("prompt")
+                first = prompt[:1] if isinstance(prompt, list) and split != "train" else prompt
+                data = Recast(data, task=entry.get("as"), prompt=first)
             if split != "train" and not len(data):  # one's own data need not have it
                 continue
             if unused := left_out(data):

@@ -300,6 +300,11 @@ def test_recast_keeps_ids_and_counts() -> None:
     assert (sample.id, sample.task, sample.instruction) == (was.id, "retrieval", f"embed: {was.instruction}")
     assert sample.responses == tuple(f"a view of {r}" for r in was.responses)
     assert Recast(data, prompt="what is on the left ?")[0].directional
+    several = Recast(data, prompt=["describe it .", "what is there ?", "{instruction}"])
+    asked_for = [several[i].instruction for i in range(4)]
+    assert asked_for == ["describe it .", "what is there ?", data[2].instruction, "describe it ."]
+    with pytest.raises(UserError, match=r"prompt=\[\]: expected a request"):
+        Recast(data, prompt=[])
     with pytest.raises(UserError, match="Did you mean 'retrieval'"):
         Recast(data, task="retrival")
     with pytest.raises(UserError, match=r"put \{response\} into it"):

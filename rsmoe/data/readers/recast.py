@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch.utils.data import Dataset
@@ -22,22 +22,31 @@ class Recast(Dataset[Sample]):
         data: the data set.
         task: of every sample; None keeps each sample's own. To "retrieval" a caption is the text that its picture is
             matched with.
-        prompt: the request, in which ``{instruction}`` stands for the sample's own; None keeps it.
+        prompt: the request, in which ``{instruction}`` stands for the sample's own; of a list each sample has one, in
+            turns. None keeps it.
         response: what becomes of every reference, in which ``{response}`` stands for it: "a satellite image of
             {response}" makes texts of classes; None keeps them.
 
     Raises:
-        UserError: an unknown task, a response without ``{response}``.
+        UserError: an unknown task, no prompt in the list, a response without ``{response}``.
     """
 
     def __init__(
-        self, data: Dataset[Sample], *, task: str | None = None, prompt: str | None = None, response: str | None = None
+        self,
+        data: Dataset[Sample],
+        *,
+        task: str | None = None,
+        prompt: str | Sequence[str] | None = None,
+        response: str | None = None,
     ) -> None:
         if task is not None:
             find_task(task)
         if response is not None and "{response}" not in response:
             raise UserError(f"response={response!r} would be the same for every sample; put {{response}} into it")
-        self._data, self._task, self._prompt, self._response = data, task, prompt, response
+        if prompt is not None and not prompt:
+            raise UserError(f"prompt={prompt!r}: expected a request, or a list of them")
+        self._prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt or ())
+        self._data, self._task, self._response = data, task, response
         self.name: str = getattr(data, "name", type(data).__name__)
         self.split: str = getattr(data, "split", "")
         self.protocol: str = getattr(data, "protocol", "")
@@ -51,8 +60,8 @@ class Recast(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         sample = self._data[index]
         instruction, responses = sample.instruction, sample.responses
-        if self._prompt is not None:
-            instruction = self._prompt.replace("{instruction}", instruction)
+        if self._prompts:
+            instruction = self._prompts[index % len(self._prompts)].replace("{instruction}", instruction)
         if self._response is not None:
             responses = tuple(self._response.replace("{response}", text) for text in responses)
         return replace(

@@ -232,6 +232,13 @@ def test_a_corpus_asks_the_same_pictures_something_else(tmp_path: Path) -> None:
     assert isinstance(config, dict)
     [sample] = build_corpus(config["corpus"], root=None, generated=False, console=Console(quiet=True)).train["own"]
     assert (sample.task, sample.instruction, sample.responses) == ("retrieval", "Embed: Describe.", ("x",))
+    lines(tmp_path / "test.jsonl", [{"image": "a.png", "instruction": "?", "answer": "x", "task": "vqa"}] * 2)
+    several = ["+corpus.own.prompt=[Describe it., What is there?]", "corpus.own.splits={train:test,test:test}"]
+    config = OmegaConf.to_container(compose(["corpus=own", words[0], *several]), resolve=True)
+    assert isinstance(config, dict)
+    both = build_corpus(config["corpus"], root=None, generated=False, console=Console(quiet=True))
+    assert [s.instruction for s in both.train["own"]] == ["Describe it.", "What is there?"]
+    assert [s.instruction for s in both.test["own"]] == ["Describe it."] * 2, "a benchmark asks in one way"
 
 
 GOOD = {"image": "a.png", "instruction": "What?", "answer": "x", "task": "vqa"}
