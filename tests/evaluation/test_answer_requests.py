@@ -306,11 +306,11 @@ def test_a_picture_that_lies_nowhere_has_no_footprint(crs: str | None, names: li
 def test_boxes_go_to_the_map(run: Path, tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from rsmoe.evaluation import assistant
+    from rsmoe.evaluation import responder
 
-    real = assistant.answer_batch
+    real = responder.answer_batch
     found = {"text": "{<50><50><100><75>}", "mask": np.ones((24, 30), bool)}
-    monkeypatch.setattr(assistant, "answer_batch", lambda *a, **k: [replace(p, **found) for p in real(*a, **k)])
+    monkeypatch.setattr(responder, "answer_batch", lambda *a, **k: [replace(p, **found) for p in real(*a, **k)])
     ask(run, f"image={tiles / 'c.tif'}", "boxes=minigpt", f"out={tmp_path / 'one'}")
     ask(run, f"image={tiles}", "boxes=minigpt", f"out={tmp_path / 'many'}")
     for folder in (tmp_path / "one", tmp_path / "many" / "c.tif"):

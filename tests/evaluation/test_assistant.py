@@ -20,7 +20,7 @@ from support.checkpoints import tiny_run
 import rsmoe
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.evaluation import assistant as module
+from rsmoe.evaluation import responder as module
 from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.embedding import EMBED

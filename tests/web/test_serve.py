@@ -151,12 +151,12 @@ def test_geotiffs_in_geojson_out(web: httpx.Client, model: Assistant, tmp_path: 
 def test_a_mask_lies_where_the_picture_lies(
     web: httpx.Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Assistant
 ) -> None:
-    from rsmoe.evaluation import assistant
+    from rsmoe.evaluation import responder
 
     mask = np.zeros((40, 52), bool)
     mask[3:9, 10:20] = True
     said = Prediction(id="a", task="caption", text="\x1b[31m[SEG]", weights=(1.0,) * len(model.experts), mask=mask)
-    monkeypatch.setattr(assistant, "answer_batch", lambda model, codec, batch, **_: [said] * len(batch))
+    monkeypatch.setattr(responder, "answer_batch", lambda model, codec, batch, **_: [said] * len(batch))
     content = geotiff(tmp_path / "a.tif", pixels())
     found = web.post("/segment", files={"image": content}, data={"instruction": "the ship"}).json()
     (feature,) = found["features"]
@@ -173,11 +173,11 @@ def test_a_mask_lies_where_the_picture_lies(
 def test_boxes_lie_where_the_picture_lies(
     web: httpx.Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Assistant
 ) -> None:
-    from rsmoe.evaluation import assistant
+    from rsmoe.evaluation import responder
 
     weights = (1.0,) * len(model.experts)
     said = Prediction(id="a", task="caption", text="{<50><50><100><75>} {<0><0><10><20>}", weights=weights)
-    monkeypatch.setattr(assistant, "answer_batch", lambda model, codec, batch, **_: [said] * len(batch))
+    monkeypatch.setattr(responder, "answer_batch", lambda model, codec, batch, **_: [said] * len(batch))
     given = {"instruction": "the ship", "boxes": "minigpt"}
     found = web.post("/ground", files={"image": geotiff(tmp_path / "a.tif", pixels())}, data=given)
     assert found.headers["content-type"] == "application/geo+json"
