@@ -1,10 +1,12 @@
 """``python -m rsmoe.predict checkpoint=... image=... instruction="..."``: answers, and where they lie on the map.
 
-One request is printed with what the router made of it; of many, one line of ``answers.jsonl`` each.
+One request is printed with what the router made of it; of many, one line of ``answers.jsonl`` each. In a terminal, a
+picture without an instruction opens a chat.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.cli.terminal import console as open_console
     from rsmoe.data.boxes import convention
     from rsmoe.evaluation.answer_requests import answer_requests
+    from rsmoe.evaluation.chat import Chat
     from rsmoe.evaluation.predict_one import predict_one
     from rsmoe.evaluation.reply_files import picture_name
     from rsmoe.evaluation.request_list import list_requests, read_requests
@@ -60,6 +63,8 @@ def cli(cfg: DictConfig) -> None:
         if several:
             size = cfg.batch_size
             answer_requests(model, requests, folder=out, batch_size=size, options=options, console=console, **where)
+        elif cfg.instruction is None and out is None and sys.stdin.isatty() and console.is_terminal:
+            Chat(model=model, request=requests[0], options=options, console=console).run(lambda: console.input("> "))
         else:
             predict_one(model, requests[0], out=out, options=options, console=console, **where)
     for message in dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning):

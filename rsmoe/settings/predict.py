@@ -83,7 +83,9 @@ class Predict(Settings):
     dates: Annotated[int, Ge(1), Le(64)] | None = Field(
         description="pictures of one request where image= is a list: 1, each by itself; null: the list is one request"
     )
-    instruction: Word | None = Field(description="null: a description of one image, the changes between two")
+    instruction: Word | None = Field(
+        description="null: a chat in a terminal; else, and with out=, a description, or the changes between two dates"
+    )
     beams: Beams | None = Field(
         description="of the search, 1 is greedy; null: 3, or none where a temperature above 0 samples"
     )

@@ -1,0 +1,66 @@
+"""Questions about one picture, or about two dates, one after another in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Console
+
+from rsmoe.evaluation.assistant import Assistant
+from rsmoe.evaluation.request import Request
+from rsmoe.figures.half_blocks import half_blocks
+
+WIDEST = 60
+"""Columns of a picture at most."""
+HELP = "Ask about it. /new forgets the questions so far; an empty line ends."
+
+
+class Chat:
+    """Shows the pictures, then answers what is typed; earlier questions and answers are read as the history.
+
+    Args:
+        model: that is asked.
+        request: the pictures, and the turns before.
+        options: of `Assistant.answer`.
+        console: where all of it is printed.
+
+    Raises:
+        UserError: see `Assistant.open`.
+    """
+
+    def __init__(self, *, model: Assistant, request: Request, options: Mapping[str, Any], console: Console) -> None:
+        self.model, self.request, self.console = model, request, console
+        self.options = {**options, "tile": -1}
+        self.dates = model.open(request, raster=options.get("raster"))
+
+    def run(self, typed: Callable[[], str]) -> None:
+        """Until a line is empty or the input ends.
+
+        Args:
+            typed: gives the next line; EOFError ends.
+        """
+        shown = self.dates.overview()
+        columns = min(WIDEST, (self.console.width - 1) // len(shown.images))
+        self.console.print(Columns([half_blocks(image, columns=columns) for image in shown.images]))
+        self.console.print(" -> ".join(self.request.titles), HELP, sep="\n", style="dim", highlight=False)
+        history = self.request.history
+        while True:
+            try:
+                words = typed().strip()
+            except EOFError:
+                return
+            if not words:
+                return
+            if words == "/new":
+                history = ()
+                continue
+            asked = replace(self.request, instruction=words, history=history)
+            (reply,) = self.model.answer([asked], opened=[self.dates], **self.options)
+            history = (*history, (words, reply.text))
+            self.console.print(reply.text.strip() or "(empty answer)", style="bold", highlight=False)
+            used = sorted(reply.routing.items(), key=lambda item: -item[1])
+            told = ", ".join(f"{name} {weight:.2f}" for name, weight in used if weight >= 0.005)
+            self.console.print(told, style="dim", highlight=False)
