@@ -37,6 +37,9 @@ class Embedder(Protocol):
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """n texts -> (n, dim) float32."""
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a text that mean nothing to the model."""
+
 
 class Store(Protocol):
     """Vectors with their tiles; a cluster's client has the same calls."""

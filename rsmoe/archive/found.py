@@ -58,7 +58,7 @@ def write_found(folder: Path, hits: Sequence[Hit], *, heading: str, raster: Mapp
     cells = []
     for rank, hit in enumerate(hits, start=1):
         path = Path(hit.tile.source.path)
-        notes = (path.name, " ".join(filter(None, (hit.tile.source.day, _centre(hit)))))
+        notes = tuple(filter(None, (path.name, hit.tile.source.day, _centre(hit))))
         pixels = _pixels(hit, raster=raster, bands=bands)
         cells.append(FoundPicture(pixels=pixels, title=f"{rank}  {hit.score:.3f}", notes=notes))
     plot_found(folder / "hits.png", heading, cells)
@@ -89,4 +89,4 @@ def _centre(hit: Hit) -> str:
         return ""
     west, south, east, north = hit.tile.box
     lon = (west + east) / 2
-    return f"{lon - 360 if lon > 180 else lon:.5f}, {(south + north) / 2:.5f}"
+    return f"{lon - 360 if lon > 180 else lon:.4f}, {(south + north) / 2:.4f}"

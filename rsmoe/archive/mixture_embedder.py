@@ -52,3 +52,9 @@ class MixtureEmbedder:
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """n texts -> (n, dim) float32; `UserError` for a text without a word."""
         return self.model.embed_texts(texts).astype(np.float32)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words that its vocabulary does not have; none where a tokenizer spells out what it does not know."""
+        codec = self.model.run.codec
+        unknown = codec.tokenizer.unk_token_id
+        return [] if unknown is None else [word for word in text.split() if unknown in codec.encode(word)]

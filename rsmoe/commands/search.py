@@ -42,6 +42,8 @@ def _cli(cfg: DictConfig) -> None:
         raise UserError(f"nothing found: {cfg.store} has {len(store):,} tiles, {some}")
     console = open_console(120)
     console.print(table_of(hits))
+    if cfg.text is not None and (unknown := embedder.unknown_words(cfg.text)):
+        console.print(f"words that the model has never read: {', '.join(unknown)}", style="red", highlight=False)
     if cfg.out is not None:
         heading = ", ".join(_words(config, "text", "image", "bbox", "dates"))
         names = write_found(Path(cfg.out), hits, heading=heading, raster=raster, bands=embedder.bands)

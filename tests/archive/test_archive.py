@@ -48,6 +48,9 @@ class ColourEmbedder:
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         return unit(np.array([COLOURS[text] for text in texts], np.float32) - 110)
 
+    def unknown_words(self, text: str) -> list[str]:
+        return [word for word in text.split() if word not in COLOURS]
+
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
@@ -115,7 +118,8 @@ def test_an_archive_is_searched_by_words_by_a_picture_and_by_both(
     assert "4 pictures embedded, 9 tiles in" in said and "images/s" in said and "9 tiles in" in said
     assert embedder.seen == [4, 4, 1]
     search.cli(["blue", f"store={store}", "limit=2", f"out={out}"])
-    assert "scene_20200830.tif" in (said := capsys.readouterr().out) and "64,32,32,32" in said and "9.00" in said
+    said = capsys.readouterr().out
+    assert all(part in said for part in ("scene_20200830.tif", "64,32,32,32", "9.0102, 45.1", "2020-08-30", "10 m"))
     hits = json.loads((out / "hits.geojson").read_text())["features"]
     best = hits[0]["properties"]
     assert best["window"] == [64, 32, 32, 32] and best["cosine"] == pytest.approx(1, abs=1e-3) and best["rank"] == 1
@@ -395,7 +399,8 @@ def test_a_mixture_embeds_as_it_does_elsewhere(tmp_path: Path, pictures: Path) -
 def test_the_starter_searches(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tmp_path / "store"
     index.cli([f"images={pictures}", f"out={store}", "tile=0", "device=cpu"])
-    search.cli(["a green meadow", f"store={store}", "device=cpu", "limit=1", f"out={tmp_path / 'found'}"])
+    search.cli(["a green glimmerfield", f"store={store}", "device=cpu", "limit=1", f"out={tmp_path / 'found'}"])
+    assert "words that the model has never read: glimmerfield\n" in capsys.readouterr().out
     facts = TileStore.open(store).facts
     assert facts["checkpoint"] == "starter" and facts["dim"] == 256 and len(facts["model"]) == 64
     (hit,) = json.loads((tmp_path / "found/hits.geojson").read_text())["features"]
