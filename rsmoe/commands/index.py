@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsmoe.cli import main
+from rsmoe.cli import Interrupted, main
 from rsmoe.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,10 +39,13 @@ def cli(cfg: DictConfig) -> None:
         },
     )
     console = open_console()
-    done = index_pictures(
-        embedder, store, pictures, images=config["images"], side=cfg.tile, overlap=cfg.overlap, raster=raster,
-        batch_size=cfg.batch_size, console=console,
-    )  # fmt: skip
+    try:
+        done = index_pictures(
+            embedder, store, pictures, images=config["images"], side=cfg.tile, overlap=cfg.overlap, raster=raster,
+            batch_size=cfg.batch_size, console=console,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; {len(store):,} tiles are in {cfg.out}. The same command goes on") from None
     said = f"{done.pictures:,} pictures embedded, {done.tiles:,} tiles"
     if done.tiles:
         said += f" in {done.seconds:.1f} s: {done.pictures / done.seconds:.1f} images/s, "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -193,8 +196,9 @@ def test_a_job_that_was_stopped_goes_on_at_its_tile(
     indexed(pictures, whole)
     embedder.seen.clear()
     embedder.stop_after = stop
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stopped:
         indexed(pictures, store, "batch_size=2")
+    assert stopped.value.code == 130
     before = sum(embedder.seen)
     assert 0 < before < 9 and len(TileStore.open(store)) == before
     with (store / "vectors.f16").open("ab") as file:
@@ -208,6 +212,33 @@ def test_a_job_that_was_stopped_goes_on_at_its_tile(
             for place in (store, whole)
         )
         assert ours == theirs and len(ours) == 9
+
+
+def test_a_job_that_was_killed_while_it_wrote_goes_on(embedder: ColourEmbedder, pictures: Path, tmp_path: Path) -> None:
+    """SIGKILL when the vectors of the second batch are on disk, and their tiles are not committed."""
+    store = tmp_path / "store"
+    script = f"""
+import os, signal
+from test_archive import ColourEmbedder, MixtureEmbedder, TileStore, indexed
+made, place, calls = ColourEmbedder(), TileStore._id, []
+def killed(self, source):
+    calls.append(source)
+    if len(calls) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return place(self, source)
+TileStore._id = killed
+MixtureEmbedder.open = lambda checkpoint, *, device: made
+indexed({str(pictures)!r}, {str(store)!r}, "batch_size=2")
+"""
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent), str(here.parents[1])])
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": paths}, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert len(TileStore.open(store)) == 2 and (store / "vectors.f16").stat().st_size == 4 * 3 * 2
+    indexed(pictures, store)
+    assert sum(embedder.seen) == 7 and len(TileStore.open(store)) == 9
+    assert (store / "vectors.f16").stat().st_size == 9 * 3 * 2
+    assert found(store, "white")[0].tile.source.path.endswith("white.png")
 
 
 def test_a_raster_that_changes_under_a_stopped_job_begins_anew(
@@ -387,7 +418,7 @@ def test_a_search_shows_what_is_left_of_the_pictures(embedder: ColourEmbedder, p
 def test_a_mixture_embeds_as_it_does_elsewhere(tmp_path: Path, pictures: Path) -> None:
     run = tiny_run(tmp_path / "run", "temporal.dropout=0.0")
     embedder, model = MixtureEmbedder.open(str(run), device="cpu"), rsmoe.load(run, device="cpu")
-    images = [np.asarray(Image.open(path)) for path in sorted(pictures.glob("*.png"))]
+    images = [np.array(Image.open(path)) for path in sorted(pictures.glob("*.png"))]
     np.testing.assert_allclose(embedder.embed_images(images), model.embed(images), atol=1e-6)
     np.testing.assert_allclose(embedder.embed_texts(["a harbour"]), model.embed_texts(["a harbour"]), atol=1e-6)
     assert embedder.dim == 8 and embedder.bands == 3 and len(embedder.fingerprint) == 64
