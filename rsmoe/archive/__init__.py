@@ -53,6 +53,9 @@ class Store(Protocol):
     def stamps(self) -> Mapping[str, str]:
         """Path -> `Source.stamp` of every source of which all tiles are there."""
 
+    def paths(self) -> Sequence[str]:
+        """Of every source, whole or not."""
+
     def held(self, source: Source) -> Collection[tuple[int, int]]:
         """Left and top of the tiles of a source that are there already, of this stamp; those of another are dropped."""
 

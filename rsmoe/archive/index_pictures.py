@@ -13,18 +13,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from rsmoe.archive import Embedder
+from rsmoe.archive import Embedder, Store
 from rsmoe.archive.source_tiles import SourceTiles
 from rsmoe.archive.tile import Source, Tile
-from rsmoe.archive.tile_store import TileStore
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.errors import UserError
 from rsmoe.evaluation.request_list import find_pictures
 from rsmoe.evaluation.watch import watched
 from rsmoe.files import write_text
-
-ERRORS = "errors.jsonl"
-"""In the folder of a store: pictures that could not be read, and why."""
 
 
 @dataclass(kw_only=True)
@@ -64,7 +60,7 @@ def listed(images: str | Sequence[str]) -> dict[str, str]:
 
 def index_pictures(
     embedder: Embedder,
-    store: TileStore,
+    store: Store,
     pictures: Mapping[str, str],
     *,
     images: str | Sequence[str],
@@ -72,12 +68,13 @@ def index_pictures(
     overlap: float,
     raster: Mapping[str, Any],
     batch_size: int,
+    errors: Path,
     console: Console,
 ) -> Indexed:
     """Embeds what is new or has changed, drops what is gone, with one progress bar.
 
     What is embedded is in the store batch by batch, and a job that was stopped goes on at the tile where it stopped. A
-    picture that cannot be read does not stop the others: `ERRORS` names it, and the next start tries it again.
+    picture that cannot be read does not stop the others, and the next start tries it again.
 
     Args:
         embedder: of the model that the store was made with.
@@ -86,6 +83,7 @@ def index_pictures(
         side, overlap: see `SourceTiles`.
         raster: options of `rsmoe.geo.RasterSource`.
         batch_size: tiles that go through the model at once.
+        errors: a jsonl that names pictures that cannot be read, and why; there are none where it is not there.
         console: where progress is shown.
 
     Raises:
@@ -135,10 +133,10 @@ def index_pictures(
             before += sizes[path]
         flush()
     done.seconds = time.monotonic() - started
-    (store.folder / ERRORS).unlink(missing_ok=True)
+    errors.unlink(missing_ok=True)
     if done.failed:
         lines = (json.dumps({"source": path, "error": why}) for path, why in done.failed.items())
-        write_text(store.folder / ERRORS, "\n".join([*lines, ""]))
+        write_text(errors, "\n".join([*lines, ""]))
     return done
 
 

@@ -33,8 +33,8 @@ CREATE TABLE tiles (row INTEGER PRIMARY KEY, source INTEGER NOT NULL, left INTEG
 CREATE TABLE free (row INTEGER PRIMARY KEY);
 """
 _CHUNK = 2**12
-"""Vectors that are multiplied at once: as floats of width 256 they are 4 MB, which stay in a processor's cache. With
-eight times as many a search takes eight times as long."""
+"""Vectors that are multiplied at once: as floats of width 256 they are 4 MB, which stay in a processor's cache. In
+chunks of 32,768 the product takes nine times as long."""
 
 
 class TileStore:
@@ -188,7 +188,9 @@ class TileStore:
     def _rows(self, where: Where | None) -> np.ndarray:
         """Rows of the tiles that a search may find, ascending."""
         if where is None or where == Where():
-            number, end = self._db.execute("SELECT count(*), coalesce(max(row) + 1, 0) FROM tiles").fetchone()
+            number, end = self._db.execute(  # each by itself is a look into an index
+                "SELECT (SELECT count(*) FROM tiles), (SELECT coalesce(max(row) + 1, 0) FROM tiles)"
+            ).fetchone()
             if number == end:  # no holes: to list a million rows takes longer than to multiply them
                 return np.arange(end)
         conditions, values = ["1"], dict[str, Any]()

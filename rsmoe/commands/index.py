@@ -17,7 +17,7 @@ def cli(cfg: DictConfig) -> None:
     """Embeds what is new or has changed, and says how fast that was."""
     from omegaconf import OmegaConf
 
-    from rsmoe.archive.index_pictures import ERRORS, index_pictures, listed
+    from rsmoe.archive.index_pictures import index_pictures, listed
     from rsmoe.archive.mixture_embedder import MixtureEmbedder
     from rsmoe.archive.tile_store import TileStore
     from rsmoe.cli.terminal import console as open_console
@@ -38,11 +38,11 @@ def cli(cfg: DictConfig) -> None:
             "raster": raster,
         },
     )
-    console = open_console()
+    errors, console = Path(cfg.out) / "errors.jsonl", open_console()
     try:
         done = index_pictures(
             embedder, store, pictures, images=config["images"], side=cfg.tile, overlap=cfg.overlap, raster=raster,
-            batch_size=cfg.batch_size, console=console,
+            batch_size=cfg.batch_size, errors=errors, console=console,
         )  # fmt: skip
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {len(store):,} tiles are in {cfg.out}. The same command goes on") from None
@@ -56,7 +56,7 @@ def cli(cfg: DictConfig) -> None:
     if done.failed:
         path, why = next(iter(done.failed.items()))
         raise UserError(
-            f"{len(done.failed)} of {len(pictures)} pictures are not in the store, see {Path(cfg.out) / ERRORS}; the "
+            f"{len(done.failed)} of {len(pictures)} pictures are not in the store, see {errors}; the "
             f"first: {path}: {why}"
         )
 

@@ -19,7 +19,6 @@ from PIL import Image
 from support.checkpoints import tiny_run
 
 import rsmoe
-from rsmoe.archive.index_pictures import ERRORS
 from rsmoe.archive.mixture_embedder import MixtureEmbedder
 from rsmoe.archive.query import query_vector
 from rsmoe.archive.source_tiles import SourceTiles
@@ -266,14 +265,14 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(
     raster(pictures / "deep.tif", np.ones((8, 8, 3), np.uint16))
     said = refused(index, f"images={pictures}", f"out={store}", "tile=32", "overlap=0")
     assert "3 of 6 pictures are not in the store" in said and "deep.tif stores uint16" in said
-    errors = [json.loads(line) for line in (store / ERRORS).read_text().splitlines()]
+    errors = [json.loads(line) for line in (store / "errors.jsonl").read_text().splitlines()]
     assert [Path(row["source"]).name for row in errors] == ["deep.tif", "empty.tif", "white.png"]
     assert all(row["error"] for row in errors) and len(TileStore.open(store)) == 8  # of white.png nothing is left
     for name in ("deep.tif", "empty.tif"):
         (pictures / name).unlink()
     paint(pictures / "white.png", "white")
     indexed(pictures, store)
-    assert not (store / ERRORS).exists() and len(TileStore.open(store)) == 9
+    assert not (store / "errors.jsonl").exists() and len(TileStore.open(store)) == 9
 
 
 def test_tiles_without_data_are_left_out(embedder: ColourEmbedder, tmp_path: Path) -> None:
