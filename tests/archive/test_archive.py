@@ -285,6 +285,43 @@ def test_tiles_without_data_are_left_out(embedder: ColourEmbedder, tmp_path: Pat
         indexed(raster(tmp_path / "b.tif", 0 * scene, nodata=0), tmp_path / "store")
 
 
+def test_a_raster_too_large_to_be_read_at_once_gives_the_same(
+    embedder: ColourEmbedder, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = pictures / "scene_20200830.tif"
+    indexed(scene, tmp_path / "whole", "overlap=0.5", "tile=40")
+    monkeypatch.setattr("rsmoe.geo.dates.WHOLE_PIXELS", 1000)
+    assert not SourceTiles(scene, stamp="1", bands=3, raster={}, side=40, overlap=0.5).dates.in_memory
+    indexed(scene, tmp_path / "lazy", "overlap=0.5", "tile=40")
+    whole, lazy = (
+        [(hit.tile.window, hit.tile.box, round(hit.score, 5)) for hit in found(tmp_path / name, "blue", limit=99)]
+        for name in ("whole", "lazy")
+    )
+    assert whole == lazy and {window[:2] for window, *_ in lazy} == {
+        (left, top) for left in (0, 19, 37, 56) for top in (0, 12, 24)
+    }
+
+
+def test_two_that_write_take_turns(tmp_path: Path) -> None:
+    facts = {"checkpoint": "c", "model": "m", "dim": 2}
+    stores = [TileStore.create(tmp_path / "store", facts) for _ in range(2)]
+    for number in range(6):
+        tile = Tile(source=Source(path=f"/{number % 3}", stamp="1"), window=(number, 0, 1, 1))
+        stores[number % 2].add([tile], np.array([[1.0, number]]))
+        if number == 3:
+            stores[1].drop(["/1"])
+    vectors = np.fromfile(tmp_path / "store/vectors.f16", "<f2").reshape(-1, 2)
+    hits = stores[0].search(np.array([0.0, 1.0]), limit=9)
+    assert [(hit.tile.window[0], hit.score) for hit in hits] == [(n, n) for n in (5, 4, 3, 2, 0)]
+    assert sorted(vectors[:, 1].tolist()) == [0, 2, 3, 4, 5]
+
+
+def test_a_store_without_a_tile_says_so(embedder: ColourEmbedder, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    assert "1 of 1 pictures are not in the store" in refused(index, f"images={tmp_path}", f"out={tmp_path / 'store'}")
+    assert "0 tiles, empty" in refused(search, "red", f"store={tmp_path / 'store'}")
+
+
 def test_a_search_looks_where_and_when_it_is_told(embedder: ColourEmbedder, pictures: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     indexed(pictures, store)
