@@ -54,5 +54,5 @@ def _check_day(given: str) -> None:
         date(int(parts[1]), int(parts[2] or 1), int(parts[3] or 1))
     except ValueError:
         raise UserError(
-            f"dates: {given!r} is no day; expected [first,last], each as 2020-08-30, 2020-08 or 2020"
+            f"dates: {given!r} is no day; expected 2020-08-30, 2020-08 or 2020, or [first,last] of these"
         ) from None

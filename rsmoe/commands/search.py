@@ -27,8 +27,9 @@ def _cli(cfg: DictConfig) -> None:
     from rsmoe.cli.terminal import console as open_console
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    bbox, dates = (None if config[key] is None else tuple(config[key]) for key in ("bbox", "dates"))
-    where = Where(bbox=bbox, dates=dates)
+    bbox, dates = config["bbox"], config["dates"]
+    dates = (dates, dates) if isinstance(dates, str) else dates
+    where = Where(bbox=bbox and tuple(bbox), dates=dates and tuple(dates))
     store = TileStore.open(Path(cfg.store))
     checkpoint, raster = cfg.checkpoint or store.facts["checkpoint"], store.facts["raster"]
     if cfg.image is not None and not Path(cfg.image).is_file():

@@ -11,6 +11,10 @@ from rsmoe.errors import UserError
 from rsmoe.settings.model import Settings
 from rsmoe.settings.types import Device, OutFolder, PathWord, Says, Verbatim, Word
 
+_Span = Annotated[
+    str | Annotated[list[str], Len(2, 2)], Len(1), Verbatim(many=True), Says("a day, 2020-08-30, or [first,last]")
+]
+
 
 class Search(Settings):
     """Finds the tiles of a store that fit words, a picture, or both; a sentence needs no key."""
@@ -29,8 +33,8 @@ class Search(Settings):
     bbox: Annotated[list[float], Len(4, 4), Says("[west,south,east,north] in degrees")] | None = Field(
         description="[west,south,east,north] in degrees, which a tile has to meet"
     )
-    dates: Annotated[list[str], Len(2, 2), Verbatim(many=True), Says("[first,last]")] | None = Field(
-        description="[first,last] day, each 2020-08-30, 2020-08 or 2020"
+    dates: _Span | None = Field(
+        description="[first,last] day, each 2020-08-30, 2020-08 or 2020; one of these alone is that day, month or year"
     )
     limit: Annotated[int, Ge(1), Le(1000)] = Field(description="tiles that are shown, the best first")
     out: OutFolder | None = Field(description="a folder for hits.geojson, their footprints, and hits.png")

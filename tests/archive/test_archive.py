@@ -339,6 +339,9 @@ def test_a_search_looks_where_and_when_it_is_told(embedder: ColourEmbedder, pict
     }  # fmt: skip
     for dates, number in days.items():
         assert len(found(store, "red", limit=99, where=Where(dates=dates))) == number, dates
+    search.cli(["red", f"store={store}", "dates=2019-05", f"out={tmp_path / 'found'}"])
+    (hit,) = json.loads((tmp_path / "found/hits.geojson").read_text())["features"]
+    assert hit["properties"]["date"] == "2019-05-04"
     said = refused(search, "red", f"store={store}", "dates=[2001,2002]")
     assert "nothing found" in said and "9 tiles" in said and "dates=[2001,2002]" in said
 
@@ -390,6 +393,7 @@ BAD_SEARCHES: list[tuple[list[str], str]] = [
     (["bbox=[9,50,200,51]"], "longitudes from -180 to 180"),
     (["dates=[2020-02-30,2021]"], "'2020-02-30' is no day"),
     (["dates=[yesterday,2021]"], "'yesterday' is no day"),
+    (["dates=2021-13"], "'2021-13' is no day"),
     (["dates=[2021,2020]"], "dates=[2021,2020]: the first day comes behind the last one"),
     (["image=nosuch.png"], "no image file nosuch.png"),
     (["store=nosuch"], "no store in nosuch: make one"),

@@ -75,8 +75,8 @@ WRONG = {
         "overlap=1 overlap=x batch_size=0 device=tpu raster.bands=3 raster.nodata=x raster.stretch=3"
     ).split(),
     "search": (
-        "text= image= store= bbox=3 bbox=[1,2,3] bbox=[1,2,3,x] bbox=[1,2,3,nan] dates=2020 dates=[2020] limit=0 "
-        "limit=1001 limit=x out= checkpoint= device=tpu"
+        "text= image= store= bbox=3 bbox=[1,2,3] bbox=[1,2,3,x] bbox=[1,2,3,nan] dates=[2020] dates=[2020,2021,2022] "
+        "limit=0 limit=1001 limit=x out= checkpoint= device=tpu"
     ).split(),
     "ngrams": "pairs=0 size_px=1 size_px=x seed=-1 show=0 show=100 split=3".split(),
 }
