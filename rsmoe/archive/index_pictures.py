@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -109,6 +109,14 @@ def index_pictures(
             waiting = []
             ended.clear()
 
+    def taken(path: str, tiles: Iterator[tuple[Tile, np.ndarray | None]]) -> list[tuple[Tile, np.ndarray | None]]:
+        """As many as the batch still takes; none behind the last, or where a file turns out to be damaged."""
+        try:
+            return list(islice(tiles, batch_size - len(waiting)))
+        except UserError as error:
+            done.failed[path] = str(error)
+            return []
+
     sizes = {path: int(stamp.partition(".")[0]) / 1e6 for path, stamp in left.items()}
     with watched("images, MB", max(1, round(sum(sizes.values()))), console) as advance:
         before = 0.0  # MB of the pictures so far
@@ -117,18 +125,21 @@ def index_pictures(
                 found = SourceTiles(
                     Path(path), stamp=stamp, bands=embedder.bands, raster=raster, side=side, overlap=overlap
                 )
+            except UserError as error:
+                done.failed[path] = str(error)
+            else:
                 tiles = found.tiles(skip=store.held(found.source))
-                while some := list(islice(tiles, batch_size - len(waiting))):
+                while some := taken(path, tiles):
                     waiting += [(tile, pixels) for tile, pixels in some if pixels is not None]
                     done.empty += sum(pixels is None for _, pixels in some)
                     if len(waiting) == batch_size:
                         flush()
-                ended.append(found.source)
-                done.pictures += 1
-            except UserError as error:
-                done.failed[path] = str(error)
+            if path in done.failed:
                 waiting = [(tile, pixels) for tile, pixels in waiting if tile.source.path != path]
                 store.drop([path])
+            else:
+                ended.append(found.source)
+                done.pictures += 1
             advance(round(before + sizes[path]) - round(before))
             before += sizes[path]
         flush()

@@ -275,6 +275,34 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(
     assert not (store / "errors.jsonl").exists() and len(TileStore.open(store)) == 9
 
 
+def test_a_raster_that_breaks_off_leaves_nothing(
+    embedder: ColourEmbedder, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of its tiles are in the store, and some wait, when the first one comes that cannot be read."""
+    store, real = tmp_path / "store", SourceTiles.cut
+
+    def cut(self: SourceTiles, window: tuple[int, int, int, int]) -> np.ndarray | None:
+        if window[:2] == (64, 32):
+            raise UserError("scene.tif is truncated or damaged")
+        return real(self, window)
+
+    monkeypatch.setattr(SourceTiles, "cut", cut)
+    said = refused(index, f"images={pictures}", f"out={store}", "tile=32", "overlap=0", "batch_size=4")
+    assert "1 of 4 pictures" in said and "scene.tif is truncated" in said
+    assert {Path(hit.tile.source.path).suffix for hit in found(store, "red", limit=99)} == {".jpg", ".png"}
+    monkeypatch.setattr(SourceTiles, "cut", real)
+    indexed(pictures, store)
+    assert len(TileStore.open(store)) == 9
+
+
+def test_a_store_that_cannot_be_written_is_no_fault_of_the_pictures(
+    embedder: ColourEmbedder, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "store/vectors.f16").mkdir(parents=True)
+    said = refused(index, f"images={pictures}", f"out={tmp_path / 'store'}", "tile=32", "overlap=0")
+    assert "cannot write" in said and "Is a directory" in said and "pictures" not in said.split("/store")[1]
+
+
 def test_tiles_without_data_are_left_out(embedder: ColourEmbedder, tmp_path: Path) -> None:
     scene = np.zeros((64, 64, 3), np.uint8)
     scene[:32] = COLOURS["red"]
