@@ -7,7 +7,6 @@ is on disk before its tile is committed, so that a kill at any moment leaves a s
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from rsmoe.archive.tile import Hit, Source, Tile
+from rsmoe.archive.vector_file import VectorFile
 from rsmoe.archive.where import Where
 from rsmoe.errors import UserError
 from rsmoe.geo.georeference import Georeference
@@ -32,9 +31,6 @@ CREATE TABLE tiles (row INTEGER PRIMARY KEY, source INTEGER NOT NULL, left INTEG
   UNIQUE (source, left, top));
 CREATE TABLE free (row INTEGER PRIMARY KEY);
 """
-_CHUNK = 2**12
-"""Vectors that are multiplied at once: as floats of width 256 they are 4 MB, which stay in a processor's cache. In
-chunks of 32,768 the product takes nine times as long."""
 
 
 class TileStore:
@@ -52,6 +48,7 @@ class TileStore:
         with self._told():
             ((facts,),) = self._db.execute("SELECT facts FROM facts")
         self.facts: Mapping[str, Any] = json.loads(facts)
+        self._vectors = VectorFile(folder / _VECTORS, dim=self.facts["dim"])
 
     @classmethod
     def open(cls, folder: Path) -> TileStore:
@@ -138,7 +135,7 @@ class TileStore:
         """
         with _transaction(self._db, self.folder):
             rows = self._rows_for(len(tiles))
-            self._write(rows, vectors)
+            self._vectors.write(rows, vectors)
             ids: dict[str, int] = {}
             for source in [*(tile.source for tile in tiles), *(ended := list(whole))]:
                 if source.path not in ids:
@@ -171,17 +168,9 @@ class TileStore:
             rows = self._rows(where)
             if not len(rows):
                 return []
-            query = np.asarray(query, np.float32)
             if query.shape != (dim := self.facts["dim"],):
                 raise UserError(f"the query has {query.shape} numbers, the vectors of {self.folder} have {dim}")
-            # "c": torch wants arrays that may be written, and nothing writes this one
-            vectors = np.memmap(self.folder / _VECTORS, np.dtype("<f2"), "c", shape=(int(rows[-1]) + 1, dim))
-            asked, scores = torch.from_numpy(query), np.empty(len(rows), np.float32)
-            for start in range(0, len(rows), _CHUNK):
-                some = rows[start : start + _CHUNK]
-                dense = some[-1] - some[0] + 1 == len(some)
-                block = torch.from_numpy(vectors[some[0] : some[-1] + 1] if dense else vectors[some])
-                scores[start : start + len(some)] = block.float() @ asked
+            scores = self._vectors.scores(rows, query)
             best = _top(scores, limit)
             return [Hit(tile=self._tile(int(rows[place])), score=float(scores[place])) for place in best]
 
@@ -231,16 +220,6 @@ class TileStore:
         rows = [row for (row,) in self._db.execute("SELECT row FROM free ORDER BY row LIMIT ?", (number,))]
         self._db.executemany("DELETE FROM free WHERE row = ?", [(row,) for row in rows])
         return rows + list(range(end, end + number - len(rows)))
-
-    def _write(self, rows: Sequence[int], vectors: np.ndarray) -> None:
-        path, dim = self.folder / _VECTORS, self.facts["dim"]
-        halves = np.ascontiguousarray(vectors, np.dtype("<f2")).reshape(len(rows), dim)
-        with path.open("r+b") if path.is_file() else path.open("w+b") as file:
-            for row, vector in zip(rows, halves, strict=True):
-                file.seek(2 * dim * row)
-                file.write(vector.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
 
     def _id(self, source: Source) -> int:
         grid = source.georeference

@@ -392,7 +392,7 @@ def test_a_tile_across_the_antimeridian_is_found_from_either_side(tmp_path: Path
 
 def test_a_search_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a sort of all products; over several chunks, with holes in the rows, and with a filter."""
-    monkeypatch.setattr("rsmoe.archive.tile_store._CHUNK", 64)
+    monkeypatch.setattr("rsmoe.archive.vector_file._CHUNK", 64)
     rng = np.random.default_rng(0)
     vectors = unit(rng.normal(size=(500, 16))).astype("<f2")
     tiles = [
