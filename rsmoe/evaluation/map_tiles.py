@@ -19,7 +19,7 @@ from rsmoe.evaluation.class_maps import resized_rows
 from rsmoe.evaluation.watch import watched
 from rsmoe.geo.dates import Dates
 from rsmoe.geo.strips import StripMap, row_slices
-from rsmoe.geo.windows import WHOLE_PIXELS
+from rsmoe.geo.windows import WHOLE_PIXELS, tile_starts
 from rsmoe.geo.write import NO_DATA
 from rsmoe.model import RSMoE
 
@@ -92,7 +92,7 @@ def map_tiles(
     blank = 0 if part.dates > 1 else NO_DATA
     height, width = dates.valid.shape
     side = tile_px or max(height, width)
-    tops, lefts = _starts(height, side), _starts(width, side)
+    tops, lefts = (tile_starts(length, side, overlap=_OVERLAP) for length in (height, width))
     light = None
     if part.dates > 1 and collate.transform.match_levels and len(tops) * len(lefts) > 1:
         light = _light(dates)
@@ -195,14 +195,6 @@ def _in_light(part: Dates, light: tuple[Tensor, Tensor] | None) -> Dates:
     pixels = torch.from_numpy(second[part.valid]).float().T  # (C, N)
     second[part.valid] = (pixels * gain + offset).clamp(0, 255).round().to(torch.uint8).T.numpy()
     return replace(part, images=(part.images[0], second))
-
-
-def _starts(length: int, side: int) -> list[int]:
-    """Where tiles start, evenly, the last one at the end."""
-    if length <= side:
-        return [0]
-    count = 1 + int(np.ceil((length - side) / (side * (1 - _OVERLAP))))
-    return [int(start) for start in np.linspace(0, length - side, count).round()]
 
 
 def _weights(height: int, width: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def list_requests(image: str | Sequence[str], *, dates: int | None, instruction:
             raise UserError(f"image={words}: expected files or folders, got some of both")
         groups = _pairs(folders)
     elif len(words) == 1:
-        groups = [(name, (picture,)) for name, picture in _pictures(words[0])]
+        groups = [(name, (picture,)) for name, picture in find_pictures(words[0])]
         if dates is not None and dates > 1:
             groups = [(_name(own[0]), own) for own in _chunks([own[0] for _, own in groups], dates)]
     else:
@@ -111,8 +111,12 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
     return requests
 
 
-def _pictures(word: str) -> list[tuple[str, str]]:
-    """(name, picture) of one word: a file, an address, a folder or a pattern."""
+def find_pictures(word: str) -> list[tuple[str, str]]:
+    """(name, picture) of one word: a file, an address, a folder with those below it, or a pattern.
+
+    Raises:
+        UserError: there is none.
+    """
     path = Path(word)
     if is_url(word) or path.is_file():
         return [(_name(word), word)]
@@ -126,8 +130,8 @@ def _pictures(word: str) -> list[tuple[str, str]]:
         found = [(_name(name), name) for name in names if Path(name).is_file()]
         if found:
             return found
-        raise UserError(f"image={word}: no picture fits this pattern")
-    raise UserError(f"no image file {word}")
+        raise UserError(f"{word}: no picture fits this pattern")
+    raise UserError(f"no image file or folder {word}")
 
 
 def _pairs(folders: Sequence[Path]) -> list[tuple[str, tuple[str, ...]]]:

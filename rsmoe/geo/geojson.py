@@ -80,9 +80,10 @@ def write_geojson(path: Path, features: Iterable[Feature], *, georeference: Geor
 
 
 def write_feature_collection(
-    path: Path, features: Iterable[tuple[dict[str, Any], dict[str, Any]]], *, crs: str = ""
+    path: Path, features: Iterable[tuple[dict[str, Any], dict[str, Any] | None]], *, crs: str = ""
 ) -> None:
-    """Writes (properties, geometry) pairs as they are: in longitude and latitude, or in ``crs``."""
+    """Writes (properties, geometry) pairs as they are: in longitude and latitude, or in ``crs``; without a geometry the
+    feature is unlocated (RFC 7946, section 3.2)."""
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(_head(crs))
         for number, (properties, geometry) in enumerate(features):

@@ -42,6 +42,12 @@ def dates_in_names(names: Sequence[str]) -> list[NameDate | None]:
     return found
 
 
+def day_in_name(name: str) -> datetime | None:
+    """The whole date in one name; a year alone is none, for nothing says that it is not a number of something else."""
+    found = _day(name, datetime.now())
+    return found.day if found else None
+
+
 def _day(name: str, now: datetime) -> NameDate | None:
     for match in _DAY.finditer(name):
         try:

@@ -120,3 +120,17 @@ class LazyDate:
     def __getitem__(self, where: tuple[slice, slice]) -> np.ndarray:
         images, valid = self.dates.read(*where)
         return valid if self._number is None else images[self._number]
+
+
+def tile_starts(length: int, side: int, *, overlap: float) -> list[int]:
+    """Where tiles start along an edge, evenly, the last one at the end.
+
+    Args:
+        length: of the edge in pixels.
+        side: of a tile.
+        overlap: below 1, the least share of a tile that the next one sees too.
+    """
+    if length <= side:
+        return [0]
+    count = 1 + int(np.ceil((length - side) / (side * (1 - overlap))))
+    return [int(start) for start in np.linspace(0, length - side, count).round()]

@@ -54,7 +54,9 @@ def test_every_command_is_listed_and_has_a_module() -> None:
     assert all(callable(importlib.import_module(settings_of(name).module).cli) for name in COMMANDS)
 
 
-@pytest.mark.parametrize("module", ["commands.preview", "timings.metrics", "timings.experts", "timings.loading"])
+@pytest.mark.parametrize(
+    "module", ["commands.preview", "timings.metrics", "timings.experts", "timings.loading", "timings.search"]
+)
 def test_programs_that_are_no_commands_have_help(module: str) -> None:
     done = call("-m", f"rsmoe.{module}", "--help")
     assert done.returncode == 0 and f"rsmoe.{module}" in done.stdout, done.stderr[-500:]

@@ -91,11 +91,12 @@ def test_strips_are_mixed_as_the_whole_would_be(model: Any) -> None:
     images = tuple(rng.integers(0, 255, (70, 45, 3), dtype=np.uint8) for _ in range(2))
     dates = Dates(images=images, valid=np.ones((70, 45), bool), georeference=None, notes=())
     found = map_tiles(model, look(), dates, name="change", tile_px=32)
-    from rsmoe.evaluation.map_tiles import _request, _starts, _weights
+    from rsmoe.evaluation.map_tiles import _request, _weights
+    from rsmoe.geo.windows import tile_starts
 
     total = torch.zeros(3, 70, 45)
-    for y in _starts(70, 32):
-        for x in _starts(45, 32):
+    for y in tile_starts(70, 32, overlap=0.25):
+        for x in tile_starts(45, 32, overlap=0.25):
             tile = dates.cut(slice(y, y + 32), slice(x, x + 32))
             with torch.no_grad():
                 logits = model.see(look()([(_request(tile, y, x), 0)])).maps["change"].evidence.logits

@@ -62,10 +62,11 @@ def test_a_command_of_the_documentation_can_be_typed(
         name, *words = words[words.index("rsmoe") + 1 :]
     monkeypatch.chdir(tmp_path)  # "out=" is looked at, to see whether it can be written
     monkeypatch.setattr(sys, "argv", ["rsmoe"])
-    folders = [word for word in words if "=" not in word and not word.startswith("-")]  # of compare
-    typed = [word for word in words if word not in folders and not word.startswith("hydra/launcher=")]
-    assert name == "compare" or not folders, folders
-    typed += [f"runs=[{','.join(folders)}]"] if folders else []
+    bare = [word for word in words if "=" not in word and not word.startswith("-")]
+    typed = [word for word in words if word not in bare and not word.startswith("hydra/launcher=")]
+    assert name in ("compare", "search") or not bare, bare
+    if bare:
+        typed.append(f"runs=[{','.join(bare)}]" if name == "compare" else f"text={' '.join(bare)}")
     assert len(checked(name, typed)) >= len(typed)
 
 

@@ -70,6 +70,14 @@ WRONG = {
     "swap": "pairs=0 pairs=1.5 beams=0 max_new=0 split=3".split(),
     "change_detection": "limit=-1 limit=0 tile=3 tile=x kinds=[0] kinds=1 kinds=[] pictures=-1 draws=-1".split(),
     "adapters": "out= checkpoint=".split(),
+    "index": (
+        "images= images=[] images=[a,] out= checkpoint= tile=-1 tile=3 tile=x tile=2.5 tile=null overlap=-0.1 "
+        "overlap=1 overlap=x batch_size=0 device=tpu raster.bands=3 raster.nodata=x raster.stretch=3"
+    ).split(),
+    "search": (
+        "text= image= store= bbox=3 bbox=[1,2,3] bbox=[1,2,3,x] bbox=[1,2,3,nan] dates=[2020] dates=[2020,2021,2022] "
+        "limit=0 limit=1001 limit=x out= checkpoint= device=tpu"
+    ).split(),
     "ngrams": "pairs=0 size_px=1 size_px=x seed=-1 show=0 show=100 split=3".split(),
 }
 CASES = [(name, word) for name, words in WRONG.items() for word in words]

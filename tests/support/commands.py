@@ -17,4 +17,6 @@ BASE = {
     "adapters": ["checkpoint=none", "out=out"],
     "change_detection": ["data=levir_cd"],
     "ngrams": [],
+    "index": ["images=a", "out=store"],
+    "search": ["store=a", "text=ships"],
 }

@@ -1,0 +1,71 @@
+"""``python -m rsmoe.commands.search "a harbour with ships" store=<store>``: the tiles of an archive that fit best."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rsmoe.cli import main
+from rsmoe.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@main("search")
+def _cli(cfg: DictConfig) -> None:
+    from omegaconf import OmegaConf
+
+    from rsmoe.archive.found import table_of, write_found
+    from rsmoe.archive.mixture_embedder import MixtureEmbedder
+    from rsmoe.archive.query import query_vector
+    from rsmoe.archive.tile_store import TileStore
+    from rsmoe.archive.where import Where
+    from rsmoe.cli.terminal import console as open_console
+
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    bbox, dates = config["bbox"], config["dates"]
+    dates = (dates, dates) if isinstance(dates, str) else dates
+    where = Where(bbox=bbox and tuple(bbox), dates=dates and tuple(dates))
+    store = TileStore.open(Path(cfg.store))
+    checkpoint, raster = cfg.checkpoint or store.facts["checkpoint"], store.facts["raster"]
+    if cfg.image is not None and not Path(cfg.image).is_file():
+        raise UserError(f"no image file {cfg.image}")
+    embedder = MixtureEmbedder.open(checkpoint, device=cfg.device)
+    store.require({"model": embedder.fingerprint, "checkpoint": checkpoint})
+    query = query_vector(embedder, text=cfg.text, image=cfg.image, raster=raster)
+    hits = store.search(query, limit=cfg.limit, where=where)
+    if not hits:
+        some = "none of them is there and then: " + " ".join(_words(config, "bbox", "dates")) if len(store) else "empty"
+        raise UserError(f"nothing found: {cfg.store} has {len(store):,} tiles, {some}")
+    console = open_console(120)
+    console.print(table_of(hits))
+    if cfg.text is not None and (unknown := embedder.unknown_words(cfg.text)):
+        console.print(f"words that the model has never read: {', '.join(unknown)}", style="red", highlight=False)
+    if cfg.out is not None:
+        heading = ", ".join(_words(config, "text", "image", "bbox", "dates"))
+        names = write_found(Path(cfg.out), hits, heading=heading, raster=raster, bands=embedder.bands)
+        console.print(f"written to {cfg.out}: {', '.join(names)}", highlight=False, soft_wrap=True)
+
+
+def _words(config: dict[str, Any], *keys: str) -> list[str]:
+    """What was asked for, as typed; the sentence without its key."""
+    given = {key: config[key] for key in keys if config[key] is not None}
+    lists = {key: f"[{','.join(map(str, v))}]" if isinstance(v, list) else v for key, v in given.items()}
+    return [str(value) if key == "text" else f"{key}={value}" for key, value in lists.items()]
+
+
+def cli(words: Sequence[str] | None = None) -> None:
+    """Words that are no ``key=value`` are the sentence, ``text=``; the others are overrides of ``conf/search.yaml``."""
+    given = list(sys.argv[1:] if words is None else words)
+    said = [word for word in given if not re.match(r"[-~]|\+*[\w.@/]+=", word)]
+    if said and not any(word.startswith("text=") for word in given):
+        given = [f"text={' '.join(said)}", *(word for word in given if word not in said)]
+    _cli(given)
+
+
+if __name__ == "__main__":
+    cli()
