@@ -30,8 +30,8 @@ class Stage:
     losses are means over a share and then over shares, so that one which a single rank has counts by that rank's part,
     and what is computed within a batch (batch norm, load balance, the negatives of InfoNCE) sees the share."""
     requests_per_view: Annotated[int, Ge(1), Le(100_000)] = 1
-    """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it, and a batch holds up
-    to ``batch_size`` x ``requests_per_view`` requests."""
+    """1: a draw is a sample. More: a draw is a picture, or a pair, with up to so many requests on it, and a batch holds
+    up to ``batch_size`` x ``requests_per_view`` requests."""
     mix: Annotated[Mapping[str, NotNegative], Says("names of data sets with a share from 0 each")] = field(
         default_factory=dict
     )
