@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import time
@@ -156,6 +157,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     learned = [pool[place, 0][0] for place in spread(len(pool), neighbours)]
     beside = [baselines(o, model=model, collate=data.eval_collate, train=learned, shared=True) for o in outcomes]
     if torch.distributed.is_initialized():  # from here on one rank writes, and waits for no other
+        gc.collect()  # a DDP wrapper that dropped the group last could wait for ever, pytorch/pytorch#56297
         torch.distributed.destroy_process_group()
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return None

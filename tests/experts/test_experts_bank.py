@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from support.banks import FAMILIES, LLAMA, LLAMA_TARGETS, PLAIN, L, R, V, base, fill, make, saved
+from support.process_group import process_group
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
@@ -473,17 +474,17 @@ KINDS = {"shared": lambda: make().train(), "separate": lambda: fill(separate(4))
 
 def _ddp(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    for kind, build in KINDS.items():
-        model = DistributedDataParallel(_Step(build()), find_unused_parameters=False)
-        ids, mask, expert = inputs(IDLE[rank])
-        for _ in range(2):  # the second step is where a missing reduction is noticed
-            model.zero_grad()
-            model(ids - rank, mask, expert).square().mean().backward()
-        if rank == 0:
-            gradients = {n.removeprefix("module.bank."): p.grad for n, p in model.named_parameters()}
-            torch.save(gradients, f"{folder}/{kind}.pt")
-    torch.distributed.destroy_process_group()
+    with process_group(rank, port):
+        for kind, build in KINDS.items():
+            model = DistributedDataParallel(_Step(build()), find_unused_parameters=False)
+            ids, mask, expert = inputs(IDLE[rank])
+            for _ in range(2):  # the second step is where a missing reduction is noticed
+                model.zero_grad()
+                model(ids - rank, mask, expert).square().mean().backward()
+            if rank == 0:
+                gradients = {n.removeprefix("module.bank."): p.grad for n, p in model.named_parameters()}
+                torch.save(gradients, f"{folder}/{kind}.pt")
+            del model
 
 
 class _Step(nn.Module):

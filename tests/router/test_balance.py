@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.process_group import process_group
 from torch import Tensor, nn
 from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
@@ -125,15 +126,15 @@ class _Gate(nn.Module):
 
 def _two(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     found = {}
-    for kind in BALANCES:
-        model = DistributedDataParallel(_Gate(kind))
-        loss = model(X[SPLIT[rank]])
-        loss.backward()
-        found[kind] = (loss.detach(), model.module.gate.weight.grad, model.module.balance.bias)
-    torch.save(found, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    with process_group(rank, port):
+        for kind in BALANCES:
+            model = DistributedDataParallel(_Gate(kind))
+            loss = model(X[SPLIT[rank]])
+            loss.backward()
+            found[kind] = (loss.detach(), model.module.gate.weight.grad, model.module.balance.bias)
+            del model, loss
+        torch.save(found, f"{folder}/{rank}.pt")
 
 
 @pytest.mark.slow
