@@ -34,12 +34,12 @@ def to_csv(tables: Sequence[ExpertTable]) -> str:
 
 
 def to_terminal(table: ExpertTable) -> Table:
-    """For people, with the sentence below."""
+    """For people."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table("", title=table.title, caption=Text(table.says), header_style="bold", box=box.SIMPLE_HEAD)
+    shown = Table("", title=table.title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
     for column in table.columns():
         shown.add_column(Text(column), justify="right")
     for row in table.rows():
@@ -102,6 +102,7 @@ def cli(cfg: DictConfig) -> None:
     console = open_console(140)
     for table in tables:
         console.print(to_terminal(table))
+        console.print(f"{table.says}\n", markup=False, highlight=False)
     console.print(f"{name}, {len(samples)} samples; everything is in {out}", markup=False)
 
 

@@ -152,8 +152,10 @@ class ExpertTables:
         """What another choice of experts would have gained, over the samples i of a task.
 
         - "best expert": max_e S_e(t) - S(t), against the expert that is best for the task as a whole;
-        - "best of each sample": mean_i (max_e s_e(i) - s(i)), s_e(i) the score of sample i by expert e. The largest of
-          E noisy scores is above their mean even where all experts are equal: an upper bound.
+        - "best of each sample": mean_i (max_e s_e(i) - s(i)), s_e(i) the score of sample i by expert e.
+
+        Both choose by the scores that they report, and the largest of E noisy scores is above their mean even where all
+        experts are equal: upper bounds.
         """
         cells, said = {}, []
         for score, measure in self.scores.items():
@@ -165,9 +167,10 @@ class ExpertTables:
             most = np.max([sign * _each(tally, number) for tally in tallies.values()], axis=0)  # (n,)
             lost = _mean(number, most - sign * _each(routed, number))
             cells[score, "best of each sample"] = measure.scaled(intervals(lost, **self._draws))
-            said.append(f"{score}: {best} alone would gain {cells[score, 'best expert'].value:+.1f}")
+            said.append(f"{score}: {best} {cells[score, 'best expert'].value:+.1f}")
         title = "What another choice of one expert would gain"
-        return ExpertTable(name="regret", title=title, cells=cells, says=f"{'; '.join(said)}.")
+        says = f"The best expert alone, against the mixture. {'; '.join(said)}."
+        return ExpertTable(name="regret", title=title, cells=cells, says=says)
 
     def load(self, experts: Sequence[str]) -> ExpertTable:
         """Mean weight of each expert by task, see `ExpertAnswers.load`; ``experts`` are the model's, in its order."""
@@ -175,8 +178,9 @@ class ExpertTables:
         for label, shares in self.answers.load.items():
             for name, share in zip(experts, shares, strict=True):
                 cells[label, name] = _number(float(share))
-            said.append(f"{label}: {int((shares >= 0.15).sum())} of {len(experts)} experts have 15 % or more")
-        return ExpertTable(name="load", title="Mean weight by task", cells=cells, says=f"{'; '.join(said)}.")
+            said.append(f"{label}: {', '.join(e for e, share in zip(experts, shares, strict=True) if share >= 0.15)}")
+        says = f"With 15 % or more of the weight. {'; '.join(said)}."
+        return ExpertTable(name="load", title="Mean weight by task", cells=cells, says=says)
 
     def _tally(self, given: Sequence[Prediction], measure: Measure) -> Tally:
         tally = measure.metric.tally([(s, p) for s, p in match(self.answers.samples, given) if s.task == measure.task])
