@@ -137,8 +137,8 @@ class ExpertBank(nn.Module):
     def upcycle(self, source: int) -> None:
         """Makes every expert compute what expert ``source`` does, by copying its adapter.
 
-        Of one that adds nothing, B = 0, only B is copied, and each expert keeps an A of its own: copies that are equal
-        in every number get the same gradient up to a factor, which Adam divides out, and so stay copies.
+        Of one that adds nothing, B = 0, only B is copied: each expert keeps an A of its own, so that experts with one
+        target do not learn one update.
         """
         for layer in self.adapted().values():
             if bool(layer.lora_B[source].any()):

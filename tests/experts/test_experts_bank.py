@@ -370,7 +370,7 @@ def test_upcycled_experts_equal_the_dense_one() -> None:
 
 
 def test_upcycled_from_nothing_experts_are_equal_and_learn_apart() -> None:
-    """An adapter that adds nothing leaves every expert an A of its own: equal copies would stay equal under Adam."""
+    """An adapter that adds nothing leaves every expert an A of its own."""
     bank = make()
     for layer in bank.adapted().values():
         layer.lora_B.data[0] = 0
