@@ -20,16 +20,22 @@ _RELATION = re.compile(
 _SENTENCE = re.compile(r"[^.!?]+[.!?]?")
 
 
-def split_aspects(text: str) -> dict[str, str]:
+def aspect_sentences(text: str) -> dict[str, str]:
     """Sentences of ``text`` by aspect: the first is the theme, those that relate things are relations, others objects.
 
     The paper's own sub-captions are not published, so this rule is ours; RSICap's descriptions open with their theme.
-    An aspect without a sentence of its own gets the theme's, so none of the three is empty unless ``text`` is.
+    "" for an aspect without a sentence.
     """
     parts: dict[str, list[str]] = {aspect: [] for aspect in ASPECTS}
     for start, stop, aspect in _sentences(text):
         parts[aspect].append(text[start:stop].strip())
-    return {aspect: " ".join(part or parts["theme"]) for aspect, part in parts.items()}
+    return {aspect: " ".join(part) for aspect, part in parts.items()}
+
+
+def split_aspects(text: str) -> dict[str, str]:
+    """As `aspect_sentences`, the theme's in the place of an aspect without one: none is empty unless ``text`` is."""
+    parts = aspect_sentences(text)
+    return {aspect: part or parts["theme"] for aspect, part in parts.items()}
 
 
 def token_aspects(codec: TextCodec, ids: Sequence[int]) -> list[str | None]:

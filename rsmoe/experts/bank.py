@@ -135,9 +135,14 @@ class ExpertBank(nn.Module):
 
     @torch.no_grad()
     def upcycle(self, source: int) -> None:
-        """Copies the adapter of expert ``source`` into every other."""
+        """Makes every expert compute what expert ``source`` does, by copying its adapter.
+
+        Of one that adds nothing, B = 0, only B is copied: each expert keeps an A of its own, so that experts with one
+        target do not learn one update.
+        """
         for layer in self.adapted().values():
-            layer.lora_A.copy_(layer.lora_A[source].clone().expand_as(layer.lora_A))
+            if bool(layer.lora_B[source].any()):
+                layer.lora_A.copy_(layer.lora_A[source].clone().expand_as(layer.lora_A))
             layer.lora_B.copy_(layer.lora_B[source].clone().expand_as(layer.lora_B))
 
     def rest(self) -> bool:

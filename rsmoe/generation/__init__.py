@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Fusion(Protocol):
-    """Mixture of distributions or of logits, sum of adapters, or rewriting."""
+    """Mixture of distributions, sum of adapters, or rewriting."""
 
     terms: Mapping[str, float]
     """Losses beside that of the text, and their weights."""

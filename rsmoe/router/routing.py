@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 RULED_OUT = -1e4
 """Logit of an expert that may not be chosen: its probability is 0 in fp32."""
@@ -64,6 +64,19 @@ class Routing:
     def adding(self, also: Tensor) -> Routing:
         """With the experts of ``also`` (B, E) bool among the chosen."""
         return replace(Routing.of(self.logits, self.chosen | also), load=self.load)
+
+    def only(self, experts: Tensor) -> Routing:
+        """Answered by ``experts`` (E,) bool alone, at least one: the chosen ones among them keep their shares.
+
+        A request whose chosen experts are all left out goes to the most probable of these.
+        """
+        logits = self.logits.masked_fill(~experts, -torch.inf)
+        kept = self.weights * experts
+        gone = kept.sum(-1, keepdim=True) <= 0  # (B, 1)
+        first = nn.functional.one_hot(logits.argmax(-1), len(experts)).to(kept.dtype)
+        kept = torch.where(gone, first, kept)
+        logits = logits.masked_fill(~experts, RULED_OUT)
+        return Routing(logits=logits, weights=kept / kept.sum(-1, keepdim=True), chosen=kept > 0)
 
     def usable(self) -> Tensor:
         """(E,) bool: experts that are not ruled out."""

@@ -370,6 +370,19 @@ def test_upcycled_experts_equal_the_dense_one() -> None:
     torch.testing.assert_close(run(bank, ids, mask, expert), dense, atol=1e-5, rtol=1e-5)
 
 
+def test_upcycled_from_nothing_experts_are_equal_and_learn_apart() -> None:
+    """An adapter that adds nothing leaves every expert an A of its own."""
+    bank = make()
+    for layer in bank.adapted().values():
+        layer.lora_B.data[0] = 0
+    bank.upcycle(0)
+    ids, mask, expert = inputs()
+    plain = run(bank, ids, mask, torch.zeros_like(expert))
+    torch.testing.assert_close(run(bank, ids, mask, expert), plain, atol=1e-5, rtol=1e-5)
+    for layer in bank.adapted().values():
+        assert not layer.lora_B.any() and not torch.equal(layer.lora_A[0], layer.lora_A[1])
+
+
 def test_adapters_rest_only_while_they_can_change_nothing() -> None:
     family = next(iter(FAMILIES))
     bank = ExpertBank(lm=base(family), experts=4, rank=4, alpha=8, targets=FAMILIES[family][1]).eval()

@@ -1,4 +1,4 @@
-"""Fusions of one distribution a token: mixture, logits, weights, token; against formulas on one row at a time."""
+"""Fusions of one distribution a token: mixture, weights, token; against formulas on one row at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rsmoe.perception import Perception
 from rsmoe.router.routing import Routing, Rows
 
 EXPERTS = "expert=[theme,object,relation,vqa]"
-KINDS = ("mixture", "logits", "weights", "token")
+KINDS = ("mixture", "weights", "token")
 NEW = KINDS[1:]
 END = codecs()[0].eos_id
 assert END is not None
@@ -97,9 +97,6 @@ def reference(model: RSMoE, kind: str, batch: Batch, perception: Perception, b: 
         chosen = weights.nonzero().flatten().tolist()
         hidden, each = (torch.stack(part) for part in zip(*(alone(model, e, ids) for e in chosen), strict=True))
         share = weights[chosen][:, None].expand(each.shape[:2])  # (E', n + 1)
-        if kind == "logits":
-            log_p = (share[..., None] * each).sum(0).log_softmax(-1)
-            return log_p, log_p.mean(-1)
         if kind == "token":
             share = (share.log() + hidden @ model.fusion.u).softmax(0)
         return (share[..., None] * each.exp()).sum(0).log(), (share * each.mean(-1)).sum(0)

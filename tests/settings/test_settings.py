@@ -68,6 +68,7 @@ WRONG = {
         "perturbations=[] perturbations=[3]"
     ).split(),
     "swap": "pairs=0 pairs=1.5 beams=0 max_new=0 split=3".split(),
+    "experts": "limit=0 batch_size=0 beams=0 max_new=0 draws=-1 seed=x checkpoint= out= scores.vqa=3".split(),
     "change_detection": "limit=-1 limit=0 tile=3 tile=x kinds=[0] kinds=1 kinds=[] pictures=-1 draws=-1".split(),
     "adapters": "out= checkpoint=".split(),
     "index": (

@@ -14,6 +14,7 @@ BASE = {
     "compare": ["runs=[a]"],
     "stress": ["checkpoint=none"],
     "swap": ["checkpoint=none"],
+    "experts": ["checkpoint=none", "benchmark=scenes"],
     "adapters": ["checkpoint=none", "out=out"],
     "change_detection": ["data=levir_cd"],
     "ngrams": [],
