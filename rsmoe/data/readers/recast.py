@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch.utils.data import Dataset
 
 from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.readers.prompt_ensembles import ENSEMBLES
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
@@ -24,20 +25,32 @@ class Recast(Dataset[Sample]):
             matched with.
         prompt: the request, in which ``{instruction}`` stands for the sample's own; None keeps it.
         response: what becomes of every reference, in which ``{response}`` stands for it: "a satellite image of
-            {response}" makes texts of classes; None keeps them.
+            {response}" makes texts of classes. Several such texts, or the name of an ensemble of
+            `rsmoe.data.readers.prompt_ensembles` ("rs5m"), make so many of each; None keeps them.
 
     Raises:
         UserError: an unknown task, a response without ``{response}``.
     """
 
     def __init__(
-        self, data: Dataset[Sample], *, task: str | None = None, prompt: str | None = None, response: str | None = None
+        self,
+        data: Dataset[Sample],
+        *,
+        task: str | None = None,
+        prompt: str | None = None,
+        response: str | Sequence[str] | None = None,
     ) -> None:
         if task is not None:
             find_task(task)
-        if response is not None and "{response}" not in response:
-            raise UserError(f"response={response!r} would be the same for every sample; put {{response}} into it")
-        self._data, self._task, self._prompt, self._response = data, task, prompt, response
+        given = [response] if isinstance(response, str) else list(response or ())
+        self._texts = [text for one in given for text in ENSEMBLES.get(one, (one,))]
+        for text in self._texts:
+            if "{response}" not in text:
+                raise UserError(
+                    f"response={text!r} would be the same for every sample; put {{response}} into it, or name one of "
+                    f"{', '.join(ENSEMBLES)}"
+                )
+        self._data, self._task, self._prompt = data, task, prompt
         self.name: str = getattr(data, "name", type(data).__name__)
         self.split: str = getattr(data, "split", "")
         self.protocol: str = getattr(data, "protocol", "")
@@ -53,8 +66,8 @@ class Recast(Dataset[Sample]):
         instruction, responses = sample.instruction, sample.responses
         if self._prompt is not None:
             instruction = self._prompt.replace("{instruction}", instruction)
-        if self._response is not None:
-            responses = tuple(self._response.replace("{response}", text) for text in responses)
+        if self._texts:
+            responses = tuple(text.replace("{response}", own) for own in responses for text in self._texts)
         return replace(
             sample,
             task=self._task or sample.task,
