@@ -18,6 +18,7 @@ from rsmoe.contrast.text_tokens import TextTokens
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.parts import check_node, instantiate, known_parts, named_in_full
+from rsmoe.settings.contrast import Image
 from rsmoe.trust.checkpoint import check_finite
 from rsmoe.trust.plain import require_names, require_plain
 
@@ -60,7 +61,7 @@ class _Saved(BaseModel):
     image_size: Positive
     mean: list[float]
     std: list[float]
-    image: dict[str, Any]
+    image: Image
 
 
 def is_dual(checkpoint: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rsmoe.checks.ranges import Fraction, Positive
+from rsmoe.checks.ranges import Fraction, NonNegative, Positive
 from rsmoe.errors import UserError
 
 
@@ -27,10 +27,10 @@ class ImageHead(nn.Module):
     """
 
     def __init__(
-        self, *, width: Positive, dim: Positive, heads: int = 8, hidden: Positive = 512, dropout: Fraction = 0.0
+        self, *, width: Positive, dim: Positive, heads: NonNegative = 8, hidden: Positive = 512, dropout: Fraction = 0.0
     ) -> None:
         super().__init__()
-        if heads < 0 or (heads and width % heads):
+        if heads and width % heads:
             raise UserError(f"image.heads={heads}: expected 0, or a divisor of the encoder's {width} channels")
         self.heads = heads
         self.attention = nn.Linear(width, heads) if heads else None

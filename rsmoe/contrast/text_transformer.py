@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rsmoe.checks.ranges import Depth, Fraction, Positive
+from rsmoe.checks.ranges import Depth, Fraction, NonNegative, Positive
 from rsmoe.errors import UserError
 
 
@@ -34,7 +34,7 @@ class TextTransformer(nn.Module):
         vocab_size: Positive,
         dim: Positive,
         width: Positive = 192,
-        depth: int = 2,
+        depth: NonNegative = 2,
         heads: Positive = 4,
         dropout: Fraction = 0.1,
         word_dropout: Fraction = 0.0,

@@ -17,4 +17,6 @@ BASE = {
     "adapters": ["checkpoint=none", "out=out"],
     "change_detection": ["data=levir_cd"],
     "ngrams": [],
+    "contrast": [],
+    "convert_clip": ["file=clip.pt", "out=out"],
 }
