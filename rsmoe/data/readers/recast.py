@@ -27,6 +27,8 @@ class Recast(Dataset[Sample]):
         response: what becomes of every reference, in which ``{response}`` stands for it: "a satellite image of
             {response}" makes texts of classes. Several such texts, or the name of an ensemble of
             `rsmoe.data.readers.prompt_ensembles` ("rs5m"), make so many of each; None keeps them.
+        synonyms: reference -> other words for it, each of which becomes a reference in its place, before ``response``;
+            a reference that is not named keeps its own.
 
     Raises:
         UserError: an unknown task, a response without ``{response}``.
@@ -39,6 +41,7 @@ class Recast(Dataset[Sample]):
         task: str | None = None,
         prompt: str | None = None,
         response: str | Sequence[str] | None = None,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if task is not None:
             find_task(task)
@@ -50,7 +53,7 @@ class Recast(Dataset[Sample]):
                     f"response={text!r} would be the same for every sample; put {{response}} into it, or name one of "
                     f"{', '.join(ENSEMBLES)}"
                 )
-        self._data, self._task, self._prompt = data, task, prompt
+        self._data, self._task, self._prompt, self._synonyms = data, task, prompt, dict(synonyms or {})
         self.name: str = getattr(data, "name", type(data).__name__)
         self.split: str = getattr(data, "split", "")
         self.protocol: str = getattr(data, "protocol", "")
@@ -66,6 +69,7 @@ class Recast(Dataset[Sample]):
         instruction, responses = sample.instruction, sample.responses
         if self._prompt is not None:
             instruction = self._prompt.replace("{instruction}", instruction)
+        responses = tuple(word for own in responses for word in self._synonyms.get(own, (own,)))
         if self._texts:
             responses = tuple(text.replace("{response}", own) for own in responses for text in self._texts)
         return replace(
