@@ -27,7 +27,7 @@ from rsmoe.training.checkpoints import load_checkpoint
 RECIPES = sorted(path.stem for path in (conf_dir() / "recipe").glob("*.yaml"))
 SMALL = (
     "recipe=clip_scenes", "corpus.scenes.reader.size=24", "benchmark.scenes_retrieval.reader.size=12", "image_size=32",
-    "vision.stem=8", "vision.widths=[8,16]", "vision.depths=[1,1]", "text_tower.width=16", "text_tower.depth=1",
+    "vision.stem=8", "vision.widths=[8,16]", "vision.depths=[1,1]", "text_tower.width=16",
     "dim=16", "image.heads=2", "image.hidden=16", "stage.batch_size=8", "stage.steps=4", "draws=20", "logger=csv",
 )  # fmt: skip
 
