@@ -11,18 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from support.clip_words import WORDS, clip_tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast
 
 from rsmoe.commands.convert_clip import cli
 from rsmoe.errors import UserError
 from rsmoe.weights.open_clip import read_clip, resized_positions, to_transformers
 from rsmoe.weights.torchscript import is_torchscript, read_torchscript
 
-WIDE, TEXT, DIM, PATCH, SIDE, WORDS, LONGEST = 128, 64, 24, 8, 4, 40, 12
-"""Width of the vision tower (two heads) and of the text tower (one), of embeddings; patches, grid; words, context."""
+WIDE, TEXT, DIM, PATCH, SIDE, LONGEST = 128, 64, 24, 8, 4, 12
+"""Width of the vision tower (two heads) and of the text tower (one), of embeddings; patches, their grid; context."""
 
 
 def layout(seed: int = 0) -> dict[str, Tensor]:
@@ -238,17 +237,6 @@ def test_whose_file_it_is_has_to_be_known(tmp_path: Path) -> None:
         read_clip(tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"georsclip is known as B/32, L/14, H/14, and this file is width 128/8"):
         to_transformers(read_clip(tmp_path / "w.pt", kind="georsclip"))
-
-
-def clip_tokenizer() -> PreTrainedTokenizerFast:
-    words = {f"w{i}": i for i in range(WORDS - 2)} | {"<s>": WORDS - 2, "<e>": WORDS - 1}
-    backend = Tokenizer(models.WordLevel(words, unk_token="w0"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A <e>", special_tokens=[("<s>", WORDS - 2), ("<e>", WORDS - 1)]
-    )
-    roles = {"bos_token": "<s>", "eos_token": "<e>", "pad_token": "<e>", "unk_token": "w0"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **roles)
 
 
 def test_the_command_writes_a_folder_that_is_asked(
