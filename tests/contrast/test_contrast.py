@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+import rsmoe
 import rsmoe.evaluate
 from rsmoe.commands.contrast import contrast
 from rsmoe.config import compose, conf_dir
@@ -88,6 +91,22 @@ def test_stored_features_change_nothing(tmp_path: Path) -> None:
         runs.append(weights(tmp_path / name))
     assert list((tmp_path / "store").rglob("*.safetensors"))
     assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_one_reports(tmp_path: Path) -> None:
+    words = [word for word in SMALL if not word.startswith("draws")]
+    env = os.environ | {"RSMOE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path(rsmoe.__file__).parents[1])}
+    env.pop("OMP_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "rsmoe.commands.contrast", *words, "draws=0", "trainer=cpus", "hydra.run.dir=run"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("everything is in") == 1
+    alone = trained(tmp_path / "alone")
+    first, second = weights(tmp_path / "run"), weights(alone)
+    assert first.keys() == second.keys() and all(bool(torch.isfinite(value).all()) for value in first.values())
 
 
 @pytest.fixture(scope="module")
