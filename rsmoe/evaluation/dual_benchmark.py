@@ -121,7 +121,10 @@ def _samples(benchmark: Benchmark, *, limit: int | None, ids: Sequence[str] | No
 def embed_samples(
     opened: OpenDual, samples: Sequence[Sample], *, batch_size: int = 32, title: str = ""
 ) -> list[Prediction]:
-    """Embeddings of pictures and of their references; a text, or a list of them, that comes again is embedded once."""
+    """Embeddings of pictures and of their references; a text, or a list of them, that comes again is embedded once.
+
+    ``Prediction.text`` is the nearest of all texts, for people; no number is made of it.
+    """
     texts = list(dict.fromkeys(text for sample in samples for text in sample.responses))
     rows = []
     for start in range(0, len(texts), _TEXTS):
@@ -142,8 +145,8 @@ def embed_samples(
                 shared[sample.responses] = table[[place[text] for text in sample.responses]]
             predictions.append(
                 Prediction(
-                    id=sample.id, task=sample.task, kind=sample.kind, image_embedding=image,
-                    text_embeddings=shared[sample.responses],
+                    id=sample.id, task=sample.task, kind=sample.kind, text=texts[int((table @ image).argmax())],
+                    image_embedding=image, text_embeddings=shared[sample.responses],
                 )
             )  # fmt: skip
     return predictions

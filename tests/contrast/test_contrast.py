@@ -132,6 +132,9 @@ def test_evaluate_gives_the_numbers_of_the_run(run: Path, tmp_path: Path, monkey
         for folder in (run / "evaluation", tmp_path)
     )
     assert one["results"] == two["results"] and one["run"]["checkpoint_sha256"] == two["run"]["checkpoint_sha256"]
+    rows = [json.loads(line) for line in (tmp_path / "scenes_retrieval" / "predictions.jsonl").read_text().splitlines()]
+    every = {text for row in rows for text in row["references"]}
+    assert len(rows) == 12 and all(row["text"] in every for row in rows)  # the nearest text, to be looked at
     assert "embeddings, nothing is decoded" in (tmp_path / "scenes_retrieval" / "report.md").read_text()
 
 
