@@ -14,6 +14,7 @@ from rsmoe.weights.starter import STARTER, starter_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from rich.console import Console
 
 _ASKED = ("beams", "max_new", "batch_size", "workers", "limit", "sample_ids", "neighbours", "draws", "pictures")
 """Keys of ``conf/evaluate.yaml`` that `BenchmarkRun` takes as they are."""
@@ -26,6 +27,7 @@ def evaluate(config: dict[str, Any]) -> None:
     """
     from rsmoe.build import load_run
     from rsmoe.cli.terminal import console as open_console
+    from rsmoe.contrast.open_dual import is_dual_path
     from rsmoe.device import pick_device
     from rsmoe.evaluation.benchmark import Benchmark
     from rsmoe.evaluation.benchmark_run import BenchmarkRun, open_ranks
@@ -36,6 +38,9 @@ def evaluate(config: dict[str, Any]) -> None:
     if not config.get("benchmark"):
         raise UserError("no benchmark: give benchmark=<name>, or benchmark=[<name>,<name>]; see conf/benchmark")
     pick_device(config["device"])
+    if is_dual_path(Path(config["checkpoint"])):
+        _evaluate_dual(config, console)
+        return
     checkpoint = find_checkpoint(Path(config["checkpoint"]))
     root = config["data"]["root"]
     benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in config["benchmark"].items()]
@@ -67,6 +72,37 @@ def evaluate(config: dict[str, Any]) -> None:
             run.show(benchmark, folder)
         else:
             run(benchmark, folder, ranks)
+
+
+def _evaluate_dual(config: dict[str, Any], console: Console) -> None:
+    """The same for a dual encoder, which decodes nothing: its embeddings take minutes, in one process."""
+    from rsmoe.contrast.open_dual import open_dual
+    from rsmoe.evaluation.benchmark import Benchmark
+    from rsmoe.evaluation.dual_benchmark import measure, show
+
+    if config.get("router"):
+        raise UserError("router=: a dual encoder has none; leave the word out")
+    if config["ranks"]["devices"] != 1 or config["ranks"]["num_nodes"] != 1:
+        raise UserError("ranks.devices: a dual encoder is asked in one process; leave the word out")
+    opened = open_dual(Path(config["checkpoint"]), device=config["device"])
+    root = config["data"]["root"]
+    benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in config["benchmark"].items()]
+    home = Path(config["out"] or default_folder(opened.path))
+    for benchmark in benchmarks:
+        if config["dry"]:
+            show(
+                benchmark,
+                home / benchmark.name,
+                console=console,
+                limit=config["limit"],
+                sample_ids=config["sample_ids"],
+            )
+            continue
+        require_writable(home / benchmark.name, "out=")
+        measure(
+            opened, benchmark, home / benchmark.name, console=console, metrics=config["evaluation"]["metrics"],
+            **{key: config[key] for key in ("limit", "sample_ids", "batch_size", "draws", "pictures")},
+        )  # fmt: skip
 
 
 def default_folder(checkpoint: Path, router: Mapping[str, Any] | None = None) -> Path:

@@ -27,18 +27,22 @@ FUNCTIONS = (
     "rsmoe.scenes.generated.rsieval",
 )
 """The functions that build parts; any other part is a class."""
-_ASKED = {
-    "trainer": "lightning.pytorch.Trainer",
-    "logger": "lightning.pytorch.loggers.Logger",
-    "callback.*": "lightning.pytorch.Callback",
-    "optimizer": "torch.optim.Optimizer",
-    "expert.*": "rsmoe.experts.expert.Expert",
-    "lm": "rsmoe.experts.language_model.causal_lm",
-    "prompts.lm": "rsmoe.experts.language_model.causal_lm",
-    "maps.*": "torch.nn.Module",
-} | dict.fromkeys(
-    ("vision", "temporal", "qformer", "bypass", "router", "choice", "balance", "prompts", "bank", "fusion"),
-    "torch.nn.Module",
+_ASKED = (
+    {
+        "trainer": "lightning.pytorch.Trainer",
+        "logger": "lightning.pytorch.loggers.Logger",
+        "callback.*": "lightning.pytorch.Callback",
+        "optimizer": "torch.optim.Optimizer",
+        "expert.*": "rsmoe.experts.expert.Expert",
+        "lm": "rsmoe.experts.language_model.causal_lm",
+        "prompts.lm": "rsmoe.experts.language_model.causal_lm",
+        "maps.*": "torch.nn.Module",
+    }
+    | dict.fromkeys(
+        ("vision", "temporal", "qformer", "bypass", "router", "choice", "balance", "prompts", "bank", "fusion"),
+        "torch.nn.Module",
+    )
+    | dict.fromkeys(("text_tower", "pair_loss"), "torch.nn.Module")
 )
 """Key of a config -> what the part there has to be: this, or a class of this kind."""
 _TAKEN_BY = {"collate": "rsmoe.data.collate.Collate", "raster": "rsmoe.geo.raster.RasterSource"}

@@ -41,6 +41,12 @@ class Corpus:
                 for question, answer in sample.history:
                     yield f"q: {question} a: {answer}"
 
+    def captions(self) -> Iterator[str]:
+        """Every response of the training split, for the tokenizer of a text tower."""
+        for data in self.train.values():
+            for i in range(len(data)):  # type: ignore[arg-type]
+                yield from data[i].responses
+
     def change_classes(self, *, kinds: int) -> list[str]:
         """Names of "no change" and of ``kinds`` of change, from the class map of a pair among the first `SEARCHED`
         training samples of a data set; [] where none has so many."""

@@ -18,8 +18,8 @@ from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 
 _KEYS = (
-    "reader", "split", "train", "train_reader", "as", "prompt", "response", "protocols", "vocabulary", "beams",
-    "max_new",
+    "reader", "split", "train", "train_reader", "as", "prompt", "response", "synonyms", "protocols", "vocabulary",
+    "beams", "max_new",
 )  # fmt: skip
 
 
@@ -47,8 +47,8 @@ class Benchmark:
             name: of the yaml.
             node: ``reader`` (a yaml of ``conf/data``), ``split``, ``train`` (a split for the baselines, or null),
                 ``train_reader`` (where that split is of another release), ``as`` (another task for the same samples),
-                ``prompt`` and ``response`` (see `Recast`), ``protocols``, ``vocabulary`` (a file, in the folder of the
-                release where its path is relative), ``beams``, ``max_new``.
+                ``prompt``, ``response`` and ``synonyms`` (see `Recast`), ``protocols``, ``vocabulary`` (a file, in the
+                folder of the release where its path is relative), ``beams``, ``max_new``.
             root: the folder of the release, or of several, each under its own name.
 
         Raises:
@@ -59,7 +59,7 @@ class Benchmark:
                 raise unknown_name(f"key of benchmark {name!r}", key, _KEYS)
         if not node.get("reader") or not node.get("split"):
             raise UserError(f"benchmark {name!r} needs a reader and a split; see conf/benchmark for examples")
-        asked = {"task": node.get("as"), "prompt": node.get("prompt"), "response": node.get("response")}
+        asked = {"task": node.get("as")} | {key: node.get(key) for key in ("prompt", "response", "synonyms")}
 
         def opened(reader: Mapping[str, Any], split: str) -> Dataset[Sample]:
             place = dict(reader)

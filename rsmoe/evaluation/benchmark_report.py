@@ -59,11 +59,12 @@ def _report(
 ) -> str:
     run, asked = facts["run"], facts["benchmark"]
     part = f" of {asked['of']}" if asked["n"] < asked["of"] else ""
+    decoding = asked.get("decoding") or f"beams {asked['beams']}, at most {asked['max_new']} tokens"
     lines = [
         f"# {run['name']} on {outcome.data}",
         "",
         f"{asked['n']}{part} samples of {asked['data']}, split {asked['split']}; checkpoint `{run['checkpoint']}`, "
-        f"seed {run['seed']}; beams {asked['beams']}, at most {asked['max_new']} tokens. "
+        f"seed {run['seed']}; {decoding}. "
         f"Fingerprints: data {outcome.sha256[:16]}, config {run['config_sha256']}, "
         f"checkpoint {run['checkpoint_sha256'][:16]}.",
         "",

@@ -113,7 +113,7 @@ def assess(
     samples: Sequence[Sample],
     predictions: Sequence[Prediction],
     split: str,
-    model: RSMoE,
+    model: RSMoE | None,
     protocols: Mapping[str, str] | None = None,
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
     vocabulary: Vocabulary = None,
@@ -126,14 +126,16 @@ def assess(
         dataset: where the samples come from; its ``protocol`` and ``split`` go into the results.
         samples, predictions: the same ids, in any order.
         split: where the data set has no ``split`` of its own.
-        model: its experts' tasks say what the router should have chosen.
+        model: its experts' tasks say what the router should have chosen; None: there is no router.
         protocols: task -> protocol id, where it is not the default.
         metrics: as for `evaluate`.
         vocabulary: word -> id, for protocols on word ids.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
     """
     prefix, own = str(getattr(dataset, "protocol", "")), str(getattr(dataset, "split", split))
-    tasks: dict[str, Sequence[str]] = {"dense": task_names(), **{e.name: e.tasks for e in model.experts}}
+    tasks: dict[str, Sequence[str]] | None = None
+    if model is not None:
+        tasks = {"dense": task_names(), **{e.name: e.tasks for e in model.experts}}
     added = added_metrics(metrics)
     results = score(
         samples,

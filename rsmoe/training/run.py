@@ -38,7 +38,7 @@ from rsmoe.training.throughput import Throughput
 from rsmoe.training.validation import Validation
 from rsmoe.trust.checkpoint import check_finite
 
-_KNOWN = (
+KNOWN_WARNINGS = (
     ".*dataloader is not resumable",  # ours starts at the step that is asked for
     ".*in eval mode at the start",  # frozen parts, on purpose
     ".*exists and is not empty",  # the checkpoints of the stages before
@@ -93,7 +93,7 @@ def run_stages(
     """
     for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in _KNOWN:
+    for message in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message)
     if not any(stage.steps for stage in stages):
         raise UserError("0 steps in every stage: nothing would be trained. Give stage.<name>.steps=<n>")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.feature_store import FeatureStore, Picture, feature_key
@@ -24,7 +24,6 @@ from rsmoe.data.transforms.symmetries import IDENTITY, SYMMETRIES, turn_image
 from rsmoe.data.transforms.transforms import Transform, resize
 from rsmoe.errors import UserError
 from rsmoe.files import cache_folder, require_writable
-from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.vision.frozen import FrozenPart
 from rsmoe.weights.bases import Base, megabytes
@@ -38,7 +37,7 @@ _IDLE_S = 86_400
 
 
 def stage_features(
-    model: RSMoE,
+    model: nn.Module,
     data: RSDataModule,
     stage: Stage,
     *,
@@ -55,6 +54,7 @@ def stage_features(
     another, and what an interrupted run has computed is there for the next.
 
     Args:
+        model: with the encoder as its ``vision``.
         folder: where stores of all encoders are; None: ``$RSMOE_CACHE/features``.
         dtype: in which features are kept. float32 changes no number; float16 and bfloat16 round them to 11 and 8 bits,
             for half the size.
@@ -66,7 +66,8 @@ def stage_features(
         UserError: pictures are changed at random by more than a symmetry; data that is read as a stream; more than
             ``max_gb``; a folder that cannot be written, or is full.
     """
-    part = FrozenPart(model.vision)
+    encoder = model.get_submodule("vision")
+    part = FrozenPart(encoder)
     if not part.rests:
         return None
     transform = data.train_collate.transform
@@ -74,7 +75,7 @@ def stage_features(
     root = Path(folder) if folder else cache_folder() / "features"
     require_writable(root, "features.folder=")
     views = list(_views(data, stage))
-    encoder = model.get_submodule("vision").eval()
+    encoder.eval()
     before = next(part.module.parameters()).device
     encoder.to(device)
     one = _encoded(part, views[:1], transform, device)

@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from rsmoe.errors import UserError
 
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-_CLIP = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
+CLIP_PIXELS = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
 _HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 _SATELLITE = {"mean": [0.430, 0.411, 0.296], "std": [0.213, 0.156, 0.143]}  # of DINOv3's 493 M pictures
-_FAMILIES = {"clip": _CLIP, "instructblip": _CLIP, "blip": _CLIP, "siglip": _HALF, "dinov": _IMAGENET}
+_FAMILIES = {"clip": CLIP_PIXELS, "instructblip": CLIP_PIXELS, "blip": CLIP_PIXELS, "siglip": _HALF, "dinov": _IMAGENET}
 """First letters of a ``model_type`` -> how its pictures were normalised."""
 _LITE = {"mean": [127 / 255] * 3, "std": [128 / 255] * 3}
 _LITE_PX = {1.0: 224, 1.1: 260}

@@ -18,7 +18,10 @@ from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
 from rsmoe.parts import check_parts, instantiate, known_parts, locate
 
-GROUPS = ("vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "bank", "fusion", "trainer")
+GROUPS = (
+    "vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "bank", "fusion", "trainer",
+    "text_tower", "pair_loss",
+)  # fmt: skip
 NAN = float("nan")
 
 

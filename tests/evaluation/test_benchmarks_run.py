@@ -36,6 +36,7 @@ LIMIT = 5  # one of each task of the generated scenes
 
 FEWER = (
     "benchmark.scenes.reader.size=12",
+    "benchmark.scenes_retrieval.reader.size=12",
     "benchmark.rsieval_generated.reader.scenes={train: 4, test: 3}",
     "benchmark.changechat_generated.reader.scenes={train: 4, test: 3}",
 )

@@ -79,6 +79,13 @@ WRONG = {
         "text= image= store= bbox=3 bbox=[1,2,3] bbox=[1,2,3,x] bbox=[1,2,3,nan] dates=[2020] dates=[2020,2021,2022] "
         "limit=0 limit=1001 limit=x out= checkpoint= device=tpu"
     ).split(),
+    "contrast": (
+        "seed=-1 dim=0 captions=0 captions=1.5 corpus=[] limit=0 draws=-1 image.heads=-1 image.hidden=0 "
+        "image.dropout=2 stage.steps=0 stage.batch_size=0 stage.lr=-1 stage.lr=x stage.train=[] stage.mix=[a] "
+        "+stage.mix.nosuch=1 stage.warmup=-1 mean=[0.5] std=[1,1,0] text_tower.depth=-1 text_tower.word_dropout=1 "
+        "text_tower.heads=0 pair_loss.temperature=0 pair_loss.smoothing=1 checkpoint_every=0 resume= features=3"
+    ).split(),
+    "convert_clip": "kind=mine kind=3 image_size=0 image_size=x file= out= tokenizer=".split(),
     "ngrams": "pairs=0 size_px=1 size_px=x seed=-1 show=0 show=100 split=3".split(),
 }
 CASES = [(name, word) for name, words in WRONG.items() for word in words]
@@ -123,7 +130,7 @@ def test_numbers_of_ten_thousand_digits_and_unknown_keys(name: str) -> None:
     assert "foo" in line(name, "foo")
 
 
-@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("train", "score", "serve")])
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("train", "score", "serve", "contrast")])
 def test_what_is_a_file_is_no_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot write" in line(name, f"out={tmp_path}/file/out")

@@ -20,4 +20,6 @@ BASE = {
     "ngrams": [],
     "index": ["images=a", "out=store"],
     "search": ["store=a", "text=ships"],
+    "contrast": [],
+    "convert_clip": ["file=clip.pt", "out=out"],
 }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch.utils.data import Dataset
 
 from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.readers.prompt_ensembles import ENSEMBLES
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
@@ -25,7 +26,10 @@ class Recast(Dataset[Sample]):
         prompt: the request, in which ``{instruction}`` stands for the sample's own; of a list each sample has one, in
             turns. None keeps it.
         response: what becomes of every reference, in which ``{response}`` stands for it: "a satellite image of
-            {response}" makes texts of classes; None keeps them.
+            {response}" makes texts of classes. Several such texts, or the name of an ensemble of
+            `rsmoe.data.readers.prompt_ensembles` ("rs5m"), make so many of each; None keeps them.
+        synonyms: reference -> other words for it, each of which becomes a reference in its place, before ``response``;
+            a reference that is not named keeps its own.
 
     Raises:
         UserError: an unknown task, no prompt in the list, a response without ``{response}``.
@@ -37,16 +41,23 @@ class Recast(Dataset[Sample]):
         *,
         task: str | None = None,
         prompt: str | Sequence[str] | None = None,
-        response: str | None = None,
+        response: str | Sequence[str] | None = None,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if task is not None:
             find_task(task)
-        if response is not None and "{response}" not in response:
-            raise UserError(f"response={response!r} would be the same for every sample; put {{response}} into it")
         if prompt is not None and not prompt:
             raise UserError(f"prompt={prompt!r}: expected a request, or a list of them")
+        given = [response] if isinstance(response, str) else list(response or ())
+        self._texts = [text for one in given for text in ENSEMBLES.get(one, (one,))]
+        for text in self._texts:
+            if "{response}" not in text:
+                raise UserError(
+                    f"response={text!r} would be the same for every sample; put {{response}} into it, or name one of "
+                    f"{', '.join(ENSEMBLES)}"
+                )
         self._prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt or ())
-        self._data, self._task, self._response = data, task, response
+        self._data, self._task, self._synonyms = data, task, dict(synonyms or {})
         self.name: str = getattr(data, "name", type(data).__name__)
         self.split: str = getattr(data, "split", "")
         self.protocol: str = getattr(data, "protocol", "")
@@ -62,8 +73,9 @@ class Recast(Dataset[Sample]):
         instruction, responses = sample.instruction, sample.responses
         if self._prompts:
             instruction = self._prompts[index % len(self._prompts)].replace("{instruction}", instruction)
-        if self._response is not None:
-            responses = tuple(self._response.replace("{response}", text) for text in responses)
+        responses = tuple(word for own in responses for word in self._synonyms.get(own, (own,)))
+        if self._texts:
+            responses = tuple(text.replace("{response}", own) for own in responses for text in self._texts)
         return replace(
             sample,
             task=self._task or sample.task,

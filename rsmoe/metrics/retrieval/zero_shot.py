@@ -36,12 +36,16 @@ class ZeroShot(Metric):
 
     def tally(self, pairs: Pairs) -> Tally:
         """One row an image."""
-        images, texts, owners = stacked(pairs)
-        classes = {sample.responses: place for place, (sample, _) in reversed(list(enumerate(pairs)))}
-        places: dict[int, list[int]] = {owner: [] for owner in range(len(images))}
-        for row, owner in enumerate(owners):
-            places[owner].append(row)
-        table = torch.stack([class_embeddings(texts[places[place]][None])[0] for place in classes.values()])
+        # of each class the texts of its first sample: a hundred prompts for every picture would not fit into memory
+        classes = {sample.responses: (sample, prediction) for sample, prediction in reversed(pairs)}
+        _, texts, owners = stacked(list(classes.values()))
+        of_class = torch.tensor(owners)
+        table = torch.stack([class_embeddings(texts[of_class == place][None])[0] for place in range(len(classes))])
+        given = [p.image_embedding for _, p in pairs]
+        width = next((e.shape[-1] for e in given if e is not None), table.shape[1])
+        images = torch.from_numpy(np.stack([np.zeros(width) if e is None else e for e in given])).float()
+        if width != table.shape[1]:  # no class has an embedding
+            table = torch.zeros(len(classes), width)
         known = torch.isfinite(images).all(1) & (images != 0).any(1)
         scores = torch.nn.functional.normalize(images, dim=1) @ table.T
         scores[:, ~(torch.isfinite(table).all(1) & (table != 0).any(1))] = -2.0  # below every cosine

@@ -1,0 +1,49 @@
+"""The text model of a CLIP or SigLIP checkpoint as a text tower."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import transformers
+from torch import Tensor, nn
+
+from rsmoe.checks.ranges import Positive
+from rsmoe.errors import UserError, unknown_name
+from rsmoe.weights.pretrained import load_config, load_pretrained
+
+_MODELS = {"clip": "CLIPTextModel", "siglip": "SiglipTextModel"}
+"""Family of a config -> class of transformers."""
+
+
+class PretrainedText(nn.Module):
+    """Its pooled state (of the end token; of SigLIP the last place), and a linear map that begins at random.
+
+    Args:
+        pretrained: a local folder, or a name on the Hugging Face hub.
+        vocab_size: of the tokenizer, which must be the checkpoint's.
+        dim: of the embedding.
+
+    Raises:
+        UserError: the checkpoint cannot be read, is of another family, or has fewer words than the tokenizer.
+    """
+
+    def __init__(self, *, pretrained: str, vocab_size: Positive, dim: Positive) -> None:
+        super().__init__()
+        config = load_config(pretrained)
+        family = config.model_type.removesuffix("_text_model")
+        if family not in _MODELS:
+            raise unknown_name("kind of text model", config.model_type, _MODELS)
+        own: Any = getattr(config, "text_config", config)
+        self.tower: Any = load_pretrained(
+            getattr(transformers, _MODELS[family]), pretrained, config=own, key_mapping={r"^text_model\.": ""}
+        )
+        if own.vocab_size < vocab_size:
+            raise UserError(f"the tokenizer of {pretrained} has {vocab_size} tokens, its text model {own.vocab_size}")
+        self.wrap, self.padded, self.longest = True, family == "siglip", int(own.max_position_embeddings)
+        self.out = nn.Linear(int(own.hidden_size), dim)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(n, L) token ids and the bool mask of the tokens -> (n, dim)."""
+        seen = {} if self.padded else {"attention_mask": mask.long()}
+        out: Tensor = self.out(self.tower(input_ids=ids, **seen).pooler_output)
+        return out

@@ -1,0 +1,172 @@
+"""A dual encoder on benchmarks of retrieval and of zero-shot classification."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from rsmoe.contrast.open_dual import OpenDual
+from rsmoe.data.sample import Sample
+from rsmoe.data.tasks import find_task
+from rsmoe.errors import UserError
+from rsmoe.evaluation.baselines import Baselines
+from rsmoe.evaluation.benchmark import Benchmark
+from rsmoe.evaluation.benchmark_report import write_benchmark
+from rsmoe.evaluation.evaluate_splits import assess
+from rsmoe.evaluation.table import results_table
+from rsmoe.metrics.added import added_metrics
+from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.result import Result
+from rsmoe.metrics.scoring import check_protocols
+
+_TEXTS = 256
+"""Texts of a forward pass."""
+
+
+def measure(
+    opened: OpenDual,
+    benchmark: Benchmark,
+    folder: Path,
+    *,
+    console: Console,
+    limit: int | None = None,
+    sample_ids: Sequence[str] | None = None,
+    batch_size: int = 32,
+    draws: int = 1000,
+    pictures: int = 6,
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Sequence[Result]:
+    """Embeds what a benchmark holds, scores it, prints a table and writes the report of `rsmoe.evaluate`.
+
+    Args:
+        folder: of the report; of a part of the samples ``<folder>/partial``.
+        limit, sample_ids: see `Benchmark.choose`.
+        batch_size: pictures of a forward pass.
+        draws: of the bootstrap that gives 95 % intervals; 0 for none.
+        pictures: samples on each contact sheet; 0 draws none.
+        metrics: name -> config of a metric beside those of the tasks.
+
+    Raises:
+        UserError: the benchmark asks for something else than embeddings.
+    """
+    samples = _samples(benchmark, limit=limit, ids=sample_ids)
+    check_protocols(benchmark.protocols, others=added_metrics(metrics).values())
+    outcome = assess(
+        benchmark.name, benchmark.data, samples=samples, split="", model=None, protocols=benchmark.protocols,
+        predictions=embed_samples(opened, samples, batch_size=batch_size, title=benchmark.name), metrics=metrics,
+        draws=draws,
+    )  # fmt: skip
+    first = outcome.results[0]
+    beside = Baselines([]).results(
+        samples,
+        protocol_prefix="generated/" if first.protocol.startswith("generated/") else "",
+        split=first.split,
+        protocols=benchmark.protocols,
+        metrics=outcome.metrics,
+    )
+    total = len(benchmark.data)  # type: ignore[arg-type]
+    run = dual_facts(opened)
+    asked = {
+        "name": benchmark.name, "data": str(getattr(benchmark.data, "name", benchmark.name)), "split": first.split,
+        "n": len(samples), "of": total, "data_sha256": outcome.sha256, "limit": limit,
+        "sample_ids": None if sample_ids is None else list(sample_ids),
+        "decoding": "embeddings, nothing is decoded",
+        "baselines": "No trivial baseline learns from training samples; the chance level stands beside.",
+    }  # fmt: skip
+    part = folder / "partial" if len(samples) < total else folder
+    write_benchmark(part, outcome, beside, facts={"run": run, "benchmark": asked}, pictures=pictures)
+    console.print(results_table(outcome.results, beside, title=f"{run['name']}: {benchmark.name}"))
+    console.print(f"everything is in {part}", markup=False)
+    return outcome.results
+
+
+def show(
+    benchmark: Benchmark, folder: Path, *, console: Console, limit: int | None, sample_ids: Sequence[str] | None
+) -> None:
+    """Says what would be embedded; embeds nothing.
+
+    Raises:
+        UserError: see `measure`.
+    """
+    samples = _samples(benchmark, limit=limit, ids=sample_ids)
+    texts = len({text for sample in samples for text in sample.responses})
+    console.rule(benchmark.name)
+    console.print(
+        f"{len(samples)} of {len(benchmark.data)} samples, {texts} different texts, for example: "  # type: ignore[arg-type]
+        f"{samples[0].responses[0]}\nfolder: {folder}",
+        markup=False, highlight=False,
+    )  # fmt: skip
+
+
+def _samples(benchmark: Benchmark, *, limit: int | None, ids: Sequence[str] | None) -> list[Sample]:
+    samples = benchmark.choose(limit=limit, ids=ids)
+    for task in sorted({s.task for s in samples}):
+        if find_task(task).answer != "embedding":
+            raise UserError(
+                f"{benchmark.name} asks for {task}, and a dual encoder embeds pictures and texts, no more. Give "
+                "benchmarks of retrieval: ucm_retrieval, rsicd_retrieval, uc_merced_zero_shot ..."
+            )
+    return samples
+
+
+@torch.inference_mode()
+def embed_samples(
+    opened: OpenDual, samples: Sequence[Sample], *, batch_size: int = 32, title: str = ""
+) -> list[Prediction]:
+    """Embeddings of pictures and of their references; a text, or a list of them, that comes again is embedded once.
+
+    ``Prediction.text`` is the nearest of all texts, for people; no number is made of it.
+    """
+    texts = list(dict.fromkeys(text for sample in samples for text in sample.responses))
+    rows = []
+    for start in range(0, len(texts), _TEXTS):
+        ids, mask = opened.tokens(texts[start : start + _TEXTS])
+        rows.append(opened.model.embed_texts(ids.to(opened.device), mask.to(opened.device)).cpu().numpy())
+    table, place = np.concatenate(rows), {text: i for i, text in enumerate(texts)}
+    shared: dict[tuple[str, ...], np.ndarray] = {}  # of zero-shot classes every sample has the same
+    predictions = []
+    starts = range(0, len(samples), batch_size)
+    for start in track(starts, description=title, transient=True, disable=not title):
+        own = samples[start : start + batch_size]
+        batch = opened.collate([(sample, 0) for sample in own])
+        if batch.pixels.shape[1] > 1:
+            raise UserError(f"{title}: a dual encoder reads one picture, and there are samples of several dates")
+        images = opened.model.embed_images(batch.pixels[:, 0].to(opened.device)).cpu()[batch.view].numpy()
+        for sample, image in zip(own, images, strict=True):
+            if sample.responses not in shared:
+                shared[sample.responses] = table[[place[text] for text in sample.responses]]
+            predictions.append(
+                Prediction(
+                    id=sample.id, task=sample.task, kind=sample.kind, text=texts[int((table @ image).argmax())],
+                    image_embedding=image, text_embeddings=shared[sample.responses],
+                )
+            )  # fmt: skip
+    return predictions
+
+
+def dual_facts(opened: OpenDual) -> dict[str, Any]:
+    """What ``metrics.json`` says of a dual encoder, by the keys of `rsmoe.evaluation.report.run_facts`."""
+    with opened.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    config = json.dumps({**opened.facts["config"], "resume": None}, sort_keys=True)
+    method = json.dumps({**opened.facts["config"], "resume": None, "seed": None, "data": None}, sort_keys=True)
+    model: Any = opened.model
+    return {
+        "name": opened.facts["name"],
+        "seed": opened.facts["seed"],
+        "torch": torch.__version__,
+        "router": {"name": "none", "told_the_task": False},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "config_sha256": hashlib.sha256(config.encode()).hexdigest()[:16],
+        "method_sha256": hashlib.sha256(method.encode()).hexdigest()[:16],
+        "checkpoint": opened.path.stem,
+        "checkpoint_sha256": digest,
+    }

@@ -1,0 +1,100 @@
+"""Keys of ``python -m rsmoe.commands.contrast``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import Field
+
+from rsmoe.errors import UserError, unknown_name
+from rsmoe.settings.loader import Loader
+from rsmoe.settings.model import Settings
+from rsmoe.settings.release import Root
+from rsmoe.settings.stage import Rate, Stage
+from rsmoe.settings.train import Bands, Features, Mix
+from rsmoe.settings.trainer import Trainer
+from rsmoe.settings.types import BatchSize, Count, Draws, Name, Number, Part, PathWord, Says, Seed, Share, Word
+
+
+class Image(Settings):
+    """Options of `rsmoe.contrast.image_head.ImageHead`."""
+
+    heads: Count = Field(description="maps of attention that pool the tokens; 0: the mean alone")
+    hidden: Number = Field(description="channels between the two linear maps")
+    dropout: Share = Field(description="of the pooled and of the hidden channels")
+
+
+class Length(Settings):
+    """The one stage."""
+
+    steps: Number = Field(description="of the optimiser")
+    batch_size: BatchSize = Field(description="pictures a step, over all ranks")
+    mix: Mix = Field(description="data set -> share of the draws; {}: by size")
+    train: Annotated[list[Name], MinLen(1), Says("a list of patterns")] = Field(
+        description='["*",-vision]: what trains, see rsmoe.training.freeze'
+    )
+    lr: Rate = Field(description="learning rate")
+    lr_groups: Annotated[dict[str, Rate], Says("patterns with a learning rate from 0 each")] = Field(
+        description="pattern -> rate, the first that matches"
+    )
+    warmup: Count = Field(description="steps of linear warm-up, then cosine")
+    weight_decay: Rate = Field(description="of matrices")
+
+    def as_stage(self) -> Stage:
+        """The stage of a training."""
+        return Stage(name="contrast", losses={"contrast": 1.0}, **self.model_dump())
+
+
+class Contrast(Settings):
+    """Trains a dual encoder on pictures and their captions, and measures retrieval and zero-shot classification."""
+
+    module: ClassVar[str] = "rsmoe.commands.contrast"
+    examples: ClassVar[tuple[str, ...]] = (
+        "recipe=clip_scenes",
+        "recipe=clip_ucm_rsicd data.root=/data",
+        "recipe=clip_ucm_rsicd pair_loss=siglip stage.batch_size=256",
+        "resume=runs/clip_scenes/2026-01-31_12-00-00",
+    )
+    groups: ClassVar[tuple[str, ...]] = (
+        "recipe", "vision", "text_tower", "pair_loss", "optimizer", "trainer", "logger", "benchmark",
+    )  # fmt: skip
+
+    name: Word = Field(description="of the run folder; a recipe sets its own")
+    seed: Seed = Field(description="of weights, order, captions, augmentation and dropout")
+    resume: PathWord | None = Field(description="a run folder, or a checkpoint in it, to continue, as it was")
+    data: Root
+    image_size: Annotated[int, Ge(8), Le(8192)] = Field(description="side in pixels of what the model sees")
+    bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")
+    mean: Bands = Field(description="of each band, on the scale 0 to 1")
+    std: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)] = Field(description="of each band, on the same scale")
+    dim: Number = Field(description="of the embeddings")
+    image: Image
+    captions: Number = Field(description="texts drawn of each picture's captions in a step")
+    features: Features | None = Field(description="{}: a frozen encoder's features are computed once, kept on disk")
+    corpus: Part = Field(description="data sets by name, each with reader, splits and as: retrieval")
+    stage: Length
+    loader: Loader
+    limit: Number | None = Field(description="first n samples of each benchmark")
+    draws: Draws = Field(description="of the bootstrap that gives 95 % intervals; 0: none")
+    checkpoint_every: Number = Field(description="steps between two checkpoints")
+    vision: Part = Field(description="pixels -> tokens")
+    text_tower: Part = Field(description="words -> embedding")
+    pair_loss: Part = Field(description="info_nce or siglip")
+    optimizer: Part = Field(description="of torch.optim; its learning rate is stage.lr")
+    trainer: Trainer = Field(description="devices and precision, lightning.pytorch.Trainer")
+    logger: Part = Field(description="where the curves go")
+    benchmark: Part | None = Field(None, description="[several,of,them]: what is measured at the end")
+
+    def model_post_init(self, context: Any) -> None:
+        """Relations between keys."""
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != self.bands:
+                raise UserError(
+                    f"{key}={getattr(self, key)}: expected {self.bands} numbers, one a band (bands={self.bands})"
+                )
+        if not self.corpus:
+            raise UserError("corpus={}: expected at least one data set; choose recipe=<name>")
+        for name in self.stage.mix:
+            if name not in self.corpus:
+                raise unknown_name("data set in stage.mix", name, self.corpus)

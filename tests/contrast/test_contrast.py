@@ -1,0 +1,211 @@
+"""A dual encoder from the command line: it learns, goes on where it stopped, and is asked again by rsmoe.evaluate."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import rsmoe
+import rsmoe.evaluate
+from rsmoe.commands.contrast import contrast
+from rsmoe.config import compose, conf_dir
+from rsmoe.contrast.build import load_dual
+from rsmoe.contrast.image_head import ImageHead
+from rsmoe.contrast.open_dual import open_dual
+from rsmoe.contrast.text_tokens import TextTokens
+from rsmoe.contrast.text_transformer import TextTransformer
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.errors import UserError
+from rsmoe.training.checkpoints import load_checkpoint
+
+RECIPES = sorted(path.stem for path in (conf_dir() / "recipe").glob("*.yaml"))
+SMALL = (
+    "recipe=clip_scenes", "corpus.scenes.reader.size=24", "benchmark.scenes_retrieval.reader.size=12", "image_size=32",
+    "vision.stem=8", "vision.widths=[8,16]", "vision.depths=[1,1]", "text_tower.width=16",
+    "dim=16", "image.heads=2", "image.hidden=16", "stage.batch_size=8", "stage.steps=4", "draws=20", "logger=csv",
+)  # fmt: skip
+
+
+def config_of(*words: str) -> dict[str, Any]:
+    config: dict[str, Any] = OmegaConf.to_container(compose([*SMALL, *words], name="contrast"), resolve=True)  # type: ignore[assignment]
+    return config
+
+
+def trained(folder: Path, *words: str) -> Path:
+    folder.mkdir(parents=True)
+    contrast(config_of(*words), folder)
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = load_checkpoint(folder)["state_dict"]
+    return state
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_composes(recipe: str) -> None:
+    config = OmegaConf.to_container(compose([f"recipe={recipe}"], name="contrast"), resolve=True)
+    assert isinstance(config, dict) and config["name"] == recipe and config["corpus"] and config["benchmark"]
+    assert all(entry["as"] == "retrieval" for entry in config["corpus"].values())
+    assert all("reader" in node for node in config["benchmark"].values())
+
+
+@pytest.mark.parametrize("loss", ["info_nce", "siglip"])
+def test_it_learns_which_caption_belongs_to_which_scene(tmp_path: Path, loss: str) -> None:
+    """On what it was trained on: six times the chance level of one in twelve."""
+    words = ["corpus.scenes.reader.size=12", "benchmark.scenes_retrieval.split=train", "loader.augment=false"]
+    words += ["stage.steps=150", "stage.batch_size=12", "stage.lr=5e-3", "text_tower.dropout=0", "image.dropout=0"]
+    run = trained(tmp_path / "run", *words, f"pair_loss={loss}", "captions=2")
+    found = json.loads((run / "evaluation" / "scenes_retrieval" / "metrics.json").read_text())
+    numbers = {row["metric"]: row["value"] for row in found["results"]}
+    assert numbers["retrieval/i2t_r1"] > 50 and numbers["retrieval/t2i_r1"] > 50
+    assert all(row["protocol"] == "generated/retrieval/all-captions@1" for row in found["results"])
+    assert {row["metric"] for row in found["baselines"]["majority"]} >= {"retrieval/mr"}
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", "checkpoint_every=3")
+    again = trained(tmp_path / "again", f"resume={whole / 'checkpoints' / 'last.ckpt'}")
+    first, second = weights(whole), weights(again)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_stored_features_change_nothing(tmp_path: Path) -> None:
+    words = [word for word in SMALL if not word.startswith(("vision", "image_size"))]
+    common = [*words, "vision=efficientnet_lite0", "image_size=64", 'stage.train=["*",-vision]', "stage.steps=2"]
+    runs = []
+    for name, more in (("pixels", []), ("stored", [f"features={{folder:{tmp_path / 'store'}}}"])):
+        config: Any = OmegaConf.to_container(compose([*common, *more], name="contrast"), resolve=True)
+        (tmp_path / name).mkdir()
+        contrast(config, tmp_path / name)
+        runs.append(weights(tmp_path / name))
+    assert list((tmp_path / "store").rglob("*.safetensors"))
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_one_reports(tmp_path: Path) -> None:
+    words = [word for word in SMALL if not word.startswith("draws")]
+    env = os.environ | {"RSMOE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path(rsmoe.__file__).parents[1])}
+    env.pop("OMP_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "rsmoe.commands.contrast", *words, "draws=0", "trainer=cpus", "hydra.run.dir=run"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("everything is in") == 1
+    alone = trained(tmp_path / "alone")
+    first, second = weights(tmp_path / "run"), weights(alone)
+    assert first.keys() == second.keys() and all(bool(torch.isfinite(value).all()) for value in first.values())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("dual") / "run")
+
+
+def evaluate(*words: str) -> str:
+    sys.argv = ["evaluate", *words]
+    try:
+        rsmoe.evaluate.cli()
+    except SystemExit as stop:
+        return str(stop.code)
+    return ""
+
+
+def test_evaluate_gives_the_numbers_of_the_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [])
+    words = [f"checkpoint={run}", "benchmark=scenes_retrieval", "benchmark.scenes_retrieval.reader.size=12"]
+    assert evaluate(*words, f"out={tmp_path}", "draws=20") == ""
+    one, two = (
+        json.loads((folder / "scenes_retrieval" / "metrics.json").read_text())
+        for folder in (run / "evaluation", tmp_path)
+    )
+    assert one["results"] == two["results"] and one["run"]["checkpoint_sha256"] == two["run"]["checkpoint_sha256"]
+    rows = [json.loads(line) for line in (tmp_path / "scenes_retrieval" / "predictions.jsonl").read_text().splitlines()]
+    every = {text for row in rows for text in row["references"]}
+    assert len(rows) == 12 and all(row["text"] in every for row in rows)  # the nearest text, to be looked at
+    assert "embeddings, nothing is decoded" in (tmp_path / "scenes_retrieval" / "report.md").read_text()
+
+
+def test_evaluate_says_what_a_dual_encoder_cannot_do(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [])
+    told = evaluate(f"checkpoint={run}", "benchmark=scenes", "benchmark.scenes.reader.size=12")
+    assert "scenes asks for caption, and a dual encoder embeds pictures and texts, no more" in told
+    assert "router=: a dual encoder has none" in evaluate(f"checkpoint={run}", "benchmark=scenes", "router=uniform")
+    words = ["benchmark=scenes_retrieval", "benchmark.scenes_retrieval.reader.size=12", "dry=true"]
+    assert evaluate(f"checkpoint={run}", *words) == "" and "12 of 12 samples" in capsys.readouterr().out
+
+
+def test_embeddings_are_of_length_one_and_do_not_depend_on_the_batch(run: Path) -> None:
+    opened = open_dual(run, device="cpu")
+    ids, mask = opened.tokens(["a river between two fields", "houses"])
+    both = opened.model.embed_texts(ids, mask)
+    alone = opened.model.embed_texts(*opened.tokens(["houses"]))
+    torch.testing.assert_close(both.norm(dim=-1), torch.ones(2))
+    torch.testing.assert_close(both[1:], alone, atol=1e-5, rtol=1e-5)
+    pixels = torch.randn(3, 3, 32, 32)
+    images = opened.model.embed_images(pixels)
+    torch.testing.assert_close(images[1:2], opened.model.embed_images(pixels[1:2]), atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match="text 2 of 2 is empty"):
+        opened.tokens(["houses", " "])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text_tower": {"_target_": "os.system"}}, "text_tower._target_=os.system is no part of conf/text_tower"),
+        ({"pair_loss": {"_target_": "rsmoe.vision.resnet.ResNet"}}, "is no part of conf/pair_loss"),
+        ({"dim": "x"}, "dim"),
+    ],
+)
+def test_a_file_builds_known_parts_alone(run: Path, change: dict[str, Any], message: str) -> None:
+    loaded = load_checkpoint(run)
+    loaded["hyper_parameters"]["config"] = loaded["hyper_parameters"]["config"] | change
+    with pytest.raises(UserError, match=message):
+        load_dual(loaded)
+
+
+def test_pooling_sees_every_token_and_padding_is_not_read() -> None:
+    torch.manual_seed(0)
+    head = ImageHead(width=12, dim=4, heads=3, hidden=8).eval()
+    tokens = torch.randn(2, 5, 12, requires_grad=True)
+    head(tokens).sum().backward()
+    assert tokens.grad is not None and bool((tokens.grad.abs().sum(-1) > 0).all())
+    with pytest.raises(UserError, match="image.heads=5: expected 0, or a divisor of the encoder's 12 channels"):
+        ImageHead(width=12, dim=4, heads=5, hidden=8)
+    for depth in (0, 2):
+        tower = TextTransformer(vocab_size=9, dim=4, width=8, depth=depth, heads=2).eval()
+        ids, mask = torch.tensor([[3, 4, 0, 0]]), torch.tensor([[True, True, False, False]])
+        torch.testing.assert_close(tower(ids, mask), tower(ids[:, :2], mask[:, :2]), atol=1e-6, rtol=1e-5)
+
+
+def test_word_order_counts_but_in_a_bag_of_words() -> None:
+    torch.manual_seed(0)
+    ids, mask = torch.tensor([[3, 4, 5], [5, 4, 3]]), torch.ones(2, 3, dtype=torch.bool)
+    for depth, same in ((0, True), (1, False)):
+        tower = TextTransformer(vocab_size=9, dim=4, width=8, depth=depth, heads=2).eval()
+        if tower.places is not None:
+            torch.nn.init.normal_(tower.places)
+        one, two = tower(ids, mask).detach().numpy()
+        assert np.allclose(one, two, atol=1e-6) is same
+
+
+def test_long_texts_are_cut_at_their_end() -> None:
+    codec = TextCodec.fit(["a b c d e"])
+    ids, mask = TextTokens(codec, longest=3)(["a b c d e", "e"])
+    assert codec.decode(ids[0].tolist()) == "a b c" and mask.tolist() == [[True] * 3, [True, False, False]]
+    padded, read = TextTokens(codec, longest=4, padded=True)(["e"])
+    assert padded.shape == (1, 4) and bool(read.all())

@@ -1,0 +1,69 @@
+"""Towers of transformers: CLIP's and SigLIP's text model as a text tower, and a SigLIP folder as a dual encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.clip_words import clip_tokenizer
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+
+from rsmoe.contrast.open_dual import is_dual_path, open_dual
+from rsmoe.contrast.pretrained_text import PretrainedText
+from rsmoe.contrast.text_tokens import TextTokens
+from rsmoe.data.text_codec import TextCodec
+from rsmoe.errors import UserError
+
+TEXT = {
+    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 40,
+    "max_position_embeddings": 12, "bos_token_id": 38, "eos_token_id": 39, "pad_token_id": 39,
+}  # fmt: skip
+SEEN = {
+    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16,
+    "patch_size": 8,
+}  # fmt: skip
+KINDS: dict[str, tuple[Any, Any]] = {"clip": (CLIPConfig, CLIPModel), "siglip": (SiglipConfig, SiglipModel)}
+
+
+def saved(folder: Path, kind: str) -> tuple[str, Any]:
+    """A folder with tiny weights and a tokenizer of forty words."""
+    torch.manual_seed(0)
+    config, model = KINDS[kind]
+    text = TEXT | ({"projection_size": 16} if kind == "siglip" else {})
+    whole = model(config(text_config=text, vision_config=SEEN)).eval()
+    whole.save_pretrained(folder)
+    clip_tokenizer().save_pretrained(folder)
+    return str(folder), whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_text_tower_is_the_checkpoint_s(tmp_path: Path, kind: str) -> None:
+    name, whole = saved(tmp_path / kind, kind)
+    codec = TextCodec.from_pretrained(name)
+    tower = PretrainedText(pretrained=name, vocab_size=codec.vocab_size, dim=6).eval()
+    tokens = TextTokens(codec, longest=tower.longest, wrap=tower.wrap, padded=tower.padded)
+    ids, mask = tokens(["w3 w4", "w5"])
+    assert ids.shape == ((2, 12) if kind == "siglip" else (2, 4))
+    expected = tower.out(whole.text_model(input_ids=ids).pooler_output)
+    torch.testing.assert_close(tower(ids, mask), expected, atol=1e-5, rtol=1e-5)
+    tower(ids, mask).sum().backward()
+    assert bool(tower.tower.get_input_embeddings().weight.grad.any())
+    with pytest.raises(UserError, match=r"has 41 tokens, its text model 40"):
+        PretrainedText(pretrained=name, vocab_size=41, dim=6)
+
+
+def test_a_siglip_folder_is_a_dual_encoder(tmp_path: Path) -> None:
+    name, whole = saved(tmp_path / "siglip", "siglip")
+    assert is_dual_path(Path(name))
+    opened = open_dual(Path(name), device="cpu")
+    ids, mask = opened.tokens(["w3 w4", "w5"])
+    pixels = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        text = whole.get_text_features(input_ids=ids).pooler_output
+        image = whole.get_image_features(pixel_values=pixels).pooler_output
+    torch.testing.assert_close(opened.model.embed_texts(ids, mask), F.normalize(text, dim=-1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(opened.model.embed_images(pixels), F.normalize(image, dim=-1), atol=1e-5, rtol=1e-5)
+    assert opened.collate.transform.size == 16 and opened.collate.transform.mean == [0.5, 0.5, 0.5]

@@ -1,0 +1,20 @@
+"""A tokenizer with CLIP's frame and forty words."""
+
+from __future__ import annotations
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+WORDS = 40
+"""w0 to w37, and what stands around a text; the end has the highest id, as in CLIP."""
+
+
+def clip_tokenizer() -> PreTrainedTokenizerFast:
+    words = {f"w{i}": i for i in range(WORDS - 2)} | {"<s>": WORDS - 2, "<e>": WORDS - 1}
+    backend = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A <e>", special_tokens=[("<s>", WORDS - 2), ("<e>", WORDS - 1)]
+    )
+    roles = {"bos_token": "<s>", "eos_token": "<e>", "pad_token": "<e>", "unk_token": "w0"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **roles)
