@@ -1,6 +1,7 @@
 """Archive contract: the tiles of many pictures as unit vectors in a store, found again by words, by pictures, by both.
 
-- `Embedder`: pictures and texts in one space; `mixture_embedder.MixtureEmbedder` is the retrieval expert of a model;
+- `Embedder`: pictures and texts in one space: `mixture_embedder.MixtureEmbedder`, the retrieval expert of a model, and
+  `dual_embedder.DualEmbedder`, two towers; `open_embedder.open_embedder` opens either;
 - `Store`: where vectors and tiles lie; `tile_store.TileStore` is a folder of this machine that is searched exactly;
 - `index_pictures.index_pictures`: brings a store up to date with folders of pictures;
 - `source_tiles.SourceTiles`: one picture as tiles that know where and of when they are.

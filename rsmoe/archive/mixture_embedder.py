@@ -55,6 +55,4 @@ class MixtureEmbedder:
 
     def unknown_words(self, text: str) -> list[str]:
         """Words that its vocabulary does not have; none where a tokenizer spells out what it does not know."""
-        codec = self.model.run.codec
-        unknown = codec.tokenizer.unk_token_id
-        return [] if unknown is None else [word for word in text.split() if unknown in codec.encode(word)]
+        return self.model.run.codec.unknown_words(text)

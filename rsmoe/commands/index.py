@@ -18,14 +18,14 @@ def cli(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from rsmoe.archive.index_pictures import index_pictures, listed
-    from rsmoe.archive.mixture_embedder import MixtureEmbedder
+    from rsmoe.archive.open_embedder import open_embedder
     from rsmoe.archive.tile_store import TileStore
     from rsmoe.cli.terminal import console as open_console
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     raster = {key: value for key, value in config["raster"].items() if value is not None}
     pictures = listed(config["images"])
-    embedder = MixtureEmbedder.open(cfg.checkpoint, device=cfg.device)
+    embedder = open_embedder(cfg.checkpoint, device=cfg.device)
     here = Path(cfg.checkpoint)
     store = TileStore.create(
         Path(cfg.out),

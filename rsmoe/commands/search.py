@@ -20,7 +20,7 @@ def _cli(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from rsmoe.archive.found import table_of, write_found
-    from rsmoe.archive.mixture_embedder import MixtureEmbedder
+    from rsmoe.archive.open_embedder import open_embedder
     from rsmoe.archive.query import query_vector
     from rsmoe.archive.tile_store import TileStore
     from rsmoe.archive.where import Where
@@ -34,7 +34,7 @@ def _cli(cfg: DictConfig) -> None:
     checkpoint, raster = cfg.checkpoint or store.facts["checkpoint"], store.facts["raster"]
     if cfg.image is not None and not Path(cfg.image).is_file():
         raise UserError(f"no image file {cfg.image}")
-    embedder = MixtureEmbedder.open(checkpoint, device=cfg.device)
+    embedder = open_embedder(checkpoint, device=cfg.device)
     store.require({"model": embedder.fingerprint, "checkpoint": checkpoint})
     query = query_vector(embedder, text=cfg.text, image=cfg.image, raster=raster)
     hits = store.search(query, limit=cfg.limit, where=where)

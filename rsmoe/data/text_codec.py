@@ -162,6 +162,11 @@ class TextCodec:
         """Every token and its id."""
         return dict(self._backend.get_vocab())
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a text that the vocabulary lacks; none where a tokenizer spells out what it does not know."""
+        unknown = self.tokenizer.unk_token_id
+        return [] if unknown is None else [word for word in text.split() if unknown in self.encode(word)]
+
     def token_id(self, token: str) -> int:
         """Id of one token of the vocabulary, "[SEG]"; `UserError` when there is none."""
         found = self._backend.token_to_id(token)

@@ -20,7 +20,7 @@ class Index(Settings):
         "images=pictures out=archive",
         "images='scenes/*.tif' tile=512 overlap=0.5 out=archive",
         "images=[2019,2020] raster.bands=[4,3,2] raster.stretch=percentile out=archive",
-        "images=pictures tile=0 out=archive checkpoint=runs/unified_moe",
+        "images=pictures tile=0 out=archive checkpoint=models/remoteclip",
     )
 
     images: Annotated[Paths, Len(1)] = Field(
@@ -28,7 +28,7 @@ class Index(Settings):
     )
     out: OutFolder = Field(description="the folder of the store")
     checkpoint: PathWord = Field(
-        description="starter, or a model with a retrieval expert: a run folder, a checkpoint file ..."
+        description="starter, a run with a retrieval expert, a run of contrast, a CLIP or SigLIP folder"
     )
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] = Field(
         description="side of the tiles in pixels, into which larger pictures are cut; 0: every picture is one tile"

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 
 import rsmoe
 import rsmoe.evaluate
+from rsmoe.archive.tile_store import TileStore
+from rsmoe.commands import index, search
 from rsmoe.commands.contrast import contrast
 from rsmoe.config import compose, conf_dir
 from rsmoe.contrast.build import load_dual
@@ -136,6 +139,18 @@ def test_evaluate_gives_the_numbers_of_the_run(run: Path, tmp_path: Path, monkey
     every = {text for row in rows for text in row["references"]}
     assert len(rows) == 12 and all(row["text"] in every for row in rows)  # the nearest text, to be looked at
     assert "embeddings, nothing is decoded" in (tmp_path / "scenes_retrieval" / "report.md").read_text()
+
+
+def test_an_archive_is_indexed_and_searched_by_a_run(run: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    store, found = tmp_path / "store", tmp_path / "found"
+    index.cli([f"images={tmp_path}/*.png", f"out={store}", f"checkpoint={run}", "tile=0", "device=cpu"])
+    search.cli([f"image={tmp_path}/b.png", f"store={store}", "device=cpu", f"out={found}"])
+    hits = [hit["properties"] for hit in json.loads((found / "hits.geojson").read_text())["features"]]
+    assert len(hits) == 3 and hits[0]["source"].endswith("b.png") and abs(hits[0]["cosine"] - 1) < 1e-3
+    assert TileStore.open(store).facts["dim"] == 16
 
 
 def test_evaluate_says_what_a_dual_encoder_cannot_do(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.clip_words import clip_tokenizer
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
+from rsmoe.archive.dual_embedder import DualEmbedder
+from rsmoe.archive.open_embedder import open_embedder
 from rsmoe.contrast.open_dual import is_dual_path, open_dual
 from rsmoe.contrast.pretrained_text import PretrainedText
 from rsmoe.contrast.text_tokens import TextTokens
@@ -67,3 +70,18 @@ def test_a_siglip_folder_is_a_dual_encoder(tmp_path: Path) -> None:
     torch.testing.assert_close(opened.model.embed_texts(ids, mask), F.normalize(text, dim=-1), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(opened.model.embed_images(pixels), F.normalize(image, dim=-1), atol=1e-5, rtol=1e-5)
     assert opened.collate.transform.size == 16 and opened.collate.transform.mean == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_archive_takes_a_folder(tmp_path: Path, kind: str) -> None:
+    name, _ = saved(tmp_path / kind, kind)
+    embedder = open_embedder(name, device="cpu")
+    assert isinstance(embedder, DualEmbedder) and embedder.bands == 3 and len(embedder.fingerprint) == 64
+    opened = open_dual(Path(name), device="cpu")
+    images = [np.full((20, 20, 3), shade, np.uint8) for shade in (20, 200, 20)]
+    mean, std = (torch.tensor(x)[:, None, None] for x in (opened.collate.transform.mean, opened.collate.transform.std))
+    pixels = ((200 / 255 - mean) / std).expand(3, 16, 16)
+    seen = embedder.embed_images(images)
+    torch.testing.assert_close(torch.from_numpy(seen[1:2]), opened.model.embed_images(pixels[None]))
+    assert seen.shape == (3, embedder.dim) and (seen[0] == seen[2]).all() and not np.allclose(seen[0], seen[1])
+    np.testing.assert_allclose(np.linalg.norm(embedder.embed_texts(["w3 w4", "w5"]), axis=1), 1, atol=1e-5)
