@@ -33,6 +33,7 @@ def evaluate(config: dict[str, Any]) -> None:
     from rsmoe.evaluation.benchmark_run import BenchmarkRun, open_ranks
     from rsmoe.evaluation.control_router import with_control
     from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
+    from rsmoe.training.ranks import leave_group
 
     console = open_console(120)
     if not config.get("benchmark"):
@@ -72,6 +73,7 @@ def evaluate(config: dict[str, Any]) -> None:
             run.show(benchmark, folder)
         else:
             run(benchmark, folder, ranks)
+    leave_group()
 
 
 def _evaluate_dual(config: dict[str, Any], console: Console) -> None:

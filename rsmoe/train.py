@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import time
@@ -63,6 +62,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.training.band_order import check_band_order
     from rsmoe.training.checkpoints import load_checkpoint
     from rsmoe.training.curves import open_curves
+    from rsmoe.training.ranks import leave_group
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
     from rsmoe.training.start import load_adapters, start_from
@@ -156,9 +156,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     pool = Mixture(list(corpus.train.values()))
     learned = [pool[place, 0][0] for place in spread(len(pool), neighbours)]
     beside = [baselines(o, model=model, collate=data.eval_collate, train=learned, shared=True) for o in outcomes]
-    if torch.distributed.is_initialized():  # from here on one rank writes, and waits for no other
-        gc.collect()  # a DDP wrapper that dropped the group last could wait for ever, pytorch/pytorch#56297
-        torch.distributed.destroy_process_group()
+    leave_group()  # from here on one rank writes
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return None
     write_report(

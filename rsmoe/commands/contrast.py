@@ -44,6 +44,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.settings.contrast import Length
     from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
     from rsmoe.training.curves import open_curves
+    from rsmoe.training.ranks import leave_group
 
     started = time.monotonic()
     resume, kept = None, None
@@ -76,8 +77,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
         checkpoint_every=config["checkpoint_every"], optimizer=config["optimizer"], features=config["features"],
         resume=resume,
     )  # fmt: skip
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    leave_group()
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return
     used = sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (0, -1)))

@@ -98,7 +98,7 @@ class Measure:
 
 
 class ExpertTables:
-    """S_e(t): score of task t where expert e answers everything; S(t): of the mixture; S_-e(t): without expert e.
+    """``S_e(t)``: score of task t where expert e answers everything; ``S(t)``: of the mixture; ``S_-e(t)``: without e.
 
     Intervals are 95 % of a bootstrap over samples; those of differences are paired, on the same draws.
 
@@ -116,7 +116,7 @@ class ExpertTables:
         self._draws = {"draws": draws, "seed": seed}
 
     def alone(self) -> ExpertTable:
-        """S_e(t) of every expert e and task t, and S(t) in the last row."""
+        """``S_e(t)`` of every expert e and task t, and ``S(t)`` in the last row."""
         ways = {**self.answers.alone, TOGETHER: self.answers.routed}
         cells = {
             (way, score): measure.scaled(intervals(self._tally(given, measure), **self._draws))
@@ -132,7 +132,7 @@ class ExpertTables:
         return ExpertTable(name="alone", title=title, cells=cells, says=f"Best, worst, together. {'; '.join(said)}.")
 
     def without(self) -> ExpertTable:
-        """S_-e(t) - S(t): what leaving expert e out changes."""
+        """``S_-e(t) - S(t)``: what leaving expert e out changes."""
         cells, missed = {}, []
         for name in self.names:
             for column, measure in self.measures.items():
@@ -151,7 +151,7 @@ class ExpertTables:
     def regret(self) -> ExpertTable:
         """What another choice of experts would have gained, over the samples i of a task.
 
-        - "best expert": max_e S_e(t) - S(t), against the expert that is best for the task as a whole;
+        - "best expert": ``max_e S_e(t) - S(t)``, against the expert that is best for the task as a whole;
         - "best of each sample": mean_i (max_e s_e(i) - s(i)), s_e(i) the score of sample i by expert e.
 
         Both choose by the scores that they report, and the largest of E noisy scores is above their mean even where all
@@ -191,7 +191,7 @@ class ExpertTables:
 def similarity(bank: Bank, experts: Sequence[str]) -> ExpertTable | None:
     """Cosine of the updates of two experts, all adapted layers l as one vector; None where each has a base of its own.
 
-    cos(e, f) = <D_e, D_f> / (|D_e| |D_f|), D_e the matrices B_e A_e of all layers. The product is taken in the ranks,
+    ``cos(e, f) = <D_e, D_f> / (|D_e| |D_f|)``, ``D_e`` the matrices ``B_e A_e`` of all layers. The product is taken in the ranks,
     <B_e A_e, B_f A_f> = sum((B_e^T B_f) * (A_e A_f^T)), so that no matrix is formed. 1: the same update; 0: none in
     common; nan: an expert that is the base itself.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,17 @@ def alike(model: nn.Module) -> None:
     if my_share()[1] > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, 0)
+
+
+def leave_group() -> None:
+    """Ends the process group, where there is one: from here on no process waits for another.
+
+    A DDP wrapper that nobody has collected yet would drop the group last, and gloo's destructor would then wait, with
+    the interpreter locked, for threads that wait for the interpreter: for ever (pytorch/pytorch#56297).
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        gc.collect()
+        distributed.destroy_process_group()
 
 
 @contextmanager
