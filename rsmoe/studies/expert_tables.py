@@ -152,7 +152,7 @@ class ExpertTables:
         """What another choice of experts would have gained, over the samples i of a task.
 
         - "best expert": ``max_e S_e(t) - S(t)``, against the expert that is best for the task as a whole;
-        - "best of each sample": mean_i (max_e s_e(i) - s(i)), s_e(i) the score of sample i by expert e.
+        - "best of each sample": ``mean_i (max_e s_e(i) - s(i))``, ``s_e(i)`` the score of sample i by expert e.
 
         Both choose by the scores that they report, and the largest of E noisy scores is above their mean even where all
         experts are equal: upper bounds.
@@ -191,9 +191,9 @@ class ExpertTables:
 def similarity(bank: Bank, experts: Sequence[str]) -> ExpertTable | None:
     """Cosine of the updates of two experts, all adapted layers l as one vector; None where each has a base of its own.
 
-    ``cos(e, f) = <D_e, D_f> / (|D_e| |D_f|)``, ``D_e`` the matrices ``B_e A_e`` of all layers. The product is taken in the ranks,
-    <B_e A_e, B_f A_f> = sum((B_e^T B_f) * (A_e A_f^T)), so that no matrix is formed. 1: the same update; 0: none in
-    common; nan: an expert that is the base itself.
+    ``cos(e, f) = <D_e, D_f> / (|D_e| |D_f|)``, ``D_e`` the matrices ``B_e A_e`` of all layers. The product is taken in
+    the ranks, ``<B_e A_e, B_f A_f> = sum((B_e^T B_f) * (A_e A_f^T))``, so that no matrix is formed. 1: the same update;
+    0: none in common; nan: an expert that is the base itself.
     """
     if not isinstance(bank, ExpertBank):
         return None
