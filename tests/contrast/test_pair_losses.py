@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.process_group import process_group
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
@@ -92,15 +93,15 @@ class _Step(nn.Module):
 
 def _two(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     found = {}
-    for name in LOSSES:
-        model = DistributedDataParallel(_Step(name))
-        loss = model(slice(2 * rank, 2 * rank + 2))
-        loss.backward()
-        found[name] = (loss.detach(), {n.removeprefix("module."): p.grad for n, p in model.named_parameters()})
-    torch.save(found, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    with process_group(rank, port):
+        for name in LOSSES:
+            model = DistributedDataParallel(_Step(name))
+            loss = model(slice(2 * rank, 2 * rank + 2))
+            loss.backward()
+            found[name] = (loss.detach(), {n.removeprefix("module."): p.grad for n, p in model.named_parameters()})
+            del model, loss
+        torch.save(found, f"{folder}/{rank}.pt")
 
 
 @pytest.mark.slow
