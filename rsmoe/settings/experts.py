@@ -43,7 +43,7 @@ class Experts(Settings):
     examples: ClassVar[tuple[str, ...]] = (
         "checkpoint=runs/rsicap_moe benchmark=rsieval_generated +metric=caption_aspects",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions data.root=/data limit=200 out=experts",
-        "checkpoint=runs/unified_moe benchmark=[changechat_generated,rsieval_generated] draws=2000",
+        "checkpoint=runs/unified_moe benchmark=changechat_generated draws=2000",
     )
     groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric")
 
