@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsmoe.cli import Interrupted, main
 from rsmoe.errors import UserError
-from rsmoe.files import require_writable
+from rsmoe.files import require_writable, sha256_of_file
 from rsmoe.weights.starter import STARTER, starter_folder
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def evaluate(config: dict[str, Any]) -> None:
         instruction_codec=words,
         config=trained,
         checkpoint=checkpoint,
-        checkpoint_sha256=_sha256(checkpoint),
+        checkpoint_sha256=sha256_of_file(checkpoint),
         console=console,
         **{k: config[k] for k in _ASKED},
         metrics=config["evaluation"]["metrics"],
@@ -113,11 +112,6 @@ def default_folder(checkpoint: Path, router: Mapping[str, Any] | None = None) ->
     home = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     home = Path("runs", STARTER) if home == starter_folder() else home
     return home / "evaluation" / (checkpoint.stem + (f"-{router['_target_'].split('.')[-2]}" if router else ""))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @main("evaluate")

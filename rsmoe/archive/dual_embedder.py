@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from rsmoe.contrast.open_dual import OpenDual, open_dual
 from rsmoe.data.sample import Sample
+from rsmoe.files import sha256_of_file
 
 
 class DualEmbedder:
@@ -30,8 +30,7 @@ class DualEmbedder:
     def open(cls, checkpoint: str, *, device: str) -> DualEmbedder:
         """The one of a checkpoint; `UserError` as of `open_dual`."""
         opened = open_dual(Path(checkpoint), device=device)
-        with opened.path.open("rb") as file:
-            return cls(opened=opened, fingerprint=hashlib.file_digest(file, "sha256").hexdigest())
+        return cls(opened=opened, fingerprint=sha256_of_file(opened.path))
 
     @torch.inference_mode()
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:

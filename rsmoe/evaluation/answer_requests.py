@@ -19,13 +19,13 @@ from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.reply_files import reply_row, write_reply
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.watch import watched
+from rsmoe.files import sha256_of_file
 from rsmoe.training.checkpoints import find_checkpoint
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
     """What a line says of the model that answered: its place, and the sha256 of its file."""
-    with find_checkpoint(path).open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256_of_file(find_checkpoint(path))
     return {"checkpoint": str(path), "checkpoint_sha256": digest, "rsmoe": rsmoe.__version__}
 
 

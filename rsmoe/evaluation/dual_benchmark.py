@@ -22,6 +22,7 @@ from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import assess
 from rsmoe.evaluation.table import results_table
+from rsmoe.files import sha256_of_file
 from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
@@ -154,8 +155,6 @@ def embed_samples(
 
 def dual_facts(opened: OpenDual) -> dict[str, Any]:
     """What ``metrics.json`` says of a dual encoder, by the keys of `rsmoe.evaluation.report.run_facts`."""
-    with opened.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     config = json.dumps({**opened.facts["config"], "resume": None}, sort_keys=True)
     method = json.dumps({**opened.facts["config"], "resume": None, "seed": None, "data": None}, sort_keys=True)
     model: Any = opened.model
@@ -168,5 +167,5 @@ def dual_facts(opened: OpenDual) -> dict[str, Any]:
         "config_sha256": hashlib.sha256(config.encode()).hexdigest()[:16],
         "method_sha256": hashlib.sha256(method.encode()).hexdigest()[:16],
         "checkpoint": opened.path.stem,
-        "checkpoint_sha256": digest,
+        "checkpoint_sha256": sha256_of_file(opened.path),
     }

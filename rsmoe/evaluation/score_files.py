@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from rsmoe.errors import UserError
 from rsmoe.evaluation.formats.layouts import References, read_predictions, read_references, read_vocabulary
+from rsmoe.files import sha256_of_file
 from rsmoe.metrics.lookup import find_metric
 from rsmoe.metrics.lookup import metrics as known_metrics
 from rsmoe.metrics.metric import Metric
@@ -151,8 +152,7 @@ def _sha256(path: Path) -> str:
     if path.is_dir():
         own = [f"{p.relative_to(path).as_posix()} {_sha256(p)}" for p in sorted(path.rglob("*")) if p.is_file()]
         return hashlib.sha256("\n".join(own).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)
 
 
 def _digest(references: References) -> str:
