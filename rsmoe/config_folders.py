@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 from rsmoe.errors import UserError
@@ -11,6 +12,7 @@ VARIABLE = "RSMOE_CONFIG_DIR"
 """Folders of the user's own configs, separated as in PATH; ``--config-dir`` sets it for the time of the command."""
 
 
+@cache  # every sample asks, by the name of its task
 def conf_dir() -> Path:
     """The folder of configs: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).parent
