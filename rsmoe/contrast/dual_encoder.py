@@ -16,7 +16,7 @@ class DualEncoder(nn.Module):
     """A vision encoder with an image head, a text tower, and the loss that joins them.
 
     Args:
-        vision: any encoder of ``conf/vision``; where its trunk is frozen, its features may be computed before.
+        vision: any encoder of ``conf/vision``; where its base is frozen, its features may be computed before.
         image: tokens (n, P, D) -> (n, dim).
         text: ids and mask (n, L) -> (n, dim).
         loss: see `rsmoe.contrast`.

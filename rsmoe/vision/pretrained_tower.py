@@ -134,7 +134,7 @@ class PretrainedTower(nn.Module):
         self.pyramid_widths = self.pyramid.widths
 
     @property
-    def trunk(self) -> nn.Module:
+    def base(self) -> nn.Module:
         """The tower: all but the pyramid."""
         return self.tower
 

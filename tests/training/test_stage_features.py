@@ -29,7 +29,9 @@ ENCODERS = {
     "resnet": (),
     "lite": ("vision=efficientnet_lite0", "vision.finest=16"),
     "lite_projected": ("vision=efficientnet_lite0", "vision.width=16"),
+    "lite_tuned": ("vision=efficientnet_lite0", "vision.finest=32", "vision.frozen_to=16"),
 }
+ALSO = {"lite_projected": ["vision.project"], "lite_tuned": ["vision.trunk.blocks[11:]", "vision.trunk.head"]}
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def trained(
     model = tiny_model(*overrides)
     hparams = {"config": tiny_config(*overrides), "codec": codec.state(), "instruction_codec": words.state()}
     size = {"image_size": 32 if encoder == "resnet" else 64}
-    train = [*EXPERTS.train, "temporal.*", *(["vision.project"] if encoder == "lite_projected" else []), *also]
+    train = [*EXPERTS.train, "temporal.*", *ALSO.get(encoder, []), *also]
     run_stages(
         model=model, data=data_of(samples, **size, **options), stages=[replace(EXPERTS, steps=3, train=train)], seed=3,
         folder=folder, hparams=hparams, trainer=TRAINER, logger=None, checkpoint_every=5, resume=None,

@@ -102,6 +102,25 @@ def test_numbers_are_those_of_a_plain_forward(name: str, size: tuple[int, int]) 
     assert seen.tokens.shape == (2, -(-size[0] // 32) * -(-size[1] // 32), 1280)
 
 
+@pytest.mark.parametrize("finest", [4, 32])
+@pytest.mark.parametrize("frozen_to", [4, 16, 32])
+def test_where_it_is_cut_changes_what_is_stored_and_no_number(
+    lite0: EfficientNetLite, finest: int, frozen_to: int
+) -> None:
+    cut, pixels = build(finest=finest, frozen_to=frozen_to), torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        seen, whole = cut(pixels), lite0(pixels)
+        stored = cut.features(pixels)
+    assert torch.equal(seen.tokens, whole.tokens)
+    assert [level.shape[1] for level in seen.pyramid] == list(cut.pyramid_widths)
+    assert all(map(torch.equal, seen.pyramid, whole.pyramid[-len(seen.pyramid) :]))
+    assert torch.equal(stored[-1], whole.pyramid[(4, 8, 16, 32).index(frozen_to)])
+    before = {id(p) for p in cut.base.parameters()}
+    behind = [name.split(".") for name, p in cut.trunk.named_parameters() if id(p) not in before]
+    assert bool(behind) == (frozen_to < 32)
+    assert all(name == "head" or int(number) >= {4: 3, 16: 11}[frozen_to] for name, number, *_ in behind)
+
+
 def test_where_it_trains_its_batch_norms_measure_and_where_it_rests_they_do_not(lite0: EfficientNetLite) -> None:
     encoder = build()
     pixels = torch.randn(4, 3, 64, 64)
@@ -153,6 +172,8 @@ def test_options_choose_levels_and_width(lite0: EfficientNetLite) -> None:
     ]  # fmt: skip
     with pytest.raises(UserError, match=r"vision.finest=5: expected the stride of a level, 4, 8, 16 or 32"):
         build(finest=5)
+    with pytest.raises(UserError, match=r"vision.frozen_to=2: expected the stride of a level, 4, 8, 16 or 32"):
+        build(frozen_to=2)
     with pytest.raises(UserError, match="vision.width=30: expected a multiple of 4"):
         build(width=30)
 
