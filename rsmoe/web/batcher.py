@@ -31,36 +31,39 @@ class Work(Protocol[Result]):
 
 
 class Batcher:
-    """One thread that owns the model.
+    """The threads that ask the model.
 
     Args:
         model: who answers.
         window_s: how long the first of a batch waits for others.
         size: most requests of a batch.
         counters: of batches.
+        threads: passes at a time. One is best where the model computes here, for a second pass would only slow it down.
     """
 
-    def __init__(self, *, model: Assistant, window_s: float, size: int, counters: Counters) -> None:
+    def __init__(self, *, model: Assistant, window_s: float, size: int, counters: Counters, threads: int = 1) -> None:
         self.model, self.window_s, self.size, self.counters = model, window_s, size, counters
         self._waiting: list[Work[Any]] = []
         self._changed = Condition()
         self._closed = False
-        self._thread = Thread(target=self._run, name="rsmoe-model", daemon=True)
-        self._thread.start()
+        self._threads = [Thread(target=self._run, name=f"rsmoe-model-{i}", daemon=True) for i in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, job: Work[Result]) -> Future[Result]:
         """Puts a job behind the others; ``job.reply`` holds the answer or the error."""
         with self._changed:
             self._waiting.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
         return job.reply
 
     def close(self) -> None:
         """Answers what waits, then ends."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while jobs := self._take():
@@ -73,16 +76,17 @@ class Batcher:
     def _take(self) -> list[Work[Any]]:
         """The oldest job with those of its kind; [] at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if not self._waiting:
-                return []
-            kind = self._waiting[0].kind
-            full = lambda: self._closed or sum(job.kind == kind for job in self._waiting) >= self.size  # noqa: E731
-            self._changed.wait_for(full, timeout=self.window_s)
-            jobs = [job for job in self._waiting if job.kind == kind][: self.size]
-            taken = {id(job) for job in jobs}
-            self._waiting = [job for job in self._waiting if id(job) not in taken]
-            return jobs
+            while True:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return []
+                kind = self._waiting[0].kind
+                full = lambda: self._closed or sum(job.kind == kind for job in self._waiting) >= self.size  # noqa: B023, E731
+                self._changed.wait_for(full, timeout=self.window_s)
+                if jobs := [job for job in self._waiting if job.kind == kind][: self.size]:
+                    taken = {id(job) for job in jobs}
+                    self._waiting = [job for job in self._waiting if id(job) not in taken]
+                    return jobs  # else another thread was first
 
     def _answer(self, jobs: Sequence[Work[Any]], *, stream: bool = True) -> None:
         try:

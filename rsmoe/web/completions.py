@@ -24,7 +24,7 @@ from rsmoe.web.chat import ChatRequest, question, read_chat
 from rsmoe.web.job import Job
 from rsmoe.web.layers import beside
 from rsmoe.web.problem import Problem
-from rsmoe.web.service import Service
+from rsmoe.web.service import MIXTURE, Service
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,8 @@ class Completions:
         chat = await run_sync(read_chat, await request.body())
         asked = question(chat)
         notes = list(asked.notes)
+        if settings.upstream is not None and chat.model == MIXTURE:
+            notes.append("written by the expert of the highest weight alone, upstream")
         if (chat.n or 1) > settings.batch_size:
             raise Problem(400, f"n={chat.n}: this server gives up to {settings.batch_size} choices", param="n")
         limit = chat.max_completion_tokens or chat.max_tokens or settings.max_new
