@@ -39,7 +39,7 @@ class Serve(Settings):
         description="most requests that go through the model at once, and most answers to one of them"
     )
     window_ms: Annotated[float, Ge(0), Le(10_000)] = Field(
-        description="how long a request waits for others to share its pass"
+        description="how long a pass waits for another request, from the last that came"
     )
     queue: Number = Field(description="requests that are read, wait or are answered at a time; more get status 429")
     max_mb: Annotated[int, Ge(1), Le(65_536)] = Field(description="of a request")
