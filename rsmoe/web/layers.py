@@ -18,6 +18,7 @@ from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.change_report import cell_shares, count_kinds, ground
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.reply_files import box_features, reply_row
+from rsmoe.figures.change_sheet import map_colours
 from rsmoe.figures.class_colours import class_colours
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
 from rsmoe.geo.georeference import Georeference
@@ -25,10 +26,6 @@ from rsmoe.geo.write import write_class_map
 from rsmoe.web.chat import Extra
 from rsmoe.web.graticule import graticule
 
-_SEEN = "#E6194B #3CB44B #4363D8 #F58231 #911EB4 #42D4F4 #F032E6 #BFEF45".split()
-"""Colours of masks and kinds of change, which are seen over imagery."""
-_SHIFTS = {"mask": 1, "change": 0}
-"""The first of these colours that a layer has."""
 _SHOWN = 2**20
 """Most pixels of a picture that is sent back."""
 
@@ -46,7 +43,7 @@ def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str
     place = reply.shown.georeference
     said["layers"] = []
     for name, values, classes in _maps(model, reply):
-        colours = class_colours(classes) if name == "land cover" else _over_imagery(len(classes), _SHIFTS[name])
+        colours = class_colours(classes) if name == "land cover" else map_colours(len(classes) - 1)
         layer = {"name": name, "classes": list(classes), "colours": colours, "png": _png(values)}
         if wanted.geotiff:
             layer["geotiff"] = _geotiff(values, reply, colours=colours, classes=classes)
@@ -124,11 +121,6 @@ def _geotiff(values: np.ndarray, reply: Reply, *, colours: Sequence[str], classe
             colours=colours, classes=classes,
         )  # fmt: skip
         return f"data:image/tiff;base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def _over_imagery(classes: int, shift: int) -> list[str]:
-    """Of every class, the first is nothing."""
-    return ["#000000", *(_SEEN[(shift + i) % len(_SEEN)] for i in range(classes - 1))]
 
 
 def _png(values: np.ndarray) -> str:
