@@ -24,7 +24,7 @@ SAYS = {
     "change_on_a_map": "IoU with the truth",
     "own_data": "Are there ships in the image? -> ",
     "quick_start": "storage tanks   -> ",
-    "router": "nats",
+    "router": " learned  ",
 }
 """What a notebook prints when it has come to its end."""
 
@@ -44,7 +44,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _environment(home: Path) -> dict[str, str]:
     own = {
-        "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "WANDB_MODE": "offline", "WANDB_SILENT": "true", "RSMOE_STEPS": "2",
+        "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "WANDB_MODE": "offline", "WANDB_SILENT": "true",
+        "RSMOE_STEPS": "2", "RSMOE_LIMIT": "4",
         "RSMOE_RUNS": str(home), "RSMOE_RUN": str(home / "unified_moe" / "instruction"),
     }  # fmt: skip
     return os.environ | own
