@@ -170,8 +170,8 @@ def main() -> None:
         lost += after != "answered" or not set(flooded) <= {"200", "429"}
     with server(given.run, key="secret") as (url, _):
         for name, headers in (("no key", {}), ("a wrong key", {"Authorization": "Bearer secre"})):
-            status = httpx.post(url + CHAT, json=good, headers=headers).status_code
-            table.add_row(name, str(status), said := next_one(url, "secret"))
+            answer = httpx.post(url + CHAT, json=good, headers=headers)
+            table.add_row(name, str(answer.status_code), said := next_one(url, "secret"))
             lost += said != "answered"
     Console(width=110).print(table)
     raise SystemExit(bool(lost))

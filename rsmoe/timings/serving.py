@@ -64,7 +64,8 @@ def ask(client: httpx.Client, body: dict[str, Any], *, stream: bool = False) -> 
     if not stream:
         said = client.post(CHAT, json=body).raise_for_status().json()
         return str(said["choices"][0]["message"]["content"]), said["rsmoe"]
-    text, beside = "", {}
+    text = ""
+    beside: dict[str, Any] = {}
     with client.stream("POST", CHAT, json=body | {"stream": True}) as response:
         for line in response.raise_for_status().iter_lines():
             if line.startswith("data: {"):
@@ -156,7 +157,8 @@ def crowd(url: str, process: int, asked: list[dict[str, Any]], *, seconds: float
         before, used, begin = passes(first), processor_seconds(process), time.perf_counter()
 
         def client(number: int) -> tuple[list[float], int]:
-            took, wrong = [], 0
+            took: list[float] = []
+            wrong = 0
             with httpx.Client(base_url=url, timeout=300) as mine:
                 while (sent := time.perf_counter()) < begin + seconds:
                     try:
