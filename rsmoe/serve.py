@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def cli(cfg: DictConfig) -> None:
     """Loads the model, listens, and answers until Ctrl-C."""
     try:
+        import httpx  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn
     except ImportError as error:

@@ -83,7 +83,7 @@ class Responder:
             raster: options of `rsmoe.geo.RasterSource`, for rasters.
             boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
             confidence: also how sure the model is.
-            prompts: also the prompts of the router for the first request, in words.
+            prompts: also the prompts of the router for each request, in words.
             tile: side in pixels of the tiles of maps of land cover and of changes; None: that of the model's pictures
                 (every pixel is seen as it is), 0: the whole picture resized, -1: no such map.
             opened: the pictures of every request, where `open` has read them already.

@@ -19,7 +19,8 @@ from rsmoe.router.routing import Rows
 from rsmoe.settings.model import check_fields
 
 OnToken = Callable[[Sequence[int | None]], None]
-"""Called after every step with the new token of each of B samples, None for one that has ended; not by beam search."""
+"""Called with the new token of each of B samples, None for one that has none (it has ended, or another was faster at an
+upstream server); not by beam search."""
 Fuse = Callable[[Tensor, Tensor, Rows, int, int], Tensor]
 """(R*k, V) logits and the (R*k, D) states that they were read from, of rows of B samples with k texts each -> (B, k, V)
 log-probabilities of the next token."""

@@ -63,7 +63,7 @@ def load_adapters(model: RSMoE, folders: Mapping[str, str], stages: Sequence[Sta
     """Gives experts the LoRA adapters of folders, see `rsmoe.experts.peft_format.read_adapter`.
 
     Args:
-        folders: name of an expert -> a folder that PEFT or ``rsmoe.commands.adapters`` wrote.
+        folders: name of an expert -> a folder that PEFT or ``rsmoe.commands.export`` wrote.
         stages: of the run; in none of them may one adapter be copied over the others.
 
     Raises:

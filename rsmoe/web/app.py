@@ -23,6 +23,7 @@ from rsmoe.evaluation.assistant import Assistant
 from rsmoe.settings.serve import Serve
 from rsmoe.web.completions import Completions
 from rsmoe.web.embeddings import Embeddings
+from rsmoe.web.examples import NAMES, example
 from rsmoe.web.guard import Guard
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import Service
@@ -49,6 +50,7 @@ class App:
         self.asgi = Starlette(
             routes=[
                 Route("/", self.index),
+                Route("/examples/{name}.tif", self.example),
                 Route("/health", self.health),
                 Route("/metrics", self.metrics),
                 Route("/v1/models", self.models),
@@ -88,6 +90,17 @@ class App:
         policy += f"style-src {styles}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
         return HTMLResponse(self.page, headers=headers | {"Referrer-Policy": "no-referrer"})
+
+    async def example(self, request: Request) -> Response:
+        """A generated scene to ask about.
+
+        Raises:
+            HTTPException: there is none of this name.
+        """
+        name = request.path_params["name"]
+        if name not in NAMES:
+            raise HTTPException(404, "Not Found")
+        return Response(await run_sync(example, name), media_type="image/tiff")
 
     async def health(self, _: Request) -> Response:
         """Whether it runs."""

@@ -81,6 +81,12 @@ class Extra(BaseModel):
     beams: Annotated[int, Ge(1), Le(16)] | None = None
     geojson: bool = False
     """Also masks, maps and boxes as GeoJSON."""
+    geotiff: bool = False
+    """Also masks and maps as GeoTIFF, beside the PNG of each layer."""
+    graticule: bool = False
+    """Also where meridians and parallels lie in the picture."""
+    prompts: bool = False
+    """Also the router's prompt for each chosen expert, in words."""
     pictures: bool = False
     """Also the pictures as JPEG: what a browser cannot show of a GeoTIFF."""
 

@@ -24,7 +24,7 @@ from rsmoe.web.chat import ChatRequest, question, read_chat
 from rsmoe.web.job import Job
 from rsmoe.web.layers import beside
 from rsmoe.web.problem import Problem
-from rsmoe.web.service import Service
+from rsmoe.web.service import MIXTURE, Service
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,8 @@ class Completions:
         chat = await run_sync(read_chat, await request.body())
         asked = question(chat)
         notes = list(asked.notes)
+        if settings.upstream is not None and chat.model == MIXTURE:
+            notes.append("written by the expert of the highest weight alone, upstream")
         if (chat.n or 1) > settings.batch_size:
             raise Problem(400, f"n={chat.n}: this server gives up to {settings.batch_size} choices", param="n")
         limit = chat.max_completion_tokens or chat.max_tokens or settings.max_new
@@ -67,7 +69,9 @@ class Completions:
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": chat.model}
         with ExitStack() as stack:
             uploads = stack.enter_context(service.uploads())
-            job = await service.open(uploads, asked.pictures, words, beams=self._beams(chat))
+            job = await service.open(
+                uploads, asked.pictures, words, beams=self._beams(chat), prompts=chat.rsmoe.prompts
+            )
             jobs = [replace(job, request=replace(job.request, decoding=one), reply=Future()) for one in each]
             if chat.stream:
                 events = self._events(stack.pop_all(), jobs, chat, head, notes)
@@ -95,14 +99,11 @@ class Completions:
         return 1
 
     def _answer(self, chat: ChatRequest, notes: list[str], reply: Reply) -> _Answer:
-        wanted = chat.rsmoe
         return _Answer(
             text=printable(reply.text),
             finish="stop" if reply.ended else "length",
-            extra=beside(
-                self.service.model, reply, geojson=wanted.geojson, pictures=wanted.pictures, notes=notes
-            ),
-        )  # fmt: skip
+            extra=beside(self.service.model, reply, wanted=chat.rsmoe, notes=notes),
+        )
 
     async def _events(
         self, stack: ExitStack, jobs: Sequence[Job], chat: ChatRequest, head: dict[str, Any], notes: list[str]

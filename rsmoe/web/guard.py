@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -54,6 +55,7 @@ class Guard:
         try:
             self._check(request)
         except Problem as problem:
+            await _drain(receive)
             return await problem.response()(scope, receive, counted)
         if request.method != "POST":
             return await self.app(scope, receive, counted)
@@ -106,3 +108,15 @@ class Guard:
 
     def _too_large(self) -> Problem:
         return Problem(413, f"the request is larger than {self.max_bytes:,} bytes, the limit of this server (max_mb=)")
+
+
+async def _drain(receive: Callable[[], Awaitable[Message]]) -> None:
+    """Reads what of a refused body is there already: a connection that is closed before it is read may be reset, and
+    the client would not see why."""
+    got, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while more and got < 2**20:
+                message = await receive()
+                got += len(message.get("body", b""))
+                more = message.get("more_body", False)

@@ -26,6 +26,8 @@ class Job:
     """As in `Assistant.answer`."""
     boxes: str | None = None
     """Likewise."""
+    prompts: bool = False
+    """Likewise."""
     on_text: Callable[[str], None] | None = None
     """Called from the model's thread with every new piece of an answer that is not sought by beams."""
     reply: Future[Reply] = field(default_factory=Future)
@@ -41,7 +43,7 @@ class Job:
         """The replies to jobs of one kind, in one pass."""
         return model.answer(
             [job.request for job in jobs], beams=jobs[0].beams, tile=jobs[0].tile,
-            boxes=jobs[0].boxes, opened=[job.opened for job in jobs],
+            boxes=jobs[0].boxes, prompts=any(job.prompts for job in jobs), opened=[job.opened for job in jobs],
             on_token=_listener(model, jobs) if stream else None,
         )  # fmt: skip
 

@@ -18,36 +18,49 @@ from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.change_report import cell_shares, count_kinds, ground
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.reply_files import box_features, reply_row
+from rsmoe.figures.change_sheet import map_colours
+from rsmoe.figures.class_colours import class_colours
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
 from rsmoe.geo.georeference import Georeference
+from rsmoe.geo.write import write_class_map
+from rsmoe.web.chat import Extra
+from rsmoe.web.graticule import graticule
 
 _SHOWN = 2**20
 """Most pixels of a picture that is sent back."""
 
 
-def beside(model: Assistant, reply: Reply, *, geojson: bool, pictures: bool, notes: Sequence[str]) -> dict[str, Any]:
+def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str]) -> dict[str, Any]:
     """The field ``rsmoe`` of an answer; sizes, boxes and layers are in pixels of the (first) picture.
 
     Args:
-        geojson: also everything that was found, as one GeoJSON.
-        pictures: also the pictures, as JPEG.
+        wanted: what of it was asked for.
         notes: that come first.
     """
     row = reply_row(reply)
     said = {key: row[key] for key in ("routing", "size_px", "crs", "gsd_m", "boxes_px")}
     said["notes"] = [printable(note) for note in (*notes, *reply.notes)]
-    said["layers"] = [
-        {"name": name, "classes": list(classes), "png": _png(values)} for name, values, classes in _maps(model, reply)
-    ]
+    place = reply.shown.georeference
+    said["layers"] = []
+    for name, values, classes in _maps(model, reply):
+        colours = class_colours(classes) if name == "land cover" else map_colours(len(classes) - 1)
+        layer = {"name": name, "classes": list(classes), "colours": colours, "png": _png(values)}
+        if wanted.geotiff:
+            layer["geotiff"] = _geotiff(values, reply, colours=colours, classes=classes)
+        said["layers"].append(layer)
     if reply.change_map is not None:
         said |= changes(reply.change_map, reply.shown.valid)
-    if geojson:
+    if wanted.geojson:
         found = [feature for _, values, classes in _maps(model, reply) for feature in _features(reply, values, classes)]
-        said["geojson"] = collection(found, reply.shown.georeference)
+        said["geojson"] = collection(found, place)
         if reply.boxes is not None:
             boxes = collection(box_features(reply), reply.dates.georeference)
             said["geojson"]["features"] += boxes["features"]
-    if pictures:
+    if wanted.graticule:
+        said["graticule"] = graticule(reply.dates.georeference)
+    if wanted.prompts and reply.prompts is not None:
+        said["prompts"] = {name: printable(words) for name, words in reply.prompts.items()}
+    if wanted.pictures:
         said["pictures"] = [_jpeg(image) for image in reply.dates.overview(pixels=_SHOWN).images]
     return said
 
@@ -99,6 +112,15 @@ def _maps(model: Assistant, reply: Reply) -> Iterator[tuple[str, np.ndarray, Seq
 
 def _features(reply: Reply, values: np.ndarray, classes: Sequence[str]) -> Iterator[Feature]:
     return map_features(values, classes=classes, gsd_m=ground(reply.shown.georeference)[0])
+
+
+def _geotiff(values: np.ndarray, reply: Reply, *, colours: Sequence[str], classes: Sequence[str]) -> str:
+    with TemporaryDirectory(prefix="rsmoe-serve-") as folder:
+        path = write_class_map(
+            Path(folder, "map.tif"), values, georeference=reply.shown.georeference, valid=reply.shown.valid,
+            colours=colours, classes=classes,
+        )  # fmt: skip
+        return f"data:image/tiff;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _png(values: np.ndarray) -> str:

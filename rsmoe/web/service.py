@@ -21,10 +21,13 @@ from rsmoe.web.embedding_job import EmbeddingJob
 from rsmoe.web.job import Job
 from rsmoe.web.problem import Problem
 from rsmoe.web.uploads import Uploads
+from rsmoe.web.upstream import Upstream, UpstreamError
 
 Result = TypeVar("Result")
 MIXTURE = "mixture"
 """The model whose router chooses; every other name is that of an expert."""
+_UPSTREAM_PASSES = 8
+"""At a time: while one waits for another server, the next is seen and routed here."""
 
 
 class Service:
@@ -32,14 +35,26 @@ class Service:
 
     Args:
         model: who answers.
-        settings: limits and batches.
+        settings: limits and batches; with ``upstream`` the fusion of the model is replaced by `Upstream`.
+
+    Raises:
+        UserError: an upstream server that cannot be used.
     """
 
     def __init__(self, *, model: Assistant, settings: Serve) -> None:
         self.model, self.settings, self.counters = model, settings, Counters()
+        if settings.upstream is not None:
+            if settings.beams > 1:
+                raise UserError(f"beams={settings.beams}: an upstream server does not search; give beams=1")
+            run = model.run
+            run.model.fusion = Upstream(
+                url=settings.upstream, key=settings.upstream_key, seconds=settings.upstream_seconds, codec=run.codec,
+                names=run.model.names, bank=run.model.bank,
+            )  # fmt: skip
         self.batcher = Batcher(
-            model=model, window_s=settings.window_ms / 1000, size=settings.batch_size, counters=self.counters
-        )
+            model=model, window_s=settings.window_ms / 1000, size=settings.batch_size, counters=self.counters,
+            threads=1 if settings.upstream is None else _UPSTREAM_PASSES,
+        )  # fmt: skip
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -108,6 +123,11 @@ class Service:
             return await asyncio.wrap_future(self.batcher.submit(job))
         except UserError as error:
             raise Problem(400, str(error)) from error
+        except UpstreamError as error:
+            logging.getLogger("uvicorn.error").error("upstream: %s", error)
+            raise Problem(
+                502, "the server of the experts does not answer; the log says more", code="upstream"
+            ) from error
         except Exception as error:
             logging.getLogger("uvicorn.error").exception("a request failed")
             raise Problem(500, f"the model could not answer this request ({type(error).__name__})") from error

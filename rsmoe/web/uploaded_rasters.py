@@ -18,6 +18,7 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request as Asked
 from rsmoe.generation.decoding import Decoding
+from rsmoe.web.chat import Extra
 from rsmoe.web.layers import beside, change_features, changes, collection, ground_features, mask_features
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import MIXTURE, Service
@@ -115,5 +116,5 @@ class UploadedRasters:
 
     def _summary(self, reply: Reply) -> dict[str, Any]:
         plain = replace(reply, mask=None, change_map=None, land_cover=None)
-        said = beside(self.service.model, plain, geojson=False, pictures=False, notes=())
+        said = beside(self.service.model, plain, wanted=Extra(), notes=())
         return {"answer": printable(reply.text)} | {key: value for key, value in said.items() if key != "layers"}

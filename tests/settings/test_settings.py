@@ -70,7 +70,7 @@ WRONG = {
     "swap": "pairs=0 pairs=1.5 beams=0 max_new=0 split=3".split(),
     "experts": "limit=0 batch_size=0 beams=0 max_new=0 draws=-1 seed=x checkpoint= out= scores.vqa=3".split(),
     "change_detection": "limit=-1 limit=0 tile=3 tile=x kinds=[0] kinds=1 kinds=[] pictures=-1 draws=-1".split(),
-    "adapters": "out= checkpoint=".split(),
+    "export": "out= checkpoint=".split(),
     "index": (
         "images= images=[] images=[a,] out= checkpoint= tile=-1 tile=3 tile=x tile=2.5 tile=null overlap=-0.1 "
         "overlap=1 overlap=x batch_size=0 device=tpu raster.bands=3 raster.nodata=x raster.stretch=3"

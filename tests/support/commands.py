@@ -15,7 +15,7 @@ BASE = {
     "stress": ["checkpoint=none"],
     "swap": ["checkpoint=none"],
     "experts": ["checkpoint=none", "benchmark=scenes"],
-    "adapters": ["checkpoint=none", "out=out"],
+    "export": ["checkpoint=none", "out=out"],
     "change_detection": ["data=levir_cd"],
     "ngrams": [],
     "index": ["images=a", "out=store"],

@@ -1,19 +1,24 @@
-"""Experts out as PEFT folders by a command, and in by a word of a training."""
+"""A model out as safetensors and PEFT folders by a command, and experts in by a word of a training."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from support.checkpoints import CALM, tiny_run
 from support.small_training import small_training
+from transformers import AutoTokenizer
 
+import rsmoe
 from rsmoe.cli.check import checked
-from rsmoe.commands.adapters import cli
+from rsmoe.commands.export import cli
 from rsmoe.errors import UserError
 from rsmoe.evaluation.open_run import open_run
 from rsmoe.train import train
@@ -36,14 +41,44 @@ def test_every_expert_is_a_folder_that_peft_loads(
     run, out = tiny_run(tmp_path / "run", *CALM, f"bank={bank}"), tmp_path / "out"
     export(run, out, monkeypatch)
     bases = ["base"] if bank == "shared" else [f"{name}-base" for name in EXPERTS]
-    assert sorted(p.name for p in out.iterdir()) == sorted([*EXPERTS, *bases])
-    assert ", ".join(sorted([*EXPERTS, *bases])) in capsys.readouterr().out
+    files = sorted([*EXPERTS, *bases, "README.md", "config.json", "model.safetensors"])
+    assert sorted(p.name for p in out.iterdir()) == files
+    assert ", ".join(files) in capsys.readouterr().out
     ours = open_run(run).model.bank
     ids, expert = torch.arange(10).view(2, 5), torch.full((2,), EXPERTS.index("vqa"))
     with torch.no_grad():
         theirs = AutoPeftModelForCausalLM.from_pretrained(out / "vqa").eval()(input_ids=ids).logits
         states = ours(ours.embed(ids, expert), torch.ones_like(ids).bool(), expert).hidden
         torch.testing.assert_close(ours.logits(states, expert), theirs, atol=1e-5, rtol=1e-5)
+    _check_card(out, several=bank == "separate")
+    words = AutoTokenizer.from_pretrained(out / bases[EXPERTS.index("vqa") if bank == "separate" else 0])
+    assert words("a ship")["input_ids"] == open_run(run).codec.encode("a ship")
+
+
+def _check_card(out: Path, *, several: bool) -> None:
+    """A card that the hub reads, whose commands name what is there."""
+    card = ModelCard.load(out / "README.md")
+    assert card.data.library_name == "rsmoe" and card.data.pipeline_tag == "image-text-to-text"
+    found = re.search(
+        r"vllm serve (\S+) .*--max-lora-rank (\d+) --max-loras (\d+) --lora-modules (.*)", card.text.replace("\\\n", "")
+    )
+    if several:
+        assert found is None  # each has a base of its own
+        return
+    assert found is not None
+    base, rank, count, modules = found.groups()
+    own = json.loads((out / "vqa" / "adapter_config.json").read_text())["r"]
+    assert (out / base / "config.json").is_file() and int(rank) >= own and int(count) == len(EXPERTS)
+    pairs = dict(module.split("=") for module in modules.split())
+    assert list(pairs) == EXPERTS and all((out / path / "adapter_config.json").is_file() for path in pairs.values())
+
+
+def test_the_folder_is_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run(tmp_path / "run", *CALM)
+    export(run, tmp_path / "out", monkeypatch)
+    picture = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    before, after = (rsmoe.load(place, device="cpu").ask(picture, "how many ?") for place in (run, tmp_path / "out"))
+    assert before.text == after.text != "" and before.routing == pytest.approx(after.routing, abs=1e-5)
 
 
 def test_a_training_begins_with_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
