@@ -378,7 +378,7 @@ def test_resize_agrees_with_pillow_whatever_the_number_of_bands(bands: int, side
 
 
 def test_several_masks_are_numbered_and_turned_as_the_picture_is() -> None:
-    """Target k is k, in the order of the sample; the one that covers most of a pixel has it, if it covers half of it."""
+    """Target k is k, in the order of the sample; the one that covers most of a pixel has it, if that is half of it."""
     masks = np.zeros((3, 2 * SIZE, 2 * SIZE), bool)
     masks[0, :, :5], masks[1, :, 5:20], masks[2, 0, 40] = True, True, True  # columns 4 and 5 make one pixel
     image = np.repeat(masks[1][..., None], 3, axis=2).astype(np.uint8) * 255
