@@ -4,8 +4,8 @@
 (`separate.SeparateBank`). R rows, sorted by expert; E experts; D width; V vocabulary.
 
 **Expert** (`expert.Expert`): name, tasks, template, and, where it has one, a special token with a head on the hidden
-states that emit it: n of them, several in one response perhaps (`mask.MaskExpert`: each [SEG] -> a mask,
-`retrieval.RetrievalExpert`: [RET] -> embedding). An expert is one yaml in
+states that emit it: n of them, several in one response perhaps (`mask.MaskExpert`,
+`masks.MasksExpert`: each [SEG] -> a mask, `retrieval.RetrievalExpert`: [RET] -> embedding). An expert is one yaml in
 ``conf/expert/`` and, when it has a head, one file here.
 """
 

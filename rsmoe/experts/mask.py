@@ -1,51 +1,40 @@
-"""The mask expert: each [SEG] of a reply becomes a mask of one target."""
+"""The mask expert: the state that emits [SEG] asks the feature pyramid for one mask."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsmoe.checks.ranges import Depth, Positive
+from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
-from rsmoe.errors import UserError
-from rsmoe.experts.class_memory import ClassMemory
-from rsmoe.experts.expert import AnswerInput, Expert, HeadInput
-from rsmoe.experts.mask_decoder import MaskDecoder, Masks
-from rsmoe.experts.mask_matching import matched
-from rsmoe.maps.decoder import resized
+from rsmoe.experts.expert import HeadInput
+from rsmoe.experts.seg import SegExpert, pixel_bce, soft_dice
+from rsmoe.experts.seg_matching import matched
+from rsmoe.maps.decoder import resized, top_down
 
 
-class MaskExpert(Expert):
-    """Referring segmentation of one target, several or none: a [SEG] for each, see `MaskDecoder`.
+class MaskExpert(SegExpert):
+    """Language-conditioned feature pyramid decoder; one query vector per [SEG] gives the logits by inner product.
 
-    A reply says how many targets there are by how many [SEG] it holds. In training each is matched with one true mask;
-    a single [SEG] has the union of all of them, and an empty mask where nothing is there. A pair that a map of change
-    describes has no mask of its own: its [SEG] stands for that map.
+    1. [SEG] state (n, D) -> query (n, C)
+    2. coarse to fine: lateral 1x1 convolution with two coordinate channels ("the left one"), plus the upsampled level
+       below, 3x3 convolution, scaled and shifted by the query (FiLM, arXiv 1709.07871)
+    3. logits = <query, finest map>
 
-    [SEG] states as queries are LISA's (arXiv 2308.00692).
+    A pair that a map of change describes has no mask of its own: its [SEG] stands for that map.
+
+    The [SEG] state as query is LISA's (arXiv 2308.00692); the pyramid is FPN's (arXiv 1612.03144).
 
     Args:
         width: C, channels of the decoder; a multiple of 8.
-        layers: of the decoder.
-        heads: of its attention.
-        memory: none, "class" (slots of each class) or "slots" (shared by all), see `ClassMemory`.
-        classes: of memory=class: names that `Sample.kind` has. The class is predicted from the [SEG] states; in
-            training the name teaches it.
-        slots: of the memory, of each class.
         name, tasks, template, hidden_width, pyramid_widths: as in `Expert`.
-
-    Raises:
-        UserError: memory=class without two classes at least, or classes without it.
     """
 
-    token = "[SEG]"
-    terms: Mapping[str, float] = {"mask_bce": 5.0, "mask_dice": 5.0, "mask_point": 0.5, "mask_class": 0.5}
+    terms: Mapping[str, float] = {"mask_bce": 2.0, "mask_dice": 0.5}
 
     def __init__(
         self,
@@ -56,98 +45,56 @@ class MaskExpert(Expert):
         hidden_width: Positive,
         pyramid_widths: Sequence[Positive],
         width: Positive = 64,
-        layers: Depth = 3,
-        heads: Positive = 4,
-        memory: Literal["none", "class", "slots"] = "none",
-        classes: Sequence[str] = (),
-        slots: Positive = 8,
     ) -> None:
         super().__init__(
             name=name, tasks=tasks, template=template, hidden_width=hidden_width, pyramid_widths=pyramid_widths
         )
-        if (memory == "class") != (len(classes) > 1):
-            raise UserError(
-                f"expert.{name}.memory={memory} with {len(classes)} classes: memory=class takes two or more in "
-                f"expert.{name}.classes, the others none"
-            )
-        if width % 8 or width % heads:
-            raise UserError(f"expert.{name}.width={width}, heads={heads}: expected a multiple of 8 and of the heads")
-        self.classes = {name: place for place, name in enumerate(classes)}
-        bank = None if memory == "none" else ClassMemory(width=width, classes=max(1, len(classes)), slots=slots)
-        self.decoder = MaskDecoder(
-            hidden_width=hidden_width,
-            pyramid_widths=pyramid_widths,
-            width=width,
-            layers=layers,
-            heads=heads,
-            memory=bank,
+        self.query = nn.Sequential(
+            nn.LayerNorm(hidden_width), nn.Linear(hidden_width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-
-    def decode(self, inputs: HeadInput) -> Masks:
-        """Masks of n >= 1 [SEG]."""
-        return self.decoder(inputs.hidden, inputs.sample, inputs.view, inputs.pyramid)  # type: ignore[no-any-return]
+        self.lateral = nn.ModuleList(nn.Conv2d(channels + 2, width, 1) for channels in pyramid_widths)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width)) for _ in pyramid_widths
+        )
+        self.condition = nn.ModuleList(nn.Linear(width, 2 * width) for _ in pyramid_widths)
+        self.bias = nn.Parameter(torch.zeros(()))
 
     def head(self, inputs: HeadInput) -> Tensor:
         """n states -> (n, h, w) logits at the size of the finest level; resize them bilinearly, threshold 0."""
-        return self.decode(inputs).layers[-1]
+        query = self.query(inputs.hidden)  # (n, C)
+        laterals = [
+            lateral(torch.cat([level, _coordinates(level)], dim=1))[inputs.view]
+            for lateral, level in zip(self.lateral, inputs.pyramid, strict=True)
+        ]
+        x = top_down(laterals, [partial(self._conditioned, level, query) for level in range(len(laterals))])
+        return torch.einsum("nc,nchw->nhw", query, x) / query.shape[1] ** 0.5 + self.bias
+
+    def _conditioned(self, level: int, query: Tensor, x: Tensor) -> Tensor:
+        gain, shift = self.condition[level](query)[..., None, None].chunk(2, dim=1)  # (n, C, 1, 1)
+        return F.gelu(self.smooth[level](x) * (1 + gain) + shift)
 
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
-        """Means over the replies that have a mask (zero if none has); the [SEG] of a reply count alike.
+        """Pixel cross-entropy and soft dice, averaged over the [SEG] of samples that have a mask (zero if none has).
 
-        - "mask_bce", "mask_dice": pixel cross-entropy and soft dice with the matched masks, mean over the layers of the
-          decoder; the weights, 5 each, are Mask2Former's (GeoPix and GeoPixel have 2 and 0.5);
-        - "mask_point": cross-entropy of where the targets are, each with an equal share, or nowhere;
-        - "mask_class", with memory=class: cross-entropy of `Sample.kind`, where it is one of the classes.
+        The weights, 2.0 and 0.5 beside the text loss of 1.0, are those of GeoPix and GeoPixel.
         """
         if bool(inputs.compared.all()):
             return {}
         inputs = inputs[~inputs.compared]
-        found = self.decode(inputs)
+        logits = self.head(inputs)
         sample, count = inputs.sample.unique_consecutive(return_counts=True)
-        has = batch.has_mask[sample].float()
-        share = has / has.sum().clamp_min(1)  # (g,)
-        numbers = batch.masks[sample]  # (g, H, W)
-        target = matched(found.layers[-1].detach(), numbers, count.tolist(), terms=self.terms)  # (n, H, W)
-        size = (numbers.shape[1], numbers.shape[2])
-        small = F.adaptive_avg_pool2d(target, found.layers[-1].shape[-2:])
-        each = (share / count)[found.reply]
-        pairs = [(logits, small) for logits in found.layers[:-1]]
-        pairs.append((resized(found.layers[-1][:, None], size)[:, 0], target))
-        bce = torch.stack([(pixel_bce(logits.float(), t) * each).sum() for logits, t in pairs])
-        dice = torch.stack([(soft_dice(logits.float(), t) * each).sum() for logits, t in pairs])
-        terms = {"mask_bce": bce.mean(), "mask_dice": dice.mean()}
-        area = small.flatten(1).sum(1, keepdim=True)
-        place = small.flatten(1) / area.clamp_min(1e-6)
-        place = torch.cat([place, (area == 0).float()], dim=1)
-        wanted = torch.zeros_like(found.point).index_add(0, found.reply, place / count[found.reply, None])
-        terms["mask_point"] = -((wanted * found.point).sum(1) * share).sum()
-        if found.classes is not None:
-            kinds = [self.classes.get(batch.samples[i].kind, -100) for i in sample.tolist()]
-            known = torch.tensor(kinds, device=share.device)
-            missed = F.cross_entropy(found.classes.float(), known, reduction="none", ignore_index=-100)
-            terms["mask_class"] = (missed * share).sum()
-        return terms
-
-    def answer(self, request: AnswerInput) -> dict[int, dict[str, Any]]:
-        """ "mask": (H, W) bool of the size of the picture, the union; of several [SEG] also "masks", one each."""
-        own: dict[int, list[np.ndarray]] = defaultdict(list)
-        for logits, place in zip(self.head(request.inputs), request.inputs.sample.tolist(), strict=True):
-            own[place].append((resized(logits[None, None], request.size_px[place])[0, 0] > 0).cpu().numpy())
-        answers: dict[int, dict[str, Any]] = {}
-        for place, masks in own.items():
-            if "change" in request.maps[place]:
-                masks = [request.maps[place]["change"] > 0]
-            answers[place] = {"mask": np.logical_or.reduce(masks)}
-            answers[place] |= {"masks": tuple(masks)} if len(masks) > 1 else {}
-        return answers
+        target = matched(logits.detach(), batch.masks[sample], count.tolist(), terms=self.terms)  # (n, H, W)
+        has = batch.has_mask[inputs.sample].float()
+        share = has / has.sum().clamp_min(1)
+        full = resized(logits[:, None], (target.shape[1], target.shape[2]))[:, 0]
+        return {
+            "mask_bce": (pixel_bce(full, target) * share).sum(),
+            "mask_dice": (soft_dice(full, target) * share).sum(),
+        }
 
 
-def pixel_bce(logits: Tensor, target: Tensor) -> Tensor:
-    """(n, h, w) -> (n,) mean cross-entropy over the pixels."""
-    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
-
-
-def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
-    """(n, h, w) -> (n,) 1 - (2 |p t| + 1) / (|p| + |t| + 1)."""
-    p = logits.sigmoid()
-    return 1 - (2 * (p * target).sum((1, 2)) + 1) / (p.sum((1, 2)) + target.sum((1, 2)) + 1)
+def _coordinates(like: Tensor) -> Tensor:
+    """(n, 2, h, w): y and x of the cell centres, from -1 to 1."""
+    n, _, h, w = like.shape
+    axes = [(torch.arange(size, device=like.device, dtype=like.dtype) * 2 + 1) / size - 1 for size in (h, w)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")).expand(n, 2, h, w)

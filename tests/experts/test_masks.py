@@ -1,4 +1,4 @@
-"""The mask expert: a [SEG] for each target, matched one to one; masks follow the state, the picture and the memory."""
+"""The expert for several masks: a [SEG] a target, matched one to one; masks follow state, picture and memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from torch.nn import functional as F
 from rsmoe.errors import UserError
 from rsmoe.experts.class_memory import ClassMemory
 from rsmoe.experts.expert import AnswerInput, HeadInput
-from rsmoe.experts.mask import MaskExpert, pixel_bce, soft_dice
-from rsmoe.experts.mask_matching import matched, pair_costs
+from rsmoe.experts.masks import MasksExpert
+from rsmoe.experts.seg import pixel_bce, soft_dice
+from rsmoe.experts.seg_matching import matched, pair_costs
 
 KINDS = ("ship", "tank", "house")
 
 
-def expert_of(**options: Any) -> MaskExpert:
+def expert_of(**options: Any) -> MasksExpert:
     torch.manual_seed(0)
     given = {"hidden_width": 24, "pyramid_widths": (16, 32), "width": 16, **options}
-    return MaskExpert(name="mask", tasks=["mask"], **given)
+    return MasksExpert(name="masks", tasks=["mask"], **given)
 
 
 def seg(*sample: int, views: int = 4) -> HeadInput:
@@ -56,7 +57,7 @@ def numbered(b: int = 4, targets: int = 3, side: int = 24) -> Tensor:
 
 def test_matching_is_the_best_of_all_one_to_one_pairs() -> None:
     torch.manual_seed(3)
-    weights = MaskExpert.terms
+    weights = MasksExpert.terms
     numbers, logits = numbered(1), torch.randn(3, 12, 12) * 3
     target = matched(logits, numbers, [3], terms=weights)
     true = [(numbers[0] == k).float() for k in (1, 2, 3)]
@@ -73,7 +74,7 @@ def test_matching_is_the_best_of_all_one_to_one_pairs() -> None:
 def test_one_seg_stands_for_all_targets_and_one_too_many_for_none() -> None:
     numbers = numbered(3, targets=2)
     numbers[2] = 0
-    target = matched(torch.randn(5, 12, 12), numbers, [1, 3, 1], terms=MaskExpert.terms)
+    target = matched(torch.randn(5, 12, 12), numbers, [1, 3, 1], terms=MasksExpert.terms)
     assert torch.equal(target[0], (numbers[0] > 0).float())
     areas = sorted(int(mask.sum()) for mask in target[1:4])
     assert areas == [0, 30, 30] and torch.equal(target[1:4].sum(0), (numbers[1] > 0).float())
