@@ -35,7 +35,8 @@ class HeadInput:
     def __getitem__(self, index: Tensor) -> HeadInput:
         """Of these of the n tokens, (m,) long or (n,) bool."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: value[index] for name, value in tensors.items() if isinstance(value, Tensor)})
+        chosen: dict[str, Any] = {name: value[index] for name, value in tensors.items() if isinstance(value, Tensor)}
+        return replace(self, **chosen)
 
 
 @dataclass(frozen=True, kw_only=True)

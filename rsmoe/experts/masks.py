@@ -83,7 +83,7 @@ class MasksExpert(SegExpert):
 
     def decode(self, inputs: HeadInput) -> Masks:
         """Masks of n >= 1 [SEG]."""
-        return self.decoder(inputs.hidden, inputs.sample, inputs.view, inputs.pyramid)  # type: ignore[no-any-return]
+        return self.decoder(inputs.hidden, inputs.sample, inputs.view, inputs.pyramid)
 
     def head(self, inputs: HeadInput) -> Tensor:
         """n states -> (n, h, w) logits at the size of the finest level; resize them bilinearly, threshold 0."""
@@ -107,7 +107,7 @@ class MasksExpert(SegExpert):
         numbers = batch.masks[sample]  # (g, H, W)
         target = matched(found.layers[-1].detach(), numbers, count.tolist(), terms=self.terms)  # (n, H, W)
         size = (numbers.shape[1], numbers.shape[2])
-        small = F.adaptive_avg_pool2d(target, found.layers[-1].shape[-2:])
+        small = F.adaptive_avg_pool2d(target, (found.layers[-1].shape[1], found.layers[-1].shape[2]))
         each = (share / count)[found.reply]
         pairs = [(logits, small) for logits in found.layers[:-1]]
         pairs.append((resized(found.layers[-1][:, None], size)[:, 0], target))
