@@ -15,6 +15,8 @@ from rsmoe.vision.positions import sine_positions
 
 PLACE = 32
 """Channels of the sines that say where a pixel is."""
+SHARP = 10.0
+"""Of the window of a query at first: 7 d^2 is taken from its logits, d in sides of the picture."""
 NEAR = 5
 """Side in pixels of the finest level of a neighbourhood in which two targets cannot both begin."""
 
@@ -41,7 +43,9 @@ class MaskDecoder(nn.Module):
        reply begins at the k-th highest peak of p (queries from pixels: Mask DINO, arXiv 2206.02777)
     3. query = state + key of its pixel; or + a learned vector, where "nowhere" is likelier than all pixels
     4. a layer: attention to the keys of every 2 x 2 pixels inside of the mask so far, attention among the [SEG] of a
-       reply, feed-forward; after each <query, M> is a mask
+       reply, feed-forward; after each <query, M> - a d^2 is a mask, d the distance from where the query began and
+       a > 0 predicted by it, so that two [SEG] of a reply differ from the first step on (a Gaussian window, as in
+       SMCA, arXiv 2101.07448)
     5. memory, with one: it reads the masks so far, and M of the reply is refined by it, see `ClassMemory`
 
     Differences to Mask2Former: learned queries and their classes give way to [SEG] states, and keys are those of one
@@ -77,7 +81,7 @@ class MaskDecoder(nn.Module):
         self.where, self.begin = _mlp(width, width), nn.Linear(width, width)
         self.nowhere = nn.Parameter(torch.zeros(width))
         self.layers: Sequence[_Layer] = nn.ModuleList(_Layer(width, heads) for _ in range(layers))  # type: ignore[assignment]
-        self.embed = nn.Sequential(nn.LayerNorm(width), _mlp(width, width + 1))
+        self.embed = nn.Sequential(nn.LayerNorm(width), _mlp(width, width + 2))
 
     def forward(self, hidden: Tensor, sample: Tensor, view: Tensor, pyramid: Sequence[Tensor]) -> Masks:
         """n >= 1 states of g replies.
@@ -98,19 +102,21 @@ class MaskDecoder(nn.Module):
         query = self.state(hidden)
         asked = query.new_zeros(len(count), self.width).index_add(0, reply, query) / count[:, None]
         point = self._point(asked, keys, view[first])
-        query = query + self._begin(point, keys, view, reply)
+        pixel, none = self._begin(point, (height, width), reply)
+        query = query + self.begin(torch.where(none[:, None], self.nowhere, keys.flatten(2)[view, :, pixel]))
+        away = _squares(pixel, (height, width)).to(x.dtype).masked_fill(none[:, None], 0.0)  # (n, h * w)
         memory = None if self.memory is None else self.memory(asked)
-        masks = [self._masks(query, features, view)]
+        masks = [self._masks(query, features, view, away)]
         coarse = F.avg_pool2d(keys, 2, ceil_mode=True).flatten(2).transpose(1, 2)  # (V, hw / 4, C)
         for layer in self.layers:
             query = layer(
                 query, coarse, view, reply, F.max_pool2d(masks[-1].detach(), 2, ceil_mode=True).flatten(1) > 0
             )
-            masks.append(self._masks(query, features, view))
+            masks.append(self._masks(query, features, view, away))
         if self.memory is not None and memory is not None:
             tokens = self.memory.write(memory, masks[-1], features, view, reply)
             embed = self.embed(query)
-            added = self.memory.read(embed[:, :-1], tokens, features, view, reply)
+            added = self.memory.read(embed[:, :-2], tokens, features, view, reply)
             masks.append(masks[-1] + added)
         return Masks(layers=tuple(masks), point=point, reply=reply, classes=None if memory is None else memory.classes)
 
@@ -119,24 +125,21 @@ class MaskDecoder(nn.Module):
         logits = torch.bmm(asked[:, None], keys.flatten(2)[view])[:, 0]  # (g, h * w)
         return torch.cat([logits, (asked @ self.nowhere)[:, None]], dim=1).float().log_softmax(1)
 
-    def _begin(self, point: Tensor, keys: Tensor, view: Tensor, reply: Tensor) -> Tensor:
-        """(n, C): what each query has of the pixel that it begins at."""
-        height, width = keys.shape[-2:]
-        with torch.no_grad():
-            p = point.exp()
-            near = F.avg_pool2d(p[:, :-1].view(-1, 1, height, width), 3, stride=1, padding=1)
-            peak = near == F.max_pool2d(near, NEAR, stride=1, padding=NEAR // 2)
-            rank = (reply[:, None] == reply).tril(-1).sum(1)  # of each [SEG] in its reply
-            most = min(int(rank.max()) + 1, height * width)
-            pixel = (near * peak).flatten(1).topk(most).indices[reply, rank.clamp_max(most - 1)]
-            none = p[reply, -1] > 0.5
-        here = keys.flatten(2)[view, :, pixel]  # (n, C)
-        return self.begin(torch.where(none[:, None], self.nowhere, here))
+    @torch.no_grad()
+    def _begin(self, point: Tensor, size: tuple[int, int], reply: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) the pixel that each query begins at, of h * w, and (n,) bool: whether it is nowhere."""
+        p = point.exp()
+        near = F.avg_pool2d(p[:, :-1].view(-1, 1, *size), 3, stride=1, padding=1)
+        peak = near == F.max_pool2d(near, NEAR, stride=1, padding=NEAR // 2)
+        rank = (reply[:, None] == reply).tril(-1).sum(1)  # of each [SEG] in its reply
+        most = min(int(rank.max()) + 1, near[0].numel())
+        pixel = (near * peak).flatten(1).topk(most).indices[reply, rank.clamp_max(most - 1)]
+        return pixel, p[reply, -1] > 0.5
 
-    def _masks(self, query: Tensor, features: Tensor, view: Tensor) -> Tensor:
+    def _masks(self, query: Tensor, features: Tensor, view: Tensor, away: Tensor) -> Tensor:
         embed = self.embed(query)
-        logits = torch.bmm(embed[:, None, :-1], features.flatten(2)[view])[:, 0] / self.width**0.5 + embed[:, -1:]
-        return logits.view(len(query), *features.shape[-2:])
+        logits = torch.bmm(embed[:, None, :-2], features.flatten(2)[view])[:, 0] / self.width**0.5 + embed[:, -2:-1]
+        return (logits - SHARP * F.softplus(embed[:, -1:]) * away).view(len(query), *features.shape[-2:])
 
 
 class _Layer(nn.Module):
@@ -163,6 +166,13 @@ class _Layer(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _squares(pixel: Tensor, size: tuple[int, int]) -> Tensor:
+    """(n, h * w) squared distances of all pixels of a grid from n of them, in sides of the picture."""
+    axes = ((torch.arange(side, device=pixel.device) + 0.5) / side for side in size)
+    y, x = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))  # (h * w,)
+    return (y - y[pixel, None]).square() + (x - x[pixel, None]).square()
 
 
 def _mlp(wide: int, out: int) -> nn.Sequential:
