@@ -123,6 +123,16 @@ def test_a_reply_has_its_masks_from_its_own_states_and_picture() -> None:
     assert not torch.allclose(expert.head(other)[1:3], whole[1:3], atol=1e-2)
 
 
+def test_two_seg_of_a_reply_begin_at_two_places_even_with_one_state() -> None:
+    """Each has a window around a pixel of its own; in a picture of one colour the window alone differs."""
+    expert, inputs = expert_of(), seg(1, 1)
+    flat = tuple(torch.ones_like(level) for level in inputs.pyramid)
+    alike = replace(inputs, hidden=inputs.hidden[:1].expand(2, -1), pyramid=flat)
+    first, second = expert.decode(alike).layers[0].sigmoid()
+    assert not torch.allclose(first, second, atol=1e-3)
+    assert first.argmax() != second.argmax()
+
+
 def test_another_class_gives_another_mask() -> None:
     """The class that the memory is read for decides, the words and the picture being the same."""
     expert, inputs = expert_of(memory="class", classes=KINDS), seg(0, 1)
