@@ -219,7 +219,7 @@ class RSMoE(nn.Module):
         )
 
     def head_inputs(self, batch: Batch, reading: Reading) -> dict[int, HeadInput]:
-        """Step 8: for each expert with a special token, the samples whose response holds it."""
+        """Step 8: for each expert with a special token, where the responses hold it."""
         inputs, rows, sight = {}, reading.rows, reading.perception.sight
         compared = batch.frames.new_zeros(len(batch.frames), dtype=torch.bool)
         for name, seen in sight.maps.items():
@@ -228,18 +228,18 @@ class RSMoE(nn.Module):
             hit = batch.response_ids == self.special.get(expert.token or "", -1)
             if not bool(hit.any()):
                 continue
-            sample = hit.any(1).nonzero().squeeze(1)
-            place = hit.long().argmax(1)  # first such token
-            state = reading.hidden[torch.arange(len(rows.sample), device=place.device), place[rows.sample]]
-            mixed = state.new_zeros(len(batch), state.shape[-1])
-            mixed = mixed.index_add(0, rows.sample, state * rows.weight[:, None].to(state.dtype))
+            sample, place = hit.nonzero(as_tuple=True)  # of each of the n tokens
+            token, row = (sample[:, None] == rows.sample).nonzero(as_tuple=True)
+            state = reading.hidden[row, place[token]] * rows.weight[row, None].to(reading.hidden.dtype)
+            mixed = state.new_zeros(len(sample), state.shape[-1]).index_add(0, token, state)
             text = batch.text_ids[sample], batch.text_mask[sample]
             written = bool(text[1].any(1).all()) and text[1].shape[1] > 0
             view = batch.view[sample]
             inputs[index] = HeadInput(
-                hidden=mixed[sample].to(self.to_lm.weight.dtype),  # heads train in fp32 behind a bf16 base
+                hidden=mixed.to(self.to_lm.weight.dtype),  # heads train in fp32 behind a bf16 base
                 sample=sample,
-                pyramid=tuple(level[view] for level in sight.pyramid),
+                view=view,
+                pyramid=sight.pyramid,
                 compared=compared[view],
                 text_hidden=self.read_text(index, *text) if written else None,
             )

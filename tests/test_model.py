@@ -192,7 +192,7 @@ def test_the_router_never_sees_the_label(model: RSMoE) -> None:
     batch = batch_of()
     perception = model.perceive(batch)
     written = model.generate(batch, perception, end_id=END, beams=2, max_new=6)
-    blind = {"has_mask": torch.zeros_like(batch.has_mask), "masks": torch.rand_like(batch.masks)}
+    blind = {"has_mask": torch.zeros_like(batch.has_mask), "masks": torch.ones_like(batch.masks)}
     for task in (batch.task.flip(0), torch.zeros_like(batch.task)):
         renamed = tuple(
             replace(s, task=task_names()[t], id="x", kind="") for s, t in zip(batch.samples, task.tolist(), strict=True)
@@ -287,6 +287,21 @@ def test_heads_read_the_state_that_emits_their_token(model: RSMoE) -> None:
     torch.testing.assert_close(again[model.names.index("mask")].hidden, mask.hidden)
 
 
+def test_each_seg_of_a_response_has_its_own_state(model: RSMoE) -> None:
+    batch = batch_of()
+    token, ids = codecs()[0].token_id("[SEG]"), batch.response_ids.clone()
+    first = ids[3].tolist().index(token)
+    ids[3, first + 1] = token  # in the place of the end token
+    with torch.no_grad():
+        reading = model.read(replace(batch, response_ids=ids))
+        mask = model.head_inputs(replace(batch, response_ids=ids), reading)[model.names.index("mask")]
+    assert mask.sample.tolist() == [3, 3, 8] and mask.view.tolist() == batch.view[[3, 3, 8]].tolist()
+    own = reading.rows.sample == 3
+    for n, place in enumerate((first, first + 1)):
+        expected = (reading.hidden[own, place] * reading.rows.weight[own, None]).sum(0)
+        torch.testing.assert_close(mask.hidden[n], expected)
+
+
 def test_a_checkpoint_of_another_model_is_refused_with_names() -> None:
     model, other = tiny_model(), tiny_model("temporal=concat", "bank.rank=2")
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -311,14 +326,16 @@ def test_a_request_is_encoded_once_whatever_is_answered(model: RSMoE, monkeypatc
     real = model.vision.forward  # type: ignore[attr-defined]
     monkeypatch.setattr(model.vision, "forward", lambda pixels: seen.append(len(pixels)) or real(pixels))
     batch, codec = batch_of(inference=True), codecs()[0]
-    heads = [codec.token_id("[SEG]"), codec.token_id("[RET]")]
+    heads = [codec.token_id("[SEG]"), codec.token_id("[SEG]"), codec.token_id("[RET]")]
     monkeypatch.setattr(model, "generate", lambda *_, **__: [[7, *heads]] * len(batch))
     with torch.no_grad():
         perception = model.perceive(batch)
     answers = answer_batch(model, codec, batch, beams=1, max_new=4, perception=perception)
     assert prompt_words(model, codec, batch, perception)
     assert seen == [int(batch.frames.sum())]
-    assert all(answer.mask is not None and answer.image_embedding is not None for answer in answers)
+    for answer in answers:
+        assert answer.mask is not None and answer.image_embedding is not None
+        assert len(answer.masks) == 2 and (answer.mask == (answer.masks[0] | answer.masks[1])).all()
 
 
 def test_heads_read_the_same_states_from_a_perception_that_is_handed_on(model: RSMoE) -> None:

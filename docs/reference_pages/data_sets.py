@@ -57,6 +57,7 @@ TASKS = {
     "Generated": {
         "caption, vqa, change_caption, mask, retrieval": "scenes",
         "change_caption, change_vqa, mask": "scene_changes",
+        "mask": "scene_masks",
     },
     "Your own": {
         "caption": "own_folder",

@@ -44,7 +44,8 @@ class Batch:
     task: Tensor
     """(B,) long index into `rsmoe.data.tasks.task_names`. Supervises the router; never read by `RSMoE.generate`."""
     masks: Tensor
-    """(B, H, W) float in {0, 1} at the pixels' size; zeros where the sample has none."""
+    """(B, H, W) uint8 at the pixels' size: the number of the target that a pixel is of, from 1, in the order of
+    `Sample.masks`; 0 of none, as everywhere where the sample has no mask."""
     has_mask: Tensor
     """(B,) bool."""
     class_map: Tensor

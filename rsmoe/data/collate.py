@@ -178,7 +178,7 @@ class Collate:
         side = size if self.decode or self.features is None else 0
         pixels = torch.zeros(len(groups), max(times), self.transform.bands, side, side)
         class_map = torch.full((len(groups), size, size), UNKNOWN, dtype=torch.uint8)
-        masks = torch.zeros(len(items), size, size)
+        masks = torch.zeros(len(items), size, size, dtype=torch.uint8)
         view = torch.zeros(len(items), dtype=torch.long)
         asked = [sample for sample, _ in items]
         absent = torch.empty(self.transform.bands, 0, 0, dtype=torch.uint8)  # a picture that is not decoded

@@ -49,7 +49,9 @@ class Sample:
     history: tuple[tuple[str, str], ...] = ()
     """Earlier (question, answer) turns."""
     mask: np.ndarray | Lazy | None = None
-    """(H, W) bool target of a "mask" task."""
+    """(H, W) bool target of a "mask" task; the union, where there are several."""
+    masks: tuple[np.ndarray | Lazy, ...] = ()
+    """(H, W) bool each, of several targets, one for each [SEG] of the responses; () where ``mask`` is the only one."""
     class_map: np.ndarray | Lazy | None = None
     """(H, W) uint8 index into ``classes``, 255 where nothing is known and nothing is scored."""
     classes: tuple[str, ...] = ()

@@ -70,11 +70,9 @@ def answer_batch(
         rows = rows[with_token[rows.sample]]
         again = replace(batch, response_ids=ids, response_mask=mask)
         for index, inputs in model.head_inputs(again, model.read(again, perception, rows=rows)).items():
-            places = inputs.sample.tolist()
-            request = AnswerInput(inputs=inputs, size_px=[sizes[i] for i in places], maps=[maps[i] for i in places])
             weight = weights[:, 0 if model.dense else index].tolist()
-            answers = model.experts[index].answer(request)
-            found += [(weight[i], i, dict(answer)) for i, answer in zip(places, answers, strict=True)]
+            answers = model.experts[index].answer(AnswerInput(inputs=inputs, size_px=sizes, maps=maps))
+            found += [(weight[place], place, dict(answer)) for place, answer in answers.items()]
     for _, place, answer in sorted(found, key=lambda item: item[0]):
         outputs[place] |= answer
     for index, expert in enumerate(model.experts):

@@ -68,9 +68,7 @@ def embed_batch(model: RSMoE, batch: Batch, perception: Perception) -> list[Embe
     maps = class_maps(model, perception.sight, batch)
     answers = model.experts[index].answer(AnswerInput(inputs=inputs, size_px=picture_sizes(batch), maps=maps))
     read = (batch.prompt_mask.sum(1) + perception.prefix.mask.sum(1)).tolist()
-    return [
-        Embedding(vector=answer["image_embedding"], tokens=count) for answer, count in zip(answers, read, strict=True)
-    ]
+    return [Embedding(vector=answers[place]["image_embedding"], tokens=count) for place, count in enumerate(read)]
 
 
 @torch.no_grad()

@@ -38,7 +38,9 @@ class Reply:
     confidence: float | None = None
     """Mean log-probability of the answer's tokens; 0 is certain. None where it was not asked for."""
     mask: np.ndarray | None = None
-    """(H, W) bool of the size of ``shown``, where the answer holds [SEG]."""
+    """(H, W) bool of the size of ``shown``, where the answer holds [SEG]: the union of ``masks``."""
+    masks: tuple[np.ndarray, ...] = ()
+    """Of each [SEG] of the answer, in its order, (H, W) bool; where they overlap, the first has the pixel."""
     boxes: np.ndarray | None = None
     """(n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg`` in pixels of ``dates``; None without one."""
     land_cover: np.ndarray | None = None

@@ -80,17 +80,19 @@ def write_mask_picture(reply: Reply, path: Path) -> str:
 
 
 def write_mask(reply: Reply, folder: Path) -> list[str]:
-    """Writes the mask of an answer that has one: ``mask.tif``, ``mask.geojson`` and ``mask_crs.geojson``.
+    """Writes the mask of an answer that has one: ``mask.tif``, whose values are the numbers of the targets from 1, and
+    ``mask.geojson`` and ``mask_crs.geojson``, see `mask_features`.
 
     Returns:
         names of the files.
     """
-    assert reply.mask is not None
     place = reply.shown.georeference
-    gsd_m, _ = ground(place)
-    write_class_map(folder / "mask.tif", reply.mask, georeference=place, valid=reply.shown.valid)
-    features = map_features(reply.mask, classes=("", "object"), gsd_m=gsd_m)
-    return ["mask.tif", *write_geojson(folder / "mask.geojson", features, georeference=place).names]
+    numbers = np.zeros(reply.shown.valid.shape, np.uint8)
+    for number, mask in enumerate(reply.masks, start=1):
+        numbers[mask] = number
+    write_class_map(folder / "mask.tif", numbers, georeference=place, valid=reply.shown.valid)
+    written = write_geojson(folder / "mask.geojson", mask_features(reply), georeference=place)
+    return ["mask.tif", *written.names]
 
 
 def write_boxes(reply: Reply, folder: Path) -> list[str]:
@@ -123,6 +125,15 @@ def reply_row(reply: Reply) -> dict[str, Any]:
         "boxes_px": None if reply.boxes is None else np.round(reply.boxes.astype(np.float64), 2).tolist(),
         "notes": list(reply.notes),
     }
+
+
+def mask_features(reply: Reply) -> Iterator[Feature]:
+    """The masks of an answer as polygons in pixels, with the number of their target, from 1: one polygon a target, or
+    as many as it has pieces; none of a target that is not there."""
+    gsd_m, _ = ground(reply.shown.georeference)
+    for number, mask in enumerate(reply.masks, start=1):
+        for properties, rings in map_features(mask.astype(np.uint8), classes=("", "object"), gsd_m=gsd_m):
+            yield {"target": number, **properties}, rings
 
 
 def box_features(reply: Reply) -> Iterator[Feature]:

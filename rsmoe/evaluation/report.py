@@ -193,7 +193,8 @@ def choose(pairs: Sequence[tuple[Sample, Prediction]], count: int) -> list[tuple
         for kinds in tasks.values():
             group = kinds[turn % len(kinds)]
             place = (2 * (turn // len(kinds)) + 1) * len(group) // (2 * count)
-            if len(chosen) < min(count, len(pairs)) and group[place] not in chosen:
+            new = all(group[place] is not pair for pair in chosen)  # two data sets may have one id
+            if len(chosen) < min(count, len(pairs)) and new:
                 chosen.append(group[place])
     return sorted(chosen, key=lambda pair: (pair[0].task, pair[0].kind))
 

@@ -144,6 +144,7 @@ class Responder:
                     notes=_notes(dates, own, prediction, tiled),
                     confidence=sure[place],
                     mask=None if prediction.mask is None else prediction.mask & own.valid,
+                    masks=_apart(prediction, own),
                     boxes=_boxes(prediction.text, convention, (width, height)),
                     change_map=prediction.change_map,
                     change=tiled.get("change"),
@@ -232,6 +233,15 @@ class Responder:
 def _boxes(text: str, convention: str | None, size_px: tuple[int, int]) -> np.ndarray | None:
     found = parse(text, convention=convention, size_px=size_px).boxes if convention else None
     return found if found is not None and len(found) else None
+
+
+def _apart(prediction: Prediction, shown: Dates) -> tuple[np.ndarray, ...]:
+    """Masks of the targets that are on pixels with data, none of which two have."""
+    free, apart = shown.valid.copy(), []
+    for mask in prediction.masks or (() if prediction.mask is None else (prediction.mask,)):
+        apart.append(mask & free)
+        free &= ~mask
+    return tuple(apart)
 
 
 def _notes(dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap]) -> tuple[str, ...]:

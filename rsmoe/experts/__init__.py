@@ -3,8 +3,9 @@
 **Bank**: a causal LM with one LoRA adapter per expert (`bank.ExpertBank`), or one LM per expert
 (`separate.SeparateBank`). R rows, sorted by expert; E experts; D width; V vocabulary.
 
-**Expert** (`expert.Expert`): name, tasks, template, and, where it has one, a special token with a head on its hidden
-state (`mask.MaskExpert`: [SEG] -> mask, `retrieval.RetrievalExpert`: [RET] -> embedding). An expert is one yaml in
+**Expert** (`expert.Expert`): name, tasks, template, and, where it has one, a special token with a head on the hidden
+states that emit it: n of them, several in one response perhaps (`mask.MaskExpert`,
+`masks.MasksExpert`: each [SEG] -> a mask, `retrieval.RetrievalExpert`: [RET] -> embedding). An expert is one yaml in
 ``conf/expert/`` and, when it has a head, one file here.
 """
 

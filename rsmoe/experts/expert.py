@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -16,29 +17,31 @@ from rsmoe.data.tasks import find_task
 
 @dataclass(frozen=True, kw_only=True)
 class HeadInput:
-    """Hidden states of one special token, for the n samples of a batch that hold it."""
+    """Hidden states of one special token: the n that stand in the responses of a batch, several in one perhaps."""
 
     hidden: Tensor
     """(n, D) hidden state that emits the token, mixed over the sample's experts with the router's weights."""
     sample: Tensor
-    """(n,) long: their places in the batch."""
+    """(n,) long, ascending: the sample in the batch whose response holds it."""
+    view: Tensor
+    """(n,) long: the place of that sample's view in the pyramid."""
     pyramid: tuple[Tensor, ...]
-    """Feature maps (n, D_l, h, w) of each sample's last frame, finest first."""
+    """Feature maps (V, D_l, h, w) of each view's last frame, finest first."""
     compared: Tensor
     """(n,) bool: whether a map of change describes the sample's dates."""
     text_hidden: Tensor | None = None
     """(n, D) the same token after the reference text alone, without the image (retrieval)."""
 
     def __getitem__(self, index: Tensor) -> HeadInput:
-        """Of these of the n samples, (m,) long or (n,) bool."""
+        """Of these of the n tokens, (m,) long or (n,) bool."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        chosen = {name: value[index] for name, value in tensors.items() if isinstance(value, Tensor)}
-        return replace(self, **chosen, pyramid=tuple(level[index] for level in self.pyramid))
+        chosen: dict[str, Any] = {name: value[index] for name, value in tensors.items() if isinstance(value, Tensor)}
+        return replace(self, **chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerInput:
-    """What the head of an expert answers from, for the n samples whose generated text holds its token."""
+    """What the head of an expert answers from, for the B samples of a batch."""
 
     inputs: HeadInput
     size_px: Sequence[tuple[int, int]]
@@ -78,19 +81,22 @@ class Expert(nn.Module):
         self.name, self.tasks, self.template = name, tuple(tasks), template
 
     def head(self, inputs: HeadInput) -> Tensor:
-        """Output of the head for the n samples; only called when `token` is set."""
+        """Output of the head for each of the n tokens; only called when `token` is set."""
         raise TypeError(f"expert {self.name!r} has no head: it defines no special token")
 
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
         """Named losses of the head; only called when `token` is set and n >= 1."""
         return {}
 
-    def answer(self, request: AnswerInput) -> Sequence[Mapping[str, np.ndarray]]:
-        """Named outputs for each of the n samples, the fields or `outputs` of `rsmoe.metrics.prediction.Prediction`.
+    def answer(self, request: AnswerInput) -> Mapping[int, Mapping[str, Any]]:
+        """Place of a sample that holds the token -> named outputs, which are the fields or `outputs` of
+        `rsmoe.metrics.prediction.Prediction`.
 
-        By default what `head` returns, under the name of the expert.
+        By default what `head` returns for the last token of the sample, under the name of the expert.
         """
-        return [{self.name: np.asarray(output)} for output in self.head(request.inputs).float().cpu().numpy()]
+        outputs = self.head(request.inputs).float().cpu().numpy()
+        places = request.inputs.sample.tolist()
+        return {place: {self.name: np.asarray(output)} for place, output in zip(places, outputs, strict=True)}
 
     def references(self, sample: Sample, read: Callable[[Sequence[str]], Tensor]) -> Mapping[str, np.ndarray]:
         """Named outputs for the references of a sample, for metrics that compare embeddings; none by default.

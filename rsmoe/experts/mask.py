@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
-from rsmoe.experts.expert import AnswerInput, Expert, HeadInput
+from rsmoe.experts.expert import HeadInput
+from rsmoe.experts.seg import SegExpert, pixel_bce, soft_dice
+from rsmoe.experts.seg_matching import matched
 from rsmoe.maps.decoder import resized, top_down
 
 
-class MaskExpert(Expert):
+class MaskExpert(SegExpert):
     """Language-conditioned feature pyramid decoder; one query vector per [SEG] gives the logits by inner product.
 
     1. [SEG] state (n, D) -> query (n, C)
@@ -33,7 +34,6 @@ class MaskExpert(Expert):
         name, tasks, template, hidden_width, pyramid_widths: as in `Expert`.
     """
 
-    token = "[SEG]"
     terms: Mapping[str, float] = {"mask_bce": 2.0, "mask_dice": 0.5}
 
     def __init__(
@@ -63,7 +63,7 @@ class MaskExpert(Expert):
         """n states -> (n, h, w) logits at the size of the finest level; resize them bilinearly, threshold 0."""
         query = self.query(inputs.hidden)  # (n, C)
         laterals = [
-            lateral(torch.cat([level, _coordinates(level)], dim=1))
+            lateral(torch.cat([level, _coordinates(level)], dim=1))[inputs.view]
             for lateral, level in zip(self.lateral, inputs.pyramid, strict=True)
         ]
         x = top_down(laterals, [partial(self._conditioned, level, query) for level in range(len(laterals))])
@@ -74,29 +74,23 @@ class MaskExpert(Expert):
         return F.gelu(self.smooth[level](x) * (1 + gain) + shift)
 
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
-        """Pixel cross-entropy and soft dice, averaged over the samples that have a mask (zero if none has).
+        """Pixel cross-entropy and soft dice, averaged over the [SEG] of samples that have a mask (zero if none has).
 
         The weights, 2.0 and 0.5 beside the text loss of 1.0, are those of GeoPix and GeoPixel.
         """
         if bool(inputs.compared.all()):
             return {}
         inputs = inputs[~inputs.compared]
-        target = batch.masks[inputs.sample].float()  # (n, H, W)
-        logits = resized(self.head(inputs)[:, None], (target.shape[1], target.shape[2]))[:, 0]
+        logits = self.head(inputs)
+        sample, count = inputs.sample.unique_consecutive(return_counts=True)
+        target = matched(logits.detach(), batch.masks[sample], count.tolist(), terms=self.terms)  # (n, H, W)
         has = batch.has_mask[inputs.sample].float()
         share = has / has.sum().clamp_min(1)
-        bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
-        p = logits.sigmoid()
-        dice = 1 - (2 * (p * target).sum((1, 2)) + 1) / (p.sum((1, 2)) + target.sum((1, 2)) + 1)
-        return {"mask_bce": (bce * share).sum(), "mask_dice": (dice * share).sum()}
-
-    def answer(self, request: AnswerInput) -> list[dict[str, np.ndarray]]:
-        """ "mask": (H, W) bool of the size of the picture, as the true masks are."""
-        masks = []
-        for logits, size, maps in zip(self.head(request.inputs), request.size_px, request.maps, strict=True):
-            own = resized(logits[None, None], size)[0, 0] > 0
-            masks.append({"mask": maps["change"] > 0 if "change" in maps else own.cpu().numpy()})
-        return masks
+        full = resized(logits[:, None], (target.shape[1], target.shape[2]))[:, 0]
+        return {
+            "mask_bce": (pixel_bce(full, target) * share).sum(),
+            "mask_dice": (soft_dice(full, target) * share).sum(),
+        }
 
 
 def _coordinates(like: Tensor) -> Tensor:

@@ -69,9 +69,10 @@ class RetrievalExpert(Expert):
         logits = scale * self.head(inputs) @ self.embed_text(inputs.text_hidden).T  # (images, texts)
         return {"retrieval": (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2}
 
-    def answer(self, request: AnswerInput) -> list[dict[str, np.ndarray]]:
+    def answer(self, request: AnswerInput) -> dict[int, dict[str, np.ndarray]]:
         """ "image_embedding": (dim,) float."""
-        return [{"image_embedding": vector} for vector in self.head(request.inputs).cpu().numpy()]
+        vectors = self.head(request.inputs).cpu().numpy()
+        return {i: {"image_embedding": v} for i, v in zip(request.inputs.sample.tolist(), vectors, strict=True)}
 
     def references(self, sample: Sample, read: Callable[[Sequence[str]], Tensor]) -> dict[str, np.ndarray]:
         """ "text_embeddings": (n, dim) float, of the references of a retrieval sample."""

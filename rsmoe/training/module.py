@@ -178,7 +178,8 @@ class StageModule(pl.LightningModule):
         if reading.prompt_loss is not None:
             terms["prompt"] = reading.prompt_loss
         for index, inputs in model.head_inputs(batch, reading).items():
-            terms |= model.experts[index].losses(inputs, batch)
+            if set(model.experts[index].terms) & set(self.stage.losses):  # a head that waits costs nothing
+                terms |= model.experts[index].losses(inputs, batch)
         return terms
 
     def _note_routing(self, batch: Batch, reading: Reading, step: int) -> None:

@@ -17,7 +17,7 @@ from rsmoe.cli.terminal import printable
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.change_report import cell_shares, count_kinds, ground
 from rsmoe.evaluation.reply import Reply
-from rsmoe.evaluation.reply_files import box_features, reply_row
+from rsmoe.evaluation.reply_files import box_features, mask_features, reply_row
 from rsmoe.figures.change_sheet import map_colours
 from rsmoe.figures.class_colours import class_colours
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
@@ -51,7 +51,9 @@ def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str
     if reply.change_map is not None:
         said |= changes(reply.change_map, reply.shown.valid)
     if wanted.geojson:
-        found = [feature for _, values, classes in _maps(model, reply) for feature in _features(reply, values, classes)]
+        found = list(mask_features(reply))
+        for name, values, classes in _maps(model, reply):
+            found += () if name == "mask" else _features(reply, values, classes)
         said["geojson"] = collection(found, place)
         if reply.boxes is not None:
             boxes = collection(box_features(reply), reply.dates.georeference)
@@ -70,12 +72,6 @@ def changes(kinds: Any, valid: Any) -> dict[str, Any]:
     counts = count_kinds(kinds, valid)
     seen = counts.sum(0)
     return {"changed": float(seen[1:].sum() / seen.sum()) if seen.any() else None, "cells": cell_shares(counts)}
-
-
-def mask_features(reply: Reply) -> Iterator[Feature]:
-    """The mask of an answer as polygons; none where it has no mask."""
-    if reply.mask is not None:
-        yield from _features(reply, reply.mask.astype(np.uint8), ("", "object"))
 
 
 def ground_features(reply: Reply) -> Iterator[Feature]:

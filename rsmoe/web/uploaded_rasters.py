@@ -16,10 +16,11 @@ from rsmoe.cli.terminal import printable
 from rsmoe.data.boxes import CONVENTIONS, convention
 from rsmoe.errors import UserError
 from rsmoe.evaluation.reply import Reply
+from rsmoe.evaluation.reply_files import mask_features
 from rsmoe.evaluation.request import Request as Asked
 from rsmoe.generation.decoding import Decoding
 from rsmoe.web.chat import Extra
-from rsmoe.web.layers import beside, change_features, changes, collection, ground_features, mask_features
+from rsmoe.web.layers import beside, change_features, changes, collection, ground_features
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import MIXTURE, Service
 

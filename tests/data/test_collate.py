@@ -75,6 +75,7 @@ def test_a_batch_has_the_shapes_of_its_contract() -> None:
     assert batch.frames.tolist() == [1, 2, 1] and not batch.pixels[0, 1].any() and batch.pixels[1, 1].any()
     assert batch.task.tolist() == [task_names().index(s.task) for s in samples]
     assert batch.has_mask.tolist() == [False, False, True]
+    assert batch.masks.dtype == torch.uint8
     assert batch.masks.shape == (3, SIZE, SIZE) and batch.masks[2].sum() == 4 * SIZE and not batch.masks[:2].any()
     assert batch.samples == tuple(samples) and len(batch) == 3
     for ids, valid in (

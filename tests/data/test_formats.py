@@ -30,6 +30,8 @@ from rsmoe.data.shards.writer import write_shards
 
 def content(value: Any) -> Any:
     """What a field holds, whether in memory, on disk or in a shard."""
+    if isinstance(value, tuple):
+        return tuple(content(part) for part in value)
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     return content(read_array(value)) if hasattr(value, "read") else value

@@ -156,6 +156,17 @@ def test_equal_masks_are_kept_once_and_other_pictures_are_not_taken_for_them(tmp
     assert load_image(first.images[0]).shape == (8, 8, 3) and same(read_array(first.mask), mask)  # type: ignore[arg-type]
 
 
+def test_masks_of_several_targets_come_back_in_their_order(tmp_path: Path) -> None:
+    png = tmp_path / "mask.png"
+    masks = tuple(np.arange(64).reshape(8, 8) == k for k in (5, 9, 9))
+    png.write_bytes(encode_array(masks[0], "mask"))
+    several = sample("0", png, task="mask", mask=masks[0] | masks[1], masks=masks, responses=("[SEG] [SEG] [SEG]",))
+    shards_of(Listed([several, sample("1", png, task="mask", mask=masks[0], responses=("[SEG]",))]), tmp_path / "out")
+    first, second = sorted(ShardDataset(root=str(tmp_path / "out"), split="train"), key=lambda s: s.id)
+    assert [read_array(mask).tolist() for mask in first.masks] == [mask.tolist() for mask in masks]
+    assert second.masks == ()
+
+
 def test_webdataset_reads_them(tmp_path: Path) -> None:
     shards_of(toy(tmp_path, 7), tmp_path / "out", seed=None)
     rows = list(webdataset.WebDataset(str(tmp_path / "out/train-{00000..00001}.tar"), shardshuffle=False))

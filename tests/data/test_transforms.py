@@ -375,3 +375,19 @@ def test_resize_agrees_with_pillow_whatever_the_number_of_bands(bands: int, side
     for band in range(bands):
         theirs = np.array(Image.fromarray(image[..., band]).resize((side, side), Image.Resampling.BICUBIC))
         assert np.abs(ours[band].numpy().astype(int) - theirs).max() <= 2
+
+
+def test_several_masks_are_numbered_and_turned_as_the_picture_is() -> None:
+    """Target k is k, in the order of the sample; the one that covers most of a pixel has it, if that is half of it."""
+    masks = np.zeros((3, 2 * SIZE, 2 * SIZE), bool)
+    masks[0, :, :5], masks[1, :, 5:20], masks[2, 0, 40] = True, True, True  # columns 4 and 5 make one pixel
+    image = np.repeat(masks[1][..., None], 3, axis=2).astype(np.uint8) * 255
+    asked = make(images=(image,), task="mask", mask=masks.any(0), masks=tuple(masks))
+    for seed in range(8):
+        views = Transform(size=SIZE, mean=[0.0] * 3, std=[1.0] * 3, augment=True, jitter=0.0)(
+            [resize(image, SIZE)], sample=asked, generator=torch.Generator().manual_seed(seed), together=[asked]
+        )
+        assert views.mask is not None and views.mask.dtype == torch.uint8
+        assert sorted(views.mask.unique().tolist()) == [0, 1, 2]  # a quarter of a pixel is none
+        assert int((views.mask == 1).sum()) == 3 * SIZE and int((views.mask == 2).sum()) == 7 * SIZE
+        assert (views.pixels[0, 0][views.mask == 2] > 0.9).all()

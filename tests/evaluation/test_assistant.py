@@ -24,6 +24,7 @@ from rsmoe.evaluation import responder as module
 from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.embedding import EMBED
+from rsmoe.evaluation.reply_files import write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.generation.decoding import Decoding
 from rsmoe.metrics.prediction import Prediction
@@ -109,6 +110,26 @@ def test_boxes_and_masks_are_in_pixels_of_the_picture(model: Assistant, monkeypa
     np.testing.assert_allclose(model.boxes(picture(), "where ?", boxes="minigpt"), [[13, 20, 39, 40]])
     assert model.boxes([picture(), picture()], "where ?") == [None, None]  # nothing says how it writes boxes
     np.testing.assert_array_equal(model.mask(picture(), "the ship"), mask)
+
+
+def test_each_target_is_a_layer_of_its_own(model: Assistant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Numbered in mask.tif and mask.geojson; the first of two has the pixels of both; what is not there has none."""
+    first, second = np.zeros((2, 40, 52), bool)
+    first[3:9, 10:20], second[6:12, 10:20] = True, True
+    masks = (first, second, np.zeros((40, 52), bool))
+    said = Prediction(
+        id="a", task="mask", text="[SEG] [SEG] [SEG]", weights=(1.0,) * len(model.experts), mask=first | second,
+        masks=masks,
+    )  # fmt: skip
+    monkeypatch.setattr(module, "answer_batch", lambda model, codec, batch, **_: [said] * len(batch))
+    reply = model.ask(picture(), "mark every ship")
+    assert [int(mask.sum()) for mask in reply.masks] == [60, 30, 0]
+    assert write_mask(reply, tmp_path) == ["mask.tif", "mask_px.geojson"]
+    with rasterio.open(tmp_path / "mask.tif") as file:
+        np.testing.assert_array_equal(file.read(1), first + 2 * (second & ~first))
+    features = json.loads((tmp_path / "mask_px.geojson").read_text())["features"]
+    assert [(f["properties"]["target"], f["properties"]["pixels"]) for f in features] == [(1, 60), (2, 30)]
+    assert features[1]["geometry"]["coordinates"][0][0] in ([10, 9], [20, 9], [20, 12], [10, 12])
 
 
 def test_how_sure_it_is_is_the_mean_log_probability(model: Assistant) -> None:

@@ -36,13 +36,12 @@ def mask_input(n: int = 3, b: int = 4) -> HeadInput:
     torch.manual_seed(1)
     pyramid = (torch.randn(b, 16, 12, 12), torch.randn(b, 32, 6, 6))
     sample = torch.tensor([3, 0, 1])[:n]
-    levels = tuple(level[sample] for level in pyramid)
-    return HeadInput(hidden=torch.randn(n, 24), sample=sample, pyramid=levels, compared=alone(n))
+    return HeadInput(hidden=torch.randn(n, 24), sample=sample, view=sample, pyramid=pyramid, compared=alone(n))
 
 
 def mask_batch(has: list[bool]) -> SimpleNamespace:
     torch.manual_seed(2)
-    return SimpleNamespace(masks=(torch.rand(len(has), 48, 48) > 0.7).float(), has_mask=torch.tensor(has))
+    return SimpleNamespace(masks=(torch.rand(len(has), 48, 48) > 0.7).to(torch.uint8), has_mask=torch.tensor(has))
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "expert").glob("*.yaml")), ids=lambda p: p.stem)
@@ -71,7 +70,7 @@ def test_mask_losses_are_bce_and_dice_of_the_samples_that_have_a_mask() -> None:
     logits = F.interpolate(expert.head(inputs)[:, None], size=(48, 48), mode="bilinear", align_corners=False)[:, 0]
     assert expert.head(inputs).shape == (3, 12, 12)
     has = [0, 1]  # samples 3 and 0; sample 1 has no mask
-    p, t = logits.sigmoid()[has], batch.masks[inputs.sample][has]
+    p, t = logits.sigmoid()[has], batch.masks[inputs.sample][has].float()
     dice = (1 - (2 * (p * t).sum((1, 2)) + 1) / ((p + t).sum((1, 2)) + 1)).mean()
     losses = expert.losses(inputs, batch)
     torch.testing.assert_close(losses["mask_bce"], F.binary_cross_entropy(p, t))
@@ -110,8 +109,9 @@ def test_mask_follows_the_text() -> None:
         ask = torch.randint(0, 4, (n,))
         side = torch.where(ask >= 2, ask - 2, (ask == 0).ne(red_left).long())
         coarse = F.avg_pool2d(image, 2).repeat(1, 2, 1, 1)
-        inputs = HeadInput(hidden=words[ask], sample=torch.arange(n), pyramid=(image, coarse), compared=alone(n))
-        return inputs, place[torch.arange(n), side]
+        rows = torch.arange(n)
+        inputs = HeadInput(hidden=words[ask], sample=rows, view=rows, pyramid=(image, coarse), compared=alone(n))
+        return inputs, place[rows, side].to(torch.uint8)
 
     for _ in range(150):
         inputs, target = scenes()
@@ -141,7 +141,8 @@ def retrieval_case(texts: list[list[int]]) -> tuple[HeadInput, SimpleNamespace]:
     ids = torch.tensor(texts)
     n = len(texts)
     hidden, text = torch.randn(n, 24), torch.randn(n, 24)
-    inputs = HeadInput(hidden=hidden, sample=torch.arange(n), pyramid=(), compared=alone(n), text_hidden=text)
+    rows = torch.arange(n)
+    inputs = HeadInput(hidden=hidden, sample=rows, view=rows, pyramid=(), compared=alone(n), text_hidden=text)
     return inputs, SimpleNamespace(text_ids=ids, text_mask=ids > 0)
 
 

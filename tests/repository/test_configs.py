@@ -71,7 +71,8 @@ def test_every_data_set_takes_what_its_yaml_gives(path: Path, monkeypatch: pytes
     monkeypatch.delenv("RSMOE_DATA", raising=False)
     node = yaml.safe_load(path.read_text()) | {"split": "train"}
     if "root" not in node:
-        assert len(instantiate(node)) == node["size"]
+        rows = node["size"] if "size" in node else node["scenes"]["train"] * node["requests"]
+        assert len(instantiate(node)) == rows
         return
     with pytest.raises(UserError, match=rf"(?s){node['name'] if 'rsivqa' not in node['name'] else 'rsivqa'}"):
         instantiate(node)

@@ -68,7 +68,7 @@ def check_masks(data: Any) -> list[Sample]:
     assert isinstance(data.unused, dict) and isinstance(data.official, dict)
     for sample in samples:
         assert sample.source == data.name and (sample.task == "mask" or sample.mask is None)
-        assert all(r.count("[SEG]") == (sample.task == "mask") for r in sample.responses)
+        assert all(r.count("[SEG]") == (len(sample.masks) or sample.task == "mask") for r in sample.responses)
         for part, dtype in ((sample.mask, bool), (sample.class_map, np.uint8)):
             if part is not None:
                 array = read_array(part)

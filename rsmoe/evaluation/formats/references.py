@@ -16,7 +16,7 @@ from rsmoe.evaluation.formats.row_arrays import boxes_of, change_of, list_of, ma
 from rsmoe.evaluation.formats.row_ids import IDS, id_columns, unique_columns
 from rsmoe.metrics.captions.tokenize import whitespace, word_vocabulary
 
-_ROW = {*IDS, *TRUTHS, *KINDS, "task", "boxes_px", "obb_px", "mask", "split", "options"}
+_ROW = {*IDS, *TRUTHS, *KINDS, "task", "boxes_px", "obb_px", "mask", "masks", "split", "options"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +74,6 @@ def _sample(row: dict[str, Any], name: str, where: str, task: str) -> Sample:
     meta |= change_of(row, where)
     if "asks" in meta:
         meta["asks"] = text_of(meta["asks"], f"{where}: 'asks'")
-    if "masks" in meta:
-        meta["masks"] = [mask_of(mask, where) for mask in list_of(meta["masks"], f"{where}: 'masks'")]
     if "kinds" in meta:
         meta["kinds"] = [text_of(kind, f"{where}: 'kinds'") for kind in list_of(meta["kinds"], f"{where}: 'kinds'")]
     size = numbers_of(meta.get("size_px", [1, 1]), f"{where}: 'size_px'", (1,))
@@ -86,6 +84,7 @@ def _sample(row: dict[str, Any], name: str, where: str, task: str) -> Sample:
         for key, width in (("boxes_px", 4), ("obb_px", 5))
         if row.get(key)
     }
+    several = [] if is_missing(row.get("masks")) else list_of(row["masks"], f"{where}: 'masks'")
     kind = kind_of(row, where)
     if task == "change_caption" and not kind:
         kind = _change_kind(row.get("changeflag"), texts, where)
@@ -98,6 +97,7 @@ def _sample(row: dict[str, Any], name: str, where: str, task: str) -> Sample:
         source="file",
         kind=kind,
         mask=None if is_missing(row.get("mask")) else mask_of(row["mask"], where),
+        masks=tuple(mask_of(mask, where) for mask in several),
         meta=meta,
         **boxes,
     )

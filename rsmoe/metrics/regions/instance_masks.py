@@ -20,7 +20,7 @@ class InstanceMasks(Metric):
     - ``miou``: mean over true masks of the IoU with the mask that was matched to them, 0 without one;
     - ``precision@t``, ``recall@t``, ``f1@t``: of masks matched at IoU >= t, over all samples.
 
-    True masks are ``Sample.meta["masks"]``, else ``Sample.mask``. A sample without any predicted mask is a parse
+    True masks are ``Sample.masks``, else ``Sample.mask``. A sample without any predicted mask is a parse
     failure; its true masks stay in every denominator. ``n`` is the number of true masks. An empty mask is the right
     answer to an empty true one, and to no other.
     """
@@ -39,7 +39,7 @@ class InstanceMasks(Metric):
         """One row a sample; raises ValueError where sizes differ."""
         rows = []
         for sample, prediction in pairs:
-            targets = [read_array(mask) for mask in sample.meta.get("masks", ())] or [true_mask(sample)]
+            targets = [read_array(mask) for mask in sample.masks] or [true_mask(sample)]
             single = () if prediction.mask is None else (prediction.mask,)
             rows.append(instances_row(prediction.masks or single, targets))
         return instances_tally(rows)

@@ -43,8 +43,9 @@ def test_geopix_one_instance_a_sample(tmp_path: Path) -> None:
 def test_geopix_several_targets_in_one_answer(tmp_path: Path) -> None:
     both, bridge = check_masks(read_geopix(geopix(tmp_path), targets="image"))
     assert both.instruction == "Segment all of these: (1) The stadium on the left; (2) the long ship."
-    assert both.responses == ("these 2 are here: stadium, ship [SEG]",) and both.kind == "several"
+    assert both.responses == ("these 2 are here: stadium [SEG], ship [SEG]",) and both.kind == "several"
     np.testing.assert_array_equal(read_array(both.mask), ROOF | SHIP)
+    assert [read_array(mask).tolist() for mask in both.masks] == [ROOF.tolist(), SHIP.tolist()] and not bridge.masks
     assert bridge.instruction == "Segment this: the bridge"
 
 
