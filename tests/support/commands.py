@@ -20,6 +20,7 @@ BASE = {
     "ngrams": [],
     "index": ["images=a", "out=store"],
     "search": ["store=a", "text=ships"],
+    "knowledge": ["out=out"],
     "contrast": [],
     "convert_clip": ["file=clip.pt", "out=out"],
 }
