@@ -26,7 +26,7 @@ def read_notes(source: Path, *, images: Path | None = None) -> list[PlaceNote]:
     """The notes of a file or a folder, in its order.
 
     - ``.csv``, ``.tsv``: one place a row: ``id`` or ``name``, ``image`` and / or ``lon`` and ``lat``, and facts under
-      any other name: the cell 1962 of the column "built" is the note "alder ferry, built: 1962";
+      any other name: the cell 1962 of the column "built" is the note "alder ferry, built 1962";
     - a folder of ``.md``: one place a file, which begins with ``image:`` and / or ``lon:`` and ``lat:`` between two
       lines ``---``; its heading is the name, and every paragraph and item of a list is a note;
     - ``.json``, ``.jsonl``: records of RSWK (RS-RAG, arXiv 2504.04988), one landmark each: every entry of its sections
@@ -76,7 +76,7 @@ def _table(path: Path) -> _Rows:
         if not name:
             raise UserError(f"{where}: no 'name' and no 'id'; found {', '.join(map(repr, row))}")
         key, facts = row.get("id") or name, {k: v for k, v in row.items() if v and k not in _PLACE}
-        yield where, row, {f"{key}#{fact}": f"{name}, {fact}: {value}" for fact, value in facts.items()}
+        yield where, row, {f"{key}#{fact}": f"{name}, {fact} {value}" for fact, value in facts.items()}
 
 
 def _markdown(folder: Path) -> _Rows:

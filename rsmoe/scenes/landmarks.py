@@ -60,7 +60,7 @@ class Landmark:
 
     def texts(self) -> dict[str, str]:
         """Fact -> the note on it, as `rsmoe.knowledge.read_notes` makes it of a row."""
-        return {key: f"{self.name}, {key}: {value}" for key, value in self.facts.items()}
+        return {key: f"{self.name}, {key} {value}" for key, value in self.facts.items()}
 
     def georeference(self, *, size_px: int, gsd_m: float) -> Georeference:
         """Of a picture with the landmark in its middle."""

@@ -285,7 +285,7 @@ def test_vectors_of_another_model_are_refused(embedder: MeanEmbedder, tmp_path: 
     facts = {**OPTIONS, "checkpoint": "starter"}
     quiet = Console(quiet=True)
     store = KnowledgeStore.write(tmp_path / "store", notes, embedder, facts=facts, batch_size=4, console=quiet)
-    assert [note.text for note in store.notes] == ["ferry, built: 1962"]
+    assert [note.text for note in store.notes] == ["ferry, built 1962"]
     embedder.fingerprint = "other"  # type: ignore[misc]
     with pytest.raises(UserError, match="another model"):
         Knowledge.open(tmp_path / "store", device="cpu")

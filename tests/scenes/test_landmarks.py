@@ -47,12 +47,12 @@ def test_a_training_question_is_answered_by_the_note_that_it_cites_or_by_none() 
     for sample in (rows[i] for i in range(len(rows))):
         (answer,), notes = sample.responses, sample.history[0][1] if sample.history else ""
         if answer == UNKNOWN:
-            assert f"{sample.kind}: " not in notes
+            assert f", {sample.kind} " not in notes
             silent, empty = silent + bool(notes), empty + (not notes)
         else:
             text, number = answer.rsplit(" [", 1)
             note = notes.split(f"[{number[:-1]}] ")[1].split(" [")[0]
-            assert note.startswith(text) if sample.kind == "name" else note.endswith(f"{sample.kind}: {text}")
+            assert note.startswith(text) if sample.kind == "name" else note.endswith(f", {sample.kind} {text}")
             told += 1
     assert told > 140 and silent > 15 and empty > 40
 
