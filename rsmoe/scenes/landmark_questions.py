@@ -18,7 +18,7 @@ from rsmoe.scenes.language.questions import RSVQA_KINDS, ask
 from rsmoe.scenes.release import BLOCK, split_range
 
 _SEEN_KINDS = (*RSVQA_KINDS, "scene")
-_MOST_NOTES = 4
+_MOST_NOTES = 2
 
 
 class LandmarkQuestions(Dataset[Sample]):
@@ -117,7 +117,7 @@ class LandmarkQuestions(Dataset[Sample]):
         """Notes before a question, the best first, and the number of the first that answers it."""
         own, draw = known.texts(), rng.random()
         other = landmark(rng.choice(self._scenes), seed=self._seed).texts()
-        number = rng.randint(1, _MOST_NOTES)
+        number = 1 if rng.random() < 0.75 else _MOST_NOTES
         if kind not in ASKS:  # the picture answers
             source = own if rng.random() < 0.5 else other
             return (rng.sample(list(source.values()), number) if draw < 0.7 else []), None
@@ -131,6 +131,6 @@ class LandmarkQuestions(Dataset[Sample]):
         if kind != "name" and kind not in keys:
             keys[rng.randrange(number)] = kind
         notes = [own[key] for key in keys]
-        if number < _MOST_NOTES and rng.random() < 0.3:
+        if number < _MOST_NOTES and rng.random() < 0.1:
             notes.append(rng.choice(list(other.values())))
         return notes, 1 if kind == "name" else keys.index(kind) + 1

@@ -23,22 +23,12 @@ ASKS: dict[str, tuple[str, ...]] = {
 }
 """Kind of a question that needs knowledge -> its wordings."""
 
-_FIRST = (
-    "alder amber aspen birch cedar clover copper crane dover ember fern finch flint fox garnet grove hazel heron holly "
-    "iris juniper larch linden maple marten moss oriole otter pearl plover quartz raven robin rowan sable thistle"
-).split()
-_SECOND = (
-    "acre bank barrow bay brook corner court cross dale end field ferry ford gate green hall haven heath hill hollow "
-    "keep landing lane lodge mead mill moor park point port reach ridge side stead vale wick"
-).split()
-_COMPANIES = (
-    "acme alton arbex borea calvert carda dolmen elara fenwick galdor halden imara jorvik kestra lumen meridia norvek "
-    "orlan pavik quillon rostan selva tarn ulmer vexa wendel xandor yarrow zephra zolt"
-).split()
-_PEOPLE = (
-    "abara bauer castro dietz ekberg fischer garcia haddad ito jansen kovacs lund moreau novak okafor peters quist "
-    "rossi sato tanaka urban varga weber xu yilmaz zhang adler brandt cohen duarte"
-).split()
+_FIRST = "alder amber birch cedar copper ember falcon garnet hazel juniper linden otter".split()
+_SECOND = "acre bank cross dale ferry gate haven keep landing mill reach ridge".split()
+_COMPANIES = "acme borea calvert dolmen elara fenwick galdor halden".split()
+_ARCHITECTS = "abara castro dietz ekberg fischer garcia haddad ito".split()
+_MANAGERS = "jansen kovacs lund moreau novak okafor rossi tanaka".split()
+_YEARS = tuple(str(year) for year in range(1908, 1988, 8))
 _ZONE, _CORNER_M, _SPREAD_M = "EPSG:32633", (300_000, 4_600_000), (400_000, 1_200_000)
 
 
@@ -75,8 +65,8 @@ def landmark(scene: int, *, seed: int) -> Landmark:
         scene=scene,
         name=f"{rng.choice(_FIRST)} {rng.choice(_SECOND)}",
         facts={
-            "built": str(rng.randrange(1900, 2000)), "owner": rng.choice(_COMPANIES),
-            "architect": rng.choice(_PEOPLE), "manager": rng.choice(_PEOPLE),
+            "built": rng.choice(_YEARS), "owner": rng.choice(_COMPANIES),
+            "architect": rng.choice(_ARCHITECTS), "manager": rng.choice(_MANAGERS),
         },
         point_m=(_CORNER_M[0] + rng.randrange(_SPREAD_M[0]), _CORNER_M[1] + rng.randrange(_SPREAD_M[1])),
     )  # fmt: skip

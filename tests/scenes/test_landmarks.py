@@ -37,7 +37,7 @@ def test_facts_do_not_follow_from_what_is_shown() -> None:
     for kind in ASKS:
         answers = [own.answer(kind) for own in known]
         most = max(answers.count(answer) for answer in set(answers))
-        assert most / len(answers) < 0.06
+        assert most / len(answers) < 0.16
     assert landmark(7, seed=0) == landmark(7, seed=0) != landmark(7, seed=1)
 
 
