@@ -50,7 +50,7 @@ class Evaluate(Settings):
         "checkpoint=runs/ucm_moe benchmark=[ucm_captions,rsvqa_lr] data.root=/data",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions limit=50 beams=1",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions router=uniform",
-        "checkpoint=runs/landmarks benchmark=[landmarks,landmarks_seen] knowledge=store",
+        "checkpoint=runs/mine benchmark=[landmarks,landmarks_seen] knowledge=store",
         "checkpoint=runs/ucm_moe benchmark=scenes dry=true",
     )
     groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric", "router")
