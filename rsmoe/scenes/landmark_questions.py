@@ -37,7 +37,7 @@ class LandmarkQuestions(Dataset[Sample]):
     Args:
         root: must be None; accepted because every dataset has it.
         split: "train", "val" or "test"; splits share no place.
-        size: number of landmarks.
+        size: number of questions.
         asks: "knowledge", kinds of `rsmoe.scenes.landmarks.ASKS`; "picture", kinds of RSVQA and the scene class.
         seed: of the generator and of every choice of words.
         size_px: side of the pictures.
@@ -63,13 +63,13 @@ class LandmarkQuestions(Dataset[Sample]):
         if root is not None:
             raise UserError(f"generated landmarks are read from no folder: leave data.root out (it is {root!r}).")
         self.name, self.split, self.asks = name, split, asks
-        self._scenes = split_range(split, size)
+        self._size, self._scenes = size, split_range(split, (size + 1) // 2)
         self._seed = seed
         self._generator = SceneGenerator(size_px=size_px, seed=seed)
         self._rows: dict[int, Sample] = {}
 
     def __len__(self) -> int:
-        return 2 * len(self._scenes)
+        return self._size
 
     def __getitem__(self, index: int) -> Sample:
         """Row ``index``; `IndexError` outside of the dataset."""

@@ -42,7 +42,7 @@ def test_facts_do_not_follow_from_what_is_shown() -> None:
 
 
 def test_a_training_question_is_answered_by_the_note_that_it_cites_or_by_none() -> None:
-    rows = LandmarkQuestions(split="train", size=136, asks="knowledge")
+    rows = LandmarkQuestions(split="train", size=272, asks="knowledge")
     told = silent = empty = 0
     for sample in (rows[i] for i in range(len(rows))):
         (answer,), notes = sample.responses, sample.history[0][1] if sample.history else ""
@@ -58,8 +58,8 @@ def test_a_training_question_is_answered_by_the_note_that_it_cites_or_by_none() 
 
 
 def test_other_splits_have_no_notes_and_the_store_has_their_places(tmp_path: Path) -> None:
-    asked = LandmarkQuestions(split="test", size=34, asks="knowledge")
-    seen = LandmarkQuestions(split="test", size=34, asks="picture")
+    asked = LandmarkQuestions(split="test", size=68, asks="knowledge")
+    seen = LandmarkQuestions(split="test", size=68, asks="picture")
     notes = read_notes(write_landmarks(tmp_path, split="test", size=34, seed=0, size_px=96))
     assert len(notes) == 4 * 34 and len(asked) == len(seen) == 68
     for sample in (asked[i] for i in range(68)):
@@ -69,5 +69,5 @@ def test_other_splits_have_no_notes_and_the_store_has_their_places(tmp_path: Pat
         inside = [n for n in notes if n.point and (np.abs(place.to_lonlat([[48, 48]])[0] - n.point) < 1e-4).all()]
         assert len(inside) == 4 and any(sample.responses[0] in note.text for note in inside)
     assert all(not seen[i].history and seen[i].kind not in ASKS for i in range(68))
-    train = LandmarkQuestions(split="train", size=34, asks="picture")
+    train = LandmarkQuestions(split="train", size=68, asks="picture")
     assert not {s.id for s in (train[i] for i in range(68))} & {seen[i].id for i in range(68)}
