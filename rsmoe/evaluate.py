@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
+    from rsmoe.knowledge.knowledge import Knowledge
+
 _ASKED = ("beams", "max_new", "batch_size", "workers", "limit", "sample_ids", "neighbours", "draws", "pictures")
 """Keys of ``conf/evaluate.yaml`` that `BenchmarkRun` takes as they are."""
 
@@ -45,7 +47,8 @@ def evaluate(config: dict[str, Any]) -> None:
     root = config["data"]["root"]
     benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in config["benchmark"].items()]
     router = config.get("router")
-    home = Path(config["out"] or default_folder(checkpoint, router))
+    home = Path(config["out"] or default_folder(checkpoint, router, config["knowledge"]))
+    knowledge = config["knowledge"] and open_knowledge(config["knowledge"], device=config["device"])
     folders = {b.name: home / b.name for b in benchmarks}
     for folder in [] if config["dry"] else folders.values():
         require_writable(folder, "out=")
@@ -63,6 +66,7 @@ def evaluate(config: dict[str, Any]) -> None:
         checkpoint=checkpoint,
         checkpoint_sha256=sha256_of_file(checkpoint),
         console=console,
+        knowledge=knowledge,
         **{k: config[k] for k in _ASKED},
         metrics=config["evaluation"]["metrics"],
     )
@@ -81,6 +85,8 @@ def _evaluate_dual(config: dict[str, Any], console: Console) -> None:
     from rsmoe.evaluation.benchmark import Benchmark
     from rsmoe.evaluation.dual_benchmark import measure, show
 
+    if config["knowledge"]:
+        raise UserError("knowledge=: a dual encoder answers no question; leave the word out")
     if config.get("router"):
         raise UserError("router=: a dual encoder has none; leave the word out")
     if config["ranks"]["devices"] != 1 or config["ranks"]["num_nodes"] != 1:
@@ -106,12 +112,21 @@ def _evaluate_dual(config: dict[str, Any], console: Console) -> None:
         )  # fmt: skip
 
 
-def default_folder(checkpoint: Path, router: Mapping[str, Any] | None = None) -> Path:
+def open_knowledge(store: str, *, device: str) -> Knowledge:
+    """A store for a number: what is known from a copy of the picture that is asked about is always left out."""
+    from rsmoe.knowledge.knowledge import Knowledge
+
+    return Knowledge.open(store, device=device, lookup=False)
+
+
+def default_folder(checkpoint: Path, router: Mapping[str, Any] | None = None, knowledge: str | None = None) -> Path:
     """Of all benchmarks, beside the checkpoints of a run: ``<run>/evaluation/<checkpoint>``, and with a control in the
-    place of its router ``<run>/evaluation/<checkpoint>-<control>``. Of the starter it is under ``runs/starter``."""
+    place of its router ``<run>/evaluation/<checkpoint>-<control>``; likewise with a store of knowledge. Of the starter
+    it is under ``runs/starter``."""
     home = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     home = Path("runs", STARTER) if home == starter_folder() else home
-    return home / "evaluation" / (checkpoint.stem + (f"-{router['_target_'].split('.')[-2]}" if router else ""))
+    control = f"-{router['_target_'].split('.')[-2]}" if router else ""
+    return home / "evaluation" / (checkpoint.stem + control + (f"-{Path(knowledge).name}" if knowledge else ""))
 
 
 @main("evaluate")

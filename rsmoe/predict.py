@@ -17,6 +17,19 @@ from rsmoe.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from rsmoe.evaluation.known import Knowledge
+
+
+def _knowledge(store: str, *, device: str) -> Knowledge:
+    """An opened store; one that cannot be read is no reason not to answer, and every answer says so."""
+    from rsmoe.evaluation.known import Nothing
+    from rsmoe.knowledge.knowledge import Knowledge
+
+    try:
+        return Knowledge.open(store, device=device)
+    except UserError as error:
+        return Nothing(str(error))
+
 
 @main("predict")
 def cli(cfg: DictConfig) -> None:
@@ -54,6 +67,7 @@ def cli(cfg: DictConfig) -> None:
         "tile": -1 if several and out is None else cfg.tile,
         "boxes": cfg.boxes,
         "confidence": True,
+        **({"knowledge": _knowledge(cfg.knowledge, device=cfg.device)} if cfg.knowledge is not None else {}),
     }
     where: dict[str, Any] = {
         "checkpoint": Path(cfg.checkpoint), "classes": config["classes"] or model.run.change_classes,

@@ -215,9 +215,12 @@ class Collate:
             asked=tuple(asked),
         )
 
+    def prompt_length(self, sample: Sample) -> int:
+        """Tokens of the history and the request of a sample, of which `max_prompt` are read."""
+        return len(self.codec.encode(_prompt_text(sample)))
+
     def _prompt(self, sample: Sample) -> list[int]:
-        turns = [f"q: {question} a: {answer}" for question, answer in sample.history]
-        return self.codec.encode(" ".join([*turns, sample.instruction]), last=self.max_prompt)
+        return self.codec.encode(_prompt_text(sample), last=self.max_prompt)
 
     def caption(self, text: str) -> list[int]:
         """Ids of a text that images are matched with, without `RETRIEVAL_TOKEN`."""
@@ -230,6 +233,11 @@ class Collate:
                 f"a response of {len(ids)} tokens is cut to {self.max_response - 1}; raise max_response", stacklevel=2
             )
         return [*ids[: self.max_response - 1], self._eos]
+
+
+def _prompt_text(sample: Sample) -> str:
+    turns = [f"q: {question} a: {answer}" for question, answer in sample.history]
+    return " ".join([*turns, sample.instruction])
 
 
 def _pad(rows: list[list[int]], pad: int, *, left: bool = False) -> tuple[Tensor, Tensor]:

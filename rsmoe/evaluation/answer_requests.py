@@ -39,6 +39,17 @@ def decoding_facts(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: options[key] for key in keys if key in options}
 
 
+def job_facts(facts: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the answers in a folder depend on, plain.
+
+    Args:
+        facts: of `checkpoint_facts`.
+        options: of `Assistant.answer`.
+    """
+    knowledge = {"knowledge": options["knowledge"].fingerprint} if options.get("knowledge") else {}
+    return {**facts, "checkpoint": "", **options, **knowledge}
+
+
 def answer_requests(
     model: Assistant,
     requests: Sequence[Request],
@@ -66,7 +77,7 @@ def answer_requests(
         UserError: some requests could not be answered; the first is told.
     """
     facts = checkpoint_facts(checkpoint) if folder is not None else {}
-    job = None if folder is None else AnswerFile(folder, facts={**facts, "checkpoint": "", **options})
+    job = None if folder is None else AnswerFile(folder, facts=job_facts(facts, options))
     left = list(requests) if job is None else job.pending(requests)
     if len(left) < len(requests):
         console.print(f"{len(requests) - len(left)} of {len(requests)} requests have their answer in {folder}")

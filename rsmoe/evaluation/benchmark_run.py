@@ -12,10 +12,12 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 from rich.console import Console
+from rich.progress import track
 from torch.utils.data import DataLoader
 
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
+from rsmoe.data.rasters.images import load_image
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.sample import Sample
 from rsmoe.data.sampling.dataset_mixture import Mixture
@@ -28,6 +30,7 @@ from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import answers, assess
 from rsmoe.evaluation.formats.layouts import read_vocabulary
+from rsmoe.evaluation.known import Knowledge, Known, informed, with_sources
 from rsmoe.evaluation.open_run import collate_options
 from rsmoe.evaluation.report import baselines, run_facts
 from rsmoe.evaluation.table import results_table
@@ -82,6 +85,7 @@ class BenchmarkRun:
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
         pictures: samples on each contact sheet of the report; 0 draws none, and the report names its samples alone.
         metrics: name -> config of a metric beside those of the tasks.
+        knowledge: whose notes on the (last) picture stand before every question.
     """
 
     def __init__(
@@ -104,7 +108,9 @@ class BenchmarkRun:
         draws: int = 1000,
         pictures: int = 6,
         metrics: Mapping[str, Mapping[str, Any]] | None = None,
+        knowledge: Knowledge | None = None,
     ) -> None:
+        self._knowledge = knowledge
         self.model, self.codec, self.config, self.console = model, codec, config, console
         self.checkpoint, self.checkpoint_sha256 = checkpoint, checkpoint_sha256
         self._beams, self._max_new, self._batch_size, self._workers = beams, max_new, batch_size, workers
@@ -125,8 +131,9 @@ class BenchmarkRun:
         samples = self._samples(benchmark)
         job = self._job(benchmark, folder, rank=ranks.global_rank, world=ranks.world_size)
         batches = job.batches(samples, self._batch_size)
+        told, known = self._told(samples, [i for batch in batches for i in batch], silent=bool(ranks.global_rank))
         loader: DataLoader[Batch] = DataLoader(
-            Mixture([samples]),  # type: ignore[arg-type,list-item]  # a list has all that a data set needs
+            Mixture([told]),  # type: ignore[arg-type,list-item]  # a list has all that a data set needs
             batch_sampler=[[(i, 0) for i in batch] for batch in batches],
             collate_fn=self._collate,
             num_workers=self._workers,
@@ -137,10 +144,24 @@ class BenchmarkRun:
         title = "" if ranks.global_rank else f"{benchmark.name}, {sum(map(len, batches))} to answer"
         given = answers(self.model, self.codec, loader, **self._decoding(benchmark), title=title)
         for batch, predictions in zip(batches, given, strict=True):
-            job.append(predictions, [samples[i] for i in batch])
+            answered = [with_sources(p, known[i]) if known else p for i, p in zip(batch, predictions, strict=True)]
+            job.append(answered, [samples[i] for i in batch])
         ranks.barrier()
         if ranks.global_rank == 0:
             self._report(benchmark, folder, samples, job)
+
+    def _told(
+        self, samples: list[Sample], asked: Sequence[int], *, silent: bool
+    ) -> tuple[list[Sample], dict[int, Known]]:
+        """The samples, those that are asked with what is known before their question; and what that is."""
+        told, known = list(samples), dict[int, Known]()
+        if self._knowledge is not None:
+            for i in track(asked, description="looking up notes", transient=True, disable=silent):
+                found = self._knowledge.about(
+                    load_image(samples[i].images[-1]), samples[i].instruction, georeference=samples[i].georeference
+                )
+                told[i], known[i] = informed(samples[i], found, self._collate)
+        return told, known
 
     def show(self, benchmark: Benchmark, folder: Path) -> None:
         """Says what would be asked, how it would be scored, and what is there already; asks nothing."""
@@ -185,6 +206,7 @@ class BenchmarkRun:
                 "name": benchmark.name, "data": _name(benchmark), "split": split, "n": len(samples), "of": total,
                 "data_sha256": outcome.sha256, "limit": self._limit, "sample_ids": self._ids,
                 "vocabulary_words": None if outcome.vocabulary is None else len(outcome.vocabulary),
+                "knowledge": None if self._knowledge is None else self._knowledge.fingerprint,
                 "requests_cut": self._cut(samples), "baselines": self._learned(benchmark), **self._decoding(benchmark),
             },
         }  # fmt: skip
@@ -227,6 +249,7 @@ class BenchmarkRun:
     def _job(self, benchmark: Benchmark, folder: Path, *, rank: int = 0, world: int = 1) -> AnswerJob:
         facts = {"checkpoint_sha256": self.checkpoint_sha256, "data": _name(benchmark), "dense": self.model.dense}
         facts |= {"router": self.config["router"]["_target_"]}
+        facts |= {} if self._knowledge is None else {"knowledge": self._knowledge.fingerprint}
         return AnswerJob(folder, facts=facts | self._decoding(benchmark) | self._pixels, rank=rank, world=world)
 
     def _decoding(self, benchmark: Benchmark) -> dict[str, int]:

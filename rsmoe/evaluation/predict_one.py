@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsmoe.evaluation.answer_file import AnswerFile
-from rsmoe.evaluation.answer_requests import checkpoint_facts, decoding_facts
+from rsmoe.evaluation.answer_requests import checkpoint_facts, decoding_facts, job_facts
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.land_cover_report import land_cover_shares
 from rsmoe.evaluation.reply_files import picture_name, reply_row, write_reply
@@ -41,6 +41,8 @@ def predict_one(
     options = dict(options) | ({} if folder is not None or len(request.pictures) > 1 else {"tile": -1})
     (reply,) = model.answer([request], prompts=True, console=console, **options)
     console.print(reply.text.strip() or "(empty answer)", style="bold", markup=False, highlight=False, soft_wrap=True)
+    if reply.sources:
+        console.print(f"from {', '.join(reply.sources)}", markup=False, highlight=False, soft_wrap=True)
     table = Table("expert", "weight", "prompt")
     for name, weight in sorted(reply.routing.items(), key=lambda item: -item[1]):
         table.add_row(name, f"{weight:.3f}", (reply.prompts or {}).get(name, ""))
@@ -67,7 +69,7 @@ def predict_one(
     said = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "land_cover": shares}
     said |= {"changed": None, "cells": None, "kinds": None, "polygons": None} | told
     write_text(folder / "answer.json", json.dumps({**row, **said}, indent=1, ensure_ascii=False) + "\n")
-    job = AnswerFile(folder, facts={**facts, "checkpoint": "", **options})
+    job = AnswerFile(folder, facts=job_facts(facts, options))
     job.add([(request, row)])
     written = [
         "answer.json",

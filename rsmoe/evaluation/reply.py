@@ -35,6 +35,8 @@ class Reply:
     """Side in pixels of what the model saw."""
     notes: tuple[str, ...] = ()
     """What was done to the pictures, in words for the user."""
+    sources: tuple[str, ...] = ()
+    """Ids of the notes that the answer cites; () without knowledge."""
     confidence: float | None = None
     """Mean log-probability of the answer's tokens; 0 is certain. None where it was not asked for."""
     mask: np.ndarray | None = None

@@ -116,6 +116,7 @@ def reply_row(reply: Reply) -> dict[str, Any]:
         "id": reply.id,
         "answer": reply.text,
         "instruction": reply.instruction,
+        "sources": list(reply.sources),
         "confidence": None if reply.confidence is None else round(reply.confidence, 4),
         "routing": {name: round(weight, 6) for name, weight in reply.routing.items()},
         "size_px": [width, height],

@@ -13,12 +13,14 @@ from rich.console import Console
 from rsmoe.data.batch import Batch
 from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
+from rsmoe.data.rasters.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.answer import answer_batch, prompt_words
 from rsmoe.evaluation.confidence import confidences
 from rsmoe.evaluation.embedding import Embedding, embed_batch
+from rsmoe.evaluation.known import Knowledge, Known, informed, with_sources
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
@@ -67,6 +69,7 @@ class Responder:
         prompts: bool = False,
         tile: int | None = -1,
         opened: Sequence[Dates] | None = None,
+        knowledge: Knowledge | None = None,
         on_token: OnToken | None = None,
         console: Console | None = None,
     ) -> list[Reply]:
@@ -87,6 +90,8 @@ class Responder:
             tile: side in pixels of the tiles of maps of land cover and of changes; None: that of the model's pictures
                 (every pixel is seen as it is), 0: the whole picture resized, -1: no such map.
             opened: the pictures of every request, where `open` has read them already.
+            knowledge: whose notes on the (last) picture stand before every question; where it cannot be reached or has
+                none, `Reply.notes` says so and the answer is without.
             on_token: see `rsmoe.generation.decoding.OnToken`.
             console: where the progress of these maps is shown.
 
@@ -107,7 +112,12 @@ class Responder:
         opened = self._open(requests, raster or {}) if opened is None else opened
         overviews = {id(dates): dates.overview() for dates in opened}
         shown = [overviews[id(dates)] for dates in opened]  # requests about the same pictures share a view
-        batch = self._batch(requests, shown)
+        samples = self._samples(requests, shown)
+        known = [Known()] * len(samples)
+        if knowledge is not None:
+            pairs = [informed(s, _known(knowledge, s), run.collate) for s in samples]
+            samples, known = [sample for sample, _ in pairs], [own for _, own in pairs]
+        batch = self._collated(samples)
         with torch.no_grad():
             perception = self._forced(model.perceive(batch), requests)
         longest = max((one.max_new for one in each), default=max_new)
@@ -118,6 +128,7 @@ class Responder:
         sure: Sequence[float | None] = [None] * len(found)
         if confidence:
             sure = confidences(model, codec, batch, perception, [prediction.text for prediction in found])
+        found = [with_sources(prediction, own) for prediction, own in zip(found, known, strict=True)]
         convention = boxes or run.box_convention
         replies = []
         for place, (request, dates, prediction) in enumerate(zip(requests, opened, found, strict=True)):
@@ -141,7 +152,8 @@ class Responder:
                     dates=dates,
                     shown=own,
                     image_size=size,
-                    notes=_notes(dates, own, prediction, tiled),
+                    notes=(*_notes(dates, own, prediction, tiled), *filter(None, [known[place].said])),
+                    sources=prediction.sources,
                     confidence=sure[place],
                     mask=None if prediction.mask is None else prediction.mask & own.valid,
                     masks=_apart(prediction, own),
@@ -211,7 +223,10 @@ class Responder:
         return replace(perception, routing=Routing(logits=logits, weights=weights, chosen=weights > 0))
 
     def _batch(self, requests: Sequence[Request], shown: Sequence[Dates]) -> Batch:
-        samples = [
+        return self._collated(self._samples(requests, shown))
+
+    def _samples(self, requests: Sequence[Request], shown: Sequence[Dates]) -> list[Sample]:
+        return [
             Sample(
                 id=request.id,
                 images=dates.images,
@@ -220,14 +235,25 @@ class Responder:
                 responses=("",),
                 task="caption",  # a label of training data: at inference nothing reads it
                 source="request",
+                georeference=dates.georeference,
             )
             for request, dates in zip(requests, shown, strict=True)
         ]
+
+    def _collated(self, samples: Sequence[Sample]) -> Batch:
         batch: Batch = self.run.collate([(sample, 0) for sample in samples])
         return batch.to(self.run.model.to_lm.weight.device)
 
     def _weights(self, row: Sequence[float]) -> dict[str, float]:
         return dict(zip(self.run.model.names, row, strict=True))
+
+
+def _known(knowledge: Knowledge, sample: Sample) -> Known:
+    """What is known of the last picture; a store that cannot be read, or not any more, is no reason not to answer."""
+    try:
+        return knowledge.about(load_image(sample.images[-1]), sample.instruction, georeference=sample.georeference)
+    except UserError as error:
+        return Known(said=f"answered without knowledge: {error}")
 
 
 def _boxes(text: str, convention: str | None, size_px: tuple[int, int]) -> np.ndarray | None:

@@ -43,6 +43,8 @@ class Prediction:
     """(H, W) uint8 kind of change of each pixel of a pair, 0 none, of the first image's size; None without a map."""
     ranking: tuple[str, ...] = ()
     """Ids of what was retrieved, the best first."""
+    sources: tuple[str, ...] = ()
+    """Ids of the notes that the answer cites, see `rsmoe.data.notes`."""
     outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     """What other heads and maps made of the request, by their name: "land_cover", (H, W) uint8 classes of a picture."""
 
@@ -56,6 +58,8 @@ class Prediction:
             row["masks"] = [_rle(mask) for mask in self.masks]
         if self.ranking:
             row["ranking"] = list(self.ranking)
+        if self.sources:
+            row["sources"] = list(self.sources)
         if self.outputs:
             row["outputs"] = {name: _plain(value) for name, value in self.outputs.items()}
         if self.weights:

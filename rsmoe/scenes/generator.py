@@ -73,6 +73,8 @@ PAIR_CLASSES: tuple[str, ...] = (
 """Classes of the places of pairs: surveys of change are made where people build."""
 _SUBURB = (0.5, 0.8)
 """Metres a pixel at 256 px of a residential area in pairs, about LEVIR-CC's."""
+_VISITS = 10_000
+"""Streams of randomness above this number are other visits of a scene; those of pairs are below."""
 _BUILT = tuple(LAND_COVER.index(name) for name in ("building", "paved", "road"))
 
 
@@ -104,16 +106,24 @@ class SceneGenerator:
         self._margin = 4 + size_px // 32
         self._sub = 3 if size_px <= 128 else 2
 
-    def scene(self, index: int) -> Scene:
-        """Scene number ``index`` (0 and up)."""
+    def scene(self, index: int, *, visit: int = 0) -> Scene:
+        """Scene number ``index`` (0 and up).
+
+        Args:
+            visit: 0 and up. Another one is another flight over the same place: season, light, air, camera and vehicles
+                are those of another day, and the heading differs by 6 to 12 degrees, so that no pixel comes again.
+        """
         streams = self._streams(index, kind=0)
+        other = self._streams(index, kind=_VISITS + visit) if visit else streams
         number = self._turn(index, len(SCENE_CLASSES), kind=0)
         name = SCENE_CLASSES[number]
         place = self._place(name, streams[0], _LAYOUTS[name][1:])
-        standing = _with_traffic(place, place.standing, streams[1])
-        day = Day.draw(streams[2])
-        window = NoiseWindow(rng=streams[3], size=self._canvas)
-        picture = self._render(place, standing, day, window, streams[4])
+        if visit:
+            place.turn_by(float(other[5].choice((-1, 1)) * np.deg2rad(other[5].uniform(6, 12))))
+        standing = _with_traffic(place, place.standing, other[1])
+        day = Day.draw(other[2])
+        window = NoiseWindow(rng=other[3], size=self._canvas)
+        picture = self._render(place, standing, day, window, other[4])
         return self._crop(name, place, picture, day, (0, 0))
 
     def pair(self, index: int) -> ScenePair:

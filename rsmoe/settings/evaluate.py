@@ -50,6 +50,7 @@ class Evaluate(Settings):
         "checkpoint=runs/ucm_moe benchmark=[ucm_captions,rsvqa_lr] data.root=/data",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions limit=50 beams=1",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions router=uniform",
+        "checkpoint=runs/mine benchmark=[landmarks,landmarks_seen] knowledge=store",
         "checkpoint=runs/ucm_moe benchmark=scenes dry=true",
     )
     groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric", "router")
@@ -67,6 +68,9 @@ class Evaluate(Settings):
     data: Root
     beams: Beams | None = Field(description="of the search; null: as the benchmark says")
     max_new: Tokens | None = Field(description="most tokens of an answer; null: as the benchmark says")
+    knowledge: PathWord | None = Field(
+        description="a store of rsmoe knowledge, whose notes on the picture stand before every question"
+    )
     limit: Number | None = Field(description="first n samples; the results go into a folder of their own, partial/")
     sample_ids: Annotated[Words, Len(1)] | None = Field(description="[id,id]: these samples alone")
     batch_size: BatchSize = Field(description="samples a batch, on each rank")

@@ -90,6 +90,9 @@ class Predict(Settings):
         description="of the search, 1 is greedy; null: 3, or none where a temperature above 0 samples"
     )
     max_new: Tokens = Field(description="most tokens of the answer")
+    knowledge: PathWord | None = Field(
+        description="a store of rsmoe knowledge, whose notes on the picture stand before the question"
+    )
     temperature: Temperature = Field(description="0: the search; above 0 tokens are drawn, the higher the more freely")
     top_p: Share = Field(description="share of the probability that is drawn from, the most probable tokens first")
     seed: Seed = Field(description="of what is drawn for each request, the same alone and among others")

@@ -64,7 +64,7 @@ def test_a_command_of_the_documentation_can_be_typed(
     monkeypatch.setattr(sys, "argv", ["rsmoe"])
     bare = [word for word in words if "=" not in word and not word.startswith("-")]
     typed = [word for word in words if word not in bare and not word.startswith("hydra/launcher=")]
-    assert name in ("compare", "search") or not bare, bare
+    assert name in ("compare", "search", "localise") or not bare, bare
     if bare:
         typed.append(f"runs=[{','.join(bare)}]" if name == "compare" else f"text={' '.join(bare)}")
     assert len(checked(name, typed)) >= len(typed)

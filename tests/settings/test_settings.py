@@ -79,6 +79,13 @@ WRONG = {
         "text= image= store= bbox=3 bbox=[1,2,3] bbox=[1,2,3,x] bbox=[1,2,3,nan] dates=[2020] dates=[2020,2021,2022] "
         "limit=0 limit=1001 limit=x out= checkpoint= device=tpu"
     ).split(),
+    "knowledge": (
+        "notes= images= out= checkpoint= alike=2 alike=x limit=0 limit=1.5 weight=2 weight=-1 lookup=3 batch_size=0 "
+        "device=tpu generated.split=all generated.size=0 generated.seed=-1 generated.size_px=1"
+    ).split(),
+    "localise": (
+        "text= image= out= checkpoint= sides=[] sides=[3] sides=[x] sides=3 batch_size=0 device=tpu raster.bands=3"
+    ).split(),
     "contrast": (
         "seed=-1 dim=0 captions=0 captions=1.5 corpus=[] limit=0 draws=-1 image.heads=-1 image.hidden=0 "
         "image.dropout=2 stage.steps=0 stage.batch_size=0 stage.lr=-1 stage.lr=x stage.train=[] stage.mix=[a] "

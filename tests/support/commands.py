@@ -20,6 +20,8 @@ BASE = {
     "ngrams": [],
     "index": ["images=a", "out=store"],
     "search": ["store=a", "text=ships"],
+    "localise": ["text=ships", "image=a.png", "out=out"],
+    "knowledge": ["out=out"],
     "contrast": [],
     "convert_clip": ["file=clip.pt", "out=out"],
 }

@@ -44,6 +44,11 @@ class Place:
         self.standing: list[bool] = []
         self._cos, self._sin = math.cos(turn), math.sin(turn)
 
+    def turn_by(self, angle: float) -> None:
+        """Turns the place in the picture by so many radians more, with all that stands on it."""
+        self.turn += angle
+        self._cos, self._sin = math.cos(self.turn), math.sin(self.turn)
+
     def sees(self, x: float, y: float, margin: float = 0.0) -> bool:
         """Whether the point, or anything within ``margin`` metres of it, can be in the picture."""
         limit = self.half + margin
