@@ -44,6 +44,6 @@ def pixel_bce(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
-    """(n, h, w) -> (n,) 1 - (2 |p t| + 1) / (|p| + |t| + 1)."""
+    """(n, h, w) -> (n,) ``1 - (2 |p t| + 1) / (|p| + |t| + 1)``."""
     p = logits.sigmoid()
     return 1 - (2 * (p * target).sum((1, 2)) + 1) / (p.sum((1, 2)) + target.sum((1, 2)) + 1)

@@ -174,7 +174,7 @@ def answering(given: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
 KEYS = {
     "id", "checkpoint", "checkpoint_sha256", "rsmoe", "images", "instruction", "text", "answer", "weights", "routing",
     "confidence", "prompts", "size_px", "crs", "transform", "gsd_m", "mask", "boxes_px", "land_cover", "changed",
-    "cells", "kinds", "polygons", "files", "notes", "decoding",
+    "cells", "kinds", "polygons", "files", "notes", "decoding", "sources",
 }  # fmt: skip
 
 
