@@ -33,7 +33,8 @@ from rsmoe.parts import instantiate
 ODD = "a b\x0bc\x0cd\x1ce\x1df\x1eg\x85h\u2028i\u2029j"
 """One line: none of these characters ends one."""
 
-NAMES = sorted({path.stem for path in (conf_dir() / "data").glob("*.yaml")} - {"scenes", "scene_changes", "shards"})
+GENERATED = {"scenes", "scene_changes", "scene_masks", "landmarks"}
+NAMES = sorted({path.stem for path in (conf_dir() / "data").glob("*.yaml")} - GENERATED - {"shards"})
 WORDS = {"nan", "NaN", "None", "null", "True", "False", "inf", "[]", "{}"}
 VALUES = {"nan": math.nan, "null": None, "true": True, "list": [], "object": {}, "infinity": math.inf, "long": 10**30}
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le-mark", "utf-16-be-mark", "utf-32")

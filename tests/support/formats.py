@@ -71,6 +71,7 @@ FORMATS: dict[str, Callable[[Path], object]] = {
     "floodnet_vqa": floodnet,
     "gaia": gaia,
     "geochat_instruct": geochat,
+    "landmarks": lambda root: None,
     "levir_cd": partial(_changes, "A B label"),
     "levir_mci": levir_mci,
     "llava": llava,
@@ -110,6 +111,7 @@ SPLITS = dict(pair.split(":") for pair in TEST.split()) | {"second_cc": "test"} 
 OPTIONS: dict[str, dict[str, Any]] = {
     "levir_mci": {"tasks": ["change_caption", "mask"]},
     "second_cc": {"tasks": ["change_caption", "mask"]},
+    "landmarks": {"size": 10},
     "scenes": {"size": 10},
     "scene_changes": {"size": 20},
     "scene_masks": {"scenes": {"train": 3}},

@@ -112,7 +112,7 @@ def test_a_group_that_changes_takes_its_old_keys_away() -> None:
     [
         (["seed=0"], r"cannot change: seed=0 \(was 3\).*start=<run>"),
         (["corpus=scenes"], "corpus"),
-        (["experiment=rsicd_moe"], "corpus|name=rsicd_moe"),
+        (["experiment=changechat_moe"], "corpus|name=changechat_moe"),
         (["model=small"], r"image_size=128 \(was 64\).* and \d+ more"),
         (["expert=[theme,vqa]"], r"expert\.\S+absent \(was"),
         (["stage.perception.lr=1"], "stage.perception.lr=1"),
