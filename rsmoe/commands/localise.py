@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsmoe.cli import main
+from rsmoe.cli.sentence import with_sentence
 from rsmoe.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,11 +55,7 @@ def _cli(cfg: DictConfig) -> None:
 
 def cli(words: Sequence[str] | None = None) -> None:
     """Words that are no ``key=value`` are the sentence; the others are overrides of ``conf/localise.yaml``."""
-    given = list(sys.argv[1:] if words is None else words)
-    said = [word for word in given if not re.match(r"[-~]|\+*[\w.@/]+=", word)]
-    if said and not any(word.startswith("text=") for word in given):
-        given = [f"text={' '.join(said)}", *(word for word in given if word not in said)]
-    _cli(given)
+    _cli(with_sentence(words))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
-from rsmoe.data.rasters.images import load_image
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.sample import Sample
 from rsmoe.data.sampling.dataset_mixture import Mixture
@@ -30,7 +29,7 @@ from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import answers, assess
 from rsmoe.evaluation.formats.layouts import read_vocabulary
-from rsmoe.evaluation.known import Knowledge, Known, informed, with_sources
+from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
 from rsmoe.evaluation.open_run import collate_options
 from rsmoe.evaluation.report import baselines, run_facts
 from rsmoe.evaluation.table import results_table
@@ -157,10 +156,7 @@ class BenchmarkRun:
         told, known = list(samples), dict[int, Known]()
         if self._knowledge is not None:
             for i in track(asked, description="looking up notes", transient=True, disable=silent):
-                found = self._knowledge.about(
-                    load_image(samples[i].images[-1]), samples[i].instruction, georeference=samples[i].georeference
-                )
-                told[i], known[i] = informed(samples[i], found, self._collate)
+                told[i], known[i] = informed(samples[i], known_of(self._knowledge, samples[i]), self._collate)
         return told, known
 
     def show(self, benchmark: Benchmark, folder: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rsmoe.data.collate import Collate
 from rsmoe.data.notes import Note, cited, notes_turn
+from rsmoe.data.rasters.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.geo.georeference import Georeference
 from rsmoe.metrics.prediction import Prediction
@@ -52,6 +53,11 @@ class Nothing:
     def about(self, picture: np.ndarray, question: str, *, georeference: Georeference | None) -> Known:
         """No note, and why."""
         return Known(said=f"answered without knowledge: {self.why}")
+
+
+def known_of(knowledge: Knowledge, sample: Sample) -> Known:
+    """What is known of the last picture of a sample, for its question."""
+    return knowledge.about(load_image(sample.images[-1]), sample.instruction, georeference=sample.georeference)
 
 
 def informed(sample: Sample, known: Known, collate: Collate) -> tuple[Sample, Known]:

@@ -13,14 +13,13 @@ from rich.console import Console
 from rsmoe.data.batch import Batch
 from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
-from rsmoe.data.rasters.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.answer import answer_batch, prompt_words
 from rsmoe.evaluation.confidence import confidences
 from rsmoe.evaluation.embedding import Embedding, embed_batch
-from rsmoe.evaluation.known import Knowledge, Known, informed, with_sources
+from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
@@ -251,7 +250,7 @@ class Responder:
 def _known(knowledge: Knowledge, sample: Sample) -> Known:
     """What is known of the last picture; a store that cannot be read, or not any more, is no reason not to answer."""
     try:
-        return knowledge.about(load_image(sample.images[-1]), sample.instruction, georeference=sample.georeference)
+        return known_of(knowledge, sample)
     except UserError as error:
         return Known(said=f"answered without knowledge: {error}")
 
