@@ -78,8 +78,7 @@ class ClassMemory(nn.Module):
         scale = embed.shape[1] ** -0.5
         slots = self.norm(slots)
         asked = self.query(features.flatten(2).transpose(1, 2))  # (V, h * w, C)
-        share = (torch.bmm(asked[view], self.key(slots)[reply].transpose(1, 2)) * scale).softmax(
-            -1
-        )  # (n, h * w, S + 1)
+        keys = self.key(slots)[reply].transpose(1, 2)  # (n, C, S + 1)
+        share = (torch.bmm(asked[view], keys) * scale).softmax(-1)  # (n, h * w, S + 1)
         brought = torch.bmm(self.out(self.value(slots))[reply], embed[..., None]) * scale  # (n, S + 1, 1)
         return torch.bmm(share, brought)[..., 0].view(len(embed), *features.shape[-2:])
