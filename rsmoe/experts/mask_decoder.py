@@ -38,7 +38,8 @@ class Masks:
 class MaskDecoder(nn.Module):
     """Transformer decoder with masked attention (Mask2Former, arXiv 2112.01527), one query for each [SEG].
 
-    1. pixels, once a view: the FPN of all maps, then, with sines of the place, mask features M and keys, h x w
+    1. pixels, once a view with a [SEG]: the FPN of all maps, then, with sines of the place, mask features M and keys,
+       h x w
     2. where, once a reply: p = softmax <mean [SEG] state, keys> over the pixels and "nowhere"; the k-th [SEG] of a
        reply begins at the k-th highest peak of p (queries from pixels: Mask DINO, arXiv 2206.02777)
     3. query = state + key of its pixel; or + a learned vector, where "nowhere" is likelier than all pixels
@@ -94,7 +95,8 @@ class MaskDecoder(nn.Module):
         """
         _, reply, count = sample.unique_consecutive(return_inverse=True, return_counts=True)
         first = count.cumsum(0) - count
-        x = self.pixels(pyramid)  # (V, C, h, w)
+        asked_of, view = view.unique(return_inverse=True)  # most views of a mixed batch have no [SEG]
+        x = self.pixels([level[asked_of] for level in pyramid])  # (V, C, h, w)
         height, width = x.shape[-2:]
         place = sine_positions(height, width, PLACE, device=x.device).to(x.dtype).T.view(1, PLACE, height, width)
         x = torch.cat([x, place.expand(len(x), -1, -1, -1)], dim=1)
@@ -139,7 +141,8 @@ class MaskDecoder(nn.Module):
     def _masks(self, query: Tensor, features: Tensor, view: Tensor, away: Tensor) -> Tensor:
         embed = self.embed(query)
         logits = torch.bmm(embed[:, None, :-2], features.flatten(2)[view])[:, 0] / self.width**0.5 + embed[:, -2:-1]
-        return (logits - SHARP * F.softplus(embed[:, -1:]) * away).view(len(query), *features.shape[-2:])
+        out: Tensor = (logits - SHARP * F.softplus(embed[:, -1:]) * away).view(len(query), *features.shape[-2:])
+        return out
 
 
 class _Layer(nn.Module):
@@ -162,10 +165,12 @@ class _Layer(nn.Module):
         query = query + self.out(seen.transpose(1, 2).flatten(1))
         x = self.before[1](query)[None]
         query = query + self.among(x, x, x, attn_mask=reply[:, None] != reply, need_weights=False)[0][0]
-        return query + self.feed(self.before[2](query))
+        out: Tensor = query + self.feed(self.before[2](query))
+        return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        out: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return out
 
 
 def _squares(pixel: Tensor, size: tuple[int, int]) -> Tensor:
