@@ -120,14 +120,15 @@ class Assistant(Responder):
         return answers
 
     def save_pretrained(
-        self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16"] | None = None
+        self, folder: str | Path, *, dtype: Literal["float32", "float16", "bfloat16", "int8"] | None = None
     ) -> Path:
         """Writes config.json, model.safetensors and a model card; `rsmoe.load` of the folder asks the same model.
 
         Pretrained weights that no stage trained are named, not copied.
 
         Args:
-            dtype: of the file: float16 is half of float32, and its weights are rounded to 11 bits. None: as they are.
+            dtype: of the file. None: as they are; float16 is half of float32, rounded to 11 bits; int8 a quarter, see
+                `rsmoe.weights.int8`.
 
         Raises:
             UserError: the folder cannot be written, or a weight is too large for ``dtype``.

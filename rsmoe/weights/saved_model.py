@@ -16,6 +16,7 @@ from rsmoe.errors import UserError
 from rsmoe.files import whole_file, write_text
 from rsmoe.trust.checkpoint import check_finite
 from rsmoe.weights.bases import LeftOut
+from rsmoe.weights.int8 import quantised, restored
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -48,7 +49,8 @@ def save_model(
         model: that was loaded from ``checkpoint``.
         checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
         version: of rsmoe.
-        dtype: of the file's fractions; None: as the model has them. It is computed with as before.
+        dtype: of the file's fractions; None: as the model has them, int8: see `rsmoe.weights.int8`. It is computed with
+            as before.
 
     Returns:
         the folder.
@@ -68,7 +70,10 @@ def save_model(
         for name in names
         if name not in ties
     }
-    if dtype is not None:
+    if dtype == torch.int8:
+        check_finite(state)
+        state = quantised(state)
+    elif dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
         check_finite(state)
     kept = checkpoint["hyper_parameters"]
@@ -109,8 +114,9 @@ def read_model(folder: Path, *, weights: bool = True) -> dict[str, Any]:
             for name in () if weights else names:
                 part = file.get_slice(name)
                 state[f"model.{name}"] = torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
+        state = restored(state)
         state |= {f"model.{n}": state[f"model.{first}"] for n, first in dict(described.get("ties", {})).items()}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{folder / WEIGHTS} is truncated or damaged ({error}). Copy or download it again") from error
     found = {key: described.get(key, default) for key, default in (("hyper_parameters", {}), ("bases", []))}
     return {"state_dict": state, **found}

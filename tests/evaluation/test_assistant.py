@@ -256,6 +256,36 @@ def test_a_folder_of_half_the_size_asks_the_rounded_model(model: Assistant, tmp_
         assert state[name].dtype == value.dtype and torch.equal(state[name], rounded), name
 
 
+def test_a_folder_of_a_quarter_of_the_size_is_half_a_step_away_at_most(model: Assistant, tmp_path: Path) -> None:
+    whole, small = model.save_pretrained(tmp_path / "whole"), model.save_pretrained(tmp_path / "small", dtype="int8")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (whole, small)]
+    assert sizes[1] < 0.5 * sizes[0]  # rows of a tiny model are short
+    state = rsmoe.load(small, device="cpu").run.model.state_dict()
+    for name, value in model.run.model.state_dict().items():
+        assert state[name].dtype == value.dtype, name
+        if value.ndim < 2:
+            assert torch.equal(state[name], value), name
+            continue
+        rows = value.flatten(1) if value.ndim == 4 else value.flatten(0, -2)
+        step = rows.abs().amax(1, keepdim=True) / 127
+        assert ((state[name].reshape(rows.shape) - rows).abs() <= 0.501 * step + 1e-12).all(), name
+    again = rsmoe.load(small, device="cpu").save_pretrained(tmp_path / "again", dtype="int8")
+    assert len({(folder / "model.safetensors").stat().st_size for folder in (small, again)}) == 1
+    whole_state, shapes = (load_checkpoint(small, weights=weights)["state_dict"] for weights in (True, False))
+    assert {k: (v.shape, v.dtype) for k, v in whole_state.items()} == {k: (v.shape, v.dtype) for k, v in shapes.items()}
+
+
+def test_scales_that_fit_no_weight_are_one_line(model: Assistant, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = model.save_pretrained(tmp_path, dtype="int8")
+    state = load_file(folder / "model.safetensors")
+    state["to_lm.weight::scale"] = torch.ones(3)
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(UserError, match="truncated or damaged"):
+        rsmoe.load(folder, device="cpu")
+
+
 def test_a_weight_beyond_float16_is_not_written(run: Path, tmp_path: Path) -> None:
     model = rsmoe.load(run, device="cpu")
     with torch.no_grad():
