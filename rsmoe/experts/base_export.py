@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from rsmoe.weights.bases import Base, plain
@@ -33,5 +34,5 @@ def write_base(lm: PreTrainedModel, folder: Path) -> None:
             os.replace(Path(work) / name, folder / name)
 
 
-def _own(lm: PreTrainedModel) -> dict:
+def _own(lm: PreTrainedModel) -> dict[str, Tensor]:
     return {plain(name): tensor for name, tensor in lm.state_dict().items() if ".lora_" not in name}

@@ -67,7 +67,8 @@ class MaskExpert(SegExpert):
             for lateral, level in zip(self.lateral, inputs.pyramid, strict=True)
         ]
         x = top_down(laterals, [partial(self._conditioned, level, query) for level in range(len(laterals))])
-        return torch.einsum("nc,nchw->nhw", query, x) / query.shape[1] ** 0.5 + self.bias
+        out: Tensor = torch.einsum("nc,nchw->nhw", query, x) / query.shape[1] ** 0.5 + self.bias
+        return out
 
     def _conditioned(self, level: int, query: Tensor, x: Tensor) -> Tensor:
         gain, shift = self.condition[level](query)[..., None, None].chunk(2, dim=1)  # (n, C, 1, 1)

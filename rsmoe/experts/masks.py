@@ -83,7 +83,8 @@ class MasksExpert(SegExpert):
 
     def decode(self, inputs: HeadInput) -> Masks:
         """Masks of n >= 1 [SEG]."""
-        return self.decoder(inputs.hidden, inputs.sample, inputs.view, inputs.pyramid)
+        masks: Masks = self.decoder(inputs.hidden, inputs.sample, inputs.view, inputs.pyramid)
+        return masks
 
     def head(self, inputs: HeadInput) -> Tensor:
         """n states -> (n, h, w) logits at the size of the finest level; resize them bilinearly, threshold 0."""

@@ -218,4 +218,5 @@ def mixed_log_probability(
     weight = rows.weight[:, None] if weight is None else weight
     p = logits.float().softmax(-1).unflatten(0, (-1, beams)) * weight.float()[..., None]  # (R, k, V)
     mixed = p.new_zeros(samples, *p.shape[1:]).index_add_(0, rows.sample, p)
-    return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
+    out: Tensor = mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
+    return out

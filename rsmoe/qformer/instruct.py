@@ -137,7 +137,8 @@ class _Attention(nn.Module):
         )
         rate = self.dropout.p if self.training else 0.0
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate).transpose(1, 2).flatten(2)
-        return self.norm(self.dropout(self.out(seen)) + state)
+        out: Tensor = self.norm(self.dropout(self.out(seen)) + state)
+        return out
 
 
 class _FeedForward(nn.Module):
@@ -151,7 +152,8 @@ class _FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, state: Tensor) -> Tensor:
-        return self.norm(self.dropout(self.down(F.gelu(self.up(state)))) + state)
+        out: Tensor = self.norm(self.dropout(self.down(F.gelu(self.up(state)))) + state)
+        return out
 
 
 class _Layer(nn.Module):

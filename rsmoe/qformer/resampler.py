@@ -58,7 +58,8 @@ class Resampler(nn.Module):
         mask = torch.cat([memory.mask, memory.mask.new_ones(len(seen), self.queries)], dim=1)[:, None, None]
         for layer in self.layers:
             state = layer(state, seen, mask)
-        return self.norm(state)
+        out: Tensor = self.norm(state)
+        return out
 
 
 class _Layer(nn.Module):
@@ -80,4 +81,5 @@ class _Layer(nn.Module):
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (self.query(own), key, value))
         read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         state = state + self.dropout(self.out(read))
-        return state + self.dropout(self.ffn(state))
+        out: Tensor = state + self.dropout(self.ffn(state))
+        return out

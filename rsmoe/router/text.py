@@ -69,7 +69,10 @@ class TextPrompts(nn.Module):
 
     def _run(self, embeds: Tensor, seen: Tensor) -> Tensor:
         positions = (seen.long().cumsum(-1) - 1).clamp_min(0)
-        return self.lm(inputs_embeds=embeds, attention_mask=seen.long(), position_ids=positions, use_cache=False).logits
+        out: Tensor = self.lm(
+            inputs_embeds=embeds, attention_mask=seen.long(), position_ids=positions, use_cache=False
+        ).logits
+        return out
 
     def _loss(self, start: Tensor, seen: Tensor, target: Tensor) -> Tensor:
         embeds = torch.cat([start, self.lm.get_input_embeddings()(target[:, :-1])], dim=1)

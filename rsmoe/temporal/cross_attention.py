@@ -78,7 +78,8 @@ class CrossAttention(nn.Module):
             difference = after - before  # (R, N, D)
             before, after = layer(before, difference), layer(after, difference)
             levels.append((before, after))
-        return self.fusion(levels)  # (R, 2N, D)
+        out: Tensor = self.fusion(levels)  # (R, 2N, D)
+        return out
 
     def _places(self, rows: Tensor, columns: Tensor, count: int) -> Tensor:
         """(N, D), row by row."""

@@ -73,4 +73,5 @@ class _Relation(nn.Module):
     def forward(self, date: Tensor, difference: Tensor) -> Tensor:
         context = self.dropout(torch.tanh(self.context1(difference) + self.context2(date)))
         gate = self.dropout(torch.sigmoid(self.gate1(difference) + self.gate2(date)))
-        return gate * context
+        out: Tensor = gate * context
+        return out

@@ -46,7 +46,8 @@ class DifferenceAttention(nn.Module):
         """x (R, N, D), s (R, S, D) -> o (R, N, D)."""
         y = self.norm1(tokens + self.dropout(self.attention(tokens, seen, seen, need_weights=False)[0]))
         inner: Tensor = self.linear2(self.dropout(F.relu(self.linear1(y))))
-        return self.norm2(y + self.dropout(inner))
+        out: Tensor = self.norm2(y + self.dropout(inner))
+        return out
 
 
 class BitemporalFusion(nn.Module):

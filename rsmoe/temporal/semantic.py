@@ -99,7 +99,8 @@ class Semantic(nn.Module):
             levels.append((images, maps))
         told = self.fusion([images for images, _ in levels])
         meant = seen * self.fusion([maps for _, maps in levels])
-        return self.gate(told, meant)  # (R, 2N, D)
+        out: Tensor = self.gate(told, meant)  # (R, 2N, D)
+        return out
 
 
 def _ask_difference(layer: Callable[[Tensor, Tensor], Tensor], before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,4 +129,5 @@ class _Gate(nn.Module):
         v = v + self.gate_map(torch.cat([y, semantic], dim=-1)).sigmoid() * semantic
         v = self.norm2(v + self.gate_own(y).sigmoid() * y)
         inner: Tensor = self.linear2(self.dropout(F.relu(self.linear1(v))))
-        return self.norm3(v + self.dropout(inner))
+        out: Tensor = self.norm3(v + self.dropout(inner))
+        return out

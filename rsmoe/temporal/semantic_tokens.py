@@ -63,4 +63,5 @@ class SemanticTokens(nn.Module):
         shares = F.adaptive_avg_pool2d(one_hot.flatten(0, 1).permute(0, 3, 1, 2), self.cells)  # (2R, 1 + n, c, c)
         tokens = self.norm(self.embed(shares.flatten(2).transpose(1, 2)) + self.places)
         seen = known.flatten(1).any(1)
-        return tokens.unflatten(0, (len(changes), 2)) * seen[:, None, None, None]
+        out: Tensor = tokens.unflatten(0, (len(changes), 2)) * seen[:, None, None, None]
+        return out

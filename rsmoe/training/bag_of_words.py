@@ -42,7 +42,8 @@ class BagOfWordsHead(nn.Module):
         described = [i for i, s in enumerate(samples) if s.task in self.tasks]
         logits = self.predict(memory.mean()[described]).float()  # (n, V)
         if not described:
-            return logits.sum()
+            out: Tensor = logits.sum()
+            return out
         target = torch.stack([self._target(samples[i]) for i in described]).to(logits.device)
         return nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / (10 * len(described))
 

@@ -38,7 +38,9 @@ class WholeFileIO(TorchCheckpointIO):
         super().__init__()
         self._model, self._bases, self._loaded = model, bases, loaded
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
         """Saves ``checkpoint`` as ``path``.
 
         Raises:
@@ -58,7 +60,7 @@ class WholeFileIO(TorchCheckpointIO):
         finally:
             part.unlink(missing_ok=True)
 
-    def load_checkpoint(self, path: str | os.PathLike, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def load_checkpoint(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The checkpoint, with the weights that it leaves out."""
         known, self._loaded = self._loaded, None
         if known is not None and known[0] == Path(path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import is_flash_attn_2_available
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from rsmoe.build import build_model, codecs_of, require_fit
 from rsmoe.data.text_codec import TextCodec

@@ -136,7 +136,8 @@ class PretrainedTower(nn.Module):
     @property
     def base(self) -> nn.Module:
         """The tower: all but the pyramid."""
-        return self.tower
+        tower: nn.Module = self.tower
+        return tower
 
     def train(self, mode: bool = True) -> PretrainedTower:
         """A frozen tower stays in eval mode: what it sees of a picture is always the same."""
