@@ -56,15 +56,16 @@ class RetrievalExpert(Expert):
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
         """Mean of the image-to-text and text-to-image cross-entropies over the n samples; 0 for a single one.
 
-        Samples with the same text are positives of each other, in equal shares: a second image of "an airport" is no
-        negative of it. The temperature is kept above 0.01. Without texts in the batch there is nothing to match.
+        Samples with the same text, or on the same view, are positives of each other, in equal shares: neither a
+        second image of "an airport" nor another caption of an image is a negative of it. The temperature is
+        kept above 0.01. Without texts in the batch there is nothing to match.
         """
         if inputs.text_hidden is None:
             return {}
         ids, mask = batch.text_ids[inputs.sample], batch.text_mask[inputs.sample]
         words = ids.masked_fill(~mask, -1)
-        same = (words[:, None] == words[None]).all(-1).float()  # (n, n)
-        target = same / same.sum(1, keepdim=True)  # symmetric in its classes: serves both directions
+        same = (words[:, None] == words[None]).all(-1) | (inputs.view[:, None] == inputs.view)  # (n, n), symmetric
+        target = same / same.sum(1, keepdim=True)
         scale = self.logit_scale.clamp(max=math.log(100)).exp()
         logits = scale * self.head(inputs) @ self.embed_text(inputs.text_hidden).T  # (images, texts)
         return {"retrieval": (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2}

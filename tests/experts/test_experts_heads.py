@@ -171,6 +171,16 @@ def test_retrieval_duplicates_are_positives() -> None:
     assert expert.losses(perfect, distinct)["retrieval"] >= tie - 1e-3
 
 
+def test_captions_of_one_view_are_positives() -> None:
+    expert = retrieval_expert()
+    inputs, texts = retrieval_case([[5, 6], [5, 7], [7, 8]])
+    _, tied = retrieval_case([[5, 6], [5, 6], [7, 8]])
+    one = replace(inputs, view=torch.tensor([0, 0, 1]))
+    same = expert.losses(one, texts)["retrieval"]
+    torch.testing.assert_close(same, expert.losses(inputs, tied)["retrieval"])
+    assert not torch.isclose(same, expert.losses(inputs, texts)["retrieval"])
+
+
 def test_retrieval_learns_to_match() -> None:
     expert = retrieval_expert(dim=16)
     inputs, batch = retrieval_case([[i, i] for i in range(1, 17)])
