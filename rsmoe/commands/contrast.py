@@ -72,7 +72,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     console.print(f"{config['name']}: {millions:.2f} M parameters, {codec.vocab_size} words, into {folder}")
     fit(
         model=model, tokens=text_tokens(model, codec), data=data, stage=stage, captions=config["captions"],
-        folder=folder, seed=config["seed"], hparams={"config": config, "codec": codec.state()},
+        part=config.get("part"), folder=folder, seed=config["seed"], hparams={"config": config, "codec": codec.state()},
         trainer=config["trainer"], logger=open_curves(config["logger"], folder),
         checkpoint_every=config["checkpoint_every"], optimizer=config["optimizer"], features=config["features"],
         resume=resume,

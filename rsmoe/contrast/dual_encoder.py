@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.contrast.in_parts import in_parts
 from rsmoe.data.batch import Batch
 from rsmoe.errors import UserError
 from rsmoe.vision import VisionEncoder
@@ -35,8 +36,11 @@ class DualEncoder(nn.Module):
         """(n, L) token ids, right-padded, and the bool mask of the tokens -> (n, dim) of length 1."""
         return F.normalize(self.text(ids, mask).float(), dim=-1)
 
-    def embed_batch(self, batch: Batch) -> Tensor:
+    def embed_batch(self, batch: Batch, *, part: int | None = None) -> Tensor:
         """The pictures of B requests -> (B, dim) of length 1, each view encoded once, or taken from its features.
+
+        Args:
+            part: views whose activations are kept at once, see `in_parts`; None: all.
 
         Raises:
             UserError: a request on several dates.
@@ -47,7 +51,10 @@ class DualEncoder(nn.Module):
                 f"a dual encoder reads one picture; sample {long.id!r} of {long.source!r} has several dates"
             )
         if batch.features is None:
-            return self.embed_images(batch.pixels[:, 0])[batch.view]
+            return in_parts(self.embed_images, batch.pixels[:, 0], size=part)[batch.view]
+        return in_parts(self._embed_features, *(level[:, 0] for level in batch.features), size=part)[batch.view]
+
+    def _embed_features(self, *levels: Tensor) -> Tensor:
         dtype = next(self.image.parameters()).dtype
-        seen = FrozenPart(self.vision).outputs(tuple(level[:, 0].to(dtype) for level in batch.features))
-        return F.normalize(self.image(seen.tokens).float(), dim=-1)[batch.view]
+        seen = FrozenPart(self.vision).outputs(tuple(level.to(dtype) for level in levels))
+        return F.normalize(self.image(seen.tokens).float(), dim=-1)

@@ -34,6 +34,7 @@ def fit(
     data: RSDataModule,
     stage: Stage,
     captions: int,
+    part: int | None,
     folder: Path,
     seed: int,
     hparams: dict[str, Any],
@@ -49,7 +50,7 @@ def fit(
     Args:
         tokens: of the text tower.
         stage: length, batch, rates, what trains.
-        captions: see `ContrastModule`.
+        captions, part: see `ContrastModule`.
         hparams: what a checkpoint must carry to build the model again, plain.
         features: options of `stage_features`; None: pixels are encoded in every step.
         resume: a checkpoint of the same run, from which it goes on.
@@ -63,8 +64,9 @@ def fit(
         warnings.filterwarnings("ignore", message)
     set_trainable(model, stage.train)
     module = ContrastModule(
-        model=model, tokens=tokens, captions=captions, stage=stage, seed=seed, hparams=hparams, optimizer=optimizer
-    )
+        model=model, tokens=tokens, captions=captions, part=part, stage=stage, seed=seed, hparams=hparams,
+        optimizer=optimizer,
+    )  # fmt: skip
     checkpoints = folder / "checkpoints"
     run = stage_trainer(
         trainer,

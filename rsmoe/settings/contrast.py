@@ -71,6 +71,7 @@ class Contrast(Settings):
     dim: Number = Field(description="of the embeddings")
     image: Image
     captions: Number = Field(description="texts drawn of each picture's captions in a step")
+    part: Number | None = Field(description="pictures whose activations are kept at once; null: all")
     features: Features | None = Field(description="{}: a frozen encoder's features are computed once, kept on disk")
     corpus: Part = Field(description="data sets by name, each with reader, splits and as: retrieval")
     stage: Length
