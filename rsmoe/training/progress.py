@@ -59,7 +59,12 @@ class StageProgress(ProgressBar):
         """Open the bar at the step that training resumes from."""
         self._losses.clear()
         self._restart_clock(trainer)
-        if not self._enabled or not (self._console.is_interactive or self._console.is_jupyter):
+        if not self._enabled:
+            return
+        sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+        trains, whole = (sum(size for size, grad in sizes if grad or every) for every in (False, True))
+        self._console.print(f"{self.stage}: {trains:,} of {whole:,} parameters train", markup=False, highlight=False)
+        if not (self._console.is_interactive or self._console.is_jupyter):
             return
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
