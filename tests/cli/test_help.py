@@ -55,7 +55,15 @@ def test_every_command_is_listed_and_has_a_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["commands.preview", "timings.metrics", "timings.experts", "timings.loading", "timings.search"]
+    "module",
+    [
+        "commands.preview",
+        "timings.metrics",
+        "timings.experts",
+        "timings.loading",
+        "timings.search",
+        "timings.instructblip",
+    ],
 )
 def test_programs_that_are_no_commands_have_help(module: str) -> None:
     done = call("-m", f"rsmoe.{module}", "--help")
