@@ -21,6 +21,7 @@ from rsmoe.evaluation.open_run import open_run
 from rsmoe.router.balance.loss_free import LossFreeBalance
 from rsmoe.training.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.slow
 STAGE = replace(EXPERTS, steps=2, teach_routing_steps=1, losses_until={"label": 1})
 PAIRS = {
     "clusters": ("choice=top_k", "balance=loss_free"),
