@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rsmoe.experts.lora import GroupedLoRA
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
 from rsmoe.experts.rows import RowExperts, checkpoint_contexts, using
+from rsmoe.router.routing import Routing
 
 
 class ExpertBank(nn.Module):
@@ -41,6 +42,7 @@ class ExpertBank(nn.Module):
     """
 
     sums_adapters = True
+    terms: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -113,11 +115,21 @@ class ExpertBank(nn.Module):
             inputs["position_ids"] = position.clamp_min(0)[:, -embeds.shape[1] :]
         if cache is not None:
             inputs["past_key_values"] = cache
-        with using(RowExperts.of(expert, experts=self.size)):
+        rows = self.rows_of(expert)
+        with using(rows):
             out = self.lm.base_model(
                 inputs_embeds=embeds.to(self._table.weight.dtype), use_cache=cache is not None, **inputs
             )
-        return BankOutput(hidden=out.last_hidden_state, cache=cache)
+        gates = {} if rows.gates is None else rows.gates.chosen
+        return BankOutput(hidden=out.last_hidden_state, cache=cache, gates=gates)
+
+    def rows_of(self, expert: Tensor) -> RowExperts:
+        """What adapted layers read of the rows of a pass, see `forward`."""
+        return RowExperts.of(expert, experts=self.size)
+
+    def losses(self, gates: Mapping[str, Routing]) -> dict[str, Tensor]:
+        """Of a pass, by the names of ``terms``: a bank whose rows have one expert each has none."""
+        return {}
 
     def logits(self, hidden: Tensor, expert: Tensor) -> Tensor:
         """(R, ..., D) -> (R, ..., V). All experts share the output layer: ``expert`` is for `SeparateBank`."""
@@ -208,4 +220,5 @@ def _adapt(lm: PreTrainedModel, *, targets: Sequence[str], **adapter: Any) -> No
         known = sorted({n.rsplit(".", 1)[-1] for n in linear})
         raise UserError(f"{type(lm).__name__} has no layers {missing}; set bank.targets to some of {known}")
     for name, layer in chosen.items():
-        lm.base_model.set_submodule(name, GroupedLoRA(base_layer=layer, **adapter))
+        block = name.rpartition(".")[0]
+        lm.base_model.set_submodule(name, GroupedLoRA(base_layer=layer, block=block, **adapter))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-from rsmoe.experts.grouped import low_rank
+from rsmoe.experts.grouped import low_rank, routed
 from rsmoe.experts.rows import current
 
 
@@ -27,9 +27,12 @@ class GroupedLoRA(nn.Module):
         rank: r.
         alpha: the update is scaled by alpha / r.
         dropout: on the adapter's input.
+        block: what it is a part of: its layers that read the same x have one gate, in a bank that routes tokens.
     """
 
-    def __init__(self, *, base_layer: nn.Module, experts: int, rank: int, alpha: float, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, base_layer: nn.Module, experts: int, rank: int, alpha: float, dropout: float = 0.0, block: str = ""
+    ) -> None:
         super().__init__()
         if isinstance(base_layer, nn.Linear):
             inputs, outputs = base_layer.in_features, base_layer.out_features
@@ -43,7 +46,7 @@ class GroupedLoRA(nn.Module):
         self.base_layer = base_layer
         self.lora_A = nn.Parameter(torch.empty(experts, rank, inputs, dtype=dtype, device=weight.device))
         self.lora_B = nn.Parameter(torch.empty(experts, outputs, rank, dtype=dtype, device=weight.device))
-        self.scale, self.dropout, self.asleep = alpha / rank, dropout, False
+        self.scale, self.dropout, self.block, self.asleep = alpha / rank, dropout, block, False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -62,5 +65,9 @@ class GroupedLoRA(nn.Module):
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.lora_A.dtype
         h = F.dropout(x, self.dropout, self.training).to(dtype).reshape(len(rows.expert), -1, x.shape[-1])
-        update = low_rank(h, self.lora_A.to(dtype), self.lora_B.to(dtype), rows, self.scale)
+        a, b = self.lora_A.to(dtype), self.lora_B.to(dtype)
+        if rows.gates is None:
+            update = low_rank(h, a, b, rows, self.scale)
+        else:
+            update = routed(h, a, b, rows.gates(self.block, x), self.scale)
         return y + update.reshape(y.shape).to(y.dtype)
