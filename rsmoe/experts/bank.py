@@ -35,6 +35,8 @@ class ExpertBank(nn.Module):
         alpha: updates are scaled by alpha / r.
         targets: names of the linear layers that are adapted, as PEFT's ``target_modules`` (last parts of a path).
         dropout: on the input of the adapters.
+        shared: one more adapter, which is always on; upcycling leaves it as it is.
+        shared_a: all experts have one A.
         checkpointing: recompute activations in the backward pass.
 
     Raises:
@@ -53,6 +55,8 @@ class ExpertBank(nn.Module):
         alpha: PositiveReal,
         targets: Sequence[str],
         dropout: Fraction = 0.0,
+        shared: bool = False,
+        shared_a: bool = False,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -65,7 +69,8 @@ class ExpertBank(nn.Module):
                     "not do; choose a model of the Llama, Qwen, Mistral, Phi, OPT or GPT families, or set it to null"
                 )
         self.lm, self.size, self.targets = lm, experts, tuple(targets)
-        _adapt(lm, experts=experts, rank=rank, alpha=alpha, targets=self.targets, dropout=dropout)
+        adapter = {"experts": experts, "rank": rank, "alpha": alpha, "dropout": dropout}
+        _adapt(lm, targets=self.targets, shared=shared, shared_a=shared_a, **adapter)
         self.takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
         if checkpointing:
             lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
@@ -153,7 +158,7 @@ class ExpertBank(nn.Module):
         target do not learn one update.
         """
         for layer in self.adapted().values():
-            if bool(layer.lora_B[source].any()):
+            if bool(layer.lora_B[source].any()) and len(layer.lora_A) > 1:
                 layer.lora_A.copy_(layer.lora_A[source].clone().expand_as(layer.lora_A))
             layer.lora_B.copy_(layer.lora_B[source].clone().expand_as(layer.lora_B))
 
@@ -166,8 +171,8 @@ class ExpertBank(nn.Module):
             whether they are left out.
         """
         layers = self.adapted().values()
-        idle = not any(p.requires_grad for x in layers for p in (x.lora_A, x.lora_B))
-        idle = idle and not any(bool(x.lora_B.any()) for x in layers)
+        idle = not any(p.requires_grad for x in layers for p in x.parameters(recurse=False))
+        idle = idle and not any(bool(x.factors()[1].any()) for x in layers)
         for layer in layers:
             layer.asleep = idle
         return idle
