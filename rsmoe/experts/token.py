@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsmoe.checks.ranges import NonNegativeReal, Positive
+from rsmoe.errors import UserError
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.rows import RowExperts, TokenChoice
 from rsmoe.router.balance.switch import SwitchBalance
@@ -49,6 +51,17 @@ class TokenBank(ExpertBank):
             width = layer.lora_A.shape[-1]
             if (name := _gate(layer.block, width)) not in self.lora_gates:
                 self.lora_gates[name] = nn.Parameter(0.02 * torch.randn(self.size, width, device=weight.device))
+
+    def save_adapters(self, names: Sequence[str], folder: Path) -> None:
+        """Refused: apart from their gates the adapters are another model.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "bank=token routes tokens from adapter to adapter, which PEFT's format does not hold. "
+            'rsmoe.load("<run>").save_pretrained("<folder>") writes the whole model'
+        )
 
     def rows_of(self, expert: Tensor) -> RowExperts:
         """Of a pass; one of shares has gates."""
