@@ -177,7 +177,7 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
     [
         ["schedule=single_stage"],
         ["schedule=rsmoe_two_stage", "fusion=rewrite", "expert=[theme,object,relation,vqa,rewriter]"],
-        ["schedule=rsmoe_two_stage", "fusion=token", "fusion.aspect=0.5"],
+        ["schedule=rsmoe_two_stage", "moe=token"],
         ["schedule=rsmoe_two_stage", "fusion=weights", "prompts=text", "bypass=none"],
         ["schedule=rsmoe_two_stage", "prompts=template", "choice=top_k", "bank=separate"],
     ],
