@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,11 @@ class TokenBank(ExpertBank):
     def rows_of(self, expert: Tensor) -> RowExperts:
         """Of a pass; one of shares has gates."""
         rows = super().rows_of(expert)
-        gates = None if rows.share is None else _Pass(bank=self, prior=rows.share.float().log().clamp_min(RULED_OUT))
-        return RowExperts(expert=rows.expert, ends=rows.ends, share=rows.share, gates=gates)
+        if rows.share is None:
+            return rows
+        share = rows.share.float()  # its logarithm has a gradient where it is 0, too
+        prior = share.clamp_min(1e-30).log().masked_fill(share <= 0, RULED_OUT)
+        return replace(rows, gates=_Pass(bank=self, prior=prior))
 
     def losses(self, gates: Mapping[str, Routing]) -> dict[str, Tensor]:
         """ "token_balance" of the gates of a pass; {} of a pass without."""

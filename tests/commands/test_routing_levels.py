@@ -19,8 +19,8 @@ def run_of(folder: Path, right: list[bool]) -> Path:
     folder.mkdir(parents=True)
     rows = [
         {
-            "id": str(i), "data": "questions", "task": "vqa", "kind": "count", "instruction": "?", "references": ["yes"],
-            "text": "yes" if own else "no",
+            "id": str(i), "data": "questions", "task": "vqa", "kind": "count", "instruction": "?",
+            "references": ["yes"], "text": "yes" if own else "no",
         }
         for i, own in enumerate(right)
     ]  # fmt: skip

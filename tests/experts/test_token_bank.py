@@ -125,11 +125,13 @@ def test_the_gates_choose_by_token(model: RSMoE) -> None:
 def test_a_request_is_routed_before_its_tokens(model: RSMoE) -> None:
     """Tokens choose among the experts that their request was given."""
     batch = four()
-    weights = torch.tensor([[0.5, 0.5, 0.0, 0.0]]).repeat(len(batch), 1)
-    with torch.no_grad():
-        reading = model.read(batch, perceived(model, batch, weights))
+    weights = torch.tensor([[0.4, 0.6, 0.0, 0.0]]).repeat(len(batch), 1).requires_grad_()
+    reading = model.read(batch, perceived(model, batch, weights))
     for routing in reading.gates.values():
         assert not routing.weights[:, 2:].any()
+    text = model.fusion.losses(model, batch, reading)["text"]
+    (gradient,) = torch.autograd.grad(text + sum(model.bank.losses(reading.gates).values()), weights)
+    assert gradient.isfinite().all() and gradient[:, :2].any()
 
 
 @pytest.mark.parametrize("beams", [1, 3])
