@@ -215,6 +215,7 @@ class RSMoE(nn.Module):
             hidden=answer.hidden,
             log_probability=answer.log_probability,
             smooth=answer.smooth,
+            gates=answer.gates,
             prompt_loss=prompt_loss,
         )
 

@@ -73,4 +73,6 @@ class Reading:
     """(R, Lr) of each reference token under each row's own expert."""
     smooth: Tensor
     """(R, Lr) mean log-probability over the vocabulary, for label smoothing."""
+    gates: Mapping[str, Routing]
+    """Gate of a block of the language model -> how it routed the tokens; {} where it has none."""
     prompt_loss: Tensor | None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rsmoe.data.text_codec import TextCodec
+    pass
 
 ASPECTS = ("theme", "object", "relation")
 """Theme comprehension, object recognition, relationship inference (RS-MoE, arXiv 2411.01595, its three sub-tasks)."""
@@ -36,18 +35,6 @@ def split_aspects(text: str) -> dict[str, str]:
     """As `aspect_sentences`, the theme's in the place of an aspect without one: none is empty unless ``text`` is."""
     parts = aspect_sentences(text)
     return {aspect: part or parts["theme"] for aspect, part in parts.items()}
-
-
-def token_aspects(codec: TextCodec, ids: Sequence[int]) -> list[str | None]:
-    """The aspect of the sentence that each of L tokens belongs to; None: it shows nothing, or stands in no sentence."""
-    sentences = _sentences(codec.decode(ids))
-    told: list[str | None] = []
-    before = 0
-    for end in codec.ends(ids):
-        inside = (aspect for start, stop, aspect in sentences if start < end <= stop)
-        told.append(next(inside, None) if end > before else None)
-        before = end
-    return told
 
 
 def _sentences(text: str) -> list[tuple[int, int, str]]:

@@ -151,7 +151,7 @@ class RSDataModule(LightningDataModule):
         Args:
             split: "train", "val" or "test".
             name: one data set of it; None means all, one after another.
-            limit: the first n samples of each data set; None means all.
+            limit: n samples of each data set, evenly spread, for releases are often sorted by class; None means all.
             rank, world: this process and their number.
 
         Raises:
@@ -170,7 +170,7 @@ class RSDataModule(LightningDataModule):
         start = 0
         kept: list[int] = []
         for size in mixture.sizes:
-            kept += range(start, start + (size if limit is None else min(limit, size)))
+            kept += [start + place for place in spread(size, limit)]
             start += size
         items, size = [(index, 0) for index in kept], self.eval_batch_size
         batches = [items[i : i + size] for i in range(0, len(items), size)]

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
-from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rsmoe.errors import UserError
@@ -144,19 +143,6 @@ class TextCodec:
         shown = [i for i in ids if i not in self._hidden]
         text = str(self._backend.decode(shown, skip_special_tokens=False))
         return text.strip() if strip else text
-
-    def ends(self, ids: Iterable[int]) -> list[int]:
-        """Where each token ends in `decode` of all of them, in characters; one that shows nothing ends with the last.
-
-        Of a character that several tokens make up, only the last one shows it.
-        """
-        stream, text = DecodeStream(skip_special_tokens=False), ""
-        ends: list[int] = []
-        for i in ids:
-            text += "" if i in self._hidden else stream.step(self._backend, i) or ""
-            ends.append(len(text))
-        before = len(text) - len(text.lstrip())  # `decode` takes the space at both ends away
-        return [min(max(0, end - before), len(text.strip())) for end in ends]
 
     def vocabulary(self) -> dict[str, int]:
         """Every token and its id."""

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from rsmoe.data.batch import Batch
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.answer import answer_batch
@@ -69,7 +70,7 @@ def evaluate(
     Args:
         splits: "val", "test".
         beams, max_new: of decoding.
-        limit: first n samples of each data set; None for all.
+        limit: n samples of each data set, evenly spread; None for all.
         metrics: name -> config of a metric beside those of the tasks, see `rsmoe.metrics`.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
 
@@ -84,7 +85,7 @@ def evaluate(
             title = "" if rank else f"evaluating {name} ({split})"
             given = answers(model, codec, loader, beams=beams, max_new=max_new, title=title)
             predictions = [p for batch in joined(list(given)) for p in batch]
-            samples = [dataset[i] for i in range(len(predictions))]
+            samples = [dataset[i] for i in spread(len(dataset), limit)]  # type: ignore[arg-type]
             options: dict[str, Any] = {"split": split, "model": model, "metrics": metrics, "draws": draws}
             outcomes.append(assess(name, dataset, samples=samples, predictions=predictions, **options))
     return outcomes

@@ -7,6 +7,7 @@ from typing import Any
 
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.evaluate_splits import Outcome, assess
 from rsmoe.metrics.prediction import Prediction
@@ -50,9 +51,8 @@ def check_objective(
     outcomes = []
     for split in splits:
         for name, dataset in data.datasets[split].items():
-            size = len(dataset)  # type: ignore[arg-type]
             kinds: dict[tuple[str, str], Sample] = {}
-            for place in range(size if limit is None else min(size, limit)):
+            for place in spread(len(dataset), limit):  # type: ignore[arg-type]
                 sample = dataset[place]
                 kinds.setdefault((sample.task, sample.kind), sample)
             samples = list(kinds.values())

@@ -11,7 +11,7 @@ states that emit it: n of them, several in one response perhaps (`mask.MaskExper
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rsmoe.experts.output import BankOutput
+from rsmoe.router.routing import Routing
 
 __all__ = ["Bank", "BankOutput"]
 
@@ -36,6 +37,8 @@ class Bank(Protocol):
     sums_adapters: bool
     """Whether ``expert`` may also be (R, E) float: weights with which each row sums the updates of all adapters. The
     rows then lie in the order of the expert that weighs most."""
+    terms: Mapping[str, float]
+    """Losses of its own, and their weights."""
 
     @property
     def base(self) -> PreTrainedModel:
@@ -53,6 +56,9 @@ class Bank(Protocol):
 
     def select(self, cache: Any, expert: Tensor, index: Tensor) -> Any:
         """The rows ``index`` of a cache, in that order."""
+
+    def losses(self, gates: Mapping[str, Routing]) -> dict[str, Tensor]:
+        """Those of ``terms``, of the gates of `BankOutput`, over the tokens that count; {} without gates."""
 
     def upcycle(self, source: int) -> None:
         """Copies one expert's adapter into every other."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rsmoe.experts.lora import GroupedLoRA
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
 from rsmoe.experts.rows import RowExperts, checkpoint_contexts, using
+from rsmoe.router.routing import Routing
 
 
 class ExpertBank(nn.Module):
@@ -34,6 +35,8 @@ class ExpertBank(nn.Module):
         alpha: updates are scaled by alpha / r.
         targets: names of the linear layers that are adapted, as PEFT's ``target_modules`` (last parts of a path).
         dropout: on the input of the adapters.
+        shared: one more adapter, which is always on; upcycling leaves it as it is.
+        shared_a: all experts have one A.
         checkpointing: recompute activations in the backward pass.
 
     Raises:
@@ -41,6 +44,7 @@ class ExpertBank(nn.Module):
     """
 
     sums_adapters = True
+    terms: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -51,6 +55,8 @@ class ExpertBank(nn.Module):
         alpha: PositiveReal,
         targets: Sequence[str],
         dropout: Fraction = 0.0,
+        shared: bool = False,
+        shared_a: bool = False,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -63,7 +69,8 @@ class ExpertBank(nn.Module):
                     "not do; choose a model of the Llama, Qwen, Mistral, Phi, OPT or GPT families, or set it to null"
                 )
         self.lm, self.size, self.targets = lm, experts, tuple(targets)
-        _adapt(lm, experts=experts, rank=rank, alpha=alpha, targets=self.targets, dropout=dropout)
+        adapter = {"experts": experts, "rank": rank, "alpha": alpha, "dropout": dropout}
+        _adapt(lm, targets=self.targets, shared=shared, shared_a=shared_a, **adapter)
         self.takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
         if checkpointing:
             lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
@@ -113,11 +120,21 @@ class ExpertBank(nn.Module):
             inputs["position_ids"] = position.clamp_min(0)[:, -embeds.shape[1] :]
         if cache is not None:
             inputs["past_key_values"] = cache
-        with using(RowExperts.of(expert, experts=self.size)):
+        rows = self.rows_of(expert)
+        with using(rows):
             out = self.lm.base_model(
                 inputs_embeds=embeds.to(self._table.weight.dtype), use_cache=cache is not None, **inputs
             )
-        return BankOutput(hidden=out.last_hidden_state, cache=cache)
+        gates = {} if rows.gates is None else rows.gates.chosen
+        return BankOutput(hidden=out.last_hidden_state, cache=cache, gates=gates)
+
+    def rows_of(self, expert: Tensor) -> RowExperts:
+        """What adapted layers read of the rows of a pass, see `forward`."""
+        return RowExperts.of(expert, experts=self.size)
+
+    def losses(self, gates: Mapping[str, Routing]) -> dict[str, Tensor]:
+        """Of a pass, by the names of ``terms``: a bank whose rows have one expert each has none."""
+        return {}
 
     def logits(self, hidden: Tensor, expert: Tensor) -> Tensor:
         """(R, ..., D) -> (R, ..., V). All experts share the output layer: ``expert`` is for `SeparateBank`."""
@@ -141,7 +158,7 @@ class ExpertBank(nn.Module):
         target do not learn one update.
         """
         for layer in self.adapted().values():
-            if bool(layer.lora_B[source].any()):
+            if bool(layer.lora_B[source].any()) and len(layer.lora_A) > 1:
                 layer.lora_A.copy_(layer.lora_A[source].clone().expand_as(layer.lora_A))
             layer.lora_B.copy_(layer.lora_B[source].clone().expand_as(layer.lora_B))
 
@@ -154,8 +171,8 @@ class ExpertBank(nn.Module):
             whether they are left out.
         """
         layers = self.adapted().values()
-        idle = not any(p.requires_grad for x in layers for p in (x.lora_A, x.lora_B))
-        idle = idle and not any(bool(x.lora_B.any()) for x in layers)
+        idle = not any(p.requires_grad for x in layers for p in x.parameters(recurse=False))
+        idle = idle and not any(bool(x.factors()[1].any()) for x in layers)
         for layer in layers:
             layer.asleep = idle
         return idle
@@ -208,4 +225,5 @@ def _adapt(lm: PreTrainedModel, *, targets: Sequence[str], **adapter: Any) -> No
         known = sorted({n.rsplit(".", 1)[-1] for n in linear})
         raise UserError(f"{type(lm).__name__} has no layers {missing}; set bank.targets to some of {known}")
     for name, layer in chosen.items():
-        lm.base_model.set_submodule(name, GroupedLoRA(base_layer=layer, **adapter))
+        block = name.rpartition(".")[0]
+        lm.base_model.set_submodule(name, GroupedLoRA(base_layer=layer, block=block, **adapter))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsmoe.experts.rows import RowExperts
+from rsmoe.experts.rows import RowExperts, TokenChoice
 
 
 def low_rank(x: Tensor, a: Tensor, b: Tensor, rows: RowExperts, scale: float) -> Tensor:
@@ -46,10 +46,31 @@ def masked(x: Tensor, a: Tensor, b: Tensor, rows: RowExperts, scale: float) -> T
     return summed(x, a, b, F.one_hot(rows.expert, len(a)), scale)
 
 
+def routed(x: Tensor, a: Tensor, b: Tensor, choice: TokenChoice, scale: float) -> Tensor:
+    """scale * sum_e w_e b_e a_e x with experts and weights of each token's own."""
+    experts, k = len(a), choice.index.shape[-1]
+    # with few experts a product of all ranks takes no longer than to sort the tokens; and so for few tokens
+    few = experts < 4 * k or x.shape[0] * x.shape[1] < 8 * experts
+    if few or not _grouped_mm_is_fast(x, a, b):
+        return summed(x, a, b, choice.share, scale)
+    order, ends = choice.order
+    token = order // k
+    weight = choice.weight.flatten().index_select(0, order).to(x.dtype)[:, None] * scale
+    # the gradient of index_select is a sum of rows; that of x[token] takes several times as long
+    h = F.grouped_mm(x.flatten(0, 1).index_select(0, token), a.mT, offs=ends) * weight
+    y: Tensor = _DenseGradient.apply(F.grouped_mm(h, b.mT, offs=ends))
+    return y.new_zeros(x.shape[0] * x.shape[1], y.shape[-1]).index_add(0, token, y).view(*x.shape[:-1], -1)
+
+
 def summed(x: Tensor, a: Tensor, b: Tensor, share: Tensor, scale: float) -> Tensor:
-    """scale * sum_e share_e b_e a_e x, with ``share`` (R, E): one product of E * r ranks, however many are not zero."""
+    """scale * sum_e share_e b_e a_e x: one product of E * r ranks, however many are not zero.
+
+    Args:
+        share: (R, E), or (R, n, E) for each token.
+    """
     experts, rank, _ = a.shape
-    own = share.to(x.dtype)[:, None, :, None] * scale  # (R, 1, E, 1)
+    share = share[:, None] if share.ndim == 2 else share
+    own = share.to(x.dtype)[..., None] * scale  # (R, 1 or n, E, 1)
     h = F.linear(x, a.flatten(0, 1)).unflatten(-1, (experts, rank)) * own
     return F.linear(h.flatten(-2), b.transpose(0, 1).flatten(1))
 

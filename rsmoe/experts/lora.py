@@ -8,13 +8,14 @@ Shapes: R rows, n tokens per row, E experts, r rank.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
-from rsmoe.experts.grouped import low_rank
+from rsmoe.experts.grouped import low_rank, routed
 from rsmoe.experts.rows import current
 
 
@@ -27,9 +28,23 @@ class GroupedLoRA(nn.Module):
         rank: r.
         alpha: the update is scaled by alpha / r.
         dropout: on the adapter's input.
+        shared: one more adapter, which is always on (a shared expert, DeepSeekMoE, arXiv 2401.06066).
+        shared_a: all experts have one A, and each a B of its own (HydraLoRA, arXiv 2404.19245).
+        block: what it is a part of: its layers that read the same x have one gate, in a bank that routes tokens.
     """
 
-    def __init__(self, *, base_layer: nn.Module, experts: int, rank: int, alpha: float, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        base_layer: nn.Module,
+        experts: int,
+        rank: int,
+        alpha: float,
+        dropout: float = 0.0,
+        shared: bool = False,
+        shared_a: bool = False,
+        block: str = "",
+    ) -> None:
         super().__init__()
         if isinstance(base_layer, nn.Linear):
             inputs, outputs = base_layer.in_features, base_layer.out_features
@@ -41,17 +56,30 @@ class GroupedLoRA(nn.Module):
         # adapters of a half-precision or quantised base train in fp32, as in PEFT
         dtype = torch.promote_types(weight.dtype, torch.float32) if weight.is_floating_point() else torch.float32
         self.base_layer = base_layer
-        self.lora_A = nn.Parameter(torch.empty(experts, rank, inputs, dtype=dtype, device=weight.device))
-        self.lora_B = nn.Parameter(torch.empty(experts, outputs, rank, dtype=dtype, device=weight.device))
-        self.scale, self.dropout, self.asleep = alpha / rank, dropout, False
+        new: dict[str, Any] = {"dtype": dtype, "device": weight.device}
+        self.lora_A = nn.Parameter(torch.empty(1 if shared_a else experts, rank, inputs, **new))
+        self.lora_B = nn.Parameter(torch.empty(experts, outputs, rank, **new))
+        self.lora_shared_A = nn.Parameter(torch.empty(1, rank, inputs, **new)) if shared else None
+        self.lora_shared_B = nn.Parameter(torch.empty(1, outputs, rank, **new)) if shared else None
+        self.scale, self.dropout, self.block, self.asleep = alpha / rank, dropout, block, False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """PEFT's initialisation: A uniform as in ``nn.Linear``, B zero, so that every expert starts as the base."""
         with torch.no_grad():
-            for adapter in self.lora_A:
-                nn.init.kaiming_uniform_(adapter, a=math.sqrt(5))
-            self.lora_B.zero_()
+            for a, b in ((self.lora_A, self.lora_B), (self.lora_shared_A, self.lora_shared_B)):
+                if a is not None and b is not None:
+                    for adapter in a:
+                        nn.init.kaiming_uniform_(adapter, a=math.sqrt(5))
+                    b.zero_()
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """A (E, r, in) and B (E, out, r) of every expert, the ranks of the shared one behind its own."""
+        a, b = self.lora_A.expand(len(self.lora_B), -1, -1).contiguous(), self.lora_B
+        if self.lora_shared_A is None or self.lora_shared_B is None:
+            return a, b
+        also_a, also_b = self.lora_shared_A.expand(len(b), -1, -1), self.lora_shared_B.expand(len(b), -1, -1)
+        return torch.cat([a, also_a], dim=1), torch.cat([b, also_b], dim=2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, n, in) -> (R, n, out); rows may also come flattened, (R*n, in), as some models do."""
@@ -62,5 +90,9 @@ class GroupedLoRA(nn.Module):
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.lora_A.dtype
         h = F.dropout(x, self.dropout, self.training).to(dtype).reshape(len(rows.expert), -1, x.shape[-1])
-        update = low_rank(h, self.lora_A.to(dtype), self.lora_B.to(dtype), rows, self.scale)
+        a, b = (factor.to(dtype) for factor in self.factors())
+        if rows.gates is None:
+            update = low_rank(h, a, b, rows, self.scale)
+        else:
+            update = routed(h, a, b, rows.gates(self.block, x), self.scale)
         return y + update.reshape(y.shape).to(y.dtype)

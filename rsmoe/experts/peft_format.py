@@ -41,7 +41,7 @@ def write_adapter(
     from peft import LoraConfig
 
     first = next(iter(layers.values()))
-    rank = first.lora_A.shape[1]
+    rank = first.factors()[0].shape[1]  # those of a shared adapter, too
     config = LoraConfig(
         r=rank,
         lora_alpha=round(first.scale * rank, 6),  # type: ignore[arg-type]  # PEFT computes with it as a float
@@ -54,7 +54,7 @@ def write_adapter(
     )
     tensors = {}
     for name, layer in layers.items():
-        for part, stacked in (("A", layer.lora_A), ("B", layer.lora_B)):
+        for part, stacked in zip("AB", layer.factors(), strict=True):
             tensors[f"base_model.model.{name}.lora_{part}.weight"] = stacked[index].detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     # a full disk or an interruption leaves nothing half-written under the final names
@@ -77,6 +77,10 @@ def read_adapter(layers: Mapping[str, GroupedLoRA], index: int, folder: Path) ->
             known to PEFT or not, that differs from PEFT's default and that the bank does not compute as PEFT does:
             such an adapter changes the base, or more than the base's linear layers.
     """
+    if any(len(layer.lora_A) < len(layer.lora_B) for layer in layers.values()):
+        raise UserError(
+            f"{folder} has an A of its own, and all experts of this bank share one: give bank.shared_a=false"
+        )
     config = _read_config(folder)
     if not (folder / WEIGHTS).is_file():  # a pipe would be waited for, by a library that hears no Ctrl-C
         raise UserError(f"there is no file {folder / WEIGHTS}; save the adapter again with save_pretrained")

@@ -6,9 +6,52 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from rsmoe.router.routing import Routing
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenChoice:
+    """k of E experts for each of n tokens of R rows."""
+
+    logits: Tensor
+    """(R, n, E) fp32."""
+    index: Tensor
+    """(R, n, k) long."""
+    weight: Tensor
+    """(R, n, k) fp32, 1 in sum."""
+
+    def routing(self, mask: Tensor) -> Routing:
+        """Of the tokens of ``mask`` (R, n) bool, each as a request of its own."""
+        share = self.share[mask]
+        return Routing(logits=self.logits[mask], weights=share, chosen=share > 0)
+
+    @cached_property
+    def share(self) -> Tensor:
+        """(R, n, E) the weight of every expert."""
+        return torch.zeros_like(self.logits).scatter(-1, self.index, self.weight)
+
+    @cached_property
+    def order(self) -> tuple[Tensor, Tensor]:
+        """(R * n * k,) places of the flat ``index`` in the order of the experts, and (E,) where each one's end."""
+        expert = self.index.flatten()
+        count = torch.bincount(expert, minlength=self.logits.shape[-1])
+        return expert.argsort(stable=True), count.cumsum(0).to(torch.int32)
+
+
+class TokenGates(Protocol):
+    """What routes tokens in adapted layers, see `rsmoe.experts.token.TokenBank`."""
+
+    chosen: dict[str, TokenChoice]
+    """Gate -> its choice in this pass."""
+
+    def __call__(self, block: str, x: Tensor) -> TokenChoice:
+        """(R, n, in), what a layer of that block reads -> experts of each token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +64,8 @@ class RowExperts:
     """(E,) long: rows of experts 0..e end before this row."""
     share: Tensor | None = None
     """(R, E) float: each row has the sum of all adapters, with these weights; None: that of ``expert`` alone."""
+    gates: TokenGates | None = None
+    """With these the tokens of a row choose among the experts of its ``share``."""
 
     @classmethod
     def of(cls, expert: Tensor, *, experts: int) -> RowExperts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rsmoe.checks.ranges import Depth, Fraction, Positive, PositiveReal
 from rsmoe.errors import UserError
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.output import BankOutput
+from rsmoe.router.routing import Routing
 
 
 class SeparateBank(nn.Module):
@@ -29,6 +30,7 @@ class SeparateBank(nn.Module):
     """
 
     sums_adapters = False
+    terms: Mapping[str, float] = {}
 
     def __init__(
         self,
@@ -83,6 +85,10 @@ class SeparateBank(nn.Module):
     def logits(self, hidden: Tensor, expert: Tensor) -> Tensor:
         """(R, ..., D) -> (R, ..., V), each row through the output layer of its ``expert`` (R,)."""
         return self._by_expert("logits", hidden, expert)
+
+    def losses(self, gates: Mapping[str, Routing]) -> dict[str, Tensor]:
+        """None, as `ExpertBank.losses`."""
+        return {}
 
     def select(self, cache: Any, expert: Tensor, index: Tensor) -> Any:
         """As `ExpertBank.select`."""

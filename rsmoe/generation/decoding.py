@@ -21,9 +21,6 @@ from rsmoe.settings.model import check_fields
 OnToken = Callable[[Sequence[int | None]], None]
 """Called with the new token of each of B samples, None for one that has none (it has ended, or another was faster at an
 upstream server); not by beam search."""
-Fuse = Callable[[Tensor, Tensor, Rows, int, int], Tensor]
-"""(R*k, V) logits and the (R*k, D) states that they were read from, of rows of B samples with k texts each -> (B, k, V)
-log-probabilities of the next token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +61,8 @@ def decode(
     length_penalty: float = 1.0,
     each: Sequence[Decoding] | None = None,
     on_token: OnToken | None = None,
-    fuse: Fuse | None = None,
 ) -> list[list[int]]:
-    """Decodes a text for each of B samples from what its rows make of the next token.
+    """Decodes a text for each of B samples from what its rows make of the next token, p(y_t) = sum_e w_e p_e.
 
     With ``beams=1`` the next token is the most probable one, or is drawn (`Sampler`); with more, the text is sought
     that has the highest log-probability over length**penalty.
@@ -78,7 +74,6 @@ def decode(
         length_penalty: as in `transformers`: scores of beams are divided by length**penalty.
         each: settings of every sample, within ``max_new``; None: no more than ``max_new`` for all.
         on_token: see `OnToken`.
-        fuse: how the rows of a sample share the next token; None: p(y_t) = sum_e w_e p_e(y_t | y_<t).
 
     Returns:
         B lists of token ids, without the end token; the last ones of a text that its stop words ended may be theirs.
@@ -90,7 +85,7 @@ def decode(
     warm = max(one.temperature for one in each) if samples else 0.0
     if beams > 1 and warm > 0:
         raise UserError(f"temperature={warm:g} draws tokens, beams={beams} searches: give beams=1, or temperature=0")
-    texts = _Texts(bank, embeds, mask, rows, samples=samples, beams=beams, fuse=fuse)
+    texts = _Texts(bank, embeds, mask, rows, samples=samples, beams=beams)
     limits = [min(max_new, one.max_new) for one in each]
     stops = [one.stop for one in each]
     if beams > 1:
@@ -111,9 +106,8 @@ class _Texts:
         *,
         samples: int,
         beams: int,
-        fuse: Fuse | None,
     ) -> None:
-        self.bank, self.rows, self.samples, self.beams, self._fuse = bank, rows, samples, beams, fuse
+        self.bank, self.rows, self.samples, self.beams = bank, rows, samples, beams
         self.expert = rows.adapters.repeat_interleave(beams, 0)
         first = bank(embeds, mask, rows.adapters, cache="new")
         self._dtype, self._cache = embeds.dtype, first.cache
@@ -126,9 +120,7 @@ class _Texts:
     def log_probability(self) -> Tensor:
         """(B, k, V) of the next token."""
         logits = self.bank.logits(self._state, self.expert)
-        if self._fuse is None:
-            return mixed_log_probability(logits, self.rows, self.samples, self.beams)
-        return self._fuse(logits, self._state, self.rows, self.samples, self.beams)
+        return mixed_log_probability(logits, self.rows, self.samples, self.beams)
 
     def append(self, token: Tensor, *, parent: Tensor | None = None) -> None:
         """Goes on with tokens (B, k), after the texts ``parent`` (B, k) of each sample; None: each after its own."""
@@ -211,12 +203,9 @@ def _search(
     return [max(found, key=lambda f: f[0])[1] for found in finished]
 
 
-def mixed_log_probability(
-    logits: Tensor, rows: Rows, samples: int, beams: int, *, weight: Tensor | None = None
-) -> Tensor:
-    """(R*k, V) logits of all rows -> (B, k, V) log sum_e w_e p_e, in fp32; ``weight`` (R, k), else the router's."""
-    weight = rows.weight[:, None] if weight is None else weight
-    p = logits.float().softmax(-1).unflatten(0, (-1, beams)) * weight.float()[..., None]  # (R, k, V)
+def mixed_log_probability(logits: Tensor, rows: Rows, samples: int, beams: int) -> Tensor:
+    """(R*k, V) logits of all rows -> (B, k, V) log sum_e w_e p_e, in fp32."""
+    p = logits.float().softmax(-1).unflatten(0, (-1, beams)) * rows.weight.float()[:, None, None]  # (R, k, V)
     mixed = p.new_zeros(samples, *p.shape[1:]).index_add_(0, rows.sample, p)
     out: Tensor = mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
     return out

@@ -12,7 +12,7 @@ from rsmoe.checks.ranges import NonNegativeReal
 from rsmoe.data.batch import Batch
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.experts import Bank
-from rsmoe.generation.decoding import Decoding, OnToken, decode, mixed_log_probability
+from rsmoe.generation.decoding import Decoding, OnToken, decode
 from rsmoe.router.routing import Routing, Rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Mixture(nn.Module):
     """p(y_t | y_<t) = sum_e w_e p_e(y_t | y_<t): one text, differentiable through the router's weights.
 
     The RS-MoE paper does not publish its fusion; this one is ours (design section 3) and claims no parity. A fusion of
-    another distribution overrides `log_probability` and `next_token`, one of other rows `rows`.
+    other rows overrides `rows`.
 
     Args:
         codec, names, bank: of the fusion contract; unused.
@@ -57,10 +57,6 @@ class Mixture(nn.Module):
         rows, samples = reading.rows, len(batch)
         flat = sum_rows(reading.smooth * rows.weight[:, None], rows, samples)
         return mix(reading.log_probability, rows, samples), flat
-
-    def next_token(self, logits: Tensor, hidden: Tensor, rows: Rows, samples: int, beams: int) -> Tensor:
-        """The same in generation, see `rsmoe.generation.decoding.Fuse`."""
-        return mixed_log_probability(logits, rows, samples, beams)
 
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
         """Negative log-likelihood of the responses' tokens, averaged by ``length_weight``.
@@ -98,7 +94,6 @@ class Mixture(nn.Module):
             length_penalty=self.length_penalty,
             each=each,
             on_token=on_token,
-            fuse=self.next_token,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -60,6 +61,12 @@ class Routing:
         logits = torch.full((samples, experts), RULED_OUT, device=device)
         logits[:, 0] = 0.0
         return cls.of(logits, logits == 0.0)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Routing]) -> Routing:
+        """One after another, B1 + B2 ..."""
+        own = {name: torch.cat([getattr(p, name) for p in parts]) for name in ("logits", "weights", "chosen")}
+        return cls(**own)
 
     def adding(self, also: Tensor) -> Routing:
         """With the experts of ``also`` (B, E) bool among the chosen."""

@@ -45,7 +45,7 @@ class Evaluation(Settings):
     splits: Annotated[list[Literal["train", "val", "test"]], Len(1)] = Field(description="[val,test]")
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens = Field(description="most tokens of an answer")
-    limit: Number | None = Field(description="first n samples of each data set")
+    limit: Number | None = Field(description="n samples of each data set, evenly spread")
     neighbours: Number | None = Field(description="most training samples that the trivial baselines learn from")
     metrics: Part = Field(description="of your own, beside those of each task: +metric=<name>")
 

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from rsmoe.data.aspects import token_aspects
 from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.sample import Sample
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.evaluation.answer import answer_batch, pad
-from rsmoe.generation.token import TokenMixture
+from rsmoe.evaluation.answer import answer_batch
+from rsmoe.experts.token import TokenBank
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.model import RSMoE
 from rsmoe.perception import Perception
@@ -35,8 +34,8 @@ class ExpertAnswers:
     """Expert -> by the others: their weights are scaled to sum to 1, and a request that it had to itself goes to the
     most probable of them (`rsmoe.router.routing.Routing.only`)."""
     load: dict[str, np.ndarray]
-    """Task -> (E,) mean weight of the experts over its samples; of ``fusion=token`` the mean of g over the words that
-    were written, and again as "<task>, <aspect>" over those of one aspect, where sentences of several were written."""
+    """Task -> (E,) mean weight of the experts over its samples; of ``bank=token`` also "<task>, <gate>", the mean over
+    the tokens of requests and their references in a block of the language model."""
 
     @classmethod
     def of(
@@ -91,7 +90,7 @@ class ExpertAnswers:
                 took_part = bool(seen.routing.chosen[:, itself].any()) and len(names) > 1
                 rest = replace(seen, routing=seen.routing.only(serves & ~itself)) if took_part else seen
                 without[name] += answered(rest) if took_part else mixed
-            for label, share in _shares(model, codec, batch, seen, mixed):
+            for label, share in _shares(model, batch, seen):
                 shares.setdefault(label, []).append(share)
         rows = {label: np.concatenate(own) for label, own in sorted(shares.items())}
         load = {label: own.mean(axis=0) for label, own in rows.items() if len(own)}
@@ -99,24 +98,16 @@ class ExpertAnswers:
 
 
 @torch.no_grad()
-def _shares(
-    model: RSMoE, codec: TextCodec, batch: Batch, perception: Perception, answers: Sequence[Prediction]
-) -> list[tuple[str, np.ndarray]]:
-    """(label, (n, E)): one row a sample, and with ``fusion=token`` one a word."""
-    tasks = [sample.task for sample in batch.samples]
-    if not isinstance(model.fusion, TokenMixture):
-        return [(task, w[None]) for task, w in zip(tasks, perception.routing.weights.cpu().numpy(), strict=True)]
-    written = [codec.encode(answer.text) for answer in answers]
-    ids, mask = pad(written, codec.pad_id, perception.routing.weights.device)
-    reading = model.read(replace(batch, response_ids=ids, response_mask=mask), perception)
-    gate = model.fusion.log_gate(reading.hidden, reading.rows, len(batch)).exp()  # (R, L)
-    table = gate.new_zeros(len(batch), len(model.names), gate.shape[1])
-    table[reading.rows.sample, reading.rows.expert] = gate
-    found = []
-    for task, own, words in zip(tasks, table.transpose(1, 2).cpu().numpy(), written, strict=True):
-        found.append((task, own[: len(words)]))
-        told = token_aspects(codec, words)
-        aspects = sorted({aspect for aspect in told if aspect})
-        for aspect in aspects if len(aspects) > 1 else ():
-            found.append((f"{task}, {aspect}", own[[place for place, a in enumerate(told) if a == aspect]]))
+def _shares(model: RSMoE, batch: Batch, perception: Perception) -> list[tuple[str, np.ndarray]]:
+    """(label, (n, E)): one row a sample, and with ``bank=token`` for every gate one a token."""
+    tasks = np.array([sample.task for sample in batch.samples])
+    weights = perception.routing.weights.cpu().numpy()
+    found = [(str(task), weights[tasks == task]) for task in dict.fromkeys(tasks)]
+    if not isinstance(model.bank, TokenBank):
+        return found
+    rows = model.fusion.rows(perception.routing)
+    for task in dict.fromkeys(tasks):
+        own = torch.from_numpy(tasks == task).to(rows.sample.device)[rows.sample]
+        gates = model.read(batch, perception, rows=rows[own]).gates
+        found += [(f"{task}, {name}", routing.weights.cpu().numpy()) for name, routing in gates.items()]
     return found

@@ -199,7 +199,7 @@ def similarity(bank: Bank, experts: Sequence[str]) -> ExpertTable | None:
         return None
     products = np.zeros((bank.size, bank.size))
     for layer in bank.adapted().values():
-        a, b = layer.lora_A.detach().cpu().double().numpy(), layer.lora_B.detach().cpu().double().numpy()
+        a, b = (factor.detach().cpu().double().numpy() for factor in layer.factors())
         shared = np.einsum("eri,fsi->efrs", a, a) * np.einsum("eor,fos->efrs", b, b)
         products += shared.sum(axis=(-2, -1))
     norm = np.sqrt(np.diag(products))

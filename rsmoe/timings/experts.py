@@ -1,9 +1,10 @@
 """How much a mixed batch costs beside one adapter: ``python -m rsmoe.timings.experts [--device cuda]``.
 
 A Llama of random weights with a frozen base; R rows of L tokens, spread evenly over E experts. Forward and backward in
-training, and one forward without gradient. Four ways:
+training, and one forward without gradient. Five ways:
 
 - bank: this library, all experts in one pass;
+- token: the same with bank=token, every token by one expert, which a gate chooses; the same number is active;
 - one: the same rows, all through one adapter (a bank of E = 1); what the others are divided by;
 - set_adapter: PEFT, one pass per expert over its own rows;
 - adapter_names: PEFT's mixed batches, inference only.
@@ -30,11 +31,14 @@ from transformers import PreTrainedModel
 
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.language_model import causal_lm
+from rsmoe.experts.token import TokenBank
 
 TARGETS = ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers that carry an adapter."""
 LIMIT = 1.1
 """A mixed batch may cost this many times one adapter on the same rows."""
+TOKEN_LIMIT = 1.15
+"""And routed tokens this many times routed rows."""
 
 
 def base(*, hidden: int, layers: int) -> PreTrainedModel:
@@ -106,18 +110,21 @@ def measure(
     torch.manual_seed(0)
     lm = base(hidden=hidden, layers=layers)
     one = ExpertBank(lm=copy.deepcopy(lm), experts=1, rank=rank, alpha=2.0 * rank, targets=TARGETS).to(device)
+    token = TokenBank(lm=copy.deepcopy(lm), experts=experts, rank=rank, alpha=2.0 * rank, targets=TARGETS).to(device)
     bank = ExpertBank(lm=lm, experts=experts, rank=rank, alpha=2.0 * rank, targets=TARGETS).to(device)
     embeds = torch.randn(rows, tokens, hidden, device=device)
     mask = torch.ones(rows, tokens, dtype=torch.bool, device=device)
     expert = torch.arange(rows, device=device) * experts // rows
+    even = torch.full((rows, experts), 1 / experts, device=device)
     ways = {
         "one": lambda: one(embeds, mask, torch.zeros_like(expert)).hidden,
         "bank": lambda: bank(embeds, mask, expert).hidden,
+        "token": lambda: token(embeds, mask, even).hidden,
         **peft_ways(bank, embeds, expert),
     }
     train = {name: way for name, way in ways.items() if name != "adapter_names"}
     result = {"train": in_turns(train, repetitions=repetitions, train=True)}
-    for module in (one, bank):
+    for module in (one, bank, token):
         module.eval()
     return result | {"infer": in_turns(ways, repetitions=repetitions, train=False)}
 
@@ -132,20 +139,24 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     warnings.filterwarnings("ignore", category=FutureWarning)
     table = Table(title="time / time of one adapter on the same rows")
-    for heading in ("E", "one [s]", "bank", "set_adapter", "bank", "set_adapter", "adapter_names"):
+    uses = {"train": ("bank", "token", "set_adapter"), "infer": ("bank", "token", "set_adapter", "adapter_names")}
+    for heading in ("E", "one [s]", *uses["train"], *uses["infer"]):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row("", *["train"] * 3, *["infer"] * 3, end_section=True)
-    worst = 0.0
+    table.add_row("", *["train"] * 4, *["infer"] * 4, end_section=True)
+    worst, routed = 0.0, 0.0
     for experts in arguments.pop("experts"):
         result = measure(experts, **arguments)
         ratio = {use: {name: t / times["one"] for name, t in times.items()} for use, times in result.items()}
-        cells = [ratio["train"]["bank"], ratio["train"]["set_adapter"]]
-        cells += [ratio["infer"][name] for name in ("bank", "set_adapter", "adapter_names")]
+        cells = [ratio[use][name] for use, names in uses.items() for name in names]
         table.add_row(str(experts), f"{result['train']['one']:.3f}", *(f"{cell:.2f}" for cell in cells))
         worst = max(worst, ratio["train"]["bank"])
-    Console().print(table)
+        if experts > 1:  # one expert needs no choice
+            routed = max(routed, ratio["train"]["token"] / ratio["train"]["bank"])
+    Console(width=100).print(table)
     if worst > LIMIT:
         raise SystemExit(f"a mixed batch costs {worst:.2f} times one adapter, more than {LIMIT}")
+    if routed > TOKEN_LIMIT:
+        raise SystemExit(f"routed tokens cost {routed:.2f} times routed rows, more than {TOKEN_LIMIT}")
 
 
 if __name__ == "__main__":

@@ -173,6 +173,7 @@ class StageModule(pl.LightningModule):
                     "balance": balance(routing),
                     "z": z_loss(routing),
                 }
+            terms |= model.bank.losses(reading.gates)
             self._note_routing(batch, reading, step)
         terms |= self._perception_losses(batch, perception.sight)
         if reading.prompt_loss is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.experts import Bank
 from rsmoe.experts.expert import Expert
 from rsmoe.generation import Fusion
 from rsmoe.model import RSMoE
@@ -42,8 +43,9 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
     for name, module in model.maps.items():
         possible |= set(module.terms)
         counted |= module.terms if any(p.startswith(f"maps.{name}.") for p in trained) else {}
-    parts: list[tuple[Fusion | PromptWriter | Expert, bool]] = [
+    parts: list[tuple[Fusion | PromptWriter | Bank | Expert, bool]] = [
         (model.fusion, several),
+        (model.bank, several),
         (model.prompts, several),
         *((e, True) for e in model.experts),
     ]

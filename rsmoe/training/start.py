@@ -22,7 +22,8 @@ def start_from(
     """Copies every weight of a checkpoint that has a place of the same name and shape in ``model``.
 
     Vocabularies that were fitted on training texts differ between corpora: of a tensor with one row a word, the rows
-    of words that both know are copied, and the others stay as they are.
+    of words that both know are copied, and the others stay as they are. A model of one adapter (``moe=none``) takes
+    that of the first expert, and many experts take each a copy of a single one: adapters and soft prompts.
 
     Args:
         checkpoint: of any run, see `rsmoe.training.checkpoints.load_checkpoint`.
@@ -49,8 +50,10 @@ def start_from(
         elif name in tables and [len(other), len(value)] == [c.vocab_size for c in pairs[tables[name]]]:
             before, now = shared[tables[name]]
             value[now] = other[before].to(value.dtype)
-        elif other.shape != value.shape:
+        elif other.shape != value.shape and not (_by_expert(name, value) and 1 in (len(other), len(value))):
             anew.append(name)
+        elif other.shape != value.shape:
+            value.copy_(other[:1].to(value.dtype).expand_as(value))
         else:
             value.copy_(other)
     if len(anew) == len(own):
@@ -79,6 +82,11 @@ def load_adapters(model: RSMoE, folders: Mapping[str, str], stages: Sequence[Sta
                     f"Add stage.{stage.name}.upcycle=false, or choose schedule=single_stage"
                 )
         model.bank.load_adapter(model.names.index(name), folder)
+
+
+def _by_expert(name: str, value: torch.Tensor) -> bool:
+    """Whether a weight has one matrix an expert: adapters (E, r, in) and (E, out, r), soft prompts (E, P, D)."""
+    return name.startswith(("bank.", "prompts.")) and value.ndim == 3
 
 
 def _tables(model: RSMoE) -> dict[str, int]:

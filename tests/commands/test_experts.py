@@ -63,18 +63,23 @@ def test_alone_is_the_expert_and_without_is_the_rest() -> None:
         np.testing.assert_allclose(load, np.mean(own, axis=0), rtol=1e-5)
 
 
-def test_with_a_gate_for_each_token_the_load_is_that_of_the_words() -> None:
-    model, (codec, _) = tiny_model("fusion=token", "choice.threshold=0.0"), codecs()
-    torch.nn.init.normal_(model.fusion.u)
-    asked = [s for s in requests() if s.task == "caption"]
-    answers = ExpertAnswers.of(model, codec, collate(inference=True), asked, max_new=8)
-    weights = np.mean([p.weights for p in answers.routed], axis=0)
-    assert answers.load["caption"].sum() == pytest.approx(1, abs=1e-5)
-    assert np.abs(answers.load["caption"] - weights).max() > 0.01
+def test_with_a_gate_for_each_token_the_load_is_told_by_layer() -> None:
+    model, (codec, _) = tiny_model("moe=token", "router=uniform"), codecs()
     with torch.no_grad():
-        model.fusion.u.zero_()  # the gate is the router's weight again, word by word
-    even = ExpertAnswers.of(model, codec, collate(inference=True), asked[:1], max_new=8)
-    np.testing.assert_allclose(even.load["caption"], even.routed[0].weights, atol=1e-5)
+        for gate in model.bank.lora_gates.values():
+            gate.normal_()
+    asked = [s for s in requests() if s.task in ("caption", "vqa")]
+    load = ExpertAnswers.of(model, codec, collate(inference=True), asked, max_new=4).load
+    gates = [f"{task}, {name}" for task in ("caption", "vqa") for name in model.bank.lora_gates]
+    assert sorted(load) == sorted(["caption", "vqa", *gates])
+    for label, share in load.items():
+        assert share.sum() == pytest.approx(1, abs=1e-5), label
+    batch = collate(inference=True)([(s, 0) for s in asked if s.task == "vqa"])
+    with torch.no_grad():
+        routing = model.read(batch).gates
+    for name in model.bank.lora_gates:
+        np.testing.assert_allclose(load[f"vqa, {name}"], routing[name].weights.mean(0), atol=1e-5)
+    assert np.abs(load["vqa"] - load[gates[-1]]).max() > 0.01  # requests are routed evenly, tokens are not
 
 
 def test_a_dense_model_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from support.checkpoints import CALM, tiny_run
+from support.models import batch_of
 from support.small_training import small_training
 from transformers import AutoTokenizer
 
@@ -53,6 +55,17 @@ def test_every_expert_is_a_folder_that_peft_loads(
     _check_card(out, several=bank == "separate")
     words = AutoTokenizer.from_pretrained(out / bases[EXPERTS.index("vqa") if bank == "separate" else 0])
     assert words("a ship")["input_ids"] == open_run(run).codec.encode("a ship")
+
+
+def test_token_routing_has_no_adapters_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run(tmp_path / "run", *CALM, "moe=token", "router=uniform")
+    with pytest.raises(SystemExit, match="save_pretrained"):
+        export(run, tmp_path / "out", monkeypatch)
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    whole = rsmoe.load(run, device="cpu")
+    whole.save_pretrained(tmp_path / "whole")
+    again = rsmoe.load(tmp_path / "whole", device="cpu")
+    assert again.ask(picture, "how many ?").text == whole.ask(picture, "how many ?").text != ""
 
 
 def _check_card(out: Path, *, several: bool) -> None:
@@ -103,6 +116,43 @@ def test_a_training_begins_with_an_adapter(tmp_path: Path, monkeypatch: pytest.M
         torch.testing.assert_close(new[name][at], old[name][at])
         assert not new[name][0].any()  # the others begin anew
     assert json.loads((tmp_path / "new" / "metrics.json").read_text())["results"]
+
+
+def test_adapters_that_were_trained_apart_become_a_routed_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three trainings of one adapter each on one dense model, three folders, and a training of the router alone."""
+    monkeypatch.delenv("RSMOE_DATA", raising=False)
+
+    def trained(name: str, *words: str) -> Path:
+        (tmp_path / name).mkdir()
+        train(small_training(*words), tmp_path / name)
+        return tmp_path / name
+
+    dense = trained("start", "moe=none", "router=uniform", "stage.experts.steps=0")
+    onward = (f"start={dense}", "stage.dense.steps=0", "stage.experts.warmup=0")
+    alone, folders = {}, {}
+    for expert, data in {"theme": "described", "vqa": "questions", "mask": "asked"}.items():
+        own = ("moe=none", "router=uniform", "stage.experts.lr=0.3", f"+stage.experts.mix={{{data}:1.0}}")
+        alone[expert] = trained(expert, *onward, *own, "stage.experts.train=['*lora_*']")
+        export(alone[expert], tmp_path / "out" / expert, monkeypatch)
+        folders[expert] = tmp_path / "out" / expert / "dense"
+    given = ",".join(f"{name}:{folder}" for name, folder in folders.items())
+    whole = trained(
+        "routed", *onward, f"adapters={{{given}}}", "stage.experts.upcycle=false", "stage.experts.train=[router]"
+    )
+    routed, batch = open_run(whole), batch_of("caption", "vqa")
+    with torch.no_grad():
+        for expert, run in alone.items():
+            one = open_run(run).model.read(batch).log_probability
+            routing = routed.model.perceive(batch).routing
+            itself = torch.tensor([name == expert for name in routed.model.names])
+            seen = replace(routed.model.perceive(batch), routing=routing.only(itself))
+            same = routed.model.read(batch, seen).log_probability
+            torch.testing.assert_close(same[batch.response_mask], one[batch.response_mask], atol=1e-4, rtol=1e-4)
+            other = torch.tensor([name == "object" for name in routed.model.names])  # it began anew
+            base = routed.model.read(batch, replace(seen, routing=routing.only(other))).log_probability
+            assert (base - one)[batch.response_mask].abs().max() > 1e-2
 
 
 def test_names_and_folders_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,23 +104,6 @@ def test_byte_pairs_round_trip_and_pad_with_the_end_token(tmp_path: Path) -> Non
     assert max(codec.tokenizer.get_vocab().values()) == codec.vocab_size - 1
 
 
-@pytest.mark.parametrize("kind", ["words", "bpe", "bert"])
-def test_tokens_end_where_decode_of_them_ends(kind: str, tmp_path: Path, words: TextCodec) -> None:
-    made = {"bpe": bpe, "bert": bert}
-    codec = words if kind == "words" else TextCodec.from_pretrained(str(made[kind](tmp_path / "t")), special=SPECIAL)
-    for text in (*TEXTS, " is it rural ? yes [SEG] . ", ""):
-        ids = [i for i in (codec.bos_id, *codec.encode(text), codec.eos_id, codec.pad_id) if i is not None]
-        ends, whole = codec.ends(ids), codec.decode(ids)
-        assert ends == sorted(ends) and (ends[-1] if ids else 0) == len(whole)
-        for n in range(1, len(ids) + 1):
-            start = codec.decode(ids[:n])
-            if "\ufffd" not in start:  # a part of a character
-                assert whole.startswith(start) and len(start) == len(whole[: ends[n - 1]].rstrip())
-    if kind == "bpe":  # of the bytes of one character only the last one shows it
-        quote = codec.ends(codec.encode("a\u2019b"))
-        assert quote[-1] == 3 and quote.count(1) == len(quote) - 2
-
-
 def test_wrapping_and_its_limit(tmp_path: Path) -> None:
     codec = TextCodec.from_pretrained(str(bert(tmp_path)))
     assert codec.encode("is it rural", wrap=True) == [2, 4, 5, 6, 3]

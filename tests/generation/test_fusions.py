@@ -1,4 +1,4 @@
-"""Fusions of one distribution a token: mixture, weights, token; against formulas on one row at a time."""
+"""Fusions of one distribution a token: mixture and weights, against formulas on one row at a time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.confidence import confidences
 from rsmoe.generation.mixture import Mixture
-from rsmoe.generation.token import TokenMixture
 from rsmoe.model import RSMoE
 from rsmoe.perception import Perception
 from rsmoe.router.routing import Routing, Rows
 
 EXPERTS = "expert=[theme,object,relation,vqa]"
-KINDS = ("mixture", "weights", "token")
+KINDS = ("mixture", "weights")
 NEW = KINDS[1:]
 END = codecs()[0].eos_id
 assert END is not None
@@ -33,13 +32,8 @@ assert END is not None
 WEIGHTS = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.7, 0.0, 0.0, 0.3], [0.2, 0.5, 0.3, 0.0], [0.1, 0.2, 0.3, 0.4]])
 
 
-def made(kind: str, *overrides: str, experts: str = EXPERTS, gate: float = 0.5) -> RSMoE:
-    """A model whose gate of tokens, where it has one, tells the experts apart."""
-    model = tiny_model(f"fusion={kind}", *overrides, experts=experts)
-    if isinstance(model.fusion, TokenMixture):
-        with torch.no_grad():
-            model.fusion.u.copy_(gate * torch.randn(len(model.fusion.u), generator=torch.Generator().manual_seed(0)))
-    return model
+def made(kind: str, *overrides: str, experts: str = EXPERTS) -> RSMoE:
+    return tiny_model(f"fusion={kind}", *overrides, experts=experts)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -72,14 +66,14 @@ def reference(model: RSMoE, kind: str, batch: Batch, perception: Perception, b: 
     weights = perception.routing.weights[b]
     one, prefix = batch.take([b]), perception.prefix[torch.tensor([b])]
 
-    def alone(source: RSMoE, e: int, ids: list[int]) -> tuple[Tensor, Tensor]:
+    def alone(source: RSMoE, e: int, ids: list[int]) -> Tensor:
         row = Rows(sample=torch.tensor([0]), expert=torch.tensor([e]), weight=torch.ones(1))
         start, mask, _ = source.start(one, prefix, row)
         words = torch.tensor([ids], dtype=torch.long)
         embeds = torch.cat([start, source.bank.embed(words, row.expert)], dim=1)
         seen = torch.cat([mask, torch.ones_like(words, dtype=torch.bool)], dim=1)
         hidden = source.bank(embeds, seen, row.expert).hidden[:, start.shape[1] - 1 :]
-        return hidden[0], source.bank.logits(hidden, row.expert)[0].log_softmax(-1)
+        return source.bank.logits(hidden, row.expert)[0].log_softmax(-1)
 
     merged = copy.deepcopy(model)
     if kind == "weights":
@@ -92,13 +86,11 @@ def reference(model: RSMoE, kind: str, batch: Batch, perception: Perception, b: 
     @torch.no_grad()
     def told(ids: list[int]) -> tuple[Tensor, Tensor]:
         if kind == "weights":
-            log_p = alone(merged, 0, ids)[1]
+            log_p = alone(merged, 0, ids)
             return log_p, log_p.mean(-1)
         chosen = weights.nonzero().flatten().tolist()
-        hidden, each = (torch.stack(part) for part in zip(*(alone(model, e, ids) for e in chosen), strict=True))
+        each = torch.stack([alone(model, e, ids) for e in chosen])
         share = weights[chosen][:, None].expand(each.shape[:2])  # (E', n + 1)
-        if kind == "token":
-            share = (share.log() + hidden @ model.fusion.u).softmax(0)
         return (share[..., None] * each.exp()).sum(0).log(), (share * each.mean(-1)).sum(0)
 
     return told
@@ -155,7 +147,7 @@ def test_the_formula_trained_and_decoded(kind: str, bank: str) -> None:
 
 
 def test_fusions_differ() -> None:
-    """Of the same weights: what the tests above hold equal could be four names of one thing."""
+    """Of the same weights: what the tests above hold equal could be two names of one thing."""
     batch = four()
     losses = {kind: loss_of(m := made(kind), batch, routed(m, batch, WEIGHTS)) for kind in KINDS}
     values = sorted(losses.values())
@@ -217,7 +209,6 @@ def test_the_loss_teaches_router_experts_and_prompts(model: RSMoE) -> None:
     assert int(perception.routing.chosen.sum()) > len(batch)
     loss = model.fusion.losses(model, batch, model.read(batch, perception), smoothing=0.1)["text"]
     names = ["router.gate.weight", "prompts.base", *(n for n, _ in model.named_parameters() if "lora_B" in n)]
-    names += [n for n, _ in model.named_parameters() if n.startswith("fusion.")]
     gradients = torch.autograd.grad(loss, [model.get_parameter(n) for n in names])
     assert all(bool(g.isfinite().all()) and g.abs().max() > 1e-6 for g in gradients)
     several = perception.routing.chosen[perception.routing.chosen.sum(1) > 1].any(0).nonzero().flatten().tolist()
@@ -295,15 +286,6 @@ def test_weights_need_one_language_model() -> None:
     message = "fusion=weights sums .* one model for each expert. Type bank=shared, or fusion=mixture$"
     with pytest.raises(UserError, match=message):  # one line: the dot matches no other
         tiny_model("fusion=weights", "bank=separate", experts=EXPERTS)
-
-
-def test_the_gate_of_tokens_begins_as_the_mixture() -> None:
-    model, plain, batch = made("token", gate=0.0), made("mixture"), four()
-    ours, theirs = routed(model, batch, WEIGHTS), routed(plain, batch, WEIGHTS)
-    assert loss_of(model, batch, ours) == pytest.approx(loss_of(plain, batch, theirs), abs=1e-6)
-    for beams in (1, 3):
-        written = model.generate(batch, ours, end_id=END, beams=beams, max_new=6)
-        assert written == plain.generate(batch, theirs, end_id=END, beams=beams, max_new=6)
 
 
 def test_heads_answer_under_every_fusion(model: RSMoE, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,14 +110,15 @@ def test_every_part_learns_and_answers(group: str, name: str) -> None:
     experts = "expert=[theme,object,vqa,change,mask,retrieval" + (",rewriter]" if name == "rewrite" else "]")
     if name in ("separate", "none"):
         experts = "expert=[theme,vqa,change]"
-    config = tiny_config(experts=experts)
+    words = ("moe=token", "router=uniform") if (group, name) == ("moe", "token") else ()
+    config = tiny_config(*words, experts=experts)
     config["vision"] = plain(OmegaConf.load(CONF / "vision" / "convnext_tiny.yaml")) | {
         "widths": [8, 16],
         "depths": [1, 1],
     }
     if name == "none":
         config |= {"moe": {"adapters": 1}, "router": plain(OmegaConf.load(CONF / "router" / "uniform.yaml"))}
-    else:
+    elif not words:
         node = OmegaConf.load(CONF / group / f"{name}.yaml")
         config[group] = plain(OmegaConf.merge(node, SMALLER.get(name, SMALLER.get(group, {}))))
     torch.manual_seed(0)
@@ -177,7 +178,7 @@ def test_every_experiment_on_real_data_runs(experiment: str, tmp_path: Path, mon
     [
         ["schedule=single_stage"],
         ["schedule=rsmoe_two_stage", "fusion=rewrite", "expert=[theme,object,relation,vqa,rewriter]"],
-        ["schedule=rsmoe_two_stage", "fusion=token", "fusion.aspect=0.5"],
+        ["schedule=rsmoe_two_stage", "bank=token", "fusion=weights"],
         ["schedule=rsmoe_two_stage", "fusion=weights", "prompts=text", "bypass=none"],
         ["schedule=rsmoe_two_stage", "prompts=template", "choice=top_k", "bank=separate"],
     ],

@@ -51,6 +51,20 @@ def test_words_keep_their_vectors_in_another_vocabulary_and_new_parts_begin_anew
     assert not any(name.startswith("vision.") for name in anew)
 
 
+@pytest.mark.parametrize(("old", "new", "first"), [((), ("moe.adapters=1",), 0), (("moe.adapters=1",), (), 5)])
+def test_one_adapter_begins_as_the_first_of_many_and_many_as_copies_of_one(
+    old: tuple[str, ...], new: tuple[str, ...], first: int
+) -> None:
+    codec, words = codecs()
+    model, saved = tiny_model(*new, seed=5), checkpoint_of(*old)
+    _, anew = start_from(model, saved, codec=codec, instruction_codec=words)
+    assert not any("lora_" in name or name.startswith("prompts.") for name in anew)
+    for name in ("prompts.base", *(n for n in model.state_dict() if "lora_" in n)):
+        given = saved["state_dict"][f"model.{name}"]
+        assert torch.equal(model.state_dict()[name][first], given[0]), name
+        assert given[0].any(), name
+
+
 def test_a_checkpoint_of_which_nothing_fits_is_refused() -> None:
     codec, words = codecs()
     saved = checkpoint_of()
