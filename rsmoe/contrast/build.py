@@ -70,11 +70,18 @@ def is_dual(checkpoint: Mapping[str, Any]) -> bool:
     return isinstance(config, Mapping) and "text_tower" in config
 
 
-def load_dual(checkpoint: Mapping[str, Any]) -> tuple[DualEncoder, TextCodec, dict[str, Any]]:
+def load_dual(
+    checkpoint: Mapping[str, Any], *, finest: int | None = None
+) -> tuple[DualEncoder, TextCodec, dict[str, Any]]:
     """Dual encoder, in eval mode, tokenizer and config of a checkpoint that `rsmoe.commands.contrast` wrote.
 
+    Args:
+        finest: stride of the finest level of the pyramid, on which no weight of an EfficientNet-Lite depends; None: as
+            it was trained with.
+
     Raises:
-        UserError: it holds more than data about known parts, or weights of another model.
+        UserError: it holds more than data about known parts, or weights of another model; ``finest`` without such an
+            encoder.
     """
     hparams, state = checkpoint["hyper_parameters"], checkpoint.get("state_dict")
     require_plain(hparams, "hyper_parameters")
@@ -94,6 +101,9 @@ def load_dual(checkpoint: Mapping[str, Any]) -> tuple[DualEncoder, TextCodec, di
         require_names(key, node)
     if config["vision"]["_target_"] == _LITE:
         config["vision"] = {**config["vision"], "pretrained": None}  # the file holds the weights
+        config["vision"] |= {} if finest is None else {"finest": finest}
+    elif finest is not None:
+        raise UserError("this dual encoder has no EfficientNet-Lite: train one with vision=efficientnet_lite0")
     if not isinstance(state, Mapping) or not all(type(value) is Tensor for value in state.values()):
         raise UserError("this checkpoint holds no weights of a dual encoder; give a run of rsmoe.commands.contrast")
     codec = TextCodec.from_state(hparams["codec"])

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,14 +17,15 @@ from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, Positive
 from rsmoe.data.batch import Batch
 from rsmoe.data.dialogue import in_dialogue
 from rsmoe.data.feature_store import FeatureStore, stacked
-from rsmoe.data.rasters.images import images_key
+from rsmoe.data.rasters.images import images_key, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task, task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.directions import turn_sample
 from rsmoe.data.transforms.image_cache import ImageCache
-from rsmoe.data.transforms.transforms import Transform
+from rsmoe.data.transforms.random_window import check_sides, random_window
+from rsmoe.data.transforms.transforms import Transform, resize, uncroppable
 from rsmoe.errors import UserError
 
 Limit = Annotated[int, Field(ge=2)]
@@ -72,6 +74,8 @@ class Collate:
         history: share of the views on which a request stands behind those before it in the batch, as in a dialogue;
             with ``augment`` alone.
         crop_area, jitter, noise, band_drop, misregister_px, align_px, match_levels: see `Transform`.
+        window_px: least and greatest side, in pixels of the picture, of a random window that training sees in place of
+            the whole, see `random_window`; of what may be cropped, see `Transform`. None: whole pictures.
         cache_bytes: see `ImageCache`.
 
     Attributes:
@@ -103,6 +107,7 @@ class Collate:
         misregister_px: NonNegativeReal = 0.0,
         align_px: NonNegative = 0,
         match_levels: bool = False,
+        window_px: Sequence[int] | None = None,
         cache_bytes: Annotated[int, Field(ge=0)] = 512 * 2**20,
     ) -> None:
         if codec.eos_id is None:
@@ -125,7 +130,8 @@ class Collate:
             align_px=align_px,
             match_levels=match_levels,
         )
-        self.cache = ImageCache(size=image_size, max_bytes=cache_bytes)
+        self.window = check_sides(window_px) if window_px is not None and augment else None
+        self.cache = ImageCache(size=None if self.window else image_size, max_bytes=cache_bytes)
         self.features: FeatureStore | None = None
         self.decode = True
         self._eos = codec.eos_id
@@ -203,7 +209,10 @@ class Collate:
                     placed = replace(sample, class_map=None if known is None else self.cache.class_map(known))
                     # the generator starts anew, so that every mask gets the geometry of the pixels
                     generator = torch.Generator().manual_seed(seed)
-                    views = self.transform(images, sample=placed, generator=generator, together=members)
+                    seen = images
+                    if self.window is not None:
+                        seen, placed = self._windowed(images, placed, members, generator)
+                    views = self.transform(seen, sample=placed, generator=generator, together=members)
                     pixels[place, : times[place]] = views.pixels
                     if views.mask is not None:
                         masks[i] = views.mask
@@ -222,6 +231,19 @@ class Collate:
             features=stacked(features, times=max(times)) if features else None,
             asked=tuple(asked),
         )
+
+    def _windowed(
+        self, images: Sequence[Tensor], sample: Sample, members: Sequence[Sample], generator: torch.Generator
+    ) -> tuple[list[Tensor], Sample]:
+        """Pictures (C, H, W) of a sample and its class map, both cut to a window, or whole, and resized."""
+        size = self.transform.size
+        if self.window is None or any(uncroppable(member) for member in members):
+            return [resize(image.permute(1, 2, 0).numpy(), size) for image in images], sample
+        classes = (
+            None if sample.class_map is None else torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
+        )
+        cut, classes = random_window(images, classes, sides=self.window, size=size, generator=generator)
+        return cut, replace(sample, class_map=None if classes is None else classes.numpy())
 
     def prompt_length(self, sample: Sample) -> int:
         """Tokens of the history and the request of a sample, of which `max_prompt` are read."""

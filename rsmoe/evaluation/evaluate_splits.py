@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from rsmoe.data.batch import Batch
+from rsmoe.data.collate import Collate
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
 from rsmoe.data.sampling.spread import spread
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.answer import answer_batch
+from rsmoe.evaluation.map_tiles import tiled_outputs
 from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.metric import Metric, Vocabulary
 from rsmoe.metrics.prediction import Prediction
@@ -63,6 +66,7 @@ def evaluate(
     max_new: int,
     limit: int | None = None,
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    tile: int | None = None,
     draws: int = 1000,
 ) -> list[Outcome]:
     """Runs the model over every data set of the splits; the ranks of a run share the batches.
@@ -72,6 +76,7 @@ def evaluate(
         beams, max_new: of decoding.
         limit: n samples of each data set, evenly spread; None for all.
         metrics: name -> config of a metric beside those of the tasks, see `rsmoe.metrics`.
+        tile: of maps, see `answers`.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
 
     Returns:
@@ -83,7 +88,7 @@ def evaluate(
         for name, dataset in data.datasets[split].items():
             loader = data.eval_loader(split, name=name, limit=limit, rank=rank, world=world)
             title = "" if rank else f"evaluating {name} ({split})"
-            given = answers(model, codec, loader, beams=beams, max_new=max_new, title=title)
+            given = answers(model, codec, loader, beams=beams, max_new=max_new, tile=tile, title=title)
             predictions = [p for batch in joined(list(given)) for p in batch]
             samples = [dataset[i] for i in spread(len(dataset), limit)]  # type: ignore[arg-type]
             options: dict[str, Any] = {"split": split, "model": model, "metrics": metrics, "draws": draws}
@@ -92,19 +97,37 @@ def evaluate(
 
 
 def answers(
-    model: RSMoE, codec: TextCodec, loader: DataLoader[Batch], *, beams: int, max_new: int, title: str
+    model: RSMoE,
+    codec: TextCodec,
+    loader: DataLoader[Batch],
+    *,
+    beams: int,
+    max_new: int,
+    title: str,
+    tile: int | None = None,
 ) -> Iterator[list[Prediction]]:
     """The predictions of each batch as it comes; the model is left in eval mode.
 
     Args:
-        loader: of batches without responses.
+        loader: of batches without responses, which a `Collate` makes.
         beams, max_new: of decoding.
         title: of the progress bar; "" shows none.
+        tile: side in pixels of the tiles that maps are drawn in, as `rsmoe.predict` draws them; None draws each from
+            the whole picture, resized to what the model reads.
     """
     model.eval()
     device = model.to_lm.weight.device
     for batch in track(loader, description=title, total=len(loader), disable=not title):
-        yield answer_batch(model, codec, batch.to(device), beams=beams, max_new=max_new)
+        found = answer_batch(model, codec, batch.to(device), beams=beams, max_new=max_new)
+        if tile is not None:
+            maps = tiled_outputs(model, cast(Collate, loader.collate_fn), batch.samples, tile_px=tile)
+            found = [_with_maps(prediction, drawn) for prediction, drawn in zip(found, maps, strict=True)]
+        yield found
+
+
+def _with_maps(prediction: Prediction, maps: Mapping[str, np.ndarray]) -> Prediction:
+    outputs = {**prediction.outputs, **{name: value for name, value in maps.items() if name != "change"}}
+    return replace(prediction, outputs=outputs, change_map=maps.get("change", prediction.change_map))
 
 
 def assess(

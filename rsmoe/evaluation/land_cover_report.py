@@ -10,6 +10,7 @@ import numpy as np
 
 from rsmoe.evaluation.change_report import ground, thinned
 from rsmoe.evaluation.reply import Reply
+from rsmoe.geo.dates import Dates
 from rsmoe.geo.geojson import map_features, write_geojson
 from rsmoe.geo.strips import row_slices
 from rsmoe.geo.write import write_class_map
@@ -24,7 +25,11 @@ def land_cover_shares(reply: Reply, classes: Sequence[str]) -> dict[str, dict[st
     Args:
         classes: names of the values.
     """
-    kinds, dates = _map(reply)
+    return cover_shares(*_map(reply), classes)
+
+
+def cover_shares(kinds: Any, dates: Dates, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`land_cover_shares` of an (H, W) map and its picture."""
     counts = np.zeros(len(classes), np.int64)
     for rows in row_slices(kinds.shape):
         counts += np.bincount(kinds[rows, :][dates.valid[rows, :]], minlength=len(classes))
@@ -55,20 +60,34 @@ def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str]) -> list
     Returns:
         names of the files.
     """
+    kinds, dates = _map(reply)
+    # without data there is no region; tiles say so themselves
+    regions = kinds if reply.cover is not None else np.where(dates.valid, kinds, np.uint8(255))
+    return write_cover(folder, kinds, dates, classes=classes, title=Path(reply.id).stem, regions=regions)
+
+
+def write_cover(
+    folder: Path, kinds: Any, dates: Dates, *, classes: Sequence[str], title: str, regions: Any | None = None
+) -> list[str]:
+    """Writes a map of classes and its picture, as `write_land_cover` tells.
+
+    Args:
+        kinds: (H, W) uint8 classes, 255 without data.
+        dates: the picture.
+        title: of the figure.
+        regions: ``kinds`` with 255 where no polygon is wanted; None: as they are.
+    """
     from rsmoe.figures.class_colours import class_colours
     from rsmoe.figures.land_cover_sheet import draw_land_cover
 
-    kinds, dates = _map(reply)
     place, colours = dates.georeference, class_colours(classes)
     write_class_map(
         folder / "land_cover.tif", kinds, georeference=place, valid=dates.valid, colours=colours, classes=classes
     )
-    # without data there is no region; tiles say so themselves
-    regions = kinds if reply.cover is not None else np.where(dates.valid, kinds, np.uint8(255))
-    features = map_features(regions, classes=classes, least=0, gsd_m=ground(place)[0])
+    features = map_features(kinds if regions is None else regions, classes=classes, least=0, gsd_m=ground(place)[0])
     written = write_geojson(folder / "land_cover.geojson", features, georeference=place)
     shown = dates.overview(pixels=_DRAWN)
-    shares = {name: (found["class"], found["share"]) for name, found in land_cover_shares(reply, classes).items()}
+    shares = {name: (found["class"], found["share"]) for name, found in cover_shares(kinds, dates, classes).items()}
     draw_land_cover(
         folder / "land_cover.png",
         picture=shown.images[0],
@@ -76,7 +95,7 @@ def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str]) -> list
         valid=thinned(dates.valid, shown.valid.shape),
         colours=colours,
         shares=shares,
-        title=Path(reply.id).stem,
+        title=title,
     )
     return ["land_cover.tif", *written.names, "land_cover.png"]
 

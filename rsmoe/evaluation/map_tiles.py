@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
+from rsmoe.data.rasters.images import images_key, load_image
 from rsmoe.data.sample import Sample
 from rsmoe.data.transforms.radiometry import level_lines
 from rsmoe.errors import UserError
@@ -89,6 +92,41 @@ def map_tiles(
         raise UserError(
             f"a map of {_SHOWN.get(name, name)} needs {needed} and tile >= 0, got {len(dates.images)} and {tile_px}"
         )
+
+    def look(batch: Batch) -> Tensor:
+        return model.see(batch.to(model.to_lm.weight.device)).maps[name].evidence.logits
+
+    title = f"map of {_SHOWN.get(name, name)}, tiles"
+    return draw_tiles(part, look, collate, dates, tile_px=tile_px, title=title, console=console)
+
+
+class DrawnMap(Protocol):
+    """What `draw_tiles` asks of a map; a `rsmoe.maps.MapModule` is one."""
+
+    dates: int
+    names: tuple[str, ...]
+
+    def classify(self, shares: Tensor) -> Tensor:
+        """(K, H, W) probabilities -> (H, W) uint8 classes."""
+
+
+@torch.no_grad()
+def draw_tiles(
+    part: DrawnMap,
+    look: Callable[[Batch], Tensor],
+    collate: Collate,
+    dates: Dates,
+    *,
+    tile_px: int,
+    title: str,
+    console: Console | None = None,
+) -> TiledMap:
+    """A map in tiles, as `map_tiles` tells.
+
+    Args:
+        look: requests on n tiles -> (n, K, h, w) logits.
+        title: of the progress bar.
+    """
     blank = 0 if part.dates > 1 else NO_DATA
     height, width = dates.valid.shape
     side = tile_px or max(height, width)
@@ -102,9 +140,9 @@ def map_tiles(
     kinds, valid = StripMap((height, width), np.uint8), StripMap((height, width), np.bool_)
     open_rows: list[_TileRow] = []
     looked = 0
-    with watched(f"map of {_SHOWN.get(name, name)}, tiles", len(tops) * len(lefts), console) as advance:
+    with watched(title, len(tops) * len(lefts), console) as advance:
         for top, end in zip(tops, [*tops[1:], height], strict=True):
-            row, known = _look(model, name, collate, dates, light, top, lefts, side, advance)
+            row, known = _look(look, collate, dates, light, top, lefts, side, advance)
             looked += len(row.tiles)
             open_rows.append(row)
             for rows in _strips(top, end, width, len(part.names)):
@@ -121,8 +159,31 @@ def map_tiles(
     )
 
 
+def tiled_outputs(
+    model: RSMoE, collate: Collate, samples: Sequence[Sample], *, tile_px: int
+) -> list[dict[str, np.ndarray]]:
+    """For each sample, name of a map of its number of dates -> (H, W) uint8 classes by `map_tiles`, as
+    `rsmoe.predict` writes them; samples on the same pictures share an array.
+
+    Args:
+        tile_px: as of `map_tiles`.
+    """
+    known: dict[Hashable, dict[str, np.ndarray]] = {}
+    for sample in samples:
+        key = images_key(sample)
+        if key not in known:
+            images = tuple(load_image(image) for image in sample.images)
+            dates = Dates(images=images, valid=np.ones(images[0].shape[:2], bool), georeference=None, notes=())
+            known[key] = {
+                name: np.asarray(map_tiles(model, collate, dates, name=name, tile_px=tile_px).kinds)
+                for name, part in model.maps.items()
+                if part.dates == len(images)
+            }
+    return [known[images_key(sample)] for sample in samples]
+
+
 def _look(
-    model: RSMoE, name: str, collate: Collate, dates: Dates, light: tuple[Tensor, Tensor] | None, top: int,
+    look: Callable[[Batch], Tensor], collate: Collate, dates: Dates, light: tuple[Tensor, Tensor] | None, top: int,
     lefts: Sequence[int], side: int, advance: Callable[[int], None],
 ) -> tuple[_TileRow, np.ndarray | None]:  # fmt: skip
     """The tiles of one row, and the (h, W) bool mask of data below its top; None where tiles are too large for it."""
@@ -146,8 +207,7 @@ def _look(
         places = [(left, _request(tile, top, left)) for left, tile in cut if tile.valid.any()]
         for start in range(0, len(places), _BATCH):
             batch = collate([(sample, i) for i, (_, sample) in enumerate(places[start : start + _BATCH])])
-            seen = model.see(batch.to(model.to_lm.weight.device)).maps[name].evidence
-            for (left, _), logits in zip(places[start : start + _BATCH], seen.logits, strict=True):
+            for (left, _), logits in zip(places[start : start + _BATCH], look(batch), strict=True):
                 tiles.append((left, wide, logits.float().cpu()))
         advance(len(some))
     return _TileRow(top=top, height=deep, tiles=tiles), known

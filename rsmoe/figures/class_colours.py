@@ -9,6 +9,7 @@ _SURFACES = {
     "water": "#2B7BBA", "forest": "#1B7837", "tree": "#1B7837", "trees": "#1B7837", "grass": "#A6D96A",
     "low vegetation": "#A6D96A", "rangeland": "#A6D96A", "farmland": "#E3C567", "agriculture": "#E3C567",
     "agriculture land": "#E3C567", "bare land": "#B08D6A", "bareland": "#B08D6A", "barren": "#B08D6A",
+    "unpaved land": "#B08D6A", "vegetation": "#1B7837", "sea": "#2B7BBA", "river": "#2B7BBA", "other": "#E0E0E0",
     "sand": "#F3E3B3", "rock": "#8C7B75", "road": "#4D4D4D", "impervious surfaces": "#BDBDBD", "paved": "#BDBDBD",
     "building": "#C0392B", "buildings": "#C0392B", "background": "#E0E0E0",
 }  # fmt: skip

@@ -31,6 +31,9 @@ class Collate(Settings):
     misregister_px: NotNegative | None = Field(None, description="most pixels that the second date is moved")
     align_px: Count | None = Field(None, description="most pixels that a date is moved to lie on the first")
     match_levels: bool | None = Field(None, description="bring a date to the levels of the first, band by band")
+    window_px: list[Number] | None = Field(
+        None, description="least and greatest side of windows that training sees of a picture, in its pixels: [160,400]"
+    )
     cache_bytes: Annotated[int, Ge(0)] | None = Field(None, description="memory for decoded pictures")
 
 

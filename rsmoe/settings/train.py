@@ -15,6 +15,7 @@ from rsmoe.settings.stage import stages_of
 from rsmoe.settings.trainer import Trainer
 from rsmoe.settings.types import (
     Beams,
+    Count,
     Name,
     NotNegative,
     Number,
@@ -48,6 +49,9 @@ class Evaluation(Settings):
     limit: Number | None = Field(description="n samples of each data set, evenly spread")
     neighbours: Number | None = Field(description="most training samples that the trivial baselines learn from")
     metrics: Part = Field(description="of your own, beside those of each task: +metric=<name>")
+    tile: Count | None = Field(
+        None, description="side in pixels of the tiles that maps are drawn in, as rsmoe.predict does; null: no tiles"
+    )
 
 
 class Validated(Settings):

@@ -132,6 +132,8 @@ def _make_room(root: Path, *, keep: Path, needed: int, most: float) -> int:
 def _check(data: RSDataModule, transform: Transform) -> None:
     if data.stream is not None:
         raise UserError("features={} needs data that is read by index; leave loader.stream out, or features=null")
+    if data.train_collate.window is not None:
+        raise UserError("features={} keeps what the encoder sees of whole pictures: leave loader.collate.window_px out")
     still = {"align_px": 0, "match_levels": False}
     turned = {"crop_area": 1.0, "jitter": 0.0, "noise": 0.0, "band_drop": 0.0, "misregister_px": 0.0}
     asked = still | (turned if transform.augment else {})

@@ -86,6 +86,10 @@ WRONG = {
     "localise": (
         "text= image= out= checkpoint= sides=[] sides=[3] sides=[x] sides=3 batch_size=0 device=tpu raster.bands=3"
     ).split(),
+    "segment": (
+        "names=[] names=water names={water:[]} image= out= checkpoint= aggregation= other=x tile=-1 tile=x tile=2.5 "
+        "device=tpu raster.bands=3"
+    ).split(),
     "contrast": (
         "seed=-1 dim=0 captions=0 captions=1.5 corpus=[] limit=0 draws=-1 image.heads=-1 image.hidden=0 "
         "image.dropout=2 stage.steps=0 stage.batch_size=0 stage.lr=-1 stage.lr=x stage.train=[] stage.mix=[a] "

@@ -21,6 +21,7 @@ BASE = {
     "index": ["images=a", "out=store"],
     "search": ["store=a", "text=ships"],
     "localise": ["text=ships", "image=a.png", "out=out"],
+    "segment": ["names=[ships]", "image=a.png", "checkpoint=none", "out=out"],
     "knowledge": ["out=out"],
     "contrast": [],
     "convert_clip": ["file=clip.pt", "out=out"],

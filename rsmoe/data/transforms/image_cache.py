@@ -21,32 +21,34 @@ class ImageCache:
     evicting one for another gains nothing. Each loader worker has its own; pickling leaves the pictures behind.
 
     Args:
-        size: side in pixels that pictures are resized to.
+        size: side in pixels that pictures are resized to; None keeps them as they are.
         max_bytes: bound on what is kept; 0 keeps nothing.
     """
 
-    def __init__(self, *, size: int, max_bytes: int) -> None:
+    def __init__(self, *, size: int | None, max_bytes: int) -> None:
         self.size, self.max_bytes = size, max_bytes
         self._kept: dict[Path | str, Tensor] = {}
         self._bytes = 0
 
     def __call__(self, source: Path | np.ndarray | Lazy) -> Tensor:
-        """(C, size, size) uint8 of a file, or of an array, which is never kept; not to be changed in place.
+        """(C, size, size) uint8, or (C, H, W) without a size, of a file, or of an array, which is never kept; not to be
+        changed in place.
 
         Raises:
             UserError: when the picture cannot be read, see `load_image`.
         """
         if isinstance(source, np.ndarray):
-            return resize(load_image(source), self.size)
+            return self._sized(source)
         key = source if isinstance(source, Path) else source.key
         kept = self._kept.get(key)
         if kept is None:
-            kept = resize(load_image(source), self.size)
+            kept = self._sized(source)
             self._keep(key, kept)
         return kept
 
     def class_map(self, source: np.ndarray | Lazy) -> np.ndarray:
-        """(size, size) uint8 of a class map, the class at the middle of each pixel; not to be changed in place.
+        """(size, size) uint8, or (H, W), of a class map, the class at the middle of each pixel; not to be changed in
+        place.
 
         Raises:
             UserError: when it cannot be read.
@@ -55,9 +57,14 @@ class ImageCache:
             return source
         kept = self._kept.get(source.key)
         if kept is None:
-            kept = nearest(torch.from_numpy(np.ascontiguousarray(source.read())), self.size).contiguous()
+            whole = torch.from_numpy(np.ascontiguousarray(source.read()))
+            kept = whole if self.size is None else nearest(whole, self.size).contiguous()
             self._keep(source.key, kept)
         return kept.numpy()
+
+    def _sized(self, source: Path | np.ndarray | Lazy) -> Tensor:
+        pixels = load_image(source)
+        return torch.from_numpy(pixels).permute(2, 0, 1) if self.size is None else resize(pixels, self.size)
 
     def _keep(self, key: Path | str, tensor: Tensor) -> None:
         if self._bytes + tensor.nbytes <= self.max_bytes:

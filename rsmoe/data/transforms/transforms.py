@@ -65,8 +65,8 @@ class Transform:
     """Augments and normalises the pictures of one sample; dates, mask, class map and boxes get the same geometry.
 
     With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
-    of at least ``crop_area`` of the picture, only for captions and retrieval without direction words, coordinates and
-    masks; brightness and contrast, each date its own, hue never (colour words must stay true).
+    of at least ``crop_area`` of the picture, only for captions, retrieval and all classes of a map, without direction
+    words, coordinates and masks; brightness and contrast, each date its own, hue never (colour words must stay true).
 
     Args:
         size: S, side of the output in pixels.
@@ -170,7 +170,7 @@ class Transform:
 
     def _window(self, members: Sequence[Sample], generator: torch.Generator) -> tuple[int, int, int, int] | None:
         """``x y w h`` to cut out, or None for all of the picture."""
-        if self.crop_area == 1 or any(_uncroppable(member) for member in members):
+        if self.crop_area == 1 or any(uncroppable(member) for member in members):
             return None
         area, aspect, x, y = torch.rand(4, generator=generator).tolist()
         side = math.sqrt(self.crop_area + (1 - self.crop_area) * area) * self.size
@@ -206,7 +206,7 @@ class Transform:
         """The mask, class map and boxes of the sample, placed as the pixels are."""
         if sample.mask is not None:
             mask = _resize_masks([read_array(mask) for mask in sample.masks or (sample.mask,)], self.size)
-            views = replace(views, mask=turn_image(mask, views.symmetry).contiguous())  # never cut, see `_uncroppable`
+            views = replace(views, mask=turn_image(mask, views.symmetry).contiguous())  # never cut, see `uncroppable`
         if sample.class_map is not None:
             classes = torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
             classes = turn_image(nearest(classes, self.size), views.symmetry)
@@ -238,9 +238,12 @@ def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Gener
     return drawn if all(turn_sample(member, drawn) is not None for member in together or [sample]) else IDENTITY
 
 
-def _uncroppable(sample: Sample) -> bool:
+def uncroppable(sample: Sample) -> bool:
+    """Whether words or masks of a sample would not be true of a part of its pictures."""
+    task = find_task(sample.task)
+    every_class = task.answer == "mask" and sample.mask is None and sample.class_map is not None
     return (
-        not find_task(sample.task).croppable
+        not (task.croppable or every_class)
         or sample.directional
         or sample.mask is not None
         or has_coordinates(sample.instruction, *sample.responses)

@@ -27,7 +27,8 @@ class MaskIoU(Metric):
     - ``miou/<class>``: mean over the samples of a class, and ``class_miou``, the mean of those over classes.
 
     Empty against empty is IoU 1. A missing mask is an empty one and a parse failure: IoU 0 unless the target is empty,
-    and then 0 as well, because nothing was answered.
+    and then 0 as well, because nothing was answered. A sample with a class map and no mask asks for no one thing and is
+    left out.
     """
 
     protocol = Protocol(
@@ -41,9 +42,11 @@ class MaskIoU(Metric):
         fields=("mask",),
     )
 
-    def tally(self, pairs: Pairs) -> Tally:
-        """One row a mask; raises ValueError where sizes differ."""
-        return mask_tally([mask_row(p.mask, true_mask(s), s.kind) for s, p in pairs])
+    def tally(self, pairs: Pairs) -> Tally | None:
+        """One row a mask; None where every sample asks for all classes, which `ClassMapIoU` scores. Raises ValueError
+        where sizes differ."""
+        asked = [(s, p) for s, p in pairs if s.mask is not None or s.class_map is None]
+        return mask_tally([mask_row(p.mask, true_mask(s), s.kind) for s, p in asked]) if asked else None
 
 
 def true_mask(sample: Sample) -> np.ndarray:
