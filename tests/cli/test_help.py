@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -144,8 +145,13 @@ def test_shells_complete(
 def test_hydra_s_own_options(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     from rsmoe.train import cli
 
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     try:
         cli(words)
     except SystemExit as stopped:
         assert not stopped.code
+    finally:  # --info logs everything, from then on and to the output of this test
+        root.handlers[:] = handlers
+        root.setLevel(level)
     assert expected in capsys.readouterr().out
