@@ -41,7 +41,7 @@ test: $(VENV)/installed-dev  ## install, then run every test
 test-page: $(VENV)/installed-dev  ## install, then test the page in Chromium
 	$(BIN)/python -m pytest tests/web/test_page.py $(ARGS)
 
-quick: $(VENV)/installed-dev  ## install, then the contracts of all parts and configs: two minutes on two cores
+quick: $(VENV)/installed-dev  ## install, then the contracts of all parts and configs: a minute on two cores
 	$(PYTEST) -m "not slow and not real_data" $(QUICK) $(ARGS)
 
 soak: $(VENV)/installed-dev  ## install, then the reliability tests in full, half an hour; counts: experiments/reliability
