@@ -15,7 +15,6 @@ from torch import Tensor
 
 from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, Positive, PositiveReal, Share
 from rsmoe.data.batch import Batch
-from rsmoe.data.dialogue import in_dialogue
 from rsmoe.data.feature_store import FeatureStore, stacked
 from rsmoe.data.rasters.images import images_key, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
@@ -71,8 +70,6 @@ class Collate:
         augment: True for training.
         inference: True leaves the responses out: ``response_ids`` is (B, 0).
         max_prompt, max_instruction, max_response: limits in tokens, the end token included.
-        history: share of the views on which a request stands behind those before it in the batch, as in a dialogue;
-            with ``augment`` alone.
         crop_area, jitter, noise, band_drop, misregister_px, align_px, match_levels: see `Transform`.
         window_px: least and greatest side, in pixels of the picture, of a random window that training sees in place of
             the whole, see `random_window`; of what may be cropped, see `Transform`. None: whole pictures.
@@ -99,7 +96,6 @@ class Collate:
         max_prompt: Limit = 128,
         max_instruction: Limit = 64,
         max_response: Limit = 160,
-        history: Share = 0.0,
         crop_area: Annotated[Share, Field(gt=0.0)] = 0.7,
         jitter: Fraction = 0.2,
         noise: NonNegativeReal = 0.0,
@@ -116,7 +112,6 @@ class Collate:
             raise UserError("max_prompt, max_instruction and max_response must be at least 2 tokens")
         self.codec, self.instruction_codec, self.inference = codec, instruction_codec, inference
         self.max_prompt, self.max_instruction, self.max_response = max_prompt, max_instruction, max_response
-        self.history = history if augment else 0.0
         self.transform = Transform(
             size=image_size,
             mean=mean,
@@ -143,7 +138,6 @@ class Collate:
         responses: list[list[int]] = []
         texts: list[list[int]] = []
         met: Counter[tuple[str, str, int]] = Counter()
-        answers: list[str] = []
         for sample, (_, seed) in zip(samples, items, strict=True):
             key = (sample.source, sample.id, seed)
             first = torch.randint(len(sample.responses), (), generator=torch.Generator().manual_seed(seed))
@@ -151,10 +145,8 @@ class Collate:
             met[key] += 1
             retrieval = find_task(sample.task).answer == "embedding"
             answer = RETRIEVAL_TOKEN if retrieval else sample.responses[chosen]
-            answers.append(answer)
             responses.append([] if self.inference else self._response(answer))
             texts.append(self.caption(sample.responses[chosen]) if retrieval else [])
-        samples = in_dialogue(samples, answers, seeds=[seed for _, seed in items], share=self.history)
         instruction = [
             self.instruction_codec.encode(s.instruction, wrap=True, last=self.max_instruction) for s in samples
         ]

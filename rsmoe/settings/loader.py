@@ -23,9 +23,6 @@ class Collate(Settings):
         description="least share of a picture that a crop keeps; 1: no crop"
     )
     jitter: Share = Field(description="of brightness and contrast")
-    history: Share | None = Field(
-        None, description="share of the training views whose requests follow one another as in a dialogue"
-    )
     noise: NotNegative | None = Field(None, description="standard deviation of added noise, on the scale 0 to 1")
     band_drop: Share | None = Field(None, description="chance of each band to be left out")
     misregister_px: NotNegative | None = Field(None, description="most pixels that the second date is moved")
