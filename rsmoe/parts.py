@@ -42,7 +42,7 @@ _ASKED = (
         ("vision", "temporal", "qformer", "bypass", "router", "choice", "balance", "prompts", "bank", "fusion"),
         "torch.nn.Module",
     )
-    | dict.fromkeys(("text_tower", "pair_loss"), "torch.nn.Module")
+    | dict.fromkeys(("image_head", "text_tower", "pair_loss"), "torch.nn.Module")
 )
 """Key of a config -> what the part there has to be: this, or a class of this kind."""
 _TAKEN_BY = {"collate": "rsmoe.data.collate.Collate", "raster": "rsmoe.geo.raster.RasterSource"}

@@ -58,7 +58,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     root = config["data"]["root"]
     corpus = build_corpus(config["corpus"], root=root, generated=False, console=console)
     # a recipe may name the split of a benchmark that was not chosen
-    chosen = {name: node for name, node in (config["benchmark"] or {}).items() if "reader" in node}
+    chosen = {name: node for name, node in (config.get("benchmark") or {}).items() if "reader" in node}
     benchmarks = [Benchmark.from_config(name, node, root=root) for name, node in chosen.items()]
     stage = Length.model_validate(config["stage"]).as_stage()
     codec = kept or fit_codec(config, corpus.captions())

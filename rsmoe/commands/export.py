@@ -18,12 +18,23 @@ _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 @main("export")
 def cli(cfg: DictConfig) -> None:
-    """Writes what `Assistant.save_pretrained` does, ``<expert>/`` for each, ``base/`` where no published model fits."""
+    """Writes what `Assistant.save_pretrained` does, ``<expert>/`` for each, ``base/`` where no published model fits.
+
+    Of a dual encoder that went on from a CLIP checkpoint: such a checkpoint again.
+    """
     import rsmoe
     from rsmoe.cli.terminal import console
+    from rsmoe.contrast.build import load_dual
+    from rsmoe.contrast.open_dual import is_dual_path
+    from rsmoe.contrast.save_folder import save_folder
     from rsmoe.files import write_text
+    from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 
-    out = Path(cfg.out)
+    out, given = Path(cfg.out), Path(cfg.checkpoint)
+    if is_dual_path(given):
+        save_folder(*load_dual(load_checkpoint(find_checkpoint(given))), out)
+        console().print(f"written to {out}: a CLIP folder of transformers", markup=False, highlight=False)
+        return
     assistant = rsmoe.load(cfg.checkpoint, device="cpu")
     assistant.save_pretrained(out)
     model = assistant.run.model

@@ -13,17 +13,15 @@ from rsmoe.build import require_fit
 from rsmoe.checks.arguments import explained
 from rsmoe.checks.ranges import Positive
 from rsmoe.contrast.dual_encoder import DualEncoder
-from rsmoe.contrast.image_head import ImageHead
 from rsmoe.contrast.text_tokens import TextTokens
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.parts import check_node, instantiate, known_parts, named_in_full
-from rsmoe.settings.contrast import Image
 from rsmoe.trust.checkpoint import check_finite
 from rsmoe.trust.plain import require_names, require_plain
 
-PARTS = {"vision": "vision", "text_tower": "text_tower", "pair_loss": "pair_loss"}
-"""Key of a config whose part is built -> the group of ``conf/`` that it is of."""
+PARTS = ("vision", "image_head", "text_tower", "pair_loss")
+"""Keys of a config whose parts are built; each is a group of ``conf/``."""
 _LITE = "rsmoe.vision.efficientnet_lite.EfficientNetLite"
 
 
@@ -44,10 +42,11 @@ def text_tokens(model: DualEncoder, codec: TextCodec) -> TextTokens:
 def build_dual(config: Mapping[str, Any], codec: TextCodec) -> DualEncoder:
     """The dual encoder of a resolved config of ``conf/contrast.yaml``."""
     vision = instantiate(config["vision"], bands=config["bands"])
+    image = instantiate(config["image_head"], width=vision.width)
     return DualEncoder(
         vision=vision.to(memory_format=torch.channels_last),  # faster convolutions on CPU
-        image=ImageHead(width=vision.width, dim=config["dim"], **config["image"]),
-        text=instantiate(config["text_tower"], vocab_size=codec.vocab_size, dim=config["dim"]),
+        image=image,
+        text=instantiate(config["text_tower"], vocab_size=codec.vocab_size, dim=image.dim),
         loss=instantiate(config["pair_loss"]),
     )
 
@@ -57,11 +56,9 @@ class _Saved(BaseModel):
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
     bands: Positive
-    dim: Positive
     image_size: Positive
     mean: list[float]
     std: list[float]
-    image: Image
 
 
 def is_dual(checkpoint: Mapping[str, Any]) -> bool:
@@ -90,13 +87,11 @@ def load_dual(
         _Saved.model_validate(config)
     except ValidationError as error:
         raise UserError(f"the config in this file cannot be used: {explained('', config, error)}") from None
-    for key, group in PARTS.items():
+    for key in PARTS:
         node: Any = config.get(key)
         target = node.get("_target_") if isinstance(node, dict) else None
-        if target not in known_parts()[group] and not named_in_full(str(target)):
-            raise UserError(
-                f"the config in this file cannot be used: {key}._target_={target} is no part of conf/{group}"
-            )
+        if target not in known_parts()[key] and not named_in_full(str(target)):
+            raise UserError(f"the config in this file cannot be used: {key}._target_={target} is no part of conf/{key}")
         check_node(key, node, whole=False)
         require_names(key, node)
     if config["vision"]["_target_"] == _LITE:

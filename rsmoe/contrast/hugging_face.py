@@ -6,19 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsmoe.contrast.both_towers import MODELS, both_towers
 from rsmoe.contrast.text_tokens import TextTokens
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.vision.inputs import check_pixels
 from rsmoe.weights.as_trained import as_trained
-from rsmoe.weights.pretrained import load_config, load_pretrained
-
-_MODELS = {"clip": "CLIPModel", "siglip": "SiglipModel"}
-"""``model_type`` of a config -> class of transformers."""
 
 
 def is_dual_folder(path: Path) -> bool:
@@ -27,7 +23,7 @@ def is_dual_folder(path: Path) -> bool:
         kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
         return False
-    return kind in _MODELS
+    return kind in MODELS
 
 
 class HuggingFaceDual(nn.Module):
@@ -43,9 +39,9 @@ class HuggingFaceDual(nn.Module):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
-        config = load_config(str(folder))
+        self.model = both_towers(str(folder))
+        config = self.model.config
         self.siglip = config.model_type == "siglip"
-        self.model: Any = load_pretrained(getattr(transformers, _MODELS[config.model_type]), str(folder))
         vision, text = config.vision_config, config.text_config
         self.patch, self.longest = int(vision.patch_size), int(text.max_position_embeddings)
         root: dict[str, Any] = {"vision": {"_target_": "PretrainedTower", "pretrained": str(folder)}}

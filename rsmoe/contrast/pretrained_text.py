@@ -8,7 +8,9 @@ import transformers
 from torch import Tensor, nn
 
 from rsmoe.checks.ranges import Positive
+from rsmoe.contrast.both_towers import both_towers, embedding_width
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.vision.tower_adapters import TowerBottleneck, TowerLora, adapt
 from rsmoe.weights.pretrained import load_config, load_pretrained
 
 _MODELS = {"clip": "CLIPTextModel", "siglip": "SiglipTextModel"}
@@ -16,31 +18,49 @@ _MODELS = {"clip": "CLIPTextModel", "siglip": "SiglipTextModel"}
 
 
 class PretrainedText(nn.Module):
-    """Its pooled state (of the end token; of SigLIP the last place), and a linear map that begins at random.
+    """Its pooled state (of the end token; of SigLIP the last place), and a linear map to the embedding.
+
+    The map is the checkpoint's own projection where the checkpoint has both towers and the embedding its dimension
+    (SigLIP has none: its pooled state is the embedding); else it begins at random.
 
     Args:
         pretrained: a local folder, or a name on the Hugging Face hub.
         vocab_size: of the tokenizer, which must be the checkpoint's.
         dim: of the embedding.
+        lora, bottleneck: adapters of its linear layers, which change nothing at first.
 
     Raises:
         UserError: the checkpoint cannot be read, is of another family, or has fewer words than the tokenizer.
     """
 
-    def __init__(self, *, pretrained: str, vocab_size: Positive, dim: Positive) -> None:
+    def __init__(
+        self,
+        *,
+        pretrained: str,
+        vocab_size: Positive,
+        dim: Positive,
+        lora: TowerLora | None = None,
+        bottleneck: TowerBottleneck | None = None,
+    ) -> None:
         super().__init__()
         config = load_config(pretrained)
         family = config.model_type.removesuffix("_text_model")
         if family not in _MODELS:
             raise unknown_name("kind of text model", config.model_type, _MODELS)
         own: Any = getattr(config, "text_config", config)
-        self.tower: Any = load_pretrained(
-            getattr(transformers, _MODELS[family]), pretrained, config=own, key_mapping={r"^text_model\.": ""}
-        )
         if own.vocab_size < vocab_size:
             raise UserError(f"the tokenizer of {pretrained} has {vocab_size} tokens, its text model {own.vocab_size}")
         self.wrap, self.padded, self.longest = True, family == "siglip", int(own.max_position_embeddings)
-        self.out = nn.Linear(int(own.hidden_size), dim)
+        self.out: nn.Module = nn.Linear(int(own.hidden_size), dim)
+        if config.model_type == family:
+            whole = both_towers(pretrained)
+            self.tower: Any = whole.text_model
+            if dim == embedding_width(whole):
+                self.out = nn.Identity() if self.padded else whole.text_projection
+        else:
+            kind = getattr(transformers, _MODELS[family])
+            self.tower = load_pretrained(kind, pretrained, config=own, key_mapping={r"^text_model\.": ""})
+        adapt(self.tower, key="text_tower", lora=lora, bottleneck=bottleneck)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(n, L) token ids and the bool mask of the tokens -> (n, dim)."""

@@ -14,15 +14,7 @@ from rsmoe.settings.release import Root
 from rsmoe.settings.stage import Rate, Stage
 from rsmoe.settings.train import Bands, Features, Mix
 from rsmoe.settings.trainer import Trainer
-from rsmoe.settings.types import BatchSize, Count, Draws, Name, Number, Part, PathWord, Says, Seed, Share, Word
-
-
-class Image(Settings):
-    """Options of `rsmoe.contrast.image_head.ImageHead`."""
-
-    heads: Count = Field(description="maps of attention that pool the tokens; 0: the mean alone")
-    hidden: Number = Field(description="channels between the two linear maps")
-    dropout: Share = Field(description="of the pooled and of the hidden channels")
+from rsmoe.settings.types import BatchSize, Count, Draws, Name, Number, Part, PathWord, Says, Seed, Word
 
 
 class Length(Settings):
@@ -54,10 +46,11 @@ class Contrast(Settings):
         "recipe=clip_scenes",
         "recipe=clip_ucm_rsicd data.root=/data",
         "recipe=clip_ucm_rsicd pair_loss=siglip stage.batch_size=256",
+        "recipe=clip_finetune vision.pretrained=models/georsclip data.root=/data",
         "resume=runs/clip_scenes/2026-01-31_12-00-00",
     )
     groups: ClassVar[tuple[str, ...]] = (
-        "recipe", "vision", "text_tower", "pair_loss", "optimizer", "trainer", "logger", "benchmark",
+        "recipe", "vision", "image_head", "text_tower", "pair_loss", "optimizer", "trainer", "logger", "benchmark",
     )  # fmt: skip
 
     name: Word = Field(description="of the run folder; a recipe sets its own")
@@ -68,8 +61,6 @@ class Contrast(Settings):
     bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")
     mean: Bands = Field(description="of each band, on the scale 0 to 1")
     std: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)] = Field(description="of each band, on the same scale")
-    dim: Number = Field(description="of the embeddings")
-    image: Image
     captions: Number = Field(description="texts drawn of each picture's captions in a step")
     part: Number | None = Field(description="pictures whose activations are kept at once; null: all")
     features: Features | None = Field(description="{}: a frozen encoder's features are computed once, kept on disk")
@@ -80,6 +71,7 @@ class Contrast(Settings):
     draws: Draws = Field(description="of the bootstrap that gives 95 % intervals; 0: none")
     checkpoint_every: Number = Field(description="steps between two checkpoints")
     vision: Part = Field(description="pixels -> tokens")
+    image_head: Part = Field(description="tokens -> embedding")
     text_tower: Part = Field(description="words -> embedding")
     pair_loss: Part = Field(description="info_nce or siglip")
     optimizer: Part = Field(description="of torch.optim; its learning rate is stage.lr")
@@ -94,6 +86,12 @@ class Contrast(Settings):
                 raise UserError(
                     f"{key}={getattr(self, key)}: expected {self.bands} numbers, one a band (bands={self.bands})"
                 )
+        pretrained = str(self.image_head.get("_target_")).endswith(".PretrainedHead")
+        if pretrained and not (self.vision.get("keep_prefix") and self.vision.get("select_layer") is None):
+            raise UserError(
+                "image_head=pretrained stands behind the last block of its own tower, class token included: choose "
+                "vision=clip_vit_b32 or siglip_base, or give vision.select_layer=null vision.keep_prefix=true"
+            )
         if not self.corpus:
             raise UserError("corpus={}: expected at least one data set; choose recipe=<name>")
         for name in self.stage.mix:

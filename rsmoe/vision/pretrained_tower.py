@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Required
+from typing import Any
 
 import torch
 import transformers
-from peft import LoraConfig, inject_adapter_in_model
-from pydantic import ConfigDict
 from torch import Tensor, nn
 from transformers import PretrainedConfig
-from typing_extensions import TypedDict
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels, inflate_bands
 from rsmoe.vision.pyramid import GridPyramid
+from rsmoe.vision.tower_adapters import TowerBottleneck, TowerLora, adapt
 from rsmoe.weights.bases import remember
 from rsmoe.weights.pretrained import load_config, load_pretrained, on_meta_device, parent_of, with_weights
 
@@ -61,18 +59,6 @@ FAMILIES: dict[str, _Family] = {
 """``model_type`` of a checkpoint's config -> where its parts are."""
 
 
-class TowerLora(TypedDict, total=False):
-    """Low-rank adapters of a tower's linear layers (LoRA, arXiv 2106.09685), as `peft` puts them there."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-
-    rank: Required[Positive]
-    alpha: Positive
-    """The update is scaled by alpha / rank; without it by 1."""
-    targets: list[str]
-    """Ends of the layers' names, such as [q_proj, v_proj]; without it all linear layers."""
-
-
 class PretrainedTower(nn.Module):
     """The vision tower of a transformers checkpoint, as it was trained: activation and norms are its config's own.
 
@@ -90,11 +76,12 @@ class PretrainedTower(nn.Module):
         keep_prefix: whether class and register tokens stay in front of the tokens (EVA in InstructBLIP: 257 = 1 + 256).
             The pyramid never has them.
         pyramid_width: see `GridPyramid`.
-        lora: adapters, which are zero at first; a stage trains them by ``vision.*lora_*`` while the tower rests.
+        lora, bottleneck: adapters, which change nothing at first; a stage trains them by ``vision.*lora_*`` or
+            ``vision.*adapter_*`` while the tower rests.
 
     Raises:
         UserError: neither source is given, the checkpoint cannot be read or is of no family in `FAMILIES`, it differs
-            from ``config``, or no layer has such a name as ``lora`` gives.
+            from ``config``, or no layer has such a name as an adapter asks for.
     """
 
     def __init__(
@@ -107,6 +94,7 @@ class PretrainedTower(nn.Module):
         keep_prefix: bool = True,
         pyramid_width: Positive | None = None,
         lora: TowerLora | None = None,
+        bottleneck: TowerBottleneck | None = None,
     ) -> None:
         super().__init__()
         if pretrained is not None and not (config and on_meta_device()):
@@ -127,8 +115,7 @@ class PretrainedTower(nn.Module):
         self.bands, self.patch, self.width = bands, int(own.patch_size), int(own.hidden_size)
         self.keep_prefix, self.resizes = keep_prefix, family.resizes
         _cut(tower, family, select_layer)
-        if lora is not None:
-            _adapt(tower, lora)
+        adapt(tower, key="vision", lora=lora, bottleneck=bottleneck)
         self.tower = tower
         self.pyramid = GridPyramid(tokens=self.width, width=pyramid_width)
         self.pyramid_widths = self.pyramid.widths
@@ -239,13 +226,3 @@ def _cut(tower: nn.Module, family: _Family, select_layer: int | None) -> None:
     for module in tower.modules():
         if getattr(module, "mask_token", None) is not None:  # for masked image modelling only
             module.mask_token = None  # type: ignore[assignment]
-
-
-def _adapt(tower: nn.Module, lora: TowerLora) -> None:
-    rank = lora["rank"]
-    ends = lora.get("targets", "all-linear")
-    try:
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=lora.get("alpha", rank), target_modules=ends), tower)
-    except ValueError as error:
-        names = sorted({name.rpartition(".")[2] for name, m in tower.named_modules() if isinstance(m, nn.Linear)})
-        raise UserError(f"vision.lora.targets={ends}: no layer has such a name; this tower has {names}") from error

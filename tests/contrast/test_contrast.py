@@ -24,10 +24,10 @@ from rsmoe.commands.contrast import contrast
 from rsmoe.config import compose, conf_dir
 from rsmoe.contrast.build import load_dual
 from rsmoe.contrast.dual_encoder import DualEncoder
-from rsmoe.contrast.image_head import ImageHead
 from rsmoe.contrast.in_parts import in_parts
 from rsmoe.contrast.info_nce import InfoNCE
 from rsmoe.contrast.open_dual import open_dual
+from rsmoe.contrast.pooled_head import PooledHead
 from rsmoe.contrast.text_tokens import TextTokens
 from rsmoe.contrast.text_transformer import TextTransformer
 from rsmoe.data.text_codec import TextCodec
@@ -40,7 +40,8 @@ RECIPES = sorted(path.stem for path in (conf_dir() / "recipe").glob("*.yaml"))
 SMALL = (
     "recipe=clip_scenes", "corpus.scenes.reader.size=24", "benchmark.scenes_retrieval.reader.size=12", "image_size=32",
     "vision.stem=8", "vision.widths=[8,16]", "vision.depths=[1,1]", "text_tower.width=16",
-    "dim=16", "image.heads=2", "image.hidden=16", "stage.batch_size=8", "stage.steps=4", "draws=20", "logger=csv",
+    "image_head.dim=16", "image_head.heads=2", "image_head.hidden=16", "stage.batch_size=8", "stage.steps=4",
+    "draws=20", "logger=csv",
 )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def test_every_recipe_composes(recipe: str) -> None:
 def test_it_learns_which_caption_belongs_to_which_scene(tmp_path: Path, loss: str) -> None:
     """On what it was trained on: six times the chance level of one in twelve."""
     words = ["corpus.scenes.reader.size=12", "benchmark.scenes_retrieval.split=train", "loader.augment=false"]
-    words += ["stage.steps=150", "stage.batch_size=12", "stage.lr=5e-3", "text_tower.dropout=0", "image.dropout=0"]
+    words += ["stage.steps=150", "stage.batch_size=12", "stage.lr=5e-3", "text_tower.dropout=0", "image_head.dropout=0"]
     run = trained(tmp_path / "run", *words, f"pair_loss={loss}", "captions=2")
     found = json.loads((run / "evaluation" / "scenes_retrieval" / "metrics.json").read_text())
     numbers = {row["metric"]: row["value"] for row in found["results"]}
@@ -201,12 +202,12 @@ def test_a_file_builds_known_parts_alone(run: Path, change: dict[str, Any], mess
 
 def test_pooling_sees_every_token_and_padding_is_not_read() -> None:
     torch.manual_seed(0)
-    head = ImageHead(width=12, dim=4, heads=3, hidden=8).eval()
+    head = PooledHead(width=12, dim=4, heads=3, hidden=8).eval()
     tokens = torch.randn(2, 5, 12, requires_grad=True)
     head(tokens).sum().backward()
     assert tokens.grad is not None and bool((tokens.grad.abs().sum(-1) > 0).all())
-    with pytest.raises(UserError, match="image.heads=5: expected 0, or a divisor of the encoder's 12 channels"):
-        ImageHead(width=12, dim=4, heads=5, hidden=8)
+    with pytest.raises(UserError, match="image_head.heads=5: expected 0, or a divisor of the encoder's 12 channels"):
+        PooledHead(width=12, dim=4, heads=5, hidden=8)
     for depth in (0, 2):
         tower = TextTransformer(vocab_size=9, dim=4, width=8, depth=depth, heads=2).eval()
         ids, mask = torch.tensor([[3, 4, 0, 0]]), torch.tensor([[True, True, False, False]])
@@ -237,7 +238,7 @@ def test_gradient_caching_keeps_few_activations_and_changes_no_gradient(stored: 
     """Eight pictures, three at once: the same loss and gradients, dropout included, on less than half of the memory."""
     torch.manual_seed(0)
     vision = instantiate(config_of()["vision"])
-    image = ImageHead(width=vision.width, dim=8, heads=2, hidden=16, dropout=0.0)
+    image = PooledHead(width=vision.width, dim=8, heads=2, hidden=16, dropout=0.0)
     text = TextTransformer(vocab_size=20, width=16, depth=1, heads=2, dim=8)
     model = DualEncoder(vision=vision, image=image, text=text, loss=InfoNCE()).eval()
     pixels = torch.randn(8, 3, 32, 32)
@@ -271,7 +272,7 @@ def test_gradient_caching_keeps_few_activations_and_changes_no_gradient(stored: 
 
 def test_a_run_in_parts_reports_as_a_whole_one(tmp_path: Path) -> None:
     """On frozen features, without dropout, by plain gradient descent: the weights agree."""
-    words = ["stage.train=['*',-vision]", "features={}", "loader.augment=false", "image.dropout=0"]
+    words = ["stage.train=['*',-vision]", "features={}", "loader.augment=false", "image_head.dropout=0"]
     words += ["text_tower.dropout=0", "optimizer=sgd"]
     whole, parts = (weights(trained(tmp_path / f"{part}", *words, f"part={part}")) for part in ("null", "3"))
     for name, value in whole.items():

@@ -104,9 +104,10 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("towers") / "run"
     folder.mkdir()
     words = (
-        "recipe=clip_scenes", "corpus.scenes.reader.size=12", "benchmark.scenes_retrieval.reader.size=6", "dim=16",
-        "vision=efficientnet_lite0", "vision.finest=32", "image_size=64", "text_tower.width=16", "image.heads=2",
-        "image.hidden=16", "stage.batch_size=4", "stage.steps=2", 'stage.train=["*",-vision]', "draws=0", "logger=csv",
+        "recipe=clip_scenes", "corpus.scenes.reader.size=12", "benchmark.scenes_retrieval.reader.size=6",
+        "image_head.dim=16", "vision=efficientnet_lite0", "vision.finest=32", "image_size=64", "text_tower.width=16",
+        "image_head.heads=2", "image_head.hidden=16", "stage.batch_size=4", "stage.steps=2",
+        'stage.train=["*",-vision]', "draws=0", "logger=csv",
     )  # fmt: skip
     config: Any = OmegaConf.to_container(compose(list(words), name="contrast"), resolve=True)
     contrast(config, folder)

@@ -91,8 +91,9 @@ WRONG = {
         "device=tpu raster.bands=3"
     ).split(),
     "contrast": (
-        "seed=-1 dim=0 captions=0 captions=1.5 corpus=[] limit=0 draws=-1 image.heads=-1 image.hidden=0 "
-        "image.dropout=2 stage.steps=0 stage.batch_size=0 stage.lr=-1 stage.lr=x stage.train=[] stage.mix=[a] "
+        "seed=-1 image_head.dim=0 captions=0 captions=1.5 corpus=[] limit=0 draws=-1 image_head.heads=-1 "
+        "image_head.hidden=0 image_head.dropout=2 stage.steps=0 stage.batch_size=0 stage.lr=-1 stage.lr=x "
+        "stage.train=[] stage.mix=[a] "
         "+stage.mix.nosuch=1 stage.warmup=-1 mean=[0.5] std=[1,1,0] text_tower.depth=-1 text_tower.word_dropout=1 "
         "text_tower.heads=0 pair_loss.temperature=0 pair_loss.smoothing=1 checkpoint_every=0 resume= features=3"
     ).split(),

@@ -9,7 +9,7 @@ from rsmoe.checks.ranges import Fraction, NonNegative, Positive
 from rsmoe.errors import UserError
 
 
-class ImageHead(nn.Module):
+class PooledHead(nn.Module):
     """Mean and attention pooling of the tokens, then two linear maps.
 
     The channels are cut into ``heads`` groups; each has a map of attention over the tokens of its own, a softmax of one
@@ -31,8 +31,8 @@ class ImageHead(nn.Module):
     ) -> None:
         super().__init__()
         if heads and width % heads:
-            raise UserError(f"image.heads={heads}: expected 0, or a divisor of the encoder's {width} channels")
-        self.heads = heads
+            raise UserError(f"image_head.heads={heads}: expected 0, or a divisor of the encoder's {width} channels")
+        self.heads, self.dim = heads, dim
         self.attention = nn.Linear(width, heads) if heads else None
         pooled = 2 * width if heads else width
         self.project = nn.Sequential(
