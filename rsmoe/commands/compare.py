@@ -13,6 +13,7 @@ from rsmoe.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from rsmoe.metrics.bootstrap import Interval
     from rsmoe.studies.comparison import Cell, Column, Comparison
 
 
@@ -24,7 +25,14 @@ def to_markdown(table: Comparison, *, digits: int) -> str:
         lines.append(_row([label, str(table.seeds.get(label, 0)), *_markdown(table, cells, digits)]))
     for label, cells in table.baselines.items():
         lines.append(_row([f"*{label}*", "", *_markdown(table, cells, digits)]))
-    return "\n".join([*lines, "", f"Protocols: {', '.join(_protocols(table))}.", ""])
+    lines += ["", f"Protocols: {', '.join(_protocols(table))}.", ""]
+    if table.differences:
+        shown = [c for c in table.columns if any(c in row for row in table.differences.values())]
+        lines += [f"Minus {table.against}, on the same samples, mean over seeds, paired 95 % intervals:", ""]
+        lines += [_row(["method", *(metric for metric, _ in shown)]), "|---|" + "---:|" * len(shown)]
+        lines += [_row([label, *(_gap(row.get(c), digits) for c in shown)]) for label, row in table.differences.items()]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def to_latex(table: Comparison, *, digits: int) -> str:
@@ -78,6 +86,10 @@ def _latex(table: Comparison, cells: dict[Column, Cell], digits: int) -> list[st
     return texts
 
 
+def _gap(gap: Interval | None, digits: int) -> str:
+    return "–" if gap is None else f"{gap.value:+.{digits}f} [{gap.low:.{digits}f}, {gap.high:.{digits}f}]"
+
+
 def _escape(text: str) -> str:
     for sign in "\\&%$#_{}":
         text = text.replace(sign, "\\textbackslash " if sign == "\\" else f"\\{sign}")
@@ -94,7 +106,18 @@ def _cli(cfg: DictConfig) -> None:
     if not cfg.runs:
         raise UserError("no runs: python -m rsmoe.commands.compare runs/*")
     runs, metrics = ([given] if isinstance(given, str) else given for given in (cfg.runs, cfg.metrics))
-    tables, notes = compare(find_results([Path(p) for p in runs]), metrics=metrics)
+    found = find_results([Path(p) for p in runs])
+    base = find_results([Path(cfg.against)]) if cfg.against else []
+    if len({run.key for run in base}) > 1:
+        raise UserError(
+            f"against={cfg.against} holds {len({run.key for run in base})} methods; give the folder of one run"
+        )
+    tables, notes = compare(
+        sorted({run.path: run for run in [*found, *base]}.values(), key=lambda run: run.path.stat().st_mtime),
+        metrics=metrics,
+        against=base[0].key if base else None,
+        draws=cfg.draws,
+    )
     if not tables:
         raise UserError(f"no result matches metrics={list(metrics or [])}; leave it out to see their names")
     texts = {

@@ -27,7 +27,8 @@ def asked(sample: Sample) -> str:
 def to_line(prediction: Prediction, sample: Sample) -> bytes:
     """One line, newline included; `from_row` of its json gives the same prediction, bit for bit."""
     row = {f.name: _plain(getattr(prediction, f.name)) for f in fields(prediction)}
-    return json.dumps({"asked": asked(sample), **row}, ensure_ascii=False).encode() + b"\n"
+    request = {"instruction": sample.instruction, "references": list(sample.responses)}
+    return json.dumps({"asked": asked(sample), **row, **request}, ensure_ascii=False).encode() + b"\n"
 
 
 def from_row(row: dict[str, Any]) -> Prediction:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from rsmoe.metrics.bootstrap import Interval
+from rsmoe.studies.method_names import method_names
+from rsmoe.studies.paired import paired_differences
 from rsmoe.studies.run_results import RunResults
 
 Column = tuple[str, str]
@@ -46,9 +49,19 @@ class Comparison:
     """Method -> the most seeds behind a cell."""
     baselines: dict[str, dict[Column, Cell]]
     """Trivial baseline -> its cells; never marked as the best."""
+    against: str = ""
+    """The method that the others are held against."""
+    differences: dict[str, dict[Column, Interval]] = field(default_factory=dict)
+    """Method -> its numbers minus those of ``against`` on the same samples, see `paired_differences`."""
 
 
-def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None) -> tuple[list[Comparison], list[str]]:
+def compare(
+    runs: Sequence[RunResults],
+    *,
+    metrics: Sequence[str] | None = None,
+    against: tuple[str, str, str] | None = None,
+    draws: int = 1000,
+) -> tuple[list[Comparison], list[str]]:
     """Tables, and notes on what was left out of them.
 
     Runs of one name, config and checkpoint are one method; of two with the same seed the newer one counts, for it is no
@@ -58,23 +71,25 @@ def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None)
     Args:
         runs: oldest first.
         metrics: patterns of metrics to show (``caption/*``, ``vqa/overall``); None shows all but the router's.
+        against: key of the method that the others are held against, sample by sample.
+        draws: of the bootstrap of these differences.
     """
     notes: list[str] = []
     newest: dict[tuple[Any, ...], tuple[RunResults, list[dict[str, Any]]]] = {}
     for run in runs:
         for key, rows in _tables(run.results).items():
-            place = (key, run.name, run.checkpoint, run.method, run.seed)
+            place = (key, run.key, run.seed)
             if place in newest:
                 notes.append(f"{newest[place][0].path}: {run.path} is newer, of the same config and seed")
             newest[place] = (run, rows)
-    labels = _labels({(run.name, run.checkpoint, run.method) for run, _ in newest.values()})
+    labels = method_names([run for run, _ in newest.values()], first=against)
     tables = []
     for key in dict.fromkeys(place[0] for place in newest):
         cells: dict[str, dict[Column, list[float]]] = {}
         lower: set[Column] = set()
         beside: dict[str, dict[str, dict[Column, list[float]]]] = {}
         for run, rows in (entry for place, entry in newest.items() if place[0] == key):
-            label = labels[run.name, run.checkpoint, run.method]
+            label = labels[run.key]
             _add(cells.setdefault(label, {}), rows, metrics)
             lower |= {(row["metric"], row["protocol"]) for row in rows if row.get("lower_is_better")}
             for name, theirs in run.baselines.items():
@@ -83,6 +98,15 @@ def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None)
         columns = tuple(dict.fromkeys(column for row in cells.values() for column in row))
         if columns:
             data, split, sha256, n = key
+            methods: dict[str, list[RunResults]] = {}
+            for run, _ in (entry for place, entry in newest.items() if place[0] == key):
+                methods.setdefault(labels[run.key], []).append(run)
+            base = labels.get(against, "") if against else ""
+            gaps = {
+                label: paired_differences(own, methods[base], data=data, columns=columns, draws=draws)
+                for label, own in sorted(methods.items())
+                if base in methods and label != base
+            }
             tables.append(
                 Comparison(
                     data=data,
@@ -93,6 +117,8 @@ def compare(runs: Sequence[RunResults], *, metrics: Sequence[str] | None = None)
                     rows=_marked(cells, columns, lower),
                     seeds={label: max(map(len, row.values())) for label, row in cells.items() if row},
                     baselines=_beside(beside),
+                    against=base,
+                    differences={label: row for label, row in gaps.items() if row},
                 )
             )
     return tables, notes
@@ -130,20 +156,6 @@ def _beside(baselines: dict[str, dict[str, dict[Column, list[float]]]]) -> dict[
 
 def _matches(metric: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(metric, pattern) for pattern in patterns)
-
-
-def _labels(methods: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
-    """The shortest of name, name@checkpoint and name@checkpoint#config that tells a method from all others."""
-    labels = {}
-    for name, checkpoint, method in methods:
-        same = {m for m in methods if m[0] == name}
-        label = name
-        if len({m[1] for m in same}) > 1:
-            label += f"@{checkpoint or 'training'}"
-        if len({m[2] for m in same}) > 1:
-            label += f"#{method[:6]}"
-        labels[name, checkpoint, method] = label
-    return labels
 
 
 def _marked(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from rsmoe.data.files.json_text import read_json
 from rsmoe.errors import UserError
@@ -27,6 +29,13 @@ class RunResults:
     results: tuple[dict[str, Any], ...]
     """Rows of `rsmoe.metrics.Result`, each with its "data"."""
     baselines: dict[str, tuple[dict[str, Any], ...]]
+    config: dict[str, Any] = field(default_factory=dict)
+    """Of the run, {} where it is not beside the results."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Of its method: runs that differ in the seed alone have the same one."""
+        return self.name, self.checkpoint, self.method
 
 
 def find_results(folders: Sequence[Path]) -> list[RunResults]:
@@ -60,9 +69,17 @@ def _read(path: Path) -> RunResults:
             seed=run["seed"],
             results=tuple(rows["results"]),
             baselines={name: tuple(own) for name, own in rows["baselines"].items()},
+            config=_config(path.parent / "config.yaml"),
         )
     except (KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(
             f"{path} was not written by rsmoe.train or rsmoe.evaluate ({type(error).__name__}: {error}). "
             "Leave its folder out"
         ) from error
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    plain: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return plain if isinstance(plain, dict) else {}

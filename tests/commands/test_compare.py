@@ -18,6 +18,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.evaluation.report import card
 from rsmoe.evaluation.worst_best import _first, quality
 from rsmoe.metrics.prediction import Prediction
+from rsmoe.metrics.scoring import compare as paired
 from rsmoe.studies.comparison import Comparison, compare
 from rsmoe.studies.run_results import find_results
 
@@ -109,6 +110,76 @@ def test_other_configs_and_checkpoints_are_other_methods(tmp_path: Path) -> None
     assert best == {"a@training#222222", "a@1-dense#222222"}  # both of two equal ones
 
 
+def written(folder: Path, name: str, seed: int, right: list[bool], config: str = "", **more: Any) -> Path:
+    """A run on questions, of which it answers some rightly."""
+    found = write(folder, name, seed, [row("vqa/overall", 100 * sum(right) / len(right))], **more)
+    lines = [
+        {"id": str(i), "task": "vqa", "kind": "count", "text": "yes" if good else "no", "data": "ucm",
+         "instruction": "?", "references": ["yes"]}
+        for i, good in enumerate(right)
+    ]  # fmt: skip
+    (found / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (found / "config.yaml").write_text(config or f"seed: {seed}\n")
+    return found
+
+
+def test_methods_are_called_by_what_differs(tmp_path: Path) -> None:
+    plain = "seed: {}\nrouter: {{_target_: a.Soft, k: 1}}\nnouns: true\nbypass: {{grid: true}}\n"
+    other = "seed: 0\nrouter: {_target_: a.Hash}\nnouns: false\nbypass: {}\n"
+    for seed in (0, 1):
+        written(tmp_path / str(seed), "moe", seed, [True], plain.format(seed))
+    written(tmp_path / "k", "moe", 0, [True], plain.format(0).replace("k: 1", "k: 2"), method_sha256="two")
+    written(tmp_path / "other", "moe", 0, [True], other, method_sha256="three")
+    written(tmp_path / "lost", "moe", 0, [True], "", method_sha256="four")
+    (tmp_path / "lost" / "config.yaml").unlink()
+    (table,), _ = tables(tmp_path)
+    assert set(table.rows) == {"moe", "moe router.k=2", "moe bypass=none nouns=false router=Hash", "moe#four"}
+    (turned,), _ = tables(tmp_path, against=("moe", "", "three"))
+    assert {"moe", "moe bypass={grid:true} nouns=true router=Soft#two"} <= set(turned.rows)  # k alone tells it apart
+    assert turned.against == "moe" and table.against == ""
+
+
+def test_differences_are_those_of_the_same_samples(tmp_path: Path) -> None:
+    """Of one seed those of `rsmoe.score`'s comparison; of two seeds their mean, with narrower bounds."""
+    rng = np.random.default_rng(0)
+    base = {seed: (rng.random(400) < 0.5) for seed in (0, 1)}
+    better = {seed: given | (rng.random(400) < 0.1) for seed, given in base.items()}
+    for name, runs in (("base", base), ("better", better)):
+        for seed, right in runs.items():
+            written(tmp_path / name / str(seed), name, seed, right.tolist())
+    column = ("vqa/overall", "vqa/exact@1")
+    (one,), _ = tables(tmp_path / "base" / "0", tmp_path / "better" / "0", against=("base", "", "base-method"))
+    gap = one.differences["better"][column]
+    ids = [str(i) for i in range(400)]
+    samples = [
+        Sample(id=i, images=(Path("x"),), instruction="?", responses=("yes",), task="vqa", source="", kind="count")
+        for i in sorted(ids)
+    ]
+    first, second = (
+        [Prediction(id=i, task="vqa", kind="count", text="yes" if right[0][int(i)] else "no") for i in sorted(ids)]
+        for right in (better, base)
+    )
+    expected = paired(samples, first, second)["vqa/overall"]
+    assert (gap.value, gap.low, gap.high) == pytest.approx((expected.value, expected.low, expected.high))
+    assert 0 < gap.low < gap.value < gap.high < 10
+    (two,), _ = tables(tmp_path, against=("base", "", "base-method"))
+    means = [100 * (better[seed].mean() - base[seed].mean()) for seed in (0, 1)]
+    both = two.differences["better"][column]
+    assert both.value == pytest.approx(statistics.fmean(means)) and both.high - both.low < gap.high - gap.low
+    text = to_markdown(two, digits=1)
+    assert f"| better | {both.value:+.1f} [{both.low:.1f}, {both.high:.1f}] |" in text and "Minus base" in text
+
+
+def test_other_samples_or_no_predictions_have_no_difference(tmp_path: Path) -> None:
+    written(tmp_path / "base", "base", 0, [True, False])
+    written(tmp_path / "more", "more", 0, [True, False, True])
+    written(tmp_path / "seed", "seed", 1, [True, False])
+    lost = written(tmp_path / "lost", "lost", 0, [True, False])
+    (lost / "predictions.jsonl").unlink()
+    (table,), _ = tables(tmp_path, against=("base", "", "base-method"))
+    assert table.differences == {} and "Minus" not in to_markdown(table, digits=1)
+
+
 def test_parts_of_a_benchmark_are_no_results(runs: Path) -> None:
     write(runs / "moe" / "evaluation" / "partial", "part", 0, [row("vqa/overall", 99.0)])
     (table,), _ = tables(runs)
@@ -137,6 +208,7 @@ def test_the_command_takes_folders(
         (["{}/foreign"], "was not written by rsmoe.train"),
         (["{}/moe", "metrics=[vqa/f1]"], "no result matches"),
         (["{}/moe", "format=html"], "one of both"),
+        (["{}/moe", "against={}/pair"], "holds 2 methods; give the folder of one run"),
     ],
 )
 def test_mistakes_say_what_to_type(
@@ -144,6 +216,8 @@ def test_mistakes_say_what_to_type(
 ) -> None:
     (runs / "empty").mkdir()
     (runs / "foreign").mkdir()
+    for name in "ab":
+        write(runs / "pair" / name, name, 0, [row("vqa/overall", 1.0)])
     (runs / "foreign" / "metrics.json").write_text('{"accuracy": 1}')
     monkeypatch.setattr(sys, "argv", ["compare", *(w.format(runs) for w in words)])
     with pytest.raises(SystemExit) as stop:
