@@ -190,7 +190,7 @@ def test_embeddings_are_of_length_one_and_do_not_depend_on_the_batch(run: Path) 
     [
         ({"text_tower": {"_target_": "os.system"}}, "text_tower._target_=os.system is no part of conf/text_tower"),
         ({"pair_loss": {"_target_": "rsmoe.vision.resnet.ResNet"}}, "is no part of conf/pair_loss"),
-        ({"dim": "x"}, "dim"),
+        ({"bands": "x"}, "bands"),
     ],
 )
 def test_a_file_builds_known_parts_alone(run: Path, change: dict[str, Any], message: str) -> None:

@@ -23,7 +23,7 @@ from rsmoe.settings.stage import stages_of
 from rsmoe.training.freeze import set_trainable
 
 CONF = conf_dir()
-OTHERS = ("data", "experiment", "benchmark", "metric", "task", "recipe", "text_tower", "pair_loss")
+OTHERS = ("data", "experiment", "benchmark", "metric", "task", "recipe", "image_head", "text_tower", "pair_loss")
 GROUPS = {
     str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml"))
     for folder in sorted(p for p in CONF.iterdir() if p.is_dir() and p.name not in OTHERS)

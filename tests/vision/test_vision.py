@@ -273,7 +273,7 @@ def test_a_tower_takes_adapters(name: str, towers: dict[str, tuple[Path, nn.Modu
 
 
 def test_adapters_of_layers_that_are_not_there(towers: dict[str, tuple[Path, nn.Module]]) -> None:
-    with pytest.raises(UserError, match=r"vision.lora.targets=\['query_key'\]: no layer .* 'q_proj'"):
+    with pytest.raises(UserError, match=r"vision.lora.targets=\['query_key'\]: no linear layer's name .* 'q_proj'"):
         PretrainedTower(pretrained=str(towers["clip"][0]), lora={"rank": 2, "targets": ["query_key"]})
 
 
