@@ -105,7 +105,6 @@ class FileMask:
     above 127.
 
     Args:
-        path: the file.
         values: True where the pixel is one of these; None means by ``above``.
         above: without ``values``, True where the pixel is greater.
         image: the picture that it lies on; `read` then refuses another size.

@@ -17,8 +17,6 @@ class TarImage:
 
     Args:
         path: the tar file, not compressed.
-        offset: where the picture's first byte is.
-        size: how many bytes it has.
         name: what it is called in messages.
     """
 

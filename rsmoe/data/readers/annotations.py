@@ -76,10 +76,6 @@ def other_root(given: str | None, name: str, *, folder: Path, root: str | None) 
         given: where it is; None means beside ``folder``, where that was itself given and it is there, or else
             ``$RSMOE_DATA/<name>``.
         folder: of the release that asks.
-        root: as that was given.
-
-    Raises:
-        UserError: as `data_root`.
     """
     beside = folder.parent / name
     return data_root(beside if given is None and root is not None and beside.is_dir() else given, name)
@@ -89,9 +85,7 @@ def field(row: Any, key: str, kind: type[Value], where: str) -> Value:
     """``row[key]``, checked to be a ``kind``.
 
     Args:
-        row: what the json holds at this place.
         key: the key that the format prescribes.
-        kind: the type of its value.
         where: the place, for the message: "captions.json, annotations[3]".
 
     Raises:

@@ -54,16 +54,10 @@ class CaptionedPairs(Reader):
         no_change: what a sentence is that says that nothing changed: regular expressions that it matches as a whole,
             in lower case and without punctuation.
         missing_images: "error", or "skip": a partial copy is read as far as it goes, and the rest is ``unused``.
-        meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
 
     Attributes:
-        counts: "pairs", "changed", "unchanged", "captions", "empty_captions" (left out).
         unused: "empty caption" -> file and position; "not all files are there" -> files, with "skip"; pairs whose files
             are not of one size, with their sizes.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), a split that does not exist, files
-            that are missing (counted, five named), an image that is listed twice or has no sentence, unknown tasks.
     """
 
     protocol = ""
@@ -148,25 +142,23 @@ class CaptionedPairs(Reader):
         return None
 
     def _find(self, folders: Mapping[str, Path], names: list[str], *, skip: bool) -> dict[str, dict[str, Path]]:
-        if skip:
-            lacking: list[str] = []
-            for role_folder in folders.values():
-                if role_folder.is_dir():
-                    find_images(role_folder, names, source=self.name, absent=lacking)
-                else:
-                    lacking += names
-            gone = set(lacking)
-            kept = [name for name in names if name not in gone]
-            if len(kept) < len(names):
-                self.unused["not all files are there"] = sorted(set(names) - set(kept))
-            if not kept:
-                looked = ", ".join(str(f) for f in folders.values())
-                raise UserError(f"{self.name}: no pair of {self.split!r} has all its files. Looked in {looked}")
-            names = kept
+        """Role -> name -> file, of the pairs whose files are all there."""
+        absent: list[str] = []
+        lacking = absent if skip else None
         try:
-            return {role: find_images(folder, names, source=self.name) for role, folder in folders.items()}
+            files = {
+                role: find_images(folder, names, source=self.name, absent=lacking) for role, folder in folders.items()
+            }
         except UserError as error:
             raise UserError(f"{error}. Of a partial copy read what is there: data.missing_images=skip") from error
+        if not (gone := set(absent)):
+            return files
+        self.unused["not all files are there"] = sorted(gone)
+        files = {role: {name: found[name] for name in names if name not in gone} for role, found in files.items()}
+        if not files["before"]:
+            looked = ", ".join(map(str, folders.values()))
+            raise UserError(f"{self.name}: no pair of {self.split!r} has all its files. Looked in {looked}")
+        return files
 
     def _read(self, row: dict[str, Any], files: dict[str, Path], where: str) -> _Pair:
         name = row["filename"]

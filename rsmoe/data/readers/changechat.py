@@ -13,10 +13,10 @@ from rsmoe.data.change.instructions import CAPTION, KINDS, question_kind
 from rsmoe.data.change.phrases import NO_CHANGE
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.text_files import stripped
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, other_root, require_split
 from rsmoe.data.readers.captioned_pairs import MISSING
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError, unknown_name
@@ -52,24 +52,16 @@ class ChangeChat(Reader):
     is known from its evaluation and examples, see `rsmoe.data.change.answers`.
 
     Args:
-        split: a key of ``files``.
         files: split -> files, relative to ``root``, each with the kind of its rows, or "mixed".
         images: folder of the images, relative to ``root`` or, where it is not there, to the folder of LEVIR-CC.
         images_root: folder of LEVIR-CC; None means the folder ``images_name`` beside this one, or
             ``$RSMOE_DATA/<images_name>``.
         images_name: short name of LEVIR-CC.
-        kinds: kinds to keep; None keeps all.
         missing_images: "error", or "skip": a partial copy of the images is read as far as it goes, the rest is
             ``unused``.
-        meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
 
     Attributes:
-        counts: "pairs", rows of each kind, and "turns" (samples).
         unused: turns that are empty or whose target cannot be read, rows without images.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), an unknown kind or split, images that
-            are missing (counted, five named) or outside of their folder, or no row of the kinds.
     """
 
     def __init__(
@@ -108,12 +100,17 @@ class ChangeChat(Reader):
         pictures = folder / images
         if not pictures.is_dir():
             pictures = other_root(images_root, images_name, folder=folder, root=root) / images
-        if missing_images == "skip":
-            rows = self._with_images(rows, pictures)
+        names, absent = dict.fromkeys(image for row in rows for image in row.images), list[str]()
+        skipped = absent if missing_images == "skip" else None
         try:
-            self._paths = find_in_tree(pictures, (image for row in rows for image in row.images), source=name)
+            self._paths = find_images(pictures, names, source=name, flat=False, absent=skipped)
         except UserError as error:
             raise UserError(f"{error}. Of a partial copy read what is there: data.missing_images=skip") from error
+        if absent:
+            self.unused["no image files"] = [row.id for row in rows if not self._paths.keys() >= set(row.images)]
+            rows = [row for row in rows if self._paths.keys() >= set(row.images)]
+            if not rows:
+                raise UserError(f"{name}: none of the {len(names)} images of split {split!r} is in {pictures}")
         self._rows = rows
         self._index = [(i, turn) for i, row in enumerate(rows) for turn in range(len(row.turns))]
         for i, turn in self._index:
@@ -182,18 +179,6 @@ class ChangeChat(Reader):
             changed = bool(flag) if flag is not None else not (turns and _unchanged(turns[0][1]))
             rows.append(_Row(identity, found if kind == "mixed" else kind, (images[0], images[1]), turns, changed))
         return rows
-
-    def _with_images(self, rows: list[_Row], folder: Path) -> list[_Row]:
-        names = dict.fromkeys(image for row in rows for image in row.images)
-        absent: list[str] = []
-        find_in_tree(folder, names, source=self.name, absent=absent)
-        lacking = set(absent)
-        kept = [row for row in rows if lacking.isdisjoint(row.images)]
-        if len(kept) < len(rows):
-            self.unused["no image files"] = [row.id for row in rows if not lacking.isdisjoint(row.images)]
-        if not kept:
-            raise UserError(f"{self.name}: none of the {len(names)} images of split {self.split!r} is in {folder}")
-        return kept
 
 
 def _unchanged(captions: Sequence[str]) -> bool:

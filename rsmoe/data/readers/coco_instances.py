@@ -18,11 +18,9 @@ from rsmoe.data.files.values import is_missing, is_number, shown, text_of
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UnionMask
 from rsmoe.data.readers.annotations import data_root, field, identity, read_json, rows_by_id
-from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError, unknown_name
 
 _HUGE = 1e9
@@ -51,22 +49,15 @@ class COCOInstances(Reader):
     Args:
         split: a key of ``annotations``, or "val" / "test" where a fraction makes one.
         annotations: split -> json, relative to ``root``.
-        images: folder of images, relative to ``root``.
         tasks: of "ground", "mask", "vqa".
-        convention: how boxes are answered, see `rsmoe.data.boxes`.
         prompts: task -> request with {name}, where it is not that of `PROMPTS`.
         max_boxes: a class with more instances in a picture is not located; None asks for all.
         val_fraction: share of the pictures of "train" that becomes "val", by `held_out`; 0 where the release has one.
         test_fraction: the same for "test".
 
     Attributes:
-        counts: of this split: "images", "boxes", and samples of each task.
         unused: "crowd", "more than <max_boxes> boxes" -> ids; "no instance" -> files; what `PictureCheck` leaves out,
             annotations of an unknown image or category, and those that are there twice -> file, picture, annotation.
-
-    Raises:
-        UserError: for a missing file, another format (naming the key), one id for two pictures or classes, images that
-            are missing or empty, an unknown split or task, and where most annotations do not fit their pictures.
     """
 
     def __init__(
@@ -125,7 +116,7 @@ class COCOInstances(Reader):
             width, height = seen_size(paths[of])
             label = stem(of) if stems[stem(of)] == 1 else of
             for category in sorted(grouped[of]):
-                self._add(paths[of], label, (width, height), category, grouped[of][category], tasks)
+                self._add_class(paths[of], label, (width, height), category, grouped[of][category], tasks)
         self._check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no instance for the tasks {', '.join(tasks)}")
@@ -164,7 +155,7 @@ class COCOInstances(Reader):
     def _place(self, row: dict[str, Any], picture: str) -> str:
         return f"{self._file}, {picture}, annotation {row.get('id', '?')}"
 
-    def _add(
+    def _add_class(
         self,
         path: Path,
         label: str,
@@ -189,43 +180,28 @@ class COCOInstances(Reader):
         if many and not crowd:
             self._leave_out(f"more than {self._max_boxes} boxes", rows)
         if "ground" in tasks and not crowd and not many and not lost:
-            self._samples.append(
-                ground_sample(
-                    id=f"{label}:{category}:ground",
-                    image=path,
-                    size_px=size,
-                    instruction=self._prompts["ground"].format(name=word),
-                    boxes=held.boxes,
-                    labels=(category,) * len(rows),
-                    convention=self._convention,
-                    source=self.name,
-                    kind=category,
-                )
+            sample = self._make_ground(
+                f"{label}:{category}:ground",
+                path,
+                size,
+                self._prompts["ground"].format(name=word),
+                held.boxes,
+                convention=self._convention,
+                labels=(category,) * len(rows),
+                kind=category,
             )
+            self._samples.append(sample)
         if "mask" in tasks:
             shapes = [row.get("segmentation") for row in rows]
             found = [self._check.mask(shape, size, path, place) for shape, place in zip(shapes, places, strict=True)]
             masks = [mask for mask in found if mask is not None]
             if len(masks) == len(rows):
-                mask = UnionMask(tuple(masks))
-                self._samples.append(
-                    self._sample(path, label, category, "mask", f"the {word} is here [SEG]", mask=mask)
-                )
+                request, answer = self._prompts["mask"].format(name=word), f"the {word} is here [SEG]"
+                key, mask = f"{label}:{category}:mask", UnionMask(tuple(masks))
+                self._add(key, (path,), request, (answer,), "mask", kind=category, mask=mask)
         if "vqa" in tasks and not crowd and not lost:
-            self._samples.append(self._sample(path, label, category, "vqa", str(len(rows))))
-
-    def _sample(
-        self, path: Path, label: str, category: str, task: str, response: str, mask: Lazy | None = None
-    ) -> Sample:
-        return self._make(
-            f"{label}:{category}:{task}",
-            (path,),
-            self._prompts[task].format(name=category.replace("_", " ")),
-            (response,),
-            task,
-            kind="count" if task == "vqa" else category,
-            mask=mask,
-        )
+            request = self._prompts["vqa"].format(name=word)
+            self._add(f"{label}:{category}:vqa", (path,), request, (str(len(rows)),), "vqa", kind="count")
 
     def _leave_out(self, reason: str, rows: list[dict[str, Any]]) -> None:
         if rows:

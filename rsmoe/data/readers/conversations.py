@@ -53,8 +53,6 @@ def read_dialogue(row: dict[str, Any], form: DialogueForm, where: str) -> Dialog
 
     Args:
         row: an object that holds ``form.messages``.
-        form: the names of its parts.
-        where: the place, for messages.
 
     Raises:
         UserError: for missing keys (naming them), unknown speakers, and messages that do not alternate from a question.

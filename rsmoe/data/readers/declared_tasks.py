@@ -42,11 +42,7 @@ class DeclaredTasks:
         """(task, kind) of one turn; the kind is the tag without brackets, or the row's own task.
 
         Args:
-            question: what is asked.
-            row: the object that it stands in.
-            images: number of images of the row.
             file_task: the task of rows of this file that nothing else tells.
-            where: the place, for the message.
 
         Raises:
             UserError: when nothing declared applies, with what to declare.

@@ -28,17 +28,10 @@ class FloodNetVQA(Reader):
     Args:
         split: "train" or "val".
         questions: the json, relative to ``root``.
-        images: the folder of its pictures, relative to ``root``.
         val_fraction: share of the pictures that "val" gets; 0 trains on all.
-        kinds: types to keep; None keeps all.
 
     Attributes:
-        counts: "images", "questions", and the questions of each type, of this split.
         unused: keys of questions without an answer.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
-            split that does not exist or would be empty.
     """
 
     def __init__(

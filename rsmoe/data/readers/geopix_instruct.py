@@ -65,13 +65,8 @@ class GeoPixInstruct(Reader):
             None to leave boxes out.
 
     Attributes:
-        counts: "images", "instances" and "requests" of this split.
         unused: instances without a description, which cannot be asked for; masks and boxes that are none of their
             pictures (`PictureCheck`) -> file, instance, picture. An instance without a mask is not asked for.
-
-    Raises:
-        UserError: for a missing file, another format (naming the line and the key), images that are missing or empty,
-            unknown parts, targets or splits.
     """
 
     def __init__(

@@ -33,21 +33,13 @@ class KarpathyCaptions(Reader):
 
     Args:
         split: "train", "val" or "test", as far as the json has it.
-        annotations: the json, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         classes: a json {file: class}, or a csv with the columns "filename" and "class", relative to ``root``; where it
             exists, ``Sample.meta["scene_class"]`` is set.
-        instruction: the request of every sample.
         val_fraction: where the json has no split "val", the share of its "train" images that becomes one, see
             `held_out`; 0 trains on all.
 
     Attributes:
-        counts: "images", "captions", "empty_captions" (left out) of this split.
         unused: "empty caption" -> file and position of the sentence.
-
-    Raises:
-        UserError: for a missing folder or file, another format, a split that the json does not have, images that are
-            missing or empty, or an image without a sentence.
     """
 
     def __init__(
@@ -80,15 +72,13 @@ class KarpathyCaptions(Reader):
             where = f"{annotations}, image {file!r}"
             captions = karpathy_captions(row, where, self.unused)
             self.counts["captions"] += len(captions)
-            self._samples.append(
-                self._make(
-                    file,
-                    (paths[file],),
-                    instruction,
-                    captions,
-                    "caption",
-                    meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
-                )
+            self._add(
+                file,
+                (paths[file],),
+                instruction,
+                captions,
+                "caption",
+                meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
             )
         self.counts["empty_captions"] = len(self.unused.get("empty caption", ()))
 

@@ -28,20 +28,13 @@ class OwnFolder(Reader):
 
     Args:
         root: the folder that holds the splits; None means ``$RSMOE_DATA/<name>``.
-        split: "train", "val", "test" or what you call it.
-        name: what the numbers are called by.
         images: the folder of a split, relative to ``root``; "." with the ``split`` that it ``holds``.
         holds: the split that the folder is, where ``images`` does not say "{split}".
-        instruction: the request of every sample.
         raster: how TIFFs are read, see `RasterImages`: bands, stretch and so on; they keep their georeference.
 
     Attributes:
-        counts: "images" and "captions".
         unused: pictures without a text, texts without a picture, texts without a caption, and pictures whose stem
             another one has.
-
-    Raises:
-        UserError: for a missing folder, a text that is not UTF-8, an empty picture, or no picture with a caption.
     """
 
     def __init__(
@@ -83,15 +76,13 @@ class OwnFolder(Reader):
             if path.stat().st_size == 0:
                 raise UserError(f"{path} is empty (0 bytes). Copy it again")
             place = path.relative_to(folder)
-            self._samples.append(
-                self._make(
-                    place.as_posix(),
-                    (path,),
-                    instruction,
-                    captions,
-                    "caption",
-                    meta={"folder": place.parent.as_posix()} if place.parent != Path() else {},
-                )
+            self._add(
+                place.as_posix(),
+                (path,),
+                instruction,
+                captions,
+                "caption",
+                meta={"folder": place.parent.as_posix()} if place.parent != Path() else {},
             )
         for stem in sorted(texts.keys() - pictures.keys()):
             self._leave("texts without a picture", texts[stem], folder)

@@ -58,6 +58,25 @@ def texts_of(row: dict[str, Any], one: str, several: str, where: str) -> list[st
     return texts
 
 
+def kind_of(row: dict[str, Any], where: str) -> str:
+    """The column "kind"; "" where it is left out or empty."""
+    return value_of(row, "kind", where) if row.get("kind", "") != "" else ""
+
+
+def labels_of(row: dict[str, Any], boxes: np.ndarray | None, where: str) -> tuple[str, ...]:
+    """The column "labels", one of each box; () where it is left out."""
+    labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
+    count = 0 if boxes is None else len(boxes)
+    if labels and len(labels) != count:
+        raise UserError(f"{where}: {len(labels)} labels for {count} boxes")
+    return labels
+
+
+def box_fields(boxes: np.ndarray | None) -> dict[str, Any]:
+    """The field of `Sample` that boxes (n, 4) or (n, 5) go into."""
+    return {} if boxes is None else {"boxes_px" if boxes.shape[1] == 4 else "obb_px": boxes}
+
+
 def row_splits(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
     """The split of every row: that of its column, which all of them have to have; or, where none has one, "train" for
     eight pictures of ten and "val" and "test" for one each, by their names."""

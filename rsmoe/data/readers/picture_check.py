@@ -49,7 +49,6 @@ class PictureCheck:
     """What one reader finds when it holds its annotations against their pictures.
 
     Args:
-        name: of the data set.
         unused: reason -> names, added to; that of the reader.
         space: what the numbers of a box are taken for, in words.
         remedy: what to do when most boxes do not fit.
@@ -124,7 +123,6 @@ class PictureCheck:
         Words are not mended: an answer with a box outside of the picture is no truth.
 
         Args:
-            text: the answer.
             convention: that it is written in.
             size_px: (width, height) of the picture; None where the convention does not depend on it.
             place: the file, the picture and the annotation.
@@ -193,7 +191,6 @@ class PictureCheck:
         Args:
             shape: a list of polygons, a run-length code ``{"counts", "size"}`` or a list of codes.
             size_px: (width, height) of the picture.
-            image: the picture.
             place: the file, the picture and the annotation.
         """
         mask, fault = _segmentation(shape, size_px, image)

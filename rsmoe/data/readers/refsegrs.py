@@ -22,18 +22,11 @@ class RefSegRS(Reader):
     authors' loader, which takes mask pixels above 50 as inside; the specification has none.
 
     Args:
-        split: "train", "val" or "test".
         lines: the file of each split, relative to ``root``.
-        images, masks: the folders, relative to ``root``.
         above: mask pixels greater than this are inside.
 
     Attributes:
-        counts: "images" and "phrases" of this split.
         unused: images whose mask is of another size, with both sizes.
-
-    Raises:
-        UserError: for a missing folder or file, lines without a phrase (counted, five named), images or masks that are
-            missing or empty, an unknown split.
     """
 
     def __init__(

@@ -38,19 +38,12 @@ class RRSISD(Reader):
     the overlap; here it is inside.
 
     Args:
-        split: "train", "val" or "test".
         refs: the file of the sentences, ".p" or ".json", relative to ``root``.
         instances: the file of the masks, relative to ``root``.
-        images: the folder of images, relative to ``root``.
 
     Attributes:
-        counts: "images", "references" and "sentences" of this split.
         unused: sentences that are empty; masks that are none of their pictures, and pictures of another size than
             stated (`PictureCheck`) -> file, annotation, picture.
-
-    Raises:
-        UserError: for a missing file, another format (naming the key), a pickle that holds anything but plain values,
-            references to annotations or images that do not exist, images that are missing or empty, an unknown split.
     """
 
     def __init__(
@@ -109,16 +102,14 @@ class RRSISD(Reader):
                     self.unused.setdefault("empty sentence", []).append(key)
                     continue
                 self.counts["sentences"] += 1
-                self._samples.append(
-                    self._make(
-                        key,
-                        (paths[file],),
-                        f"Segment {text}.",
-                        (f"the {category} is here [SEG]",),
-                        "mask",
-                        kind=category,
-                        mask=mask,
-                    )
+                self._add(
+                    key,
+                    (paths[file],),
+                    f"Segment {text}.",
+                    (f"the {category} is here [SEG]",),
+                    "mask",
+                    kind=category,
+                    mask=mask,
                 )
         check.finish()
         if not self._samples:

@@ -27,8 +27,6 @@ class RSIEval(Reader):
 
     Args:
         split: must be ``holds``.
-        annotations: the json, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
             release has none.
         tasks: "caption", "vqa" or both.
@@ -38,12 +36,7 @@ class RSIEval(Reader):
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
 
     Attributes:
-        counts: "images", "captions", "questions", "empty_questions" and "empty_answers" (left out).
         unused: "empty question" and "empty answer" -> ids, see `Sample.id`.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty,
-            an unknown split or task, or no sample at all.
     """
 
     def __init__(
@@ -83,7 +76,7 @@ class RSIEval(Reader):
                 if not caption:
                     raise UserError(f"{place}: the caption is empty")
                 self.counts["captions"] += 1
-                self._samples.append(self._make(f"{i}:{file}", picture, request, (caption,), "caption", **shared))
+                self._add(f"{i}:{file}", picture, request, (caption,), "caption", **shared)
             if "vqa" in tasks:
                 for j, pair in enumerate(field(row, "qa_pairs", list, place)):
                     question, answer, kind = (
@@ -97,10 +90,6 @@ class RSIEval(Reader):
                         continue
                     self.counts["questions"] += 1
                     key, directional = f"{i}:{file}:{j}", kind in _PLACE_KINDS
-                    self._samples.append(
-                        self._make(
-                            key, picture, question, (answer,), "vqa", kind=kind, directional=directional, **shared
-                        )
-                    )
+                    self._add(key, picture, question, (answer,), "vqa", kind=kind, directional=directional, **shared)
         if not self._samples:
             raise UserError(f"{folder / annotations} holds nothing for the tasks: {', '.join(tasks) or '(none)'}")

@@ -14,7 +14,6 @@ from rsmoe.data.boxes import convention as named
 from rsmoe.data.files.values import is_number
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, require_file
-from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.errors import UserError, unknown_name
@@ -29,21 +28,11 @@ class RSVG(Reader):
     ``box_convention`` is a setting, and refused when most boxes leave their pictures under it.
 
     Args:
-        split: "train", "val" or "test".
-        splits: the file of each split, relative to ``root``.
-        images: folder of images, relative to ``root``.
         box_convention: how the release writes a box, "pixel_xyxy" or "pixel_xywh".
-        convention: how the answer is written, see `rsmoe.data.boxes`.
-        prompt: the request; {expression} is replaced.
 
     Attributes:
-        counts: "images" and "expressions" of this split.
         unused: "no expression" -> positions of rows whose expression is empty; boxes that are none -> file, picture,
             position.
-
-    Raises:
-        UserError: for a missing file, a file that is none of ``torch.save`` or asks for code, rows of another form,
-            boxes most of which do not fit their pictures, images that are missing or empty, an unknown split.
     """
 
     def __init__(
@@ -82,17 +71,9 @@ class RSVG(Reader):
             held = check.boxes(box, sizes[file], [f"{path.name}, {file}, [{i}]"], written=[numbers])
             if not len(held.kept):
                 continue
-            self._samples.append(
-                ground_sample(
-                    id=str(i),
-                    image=paths[file],
-                    size_px=sizes[file],
-                    instruction=prompt.format(expression=expression.rstrip(". ")),
-                    boxes=held.boxes,
-                    convention=convention,
-                    source=name,
-                )
-            )
+            request = prompt.format(expression=expression.rstrip(". "))
+            sample = self._make_ground(str(i), paths[file], sizes[file], request, held.boxes, convention=convention)
+            self._samples.append(sample)
         check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no expression")

@@ -31,19 +31,11 @@ class RSVQA(Reader):
     100, 101 to 1000, more), which is the metric's business, and their "average accuracy" is the plain mean over types.
 
     Args:
-        split: a key of ``splits``.
         splits: parts of each split, a part being what the names of its three files begin with.
-        images: the folder of images, relative to ``root``.
-        kinds: types to keep; None keeps all.
 
     Attributes:
-        counts: "images" with a question, "questions", and the questions of each type.
         unused: ids, as ``<part>:<id>``, of inactive images, inactive questions, questions of inactive images and
             questions without an active answer.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), ids that lead nowhere (counted, five
-            named), images that are missing or empty, a split that does not exist or is empty.
     """
 
     def __init__(

@@ -10,9 +10,9 @@ from typing import Any
 from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.jsonl import read_rows
 from rsmoe.data.files.text_files import stripped
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
 from rsmoe.errors import UserError, unknown_name
 
@@ -39,19 +39,12 @@ class RSWK(Reader):
     test has 47 labels.
 
     Args:
-        split: a key of ``files``.
         files: split -> kind -> file, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         knowledge: split -> file of the records; a split without one has no knowledge.
         kinds: kinds to read; None reads all that the split has.
 
     Attributes:
-        counts: "images", the answers of each kind, and, where there are records, "with_knowledge" (images).
         unused: places of empty or unanswered turns.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, an
-            unknown kind, a split that does not exist or is empty.
     """
 
     def __init__(
@@ -80,7 +73,7 @@ class RSWK(Reader):
         ]
         if not rows:
             raise UserError(f"{name}: split {split!r} holds no answer of {', '.join(kinds or files[split])}")
-        paths = find_in_tree(folder / images, [image for _, _, image, _, _ in rows], source=name)
+        paths = find_images(folder / images, [image for _, _, image, _, _ in rows], source=name, flat=False)
         records = _records(folder / knowledge[split]) if knowledge and split in knowledge else {}
         self.counts = {"images": len(paths), **Counter(kind for _, kind, *_ in rows)}
         if records:

@@ -31,15 +31,9 @@ class SkySA(Reader):
     Args:
         split: must be "train".
         annotations: the file of lines, relative to ``root``.
-        images, masks: the folders, relative to ``root``.
 
     Attributes:
-        counts: "images", "regions" (entries of ``ann_list``), "classes" (different names) and "requests".
         unused: images without classes; those whose mask is of another size, with both.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the line and the key), more than 255 classes in
-            an image, images or masks that are missing or empty, an unknown split.
     """
 
     def __init__(

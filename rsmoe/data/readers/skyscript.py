@@ -42,20 +42,13 @@ class SkyScript(Reader):
         json.dumps(pickle.load(open("meta2/a1_CH_19.pickle", "rb")) | {"filepath": "images2/a1_CH_19.jpg"})
 
     Args:
-        split: a key of ``tables``.
         tables: split -> CSV, relative to ``root``.
         columns: columns whose texts are references; what is said twice counts once.
         parts: folders of images to use; None means all, and that all have to be there.
         metadata: jsonl of the rows above, relative to ``root``; its keys go to ``Sample.meta``.
-        instruction: the request of every sample.
 
     Attributes:
-        counts: "images", "captions", "other_parts" (rows that ``parts`` leaves out).
         unused: "no title" -> files.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the column), images that are missing (counted,
-            five named) or lie outside of ``root``, an unknown split, or no row at all.
     """
 
     def __init__(
