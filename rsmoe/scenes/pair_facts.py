@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsmoe.data.change.facts import CHANGE_CLASSES, MIN_SHARE, PairFacts, facts_of_masks
+from rsmoe.data.change.facts import CHANGE_CLASSES, PairFacts, facts_of_masks
 from rsmoe.errors import UserError
 from rsmoe.scenes.language.change_language import CHANGE_KINDS, CLASSES
 from rsmoe.scenes.scene import ScenePair
@@ -19,7 +19,6 @@ def facts_of_scenes(
     source: str,
     captions: Sequence[str] = (),
     nouns: Sequence[str] = CHANGE_CLASSES,
-    min_share: float = MIN_SHARE,
 ) -> PairFacts:
     """Facts of a generated pair; counts are of the things themselves, which masks that touch do not show.
 
@@ -37,7 +36,6 @@ def facts_of_scenes(
         source=source,
         anything=pair.change_mask > 0,
         counts={noun: sum(change.mask_value == values[noun] for change in pair.changes) for noun in nouns},
-        min_share=min_share,
         captions=tuple(captions),
         mask=pair.change_mask > 0,
         class_map=pair.change_mask + len(CLASSES) * pair.vanished.astype(np.uint8),

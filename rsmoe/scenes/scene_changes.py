@@ -10,6 +10,7 @@ from rsmoe.data.change.instructions import KINDS
 from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.scenes.pair_store import PairStore
+from rsmoe.scenes.rows import refuse_root
 
 
 class SceneChanges(ChangePairs):
@@ -53,8 +54,7 @@ class SceneChanges(ChangePairs):
         name: str = "scene_changes",
         cache: str | None = None,
     ) -> None:
-        if root is not None:
-            raise UserError(f"generated pairs are read from no folder: leave data.root out (it is {root!r}).")
+        refuse_root(root)
         if scenes is not None and split not in scenes:
             raise unknown_name(f"split of {name}", split, scenes)
         pairs = 0 if scenes is None else scenes[split]
