@@ -44,10 +44,7 @@ def answer_batch(
     holds no such token has no output of that head. Of two experts with one output the one of the higher weight has it.
 
     Args:
-        max_new: most tokens of any answer.
-        perception: of the batch, where it is there already.
         each: settings of every request; None: greedy or beams, of ``max_new``, for all.
-        on_token: see `rsmoe.generation.decoding.OnToken`.
     """
     assert codec.eos_id is not None
     perception = model.perceive(batch) if perception is None else perception

@@ -26,11 +26,7 @@ class AnswerFile:
     changed is answered again, and its new line replaces the old one. Lines of other requests stay.
 
     Args:
-        folder: made where it is missing.
         facts: what the answers depend on beside the request (hash of the checkpoint, decoding ...), plain json.
-
-    Raises:
-        UserError: a line that is no answer.
     """
 
     def __init__(self, folder: Path, *, facts: Mapping[str, Any]) -> None:
@@ -63,11 +59,7 @@ class AnswerFile:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def finish(self, requests: Sequence[Request]) -> list[str]:
-        """Writes ``answers.jsonl`` anew, one line an id, the requests in their order, and the footprints.
-
-        Returns:
-            names of the files.
-        """
+        """Writes ``answers.jsonl`` anew, one line an id, the requests in their order, and the footprints."""
         asked = {request.id for request in requests}
         ids = [*(key for key in self._rows if key not in asked), *(r.id for r in requests if r.id in self._rows)]
         with whole_file(self.path) as part, part.open("w", encoding="utf-8") as file:

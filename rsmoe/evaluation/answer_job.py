@@ -28,7 +28,6 @@ class AnswerJob:
     Args:
         folder: made where it is missing; on several machines one that all of them see.
         facts: what the answers depend on (checkpoint, decoding, size of the pictures ...), plain json.
-        rank, world: this process and their number.
 
     Raises:
         UserError: the folder holds answers that came about otherwise; what differs is named.
@@ -54,12 +53,7 @@ class AnswerJob:
         return [c for c in chunks[self._rank :: self._world] if any(samples[i].id not in self._done for i in c)]
 
     def append(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> None:
-        """Keeps the answers to one of the `batches`, those that are not there yet; on disk when this returns.
-
-        Args:
-            predictions: in the order of the samples.
-            samples: what was asked.
-        """
+        """Keeps the answers to one of the `batches`, those that are not there yet; on disk when this returns."""
         self._own.append([to_line(p, s) for p, s in zip(predictions, samples, strict=True) if p.id not in self._done])
 
     def predictions(self, samples: Sequence[Sample]) -> list[Prediction]:

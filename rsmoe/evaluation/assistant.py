@@ -27,9 +27,6 @@ class Assistant(Responder):
 
     A picture is a path, an http(s) address, a (H, W, C) uint8 array or a PIL image; a tuple of them is the dates of one
     request, a list a batch of requests, which go through the model in one pass.
-
-    Args:
-        run: the model with its tokenizer and its way of seeing pictures.
     """
 
     @property
@@ -47,12 +44,8 @@ class Assistant(Responder):
         """The `Reply` to one request, or the list of those to a list of pictures.
 
         Args:
-            pictures: one picture, a tuple of dates, or a list of either.
             instruction: None asks for a description of one picture, and for the changes of two.
             options: of `answer`.
-
-        Raises:
-            UserError: see `answer`.
         """
         if not isinstance(pictures, list):
             return self.answer([_request("request", pictures, instruction)], **options)[0]
@@ -67,15 +60,7 @@ class Assistant(Responder):
         return _each(self.ask(pictures, instruction, **options), "boxes")
 
     def embed(self, pictures: Any, instruction: str = EMBED, **options: Any) -> Any:
-        """(dim,) embedding of length 1 of one picture, or (n, dim) of a list, beside those of `embed_texts`.
-
-        Args:
-            pictures: as of `ask`.
-            options: of `embed_requests`.
-
-        Raises:
-            UserError: see `embed_requests`.
-        """
+        """(dim,) embedding of length 1 of one picture, or (n, dim) of a list, beside those of `embed_texts`."""
         if not isinstance(pictures, list):
             return self.embed_requests([_request("request", pictures, instruction)], **options)[0].vector
         asked = [_request(str(i), own, instruction) for i, own in enumerate(pictures)]
@@ -102,11 +87,7 @@ class Assistant(Responder):
     def ask_each_expert(
         self, picture: Any, instruction: str | None = None, *, beams: int = 1, max_new: int = 80
     ) -> dict[str, str]:
-        """Expert -> what it answers alone, whatever the router says: the picture is encoded once.
-
-        Args:
-            picture: one picture, or a tuple of dates.
-        """
+        """Expert -> what it answers alone, whatever the router says: the picture is encoded once."""
         model, codec = self.run.model, self.run.codec
         asked = [_request("request", picture, instruction)]
         batch = self._batch(asked, [dates.overview() for dates in self._open(asked, {})])

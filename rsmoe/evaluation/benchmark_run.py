@@ -74,14 +74,10 @@ class BenchmarkRun:
 
     Args:
         model, codec, instruction_codec: of `rsmoe.build.load_run`.
-        config: that the model was trained with.
         checkpoint, checkpoint_sha256: where it is, and its content.
-        console: for tables and `show`.
         beams, max_new: in place of the benchmark's; None keeps those.
-        batch_size, workers: of the loader, on each rank.
         limit, sample_ids: see `Benchmark.choose`.
         neighbours: most training samples for the trivial baselines; None for all.
-        draws: of the bootstrap that gives 95 % intervals; 0 for none.
         pictures: samples on each contact sheet of the report; 0 draws none, and the report names its samples alone.
         metrics: name -> config of a metric beside those of the tasks.
         knowledge: whose notes on the (last) picture stand before every question.

@@ -19,17 +19,7 @@ HELP = "Ask about it. /new forgets the questions so far; an empty line ends."
 
 
 class Chat:
-    """Shows the pictures, then answers what is typed; earlier questions and answers are read as the history.
-
-    Args:
-        model: that is asked.
-        request: the pictures, and the turns before.
-        options: of `Assistant.answer`.
-        console: where all of it is printed.
-
-    Raises:
-        UserError: see `Assistant.open`.
-    """
+    """Shows the pictures, then answers what is typed; earlier questions and answers are read as the history."""
 
     def __init__(self, *, model: Assistant, request: Request, options: Mapping[str, Any], console: Console) -> None:
         self.model, self.request, self.console = model, request, console

@@ -22,10 +22,6 @@ def confidences(
 
     One teacher-forced pass of the language model over all answers. It ranks answers of one model; it is no probability
     of being right.
-
-    Args:
-        perception: of the batch.
-        texts: one answer a request.
     """
     assert codec.eos_id is not None
     ids, mask = pad([[*codec.encode(text), codec.eos_id] for text in texts], codec.pad_id, batch.pixels.device)

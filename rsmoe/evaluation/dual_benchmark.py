@@ -49,11 +49,6 @@ def measure(
 
     Args:
         folder: of the report; of a part of the samples ``<folder>/partial``.
-        limit, sample_ids: see `Benchmark.choose`.
-        batch_size: pictures of a forward pass.
-        draws: of the bootstrap that gives 95 % intervals; 0 for none.
-        pictures: samples on each contact sheet; 0 draws none.
-        metrics: name -> config of a metric beside those of the tasks.
 
     Raises:
         UserError: the benchmark asks for something else than embeddings.
@@ -92,11 +87,7 @@ def measure(
 def show(
     benchmark: Benchmark, folder: Path, *, console: Console, limit: int | None, sample_ids: Sequence[str] | None
 ) -> None:
-    """Says what would be embedded; embeds nothing.
-
-    Raises:
-        UserError: see `measure`.
-    """
+    """Says what would be embedded; embeds nothing."""
     samples = _samples(benchmark, limit=limit, ids=sample_ids)
     texts = len({text for sample in samples for text in sample.responses})
     console.rule(benchmark.name)

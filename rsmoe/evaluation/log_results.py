@@ -40,10 +40,6 @@ def log_results(
     ``samples.png``.
 
     Args:
-        curves: the run's.
-        folder: of the run.
-        outcomes: of `rsmoe.evaluation.evaluate_splits.evaluate`.
-        beside: baselines, one mapping for each outcome.
         experts: names, in the order of the router's weights.
         step: where training ended, on the axis of the curves.
     """

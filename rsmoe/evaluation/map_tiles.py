@@ -75,11 +75,8 @@ def map_tiles(
 
     Args:
         model: with such a map, in eval mode.
-        collate: of the model, at inference.
         dates: as many as the map compares.
-        name: of the map, "land_cover" or "change".
         tile_px: side of the tiles, each resized to the pixels that the model reads; 0 takes the whole picture as one.
-        console: where progress is shown; None shows none.
 
     Raises:
         UserError: a model without such a map, another number of dates, or a negative side.
@@ -125,7 +122,6 @@ def draw_tiles(
 
     Args:
         look: requests on n tiles -> (n, K, h, w) logits.
-        title: of the progress bar.
     """
     blank = 0 if part.dates > 1 else NO_DATA
     height, width = dates.valid.shape
@@ -164,9 +160,6 @@ def tiled_outputs(
 ) -> list[dict[str, np.ndarray]]:
     """For each sample, name of a map of its number of dates -> (H, W) uint8 classes by `map_tiles`, as
     `rsmoe.predict` writes them; samples on the same pictures share an array.
-
-    Args:
-        tile_px: as of `map_tiles`.
     """
     known: dict[Hashable, dict[str, np.ndarray]] = {}
     for sample in samples:

@@ -43,11 +43,7 @@ def check_objective(
     limit: int | None,
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Nothing, where the evaluation of these splits will have the number.
-
-    Raises:
-        UserError: see `full_name`.
-    """
+    """Nothing, where the evaluation of these splits will have the number."""
     outcomes = []
     for split in splits:
         for name, dataset in data.datasets[split].items():

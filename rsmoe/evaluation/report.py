@@ -55,12 +55,9 @@ def write_report(
     """Writes everything into the run folder, each file whole or not at all, and prints the table.
 
     Args:
-        outcomes: of `rsmoe.evaluation.evaluate_splits.evaluate`.
-        beside: of `baselines`, one for each outcome.
         trace: the router's, of `rsmoe.training.run.run_stages`.
         minutes: wall-clock time of training; cpu_minutes: processor time of all processes, which says
             more on a shared machine.
-        processes: that trained.
     """
     rows: dict[str, Any] = {
         "run": run_facts(model, config)
@@ -108,11 +105,8 @@ def baselines(
     """Majority, text-only and nearest-neighbour results on the same samples, fitted on training samples.
 
     Args:
-        outcome: what stands beside them.
         model: whose visual memory neighbours are looked up in.
-        collate: of evaluation.
         train: training samples. A task that has none among them gets no baseline, but for a chance level.
-        shared: see `image_features`.
     """
     asked = {s.task for s in outcome.samples}
     train = [s for s in train if s.task in asked and find_task(s.task).baseline is not None]
@@ -136,11 +130,7 @@ def baselines(
 
 
 def result_rows(outcome: Outcome, results: Sequence[Result], run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Results as rows of ``metrics.json``, each with what it was measured on and by which run.
-
-    Args:
-        run: of `run_facts`.
-    """
+    """Results as rows of ``metrics.json``, each with what it was measured on and by which run."""
     known = {"data": outcome.data, "data_sha256": outcome.sha256[:16]}
     known |= {key: run[key] for key in ("config_sha256", "seed")}
     return [known | r.as_dict() for r in results]

@@ -36,11 +36,7 @@ DESCRIBE = "Describe this image in detail."
 
 
 class Responder:
-    """Answers batches of requests; `rsmoe.evaluation.assistant.Assistant` puts its one-line ways before it.
-
-    Args:
-        run: the model with its tokenizer and its way of seeing pictures.
-    """
+    """Answers batches of requests; `rsmoe.evaluation.assistant.Assistant` puts its one-line ways before it."""
 
     def __init__(self, *, run: OpenRun) -> None:
         self.run = run
@@ -76,7 +72,6 @@ class Responder:
 
         Args:
             beams: of the search; 1 is greedy. None: 3, or 1 with a temperature above 0.
-            max_new: most tokens of an answer.
             temperature: 0 to 2. Above 0 tokens are drawn from softmax(log p / temperature), not sought.
             top_p: 0 to 1, the share of the probability that is drawn from, the most probable tokens first.
             seed: of every request's own random numbers, so that its answer does not depend on the others; None: other
@@ -91,8 +86,6 @@ class Responder:
             opened: the pictures of every request, where `open` has read them already.
             knowledge: whose notes on the (last) picture stand before every question; where it cannot be reached or has
                 none, `Reply.notes` says so and the answer is without.
-            on_token: see `rsmoe.generation.decoding.OnToken`.
-            console: where the progress of these maps is shown.
 
         Raises:
             UserError: see `open` and `rsmoe.generation.decoding.Decoding`; an expert that this model does not have;
@@ -175,9 +168,6 @@ class Responder:
         opened: Sequence[Dates] | None = None,
     ) -> list[Embedding]:
         """Embeddings of the pictures of B requests, which are one batch, by the experts that answer them.
-
-        Args:
-            raster, opened: as of `answer`.
 
         Raises:
             UserError: no retrieval expert; see `open`.

@@ -73,8 +73,6 @@ def match_ids(
     Args:
         columns: of the answers, see `id_columns`.
         known: key -> the names of all references under it.
-        own: `Sample.id` of the references.
-        file: of the answers, for messages.
 
     Raises:
         UserError: when two keys fit and give a row to different references.
