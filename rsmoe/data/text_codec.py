@@ -55,8 +55,6 @@ class TextCodec:
 
         Args:
             texts: training texts only; words of other splits become "[UNK]".
-            special: tokens kept whole, "[SEG]".
-            min_count: a rarer word becomes "[UNK]".
 
         Raises:
             UserError: when the texts hold no word at all.

@@ -332,9 +332,6 @@ def test_options_change_what_they_name_and_follow_the_generator() -> None:
         len(views(sample, s, band_drop=0.0).pixels.flatten(2).std(2).nonzero()) for s in range(3)
     } == {6}
     assert torch.equal(plain.pixels[0], plain.pixels[1])
-    for wrong in ({"noise": -1.0}, {"band_drop": 2.0}, {"misregister_px": -1.0}):
-        with pytest.raises(UserError, match=next(iter(wrong))):
-            views(sample, **wrong)
 
 
 def test_a_shift_moves_the_picture_right_and_down() -> None:

@@ -10,18 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-CELLS = (
-    "top-left",
-    "top-center",
-    "top-right",
-    "center-left",
-    "center-center",
-    "center-right",
-    "bottom-left",
-    "bottom-center",
-    "bottom-right",
-)
-"""The cells row by row."""
+CELLS = tuple(f"{row}-{column}" for row in ("top", "center", "bottom") for column in ("left", "center", "right"))
+"""The cells row by row, from "top-left" to "bottom-right"."""
 
 MIN_SHARE = 0.05
 """Share of a class's changed pixels that a cell must hold to be named."""

@@ -89,7 +89,6 @@ def instructions(facts: PairFacts, *, kinds: Sequence[str] = KINDS, open_turns: 
     sample.
 
     Args:
-        facts: of the pair.
         kinds: which tasks, of `KINDS` and "mask".
         open_turns: how many open questions; all, where there are fewer.
         seed: of the choice of words and questions, together with the pair's id.

@@ -23,14 +23,9 @@ class ChangePairs(Dataset[Sample], ABC):
     map of changes can learn beside it.
 
     Args:
-        name: short name.
-        split: "train" ...
         kinds, open_turns, seed: see `instructions`.
         pairs: number of pairs, all of whose rows there are; give it or ``size``.
         size: number of rows, where there are pairs without end.
-
-    Raises:
-        UserError: for an unknown kind.
     """
 
     protocol = ""

@@ -31,15 +31,12 @@ def read_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
         UserError: for a file that is missing or not json, and a row that is no object (naming it).
     """
     if path.suffix.lower() == ".jsonl":
-        return require_objects(read_jsonl(path))
-    content = read_json(path)
-    if not isinstance(content, list):
-        raise UserError(f"{path.name}: expected a list of objects, found {type(content).__name__}")
-    return require_objects([(f"{path.name}, [{i}]", row) for i, row in enumerate(content)])
-
-
-def require_objects(rows: list[tuple[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The same rows; raises a `UserError` for one that is no object."""
+        rows = read_jsonl(path)
+    else:
+        content = read_json(path)
+        if not isinstance(content, list):
+            raise UserError(f"{path.name}: expected a list of objects, found {type(content).__name__}")
+        rows = [(f"{path.name}, [{i}]", row) for i, row in enumerate(content)]
     for where, row in rows:
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected an object, found {type(row).__name__} {str(row)[:60]!r}")

@@ -122,7 +122,6 @@ def open_shards(location: str, split: str) -> Shards:
 
     Args:
         location: a folder, or an address (http, https, s3, gs, hf).
-        split: name of it.
 
     Raises:
         UserError: when there is none, it is of another format or a later schema, or a name in it leads elsewhere.

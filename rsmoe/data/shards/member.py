@@ -37,7 +37,6 @@ class ShardMember:
         shard: path or address of the tar file.
         offset, size: of its content, in bytes.
         name: what it is called in messages.
-        form: how it becomes an array.
         bands: of the array, for the form "bands".
         content: its bytes, where they have been read.
     """

@@ -21,12 +21,8 @@ class Quarantine:
             keeps them in memory alone.
 
     Attributes:
-        drawn, bad: counts.
         shards: bad samples of each shard.
         rows: the first 100 bad samples, as in the file.
-
-    Raises:
-        UserError: for a fraction that is none.
     """
 
     def __init__(self, *, max_bad_fraction: float = 0.01, path: Path | None = None) -> None:

@@ -56,7 +56,6 @@ def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = 
     and ``samples``: the fields of `Sample` that differ from their defaults, masks as the number of their file.
 
     Args:
-        samples: at least one.
         check: decodes every picture as a test. Whatever cannot be read is left out, with its reason.
         pixels: one of `PIXELS`; "raw" writes what `load_image` gives of each picture, uncompressed.
     """
@@ -101,7 +100,6 @@ def decode_view(text: bytes, *, shard: str, start: int, room: int, files: memory
 
     Args:
         text: content of its json member.
-        shard: where it is from.
         start: place in the shard of what follows that member.
         room: bytes of the view from there on.
         files: those bytes, where they have been read.

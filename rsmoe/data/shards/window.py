@@ -20,10 +20,8 @@ class EncodedBytes:
     """A view as it was read; its samples are decoded at the first call and cached.
 
     Args:
-        shard: where it is from.
         number: which view of the shard it is.
         row: its row of the table, see `rsmoe.data.shards.index.COLUMNS`.
-        content: its bytes.
     """
 
     def __init__(self, *, shard: str, number: int, row: Sequence[int], content: bytes) -> None:
@@ -77,7 +75,6 @@ def read_window(shards: Shards, runs: Sequence[Run], *, whole: bool, table: Call
     """Reads runs of units, each in one piece.
 
     Args:
-        shards: of the data set.
         runs: what to read; units are views where ``whole``, else samples.
         table: number of a shard -> its table.
 

@@ -31,12 +31,9 @@ class ShardWriter(Dataset[dict[str, Any]]):
     gets its name when it is complete and on the disk, its table after it: what has a table is finished.
 
     Args:
-        dataset: a reader; its items are read again for each shard.
-        out: folder of the shards.
         source: what the data is made of (its config), for telling whose the finished shards are.
         shard_size: views in a shard; the last one may have fewer.
         seed: of the order of the views, in which streams read them; None keeps the reader's.
-        check: decodes every picture as a test.
         pixels: "encoded" keeps pictures as they are; "raw" keeps their pixels, which is larger and needs no decoding.
 
     Raises:
@@ -222,11 +219,7 @@ def write_shards(
 
 
 def write_whole(path: Path, fill: Callable[[io.BufferedWriter], None]) -> None:
-    """Writes a file that is there complete or not at all, also when the machine stops.
-
-    Raises:
-        UserError: when it cannot be written; nothing is left then.
-    """
+    """Writes a file that is there complete or not at all, also when the machine stops."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:

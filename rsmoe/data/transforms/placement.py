@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsmoe.data.boxes import wrap_angle
 from rsmoe.data.transforms.symmetries import IDENTITY, turn_points
 
 
@@ -50,8 +51,7 @@ class Placement:
         first, second = self.points(boxes[:, :2] + ahead) - centre, self.points(boxes[:, :2] + aside) - centre
         width = np.hypot(first[:, 0], first[:, 1])
         area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
-        turned = np.rad2deg(np.arctan2(first[:, 1], first[:, 0]))
-        turned = (turned + 90.0) % 180.0 - 90.0  # a box and itself turned by half a circle are the same
+        turned = wrap_angle(np.rad2deg(np.arctan2(first[:, 1], first[:, 0])))
         placed = np.stack([centre[:, 0], centre[:, 1], width, area / np.maximum(width, 1e-9), turned], axis=1)
         return placed.astype(np.float32), self._inside(centre)
 

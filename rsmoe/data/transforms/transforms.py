@@ -82,7 +82,7 @@ class Transform:
         match_levels: bring every date to the levels of the first, with and without ``augment``, see `match_levels`.
 
     Raises:
-        UserError: for ``mean`` and ``std`` of different lengths, or options out of range.
+        UserError: for ``mean`` and ``std`` of different lengths, or an ``align_px`` of half the side.
     """
 
     def __init__(
@@ -102,16 +102,8 @@ class Transform:
     ) -> None:
         if not mean or len(mean) != len(std):
             raise UserError(f"mean has {len(mean)} values and std {len(std)}; both need one per band")
-        if size < 1 or not 0 < crop_area <= 1 or not 0 <= jitter < 1 or min(std) <= 0:
-            raise UserError(
-                f"size={size}, crop_area={crop_area}, jitter={jitter}, std={list(std)}: expected size >= 1, "
-                "0 < crop_area <= 1, 0 <= jitter < 1, std > 0"
-            )
-        if noise < 0 or not 0 <= band_drop <= 1 or misregister_px < 0 or not 0 <= align_px < size // 2:
-            raise UserError(
-                f"noise={noise}, band_drop={band_drop}, misregister_px={misregister_px}, align_px={align_px}: expected "
-                f"noise >= 0, 0 <= band_drop <= 1, misregister_px >= 0, 0 <= align_px < {max(1, size // 2)}"
-            )
+        if align_px >= max(1, size // 2):
+            raise UserError(f"align_px={align_px}: expected less than {max(1, size // 2)}, half of the {size} pixels")
         self.size, self.bands, self.mean, self.std = size, len(mean), list(mean), list(std)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
         self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
@@ -132,9 +124,7 @@ class Transform:
         The geometry depends on the generator, and on what the words and masks of ``sample`` and ``together`` allow.
 
         Args:
-            images: T pictures of ``sample``.
             sample: whose mask, boxes, task and words decide what may be done.
-            generator: source of every random choice.
             together: all samples that share these pictures, ``sample`` too; the caller then takes their words from
                 `turn_sample` and ``Views.symmetry``. Without it the words stay, and directional samples unturned.
 
