@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.files.json_text import parse_json, read_json
-from rsmoe.data.files.text_files import decode
+from rsmoe.data.files.json_text import read_json
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation.line_log import LineLog
@@ -75,8 +74,7 @@ class AnswerJob:
         """Every answer that is there to one of the samples."""
         known = {s.id: s for s in samples}
         for path in sorted((self.folder / "answers").glob("*.jsonl")):
-            for line in LineLog(path).lines():
-                row = parse_json(decode(line, str(path)), str(path), advice="Remove it, and start again")
+            for row in LineLog(path).rows(advice="Remove it, and start again"):
                 if row["id"] not in known:
                     continue
                 if row["asked"] != asked(known[row["id"]]):

@@ -47,9 +47,8 @@ class Assistant(Responder):
             instruction: None asks for a description of one picture, and for the changes of two.
             options: of `answer`.
         """
-        if not isinstance(pictures, list):
-            return self.answer([_request("request", pictures, instruction)], **options)[0]
-        return self.answer([_request(str(i), own, instruction) for i, own in enumerate(pictures)], **options)
+        replies = self.answer(_requests(pictures, instruction), **options)
+        return replies if isinstance(pictures, list) else replies[0]
 
     def mask(self, pictures: Any, instruction: str, **options: Any) -> Any:
         """The (H, W) bool mask of what the instruction refers to, or a list of them; None where the answer has none."""
@@ -61,10 +60,8 @@ class Assistant(Responder):
 
     def embed(self, pictures: Any, instruction: str = EMBED, **options: Any) -> Any:
         """(dim,) embedding of length 1 of one picture, or (n, dim) of a list, beside those of `embed_texts`."""
-        if not isinstance(pictures, list):
-            return self.embed_requests([_request("request", pictures, instruction)], **options)[0].vector
-        asked = [_request(str(i), own, instruction) for i, own in enumerate(pictures)]
-        return np.stack([found.vector for found in self.embed_requests(asked, **options)])
+        vectors = [found.vector for found in self.embed_requests(_requests(pictures, instruction), **options)]
+        return np.stack(vectors) if isinstance(pictures, list) else vectors[0]
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """(n, dim) embeddings of length 1; their dot product with those of pictures is the cosine.
@@ -77,11 +74,10 @@ class Assistant(Responder):
     @torch.no_grad()
     def routing(self, pictures: Any, instruction: str | None = None, *, raster: Mapping[str, Any] | None = None) -> Any:
         """Expert -> weight of the router, or a list of these; nothing is generated."""
-        several = isinstance(pictures, list)
-        asked = [_request(str(i), own, instruction) for i, own in enumerate(pictures if several else [pictures])]
+        asked = _requests(pictures, instruction)
         batch = self._batch(asked, [d.overview() for d in self._open(asked, raster or {})])
         found = [self._weights(row) for row in self.run.model.perceive(batch).routing.weights.tolist()]
-        return found if several else found[0]
+        return found if isinstance(pictures, list) else found[0]
 
     @torch.no_grad()
     def ask_each_expert(
@@ -89,7 +85,7 @@ class Assistant(Responder):
     ) -> dict[str, str]:
         """Expert -> what it answers alone, whatever the router says: the picture is encoded once."""
         model, codec = self.run.model, self.run.codec
-        asked = [_request("request", picture, instruction)]
+        asked = _requests(picture, instruction)
         batch = self._batch(asked, [dates.overview() for dates in self._open(asked, {})])
         perception = model.perceive(batch)
         assert codec.eos_id is not None
@@ -128,8 +124,13 @@ class Assistant(Responder):
         )
 
 
-def _request(name: str, pictures: Any, instruction: str | None) -> Request:
-    return Request(id=name, pictures=pictures if isinstance(pictures, tuple) else (pictures,), instruction=instruction)
+def _requests(pictures: Any, instruction: str | None) -> list[Request]:
+    """One for each picture, or tuple of dates, of a list; else one alone."""
+    named = {str(i): own for i, own in enumerate(pictures)} if isinstance(pictures, list) else {"request": pictures}
+    return [
+        Request(id=name, pictures=own if isinstance(own, tuple) else (own,), instruction=instruction)
+        for name, own in named.items()
+    ]
 
 
 def _each(replies: Any, field: str) -> Any:

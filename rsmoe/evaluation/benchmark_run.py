@@ -109,15 +109,8 @@ class BenchmarkRun:
         self.model, self.codec, self.config, self.console = model, codec, config, console
         self.checkpoint, self.checkpoint_sha256 = checkpoint, checkpoint_sha256
         self._beams, self._max_new, self._batch_size, self._workers = beams, max_new, batch_size, workers
-        self._limit, self._ids, self._neighbours, self._draws, self._metrics = (
-            limit,
-            sample_ids,
-            neighbours,
-            draws,
-            metrics,
-        )
-        self._added = added_metrics(metrics)
-        self._pictures = pictures
+        self._limit, self._ids, self._neighbours, self._draws = limit, sample_ids, neighbours, draws
+        self._metrics, self._added, self._pictures = metrics, added_metrics(metrics), pictures
         self._pixels = collate_options(config)
         self._collate = Collate(codec=codec, instruction_codec=instruction_codec, **self._pixels, inference=True)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import assess
+from rsmoe.evaluation.report import hash_of
 from rsmoe.evaluation.table import results_table
 from rsmoe.files import sha256_of_file
 from rsmoe.metrics.added import added_metrics
@@ -146,8 +145,7 @@ def embed_samples(
 
 def dual_facts(opened: OpenDual) -> dict[str, Any]:
     """What ``metrics.json`` says of a dual encoder, by the keys of `rsmoe.evaluation.report.run_facts`."""
-    config = json.dumps({**opened.facts["config"], "resume": None}, sort_keys=True)
-    method = json.dumps({**opened.facts["config"], "resume": None, "seed": None, "data": None}, sort_keys=True)
+    config = {**opened.facts["config"], "resume": None}
     model: Any = opened.model
     return {
         "name": opened.facts["name"],
@@ -155,8 +153,8 @@ def dual_facts(opened: OpenDual) -> dict[str, Any]:
         "torch": torch.__version__,
         "router": {"name": "none", "told_the_task": False},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "config_sha256": hashlib.sha256(config.encode()).hexdigest()[:16],
-        "method_sha256": hashlib.sha256(method.encode()).hexdigest()[:16],
+        "config_sha256": hash_of(config),
+        "method_sha256": hash_of({**config, "seed": None, "data": None}),
         "checkpoint": opened.path.stem,
         "checkpoint_sha256": sha256_of_file(opened.path),
     }

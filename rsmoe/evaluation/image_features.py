@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rsmoe.data.collate import Collate
+from rsmoe.data.rasters.images import images_key
 from rsmoe.data.sample import Sample
 from rsmoe.model import RSMoE
 from rsmoe.training.ranks import joined, my_share
@@ -24,7 +25,7 @@ def image_features(
         shared: True where every rank calls this with the same samples: each then encodes its part of the images.
     """
     model.eval()
-    keys = [tuple(str(i) if not hasattr(i, "shape") else id(i) for i in s.images) for s in samples]
+    keys = [images_key(sample) for sample in samples]
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
     order = {key: n for n, key in enumerate(first)}
     pooled = []

@@ -16,11 +16,6 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(mask, dtype=bool)[rows.astype(int)[:, None], columns.astype(int)]
 
 
-def full_image(shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool, all true."""
-    return np.ones(shape, dtype=bool)
-
-
 def centre_box(shape: tuple[int, int], share: float) -> np.ndarray:
     """(H, W) bool: the box in the middle, of the image's proportions, that covers ``share`` of its area."""
     side = share**0.5
@@ -57,7 +52,7 @@ def best_constant_mask(masks: Sequence[np.ndarray]) -> np.ndarray:
 
 def _candidates(mean: np.ndarray) -> Iterator[np.ndarray]:
     shape = (_GRID, _GRID)
-    yield full_image(shape)
+    yield np.ones(shape, dtype=bool)
     for share in _SHARES:
         yield centre_box(shape, share)
         yield mean >= share

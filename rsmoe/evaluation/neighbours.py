@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from rsmoe.data.overlap.fingerprint import hash_of_pixels
 from rsmoe.data.rasters.images import images_key, load_image
 from rsmoe.data.sample import Sample
 
@@ -80,7 +80,5 @@ class _Shown:
         names = images_key(sample)
         for name, image in zip(names, sample.images, strict=True):
             if name not in self._hashes:
-                pixels = load_image(image)
-                content = f"{pixels.shape}".encode() + pixels.tobytes()
-                self._hashes[name] = hashlib.blake2b(content, digest_size=16).hexdigest()
+                self._hashes[name] = hash_of_pixels(load_image(image))
         return frozenset(self._hashes[name] for name in names)

@@ -125,11 +125,7 @@ def save_aggregation(path: Path, aggregation: CostAggregation, opened: OpenNames
 
 
 def load_aggregation(path: Path, opened: OpenNames) -> CostAggregation:
-    """What `save_aggregation` wrote.
-
-    Raises:
-        UserError: it cannot be read, or was learned with other towers.
-    """
+    """What `save_aggregation` wrote; `UserError`: it cannot be read, or was learned with other towers."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -241,8 +241,8 @@ def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
         "torch": torch.__version__,
         "router": {"name": config["router"]["_target_"], "told_the_task": not model.dense and model.router.reads_label},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "config_sha256": _hash({**config, "resume": None}),  # a run that went on is the same run
-        "method_sha256": _hash(_method(config)),
+        "config_sha256": hash_of({**config, "resume": None}),  # a run that went on is the same run
+        "method_sha256": hash_of(_method(config)),
     }
 
 
@@ -260,5 +260,6 @@ def _method(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"loader": loader, "evaluation": decoding, **older}
 
 
-def _hash(node: Mapping[str, Any]) -> str:
+def hash_of(node: Mapping[str, Any]) -> str:
+    """16 hex digits that change with a config."""
     return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:16]

@@ -73,11 +73,7 @@ CONVENTIONS: dict[str, Convention] = {
 
 
 def convention(name: str) -> Convention:
-    """The convention of this name.
-
-    Raises:
-        rsmoe.errors.UserError: unknown name; those that exist are listed.
-    """
+    """The convention of this name; a `UserError` lists those that exist for any other."""
     if name not in CONVENTIONS:
         raise unknown_name("box convention", name, CONVENTIONS)
     return CONVENTIONS[name]

@@ -104,11 +104,7 @@ class Shards:
         return table
 
     def verify(self) -> None:
-        """Reads all shards whole.
-
-        Raises:
-            UserError: naming the shards whose sha256 is not that of the index.
-        """
+        """Reads all shards whole; `UserError` naming the shards whose sha256 is not that of the index."""
         broken = [shard.name for i, shard in enumerate(self.shards) if sha256_of(self.path(i)) != shard.sha256]
         if broken:
             raise UserError(
@@ -178,11 +174,7 @@ def sha256_of(location: str) -> str:
 
 
 def read_json_at(location: str) -> Any:
-    """The json of a file or address.
-
-    Raises:
-        UserError: when it cannot be read, or is not json.
-    """
+    """The json of a file or address; `UserError` when it cannot be read, or is not json."""
     again = is_url(location)  # an answer that was cut off may be whole the second time
     while True:
         try:

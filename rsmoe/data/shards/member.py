@@ -63,11 +63,7 @@ class ShardMember:
         return f"{self.shard}@{self.offset}"
 
     def content(self) -> bytes:
-        """The encoded bytes.
-
-        Raises:
-            UserError: when the shard is gone, or shorter than its index says.
-        """
+        """The encoded bytes; `UserError` when the shard is gone, or shorter than its index says."""
         if self._content is not None:
             return self._content
         content = read_range(self.shard, self.offset, self.size, whole=True)

@@ -38,11 +38,7 @@ class Quarantine:
         self.drawn += count
 
     def add(self, *, source: str, identity: str, shard: str, reason: str) -> None:
-        """Sets a sample apart.
-
-        Raises:
-            UserError: naming the shards, when there are too many.
-        """
+        """Sets a sample apart; `UserError` naming the shards, when there are too many."""
         self.drawn += 1
         self.bad += 1
         self.shards[shard] += 1

@@ -30,11 +30,7 @@ class EncodedBytes:
         self._samples: list[Sample] | None = None
 
     def samples(self) -> list[Sample]:
-        """Its samples.
-
-        Raises:
-            UserError: naming the shard, when the bytes are not those that were written.
-        """
+        """Its samples; `UserError` naming the shard, when the bytes are not those that were written."""
         if self._samples is None:
             offset, json_size, size, count, checksum = self._row
             if zlib.crc32(self._content) != checksum and is_url(self.shard):  # damaged on its way, perhaps

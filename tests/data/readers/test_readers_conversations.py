@@ -28,9 +28,9 @@ def test_dialogues_are_taken_apart() -> None:
     row = {"conversations": talk("<image>\nWhat is it?", "A port.", "And\n<image> here?", "A road.", "Why?")}
     said = read_dialogue(row, DialogueForm(), "here")
     assert said.turns == (("What is it?", "A port."), ("And here?", "A road."))
-    assert said.images == 2 and said.videos == 0 and said.unused == ("questions without an answer",)
+    assert said.images == 2 and said.unused == ("questions without an answer",)
     empty = read_dialogue({"conversations": talk("<video>", "A port.", "What?", " ")}, DialogueForm(), "here")
-    assert empty.turns == () and empty.videos == 1 and len(empty.unused) == 2
+    assert empty.turns == () and empty.images == 0 and len(empty.unused) == 2
 
 
 def test_dialogues_that_are_none() -> None:
