@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import Field
@@ -49,14 +49,13 @@ class Length(Settings):
 class Contrast(Settings):
     """Trains a dual encoder on pictures and their captions, and measures retrieval and zero-shot classification."""
 
-    module: ClassVar[str] = "rsmoe.commands.contrast"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "recipe=clip_scenes",
         "recipe=clip_ucm_rsicd data.root=/data",
         "recipe=clip_ucm_rsicd pair_loss=siglip stage.batch_size=256",
         "resume=runs/clip_scenes/2026-01-31_12-00-00",
     )
-    groups: ClassVar[tuple[str, ...]] = (
+    groups = (
         "recipe", "vision", "text_tower", "pair_loss", "optimizer", "trainer", "logger", "benchmark",
     )  # fmt: skip
 
