@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.readers.rsicap import RSICap
@@ -12,6 +13,8 @@ from rsmoe.errors import unknown_name
 from rsmoe.files import CACHE_KEY, cache_folder, require_writable
 from rsmoe.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
+
+_GENERATED: dict[str, Any] = {"class_maps": "maps", "protocol": "generated/"}
 
 
 def rsicap(
@@ -36,14 +39,7 @@ def rsicap(
     folder = _folder("rsicap", split, scenes, size_px, seed, root)
     generator = SceneGenerator(size_px=size_px, seed=seed)
     write_rsicap(folder, generator=generator, scenes=split_range(split, scenes[split]))
-    return RSICap(
-        root=str(folder),
-        split="train",
-        name="generated_rsicap",
-        class_maps="maps",
-        val_fraction=0.0,
-        protocol="generated/",
-    )
+    return RSICap(root=str(folder), split="train", name="generated_rsicap", val_fraction=0.0, **_GENERATED)
 
 
 def rsieval(
@@ -59,15 +55,7 @@ def rsieval(
     folder = _folder("rsieval", split, scenes, size_px, seed, root)
     generator = SceneGenerator(size_px=size_px, seed=seed)
     write_rsieval(folder, generator=generator, scenes=split_range(split, scenes[split]))
-    return RSIEval(
-        root=str(folder),
-        split=split,
-        holds=split,
-        name="generated_rsieval",
-        tasks=tasks,
-        class_maps="maps",
-        protocol="generated/",
-    )
+    return RSIEval(root=str(folder), split=split, holds=split, name="generated_rsieval", tasks=tasks, **_GENERATED)
 
 
 def _folder(form: str, split: str, scenes: Mapping[str, int], size_px: int, seed: int, root: str | None) -> Path:
