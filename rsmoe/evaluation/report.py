@@ -20,9 +20,9 @@ from rsmoe.data.rasters.polygons import fill_polygon
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.evaluation.baselines import Baselines
+from rsmoe.evaluation.constant_answers import resize_mask
 from rsmoe.evaluation.evaluate_splits import Outcome
-from rsmoe.evaluation.image_features import image_features
-from rsmoe.evaluation.mask_baselines import resize_mask
+from rsmoe.evaluation.neighbours import image_features
 from rsmoe.evaluation.table import results_table
 from rsmoe.figures.router_history import RouterHistory
 from rsmoe.figures.router_plot import plot_router

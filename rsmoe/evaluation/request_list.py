@@ -11,7 +11,7 @@ from typing import Any
 
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.files.file_names import FolderFiles, globbed, is_picture, stem
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.values import id_of, present
 from rsmoe.data.readers.own_rows import texts_of, value_of
 from rsmoe.data.tasks import task_names

@@ -16,8 +16,7 @@ from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, unknown_name
-from rsmoe.evaluation.answer import answer_batch, prompt_words
-from rsmoe.evaluation.confidence import confidences
+from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
 from rsmoe.evaluation.embedding import Embedding, embed_batch
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles

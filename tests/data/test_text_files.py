@@ -21,8 +21,7 @@ from support.release_web_pairs import shard
 from rsmoe.config import conf_dir
 from rsmoe.data.files import text_files
 from rsmoe.data.files.csv_files import read_csv
-from rsmoe.data.files.json_text import MAX_DEPTH, MAX_DIGITS, parse_json
-from rsmoe.data.files.jsonl import read_jsonl, read_rows
+from rsmoe.data.files.json_text import MAX_DEPTH, MAX_DIGITS, parse_json, read_jsonl, read_rows
 from rsmoe.data.files.values import id_of, is_number, text_of
 from rsmoe.data.readers.annotations import captions_of, field, read_json, read_lines
 from rsmoe.data.readers.own_table import OwnTable

@@ -17,8 +17,8 @@ from support.transforms import SIZE, make, picture
 from rsmoe.data import Sample
 from rsmoe.data.rasters.images import load_image, picture_size
 from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.transforms.alignment import misregister, shift_image
 from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
-from rsmoe.data.transforms.misregistration import misregister, shift_image
 from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_vector
 from rsmoe.data.transforms.transforms import Transform, Views, resize
 

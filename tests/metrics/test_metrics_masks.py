@@ -9,7 +9,7 @@ from sklearn.metrics import jaccard_score
 
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.evaluation.mask_baselines import best_constant_mask, centre_box, resize_mask
+from rsmoe.evaluation.constant_answers import best_constant_mask, centre_box, resize_mask
 from rsmoe.metrics import find_metric
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.regions.boundary import TOLERANCE, boundary_row, boundary_tally, grow, outline

@@ -20,7 +20,7 @@ from rsmoe.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class PairFacts:
-    """Ground truth of one pair of dates; made by `facts_of_masks`, `facts_of_sample` or `rsmoe.scenes.pair_facts`."""
+    """Ground truth of one pair of dates; made by `facts_of_masks`, `facts_of_sample` or `rsmoe.scenes.pair_store`."""
 
     id: str
     images: tuple[Path | np.ndarray | Lazy, ...]

@@ -11,7 +11,7 @@ from typing import Any
 from rsmoe.data.change.answers import read_target
 from rsmoe.data.change.instructions import CAPTION, KINDS, question_kind
 from rsmoe.data.change.phrases import NO_CHANGE
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, other_root, require_split

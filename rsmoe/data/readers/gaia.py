@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.values import id_of, is_missing
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, require_split

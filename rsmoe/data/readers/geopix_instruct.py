@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.boxes import convention
-from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.files.json_text import read_jsonl
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UnionMask

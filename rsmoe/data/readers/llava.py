@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.boxes import convention, hbb_of_obb, parse
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.conversations import Dialogue, DialogueForm, holds_coordinates, read_dialogue

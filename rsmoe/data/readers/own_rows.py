@@ -11,8 +11,7 @@ import numpy as np
 
 from rsmoe.data.files.csv_files import read_csv
 from rsmoe.data.files.file_names import FileTree, below
-from rsmoe.data.files.json_text import parse_json
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import parse_json, read_rows
 from rsmoe.data.files.text_files import require_file
 from rsmoe.data.files.values import present, shown, text_of, written_text
 from rsmoe.data.readers.annotations import is_number, read_json

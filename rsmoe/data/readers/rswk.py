@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.files.file_names import stem
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, require_split

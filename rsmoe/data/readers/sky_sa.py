@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rsmoe.data.files.file_names import stem
-from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.files.json_text import read_jsonl
 from rsmoe.data.rasters.class_map_sources import ClassMask, IndexMap
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UNKNOWN

@@ -9,7 +9,7 @@ from typing import Any
 
 from rsmoe.data.files.csv_files import read_csv
 from rsmoe.data.files.file_names import FileTree, slashes, stem
-from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.files.json_text import read_jsonl
 from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import is_missing, present, text_of
 from rsmoe.data.readers import annotations as checks

@@ -14,9 +14,8 @@ from torch.nn import functional
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.data.transforms.alignment import align
+from rsmoe.data.transforms.alignment import align, misregister
 from rsmoe.data.transforms.directions import has_coordinates, turn_sample
-from rsmoe.data.transforms.misregistration import misregister
 from rsmoe.data.transforms.radiometry import match_levels
 from rsmoe.data.transforms.symmetries import IDENTITY, turn_image
 from rsmoe.errors import UserError

@@ -31,7 +31,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.scenes.generator import SceneGenerator
 from rsmoe.scenes.language.change_language import CHANGE_KINDS, CLASSES, change_captions
-from rsmoe.scenes.pair_facts import facts_of_scenes
+from rsmoe.scenes.pair_store import facts_of_scenes
 
 PAIR = (np.zeros((30, 30, 3), np.uint8), np.zeros((30, 30, 3), np.uint8))
 
