@@ -9,7 +9,7 @@ from typing import Any
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.readers.rsicap import RSICap
 from rsmoe.data.readers.rsieval import RSIEval
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 from rsmoe.files import CACHE_KEY, cache_folder, require_writable
 from rsmoe.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
@@ -28,9 +28,7 @@ def rsicap(
     """`RSICap` over generated scenes of one split.
 
     Args:
-        split: "train", "val" or "test": no two share a scene.
         scenes: number of scenes of each split.
-        size_px, seed: of the generator.
         root: the cache; None means ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
 
     Raises:
@@ -59,8 +57,7 @@ def rsieval(
 
 
 def _folder(form: str, split: str, scenes: Mapping[str, int], size_px: int, seed: int, root: str | None) -> Path:
-    if split not in scenes:
-        raise unknown_name("split of generated scenes", split, scenes)
+    require_known("split of generated scenes", split, known=scenes)
     version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}.{RELEASE_VERSION}"
     folder = cache_folder(root) / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"
     if not folder.exists():  # a cache that holds everything may be read-only

@@ -125,30 +125,16 @@ class PairStore:
         ]
 
 
-def facts_of_scenes(
-    pair: ScenePair,
-    *,
-    id: str,
-    source: str,
-    captions: Sequence[str] = (),
-    nouns: Sequence[str] = CHANGE_CLASSES,
-) -> PairFacts:
-    """Facts of a generated pair; counts are of the things themselves, which masks that touch do not show.
-
-    Raises:
-        UserError: for a noun that is no class of the generated world.
-    """
-    unknown = [noun for noun in nouns if noun not in CLASSES.values()]
-    if unknown:
-        raise UserError(f"generated pairs have no class {', '.join(unknown)}; known: {', '.join(CLASSES.values())}")
-    values = {name: value for value, name in CLASSES.items()}
+def facts_of_scenes(pair: ScenePair, *, id: str, source: str, captions: Sequence[str] = ()) -> PairFacts:
+    """Facts of a generated pair; counts are of the things themselves, which masks that touch do not show."""
+    values = {noun: value for value, noun in CLASSES.items() if noun in CHANGE_CLASSES}
     return facts_of_masks(
-        {noun: pair.change_mask == values[noun] for noun in nouns},
+        {noun: pair.change_mask == values[noun] for noun in CHANGE_CLASSES},
         id=id,
         images=(pair.before.image, pair.after.image),
         source=source,
         anything=pair.change_mask > 0,
-        counts={noun: sum(change.mask_value == values[noun] for change in pair.changes) for noun in nouns},
+        counts={noun: sum(change.mask_value == values[noun] for change in pair.changes) for noun in CHANGE_CLASSES},
         captions=tuple(captions),
         mask=pair.change_mask > 0,
         class_map=pair.change_mask + len(CLASSES) * pair.vanished.astype(np.uint8),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch.utils.data import Dataset
 
+from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
+from rsmoe.scenes.class_map import MAP_CLASSES
 from rsmoe.scenes.generator import SceneGenerator
+from rsmoe.scenes.language.facts import SceneFacts
 from rsmoe.scenes.release import split_range
 
 
@@ -24,7 +28,6 @@ class GeneratedRows(Dataset[Sample], ABC):
     Args:
         root: must be None; accepted because every data set has it.
         split: "train", "val" or "test"; splits share no scene.
-        name: short name.
         scenes: number of scenes of the split.
         size: number of rows.
         seed: of the generator and of every choice of words.
@@ -59,6 +62,16 @@ class GeneratedRows(Dataset[Sample], ABC):
     @abstractmethod
     def _fill(self, index: int) -> None:
         """Writes row ``index``, with the block that it is in."""
+
+    def _on(
+        self, facts: SceneFacts, word: str, number: int, request: str, answers: tuple[str, ...], **more: Any
+    ) -> Sample:
+        """A sample on one picture, called by the split, ``word`` and ``number``; with the class map of the scene."""
+        return Sample(
+            id=f"{self.split}-{word}-{number:06d}", images=(facts.scene.image,), instruction=request,
+            responses=answers, source=self.name, directional=is_directional(request, *answers),
+            meta=facts.scene.meta, class_map=facts.class_map, classes=MAP_CLASSES, **more,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return self._size

@@ -11,13 +11,12 @@ import numpy as np
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
-from rsmoe.scenes.class_map import MAP_CLASSES
+from rsmoe.errors import UserError, require_known
 from rsmoe.scenes.language.captions import short_captions
 from rsmoe.scenes.language.description import describe
 from rsmoe.scenes.language.facts import SceneFacts
 from rsmoe.scenes.language.questions import ask
-from rsmoe.scenes.language.referring import refer
+from rsmoe.scenes.language.referring import ANSWERS, REQUESTS, refer_to_one
 from rsmoe.scenes.pair_store import PairStore
 from rsmoe.scenes.release import BLOCK
 from rsmoe.scenes.rows import GeneratedRows
@@ -41,8 +40,6 @@ _CHANGE = (
     "What has changed between the two images?",
     "Describe the difference between the two dates.",
 )
-_SEGMENT = ("Segment {0}.", "Please mark {0}.", "Show the pixels of {0}.", "Where exactly is {0}? Give a mask.")
-_SEGMENTED = ("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0} [SEG]")
 _RETRIEVE = ("Embed this image for retrieval.", "Represent this image to search for its caption.")
 
 
@@ -87,11 +84,8 @@ class SceneDataset(GeneratedRows):
             raise UserError(f"tasks is empty: name at least one of {', '.join(SCENE_TASKS)}.")
         if len(set(tasks)) < len(tasks):
             raise UserError(f"name each task once, not {', '.join(tasks)}.")
-        for task in tasks:
-            if task not in SCENE_TASKS:
-                raise unknown_name("task", task, SCENE_TASKS)
-        if caption_style not in CAPTION_STYLES:
-            raise unknown_name("caption style", caption_style, CAPTION_STYLES)
+        require_known("task", *tasks, known=SCENE_TASKS)
+        require_known("caption style", caption_style, known=CAPTION_STYLES)
         options: dict[str, Any] = {"root": root, "split": split, "name": name, "seed": seed}
         super().__init__(scenes=size, size=size, size_px=size_px, bands=bands, **options)
         self.tasks, self.caption_style = tuple(tasks), caption_style
@@ -139,26 +133,18 @@ class SceneDataset(GeneratedRows):
         """A referring expression on this scene or, where nothing in it can be referred to, on the next that has one."""
         rng = self._random("mask", number)
         start = next(i for i, other in enumerate(block) if other is facts)
-        for other in (*block[start:], *block[:start]):
-            found = refer(other, rng)
-            if found is not None:
-                reference, target = found
-                mask = other.scene.instances == target.instance
-                box = np.asarray([target.box_px], dtype=np.float32)
-                request = rng.choice(_SEGMENT).format(reference.text)
-                response = rng.choice(_SEGMENTED).format(target.category)
-                self._add("mask", number, other, request, (response,), kind=target.category, mask=mask, boxes_px=box)
-                return
-        raise RuntimeError(f"no object of {BLOCK} scenes can be referred to")
+        other, reference, target = refer_to_one((*block[start:], *block[:start]), rng)
+        mask = other.scene.instances == target.instance
+        box = np.asarray([target.box_px], dtype=np.float32)
+        request = rng.choice(REQUESTS).format(reference.text)
+        response = rng.choice(ANSWERS).format(target.category)
+        self._add("mask", number, other, request, (response,), kind=target.category, mask=mask, boxes_px=box)
 
     def _add(
         self, task: str, number: int, facts: SceneFacts, request: str, texts: tuple[str, ...], *, kind: str, **more: Any
     ) -> None:
-        self._rows[number * len(self.tasks) + self.tasks.index(task)] = Sample(
-            id=f"{self.split}-{task}-{number:06d}", images=(facts.scene.image,), instruction=request, responses=texts,
-            task=task, source=self.name, kind=kind, directional=is_directional(request, *texts),
-            meta=facts.scene.meta, class_map=facts.class_map, classes=MAP_CLASSES, **more,
-        )  # fmt: skip
+        row = number * len(self.tasks) + self.tasks.index(task)
+        self._rows[row] = self._on(facts, task, number, request, texts, task=task, kind=kind, **more)
 
     def _change(self, number: int) -> Sample:
         facts = self._pairs.facts(number, source=self.name)

@@ -10,13 +10,11 @@ import numpy as np
 
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.change.phrases import number_word, plural
-from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
-from rsmoe.scenes.class_map import MAP_CLASSES
+from rsmoe.errors import UserError, require_known
 from rsmoe.scenes.generator import OBJECT_CLASSES
 from rsmoe.scenes.language.facts import SceneFacts
-from rsmoe.scenes.language.referring import Reference, refer
+from rsmoe.scenes.language.referring import ANSWERS, REQUESTS, SMALLEST_PX, Reference, refer_to_one
 from rsmoe.scenes.release import BLOCK
 from rsmoe.scenes.rows import GeneratedRows
 from rsmoe.scenes.scene import SceneObject
@@ -25,12 +23,9 @@ ASKS = ("one", "every")
 """What a request asks for: the one thing that an expression fits, or every thing of a kind."""
 MOST = 6
 """Things that a reply marks: where there are more, their kind is not asked for."""
-SMALLEST_PX = 12
-"""Visible pixels of what is asked for, as of `refer`."""
 _ABSENT = 0.15
 """Share of the requests for every thing of a kind that are for one that is not there."""
 
-_ONE = ("Segment {0}.", "Please mark {0}.", "Show the pixels of {0}.", "Where exactly is {0}? Give a mask.")
 _EVERY = ("Segment every {0}.", "Please mark every {0}.", "Show the pixels of every {0}.")
 
 
@@ -66,13 +61,10 @@ class SceneMasks(GeneratedRows):
         bands: Positive = 3,
         name: str = "scene_masks",
     ) -> None:
-        if split not in scenes:
-            raise unknown_name(f"split of {name}", split, scenes)
+        require_known(f"split of {name}", split, known=scenes)
         if not asks:
             raise UserError(f"asks is empty: name at least one of {', '.join(ASKS)}.")
-        for ask in asks:
-            if ask not in ASKS:
-                raise unknown_name("request for masks", ask, ASKS)
+        require_known("request for masks", *asks, known=ASKS)
         options: dict[str, Any] = {"root": root, "split": split, "name": name, "seed": seed}
         places = scenes[split]
         super().__init__(scenes=places, size=places * requests, size_px=size_px, bands=bands, **options)
@@ -91,14 +83,10 @@ class SceneMasks(GeneratedRows):
                 self._rows[row] = write(row, [*facts[place:], *facts[:place]], rng)
 
     def _one(self, row: int, scenes: Sequence[SceneFacts], rng: random.Random) -> Sample:
-        for facts in scenes:
-            found = refer(facts, rng, smallest_px=SMALLEST_PX)
-            if found is not None:
-                reference, target = found
-                answer = rng.choice(("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0} [SEG]"))
-                request = rng.choice(_ONE).format(reference.text)
-                return self._sample(row, facts, request, answer.format(target.category), target.category, [target])
-        raise RuntimeError(f"no object of {len(scenes)} scenes can be referred to")
+        facts, reference, target = refer_to_one(scenes, rng)
+        answer = rng.choice(ANSWERS).format(target.category)
+        request = rng.choice(REQUESTS).format(reference.text)
+        return self._sample(row, facts, request, answer, target.category, [target])
 
     def _every(self, row: int, scenes: Sequence[SceneFacts], rng: random.Random) -> Sample:
         if rng.random() < _ABSENT:
@@ -126,12 +114,8 @@ class SceneMasks(GeneratedRows):
         instances = facts.scene.instances
         masks = tuple(instances == target.instance for target in targets)
         several: dict[str, Any] = {"masks": masks} if len(masks) > 1 else {}
-        return Sample(
-            id=f"{self.split}-masks-{row:06d}", images=(facts.scene.image,), instruction=request, responses=(answer,),
-            task="mask", source=self.name, kind=category, directional=is_directional(request, answer),
-            mask=np.isin(instances, [target.instance for target in targets]), meta=facts.scene.meta,
-            class_map=facts.class_map, classes=MAP_CLASSES, **several,
-        )  # fmt: skip
+        mask = np.isin(instances, [target.instance for target in targets])
+        return self._on(facts, "masks", row, request, (answer,), task="mask", kind=category, mask=mask, **several)
 
 
 def _groups(facts: SceneFacts) -> list[tuple[SceneObject, ...]]:

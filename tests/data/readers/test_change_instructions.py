@@ -155,8 +155,6 @@ def test_generated_pairs_give_the_same_set() -> None:
         for noun, cells in facts.cells.items():  # the same facts are read off the class map
             assert facts_of_sample(made[0], nouns=("building", "road")).cells[noun] == cells
     assert states == {True, False}
-    with pytest.raises(UserError, match="no class lake"):
-        facts_of_scenes(pair, id="0", source="scenes", nouns=["lake"])
 
 
 def test_facts_of_what_cannot_be_told(tmp_path: Path) -> None:
