@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.parts import instantiate
 
 SPLITS = ("train", "val", "test")
@@ -100,8 +100,7 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
             continue
         reader = rooted(reader, root)
         for split, theirs in entry["splits"].items():
-            if split not in SPLITS:
-                raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
+            require_known(f"split in corpus.{name}.splits", split, known=SPLITS)
             data = instantiate({**reader, **entry.get(split, {}), "split": theirs})
             if "as" in entry or "prompt" in entry:
                 prompt = entry.get("prompt")

@@ -18,7 +18,7 @@ from rsmoe.data.sampling.step_sampler import StepSampler
 from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.data.shards.stream import Stream
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 if TYPE_CHECKING:
     from rsmoe.settings.stage import Stage
@@ -132,12 +132,10 @@ class RSDataModule(LightningDataModule):
         Raises:
             UserError: for a split without data, or an unknown name.
         """
-        if split not in self.datasets:
-            raise unknown_name("split", split, self.datasets)
+        require_known("split", split, known=self.datasets)
         chosen = self.datasets[split]
         if name is not None:
-            if name not in chosen:
-                raise unknown_name(f"data set of split {split!r}", name, chosen)
+            require_known(f"data set of split {split!r}", name, known=chosen)
             chosen = {name: chosen[name]}
         if not chosen:
             raise UserError(f"no data set for split {split!r}: give one, or leave the split out of the evaluation")
@@ -146,9 +144,7 @@ class RSDataModule(LightningDataModule):
 
     def check_mix(self, mix: Mapping[str, float]) -> None:
         """`UserError` for a name that is not a training set."""
-        for name in mix:
-            if name not in self.datasets["train"]:
-                raise unknown_name("training data set", name, self.datasets["train"])
+        require_known("training data set", *mix, known=self.datasets["train"])
 
     def stage(self, stage: Stage, index: int, *, validated: int | None = None) -> None:
         """Sets the stage that `train_dataloader` and `val_dataloader` serve.

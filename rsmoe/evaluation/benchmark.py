@@ -14,7 +14,7 @@ from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 
@@ -54,9 +54,7 @@ class Benchmark:
         Raises:
             UserError: an unknown key, no reader or split, or whatever the readers raise.
         """
-        for key in node:
-            if key not in _KEYS:
-                raise unknown_name(f"key of benchmark {name!r}", key, _KEYS)
+        require_known(f"key of benchmark {name!r}", *node, known=_KEYS)
         if not node.get("reader") or not node.get("split"):
             raise UserError(f"benchmark {name!r} needs a reader and a split; see conf/benchmark for examples")
         asked = {"task": node.get("as")} | {key: node.get(key) for key in ("prompt", "response", "synonyms")}

@@ -27,11 +27,7 @@ class Chat:
         self.dates = model.open(request, raster=options.get("raster"))
 
     def run(self, typed: Callable[[], str]) -> None:
-        """Until a line is empty or the input ends.
-
-        Args:
-            typed: gives the next line; EOFError ends.
-        """
+        """Until a line that ``typed`` gives is empty, or it raises EOFError."""
         shown = self.dates.overview()
         columns = min(WIDEST, (self.console.width - 1) // len(shown.images))
         self.console.print(Columns([half_blocks(image, columns=columns) for image in shown.images]))

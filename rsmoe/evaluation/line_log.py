@@ -33,11 +33,7 @@ class LineLog:
         return [parse_json(decode(line, name), name, line=number, advice=advice) for number, line in lines]
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """One write, and one sync, of lines that end in a newline; the first call removes an unfinished line.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """One write, and one sync, of lines that end in a newline; the first call removes an unfinished line."""
         if not self._whole:
             self._cut()
         with self.path.open("ab", buffering=0) as file:

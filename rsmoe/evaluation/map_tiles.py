@@ -118,11 +118,7 @@ def draw_tiles(
     title: str,
     console: Console | None = None,
 ) -> TiledMap:
-    """A map in tiles, as `map_tiles` tells.
-
-    Args:
-        look: requests on n tiles -> (n, K, h, w) logits.
-    """
+    """A map in tiles, as `map_tiles` tells; ``look`` takes requests on n tiles to (n, K, h, w) logits."""
     blank = 0 if part.dates > 1 else NO_DATA
     height, width = dates.valid.shape
     side = tile_px or max(height, width)

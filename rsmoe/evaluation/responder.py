@@ -15,7 +15,7 @@ from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
 from rsmoe.evaluation.embedding import Embedding, embed_batch
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
@@ -109,8 +109,7 @@ class Responder:
             pairs = [informed(s, _known(knowledge, s), run.collate) for s in samples]
             samples, known = [sample for sample, _ in pairs], [own for _, own in pairs]
         batch = self._collated(samples)
-        with torch.no_grad():
-            perception = self._forced(model.perceive(batch), requests)
+        perception = self._forced(model.perceive(batch), requests)
         longest = max((one.max_new for one in each), default=max_new)
         found = answer_batch(
             model, codec, batch, beams=beams, max_new=longest, perception=perception, each=each, on_token=on_token
@@ -186,8 +185,8 @@ class Responder:
 
     def check(self, request: Request) -> None:
         """Refuses one picture for a checkpoint that only knows pairs, and an expert that the model does not have."""
-        if request.expert is not None and request.expert not in self.experts:
-            raise unknown_name("expert", request.expert, self.experts)
+        if request.expert is not None:
+            require_known("expert", request.expert, known=self.experts)
         if len(request.pictures) == 1 and "two" in self.dates and "one" not in self.dates:
             raise UserError(
                 f"this checkpoint compares two dates, got one ({request.names[0]}): image=[before.tif,after.tif]"

@@ -15,7 +15,7 @@ from rsmoe.data.files.text_files import read_lines as read_lines
 from rsmoe.data.files.text_files import require_file as require_file
 from rsmoe.data.files.values import id_of, text_of
 from rsmoe.data.files.values import is_number as is_number
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 Value = TypeVar("Value")
 """Type of the values of a mapping."""
@@ -148,5 +148,4 @@ def require_split(name: str, split: str, known: list[str]) -> None:
     """Refuses a split that a release does not have, listing those it has."""
     if not known:
         raise UserError(f"{name} is empty: its annotations name no image")
-    if split not in known:
-        raise unknown_name(f"split of {name}", split, known)
+    require_known(f"split of {name}", split, known=known)

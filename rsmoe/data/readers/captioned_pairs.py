@@ -18,7 +18,7 @@ from rsmoe.data.readers.karpathy import karpathy_captions, karpathy_rows
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 MISSING = ("error", "skip")
 """What to do with a pair whose files are not all there."""
@@ -81,11 +81,9 @@ class CaptionedPairs(Reader):
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if missing_images not in MISSING:
-            raise unknown_name(f"missing_images of {name}", missing_images, MISSING)
-        for task in tasks:
-            if task not in (known := ("change_caption", "mask") if self.classes else ("change_caption",)):
-                raise unknown_name(f"task of {name}", task, known)
+        require_known(f"missing_images of {name}", missing_images, known=MISSING)
+        known = ("change_caption", "mask") if self.classes else ("change_caption",)
+        require_known(f"task of {name}", *tasks, known=known)
         if not tasks:
             raise UserError(f"{name}: tasks is empty. Name at least one, for instance tasks=[change_caption]")
         folder = data_root(root, name)
@@ -104,7 +102,7 @@ class CaptionedPairs(Reader):
         roles = {"before": before, "after": after, **(maps or {})}
         folders = {role: folder / path.replace("{split}", split) for role, path in roles.items()}
         files = self._find(folders, names, skip=missing_images == "skip")
-        check = PictureCheck(name=name, unused=self.unused)
+        check = PictureCheck(self)
         self._pairs = [
             self._read(row, {role: found[row["filename"]] for role, found in files.items()}, annotations)
             for row in rows
@@ -163,7 +161,7 @@ class CaptionedPairs(Reader):
     def _read(self, row: dict[str, Any], files: dict[str, Path], where: str) -> _Pair:
         name = row["filename"]
         where = f"{where}, image {name!r}"
-        captions = karpathy_captions(row, where, self.unused)
+        captions = karpathy_captions(row, where, self)
         no_change = sum(self._says_no_change(text) for text in captions)
         changed = no_change < len(captions)
         if "changeflag" in row:

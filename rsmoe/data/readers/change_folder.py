@@ -90,7 +90,7 @@ class ChangeFolder(Reader):
             find_images(folder / _of(path, split), names, source=name)
             for path in (self.layout.before, self.layout.after, self.layout.label)
         ]
-        check = PictureCheck(name=self.name, unused=self.unused)
+        check = PictureCheck(self)
         pairs = [(key, files[0][key], files[1][key], files[2][key]) for key in names]
         self._pairs = [pair for pair in pairs if check.same_size(pair[1:], pair[0])]
         check.finish()

@@ -19,7 +19,7 @@ from rsmoe.data.readers.captioned_pairs import MISSING
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 @dataclass(frozen=True)
@@ -79,19 +79,15 @@ class ChangeChat(Reader):
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if missing_images not in MISSING:
-            raise unknown_name(f"missing_images of {name}", missing_images, MISSING)
-        for kind in kinds or ():
-            if kind not in KINDS:
-                raise unknown_name(f"kind of {name}", kind, KINDS)
+        require_known(f"missing_images of {name}", missing_images, known=MISSING)
+        require_known(f"kind of {name}", *(kinds or ()), known=KINDS)
         folder = data_root(root, name)
         require_split(name, split, sorted(files))
         super().__init__(name=name, split=split, official=official)
         self._meta = dict(meta or {})
         rows = []
         for file, kind in files[split].items():
-            if kind not in (*KINDS, "mixed"):
-                raise unknown_name(f"kind of {file}", kind, (*KINDS, "mixed"))
+            require_known(f"kind of {file}", kind, known=(*KINDS, "mixed"))
             if kinds is None or kind == "mixed" or kind in kinds:
                 rows += self._read(folder / file, kind)
         rows = [row for row in rows if row.turns and (kinds is None or row.kind in kinds)]
@@ -117,7 +113,7 @@ class ChangeChat(Reader):
             row = rows[i]
             if self._target(row, turn) is None:
                 reason = f"target not read: {self._asks(row, turn)} (the text is used)"
-                self.unused.setdefault(reason, []).append(f"{row.id}:{turn}")
+                self.leave_out(reason, f"{row.id}:{turn}")
         self.counts = {
             "pairs": len({row.images for row in rows}),
             **Counter(row.kind for row in rows),
@@ -171,7 +167,7 @@ class ChangeChat(Reader):
                 images = field(row, "image", list, where)
                 dialogue = read_dialogue(row, DialogueForm(), where)
                 for reason in dialogue.unused:
-                    self.unused.setdefault(reason, []).append(identity)
+                    self.leave_out(reason, identity)
                 turns = tuple((question, (answer,)) for question, answer in dialogue.turns)
                 found = "dialogue" if len(turns) > 1 else question_kind(turns[0][0]) if turns else "open"
             if len(images) != 2 or not all(isinstance(image, str) for image in images):

@@ -21,7 +21,7 @@ from rsmoe.data.readers.annotations import data_root, field, identity, read_json
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _HUGE = 1e9
 """No coordinate is so large, and beyond it a whole number may be too large for a float."""
@@ -78,12 +78,9 @@ class COCOInstances(Reader):
     ) -> None:
         require_fractions(name, val_fraction=val_fraction, test_fraction=test_fraction)
         self._prompts = PROMPTS | dict(prompts or {})
-        for task in (*tasks, *self._prompts):
-            if task not in PROMPTS:
-                raise unknown_name("task", task, PROMPTS)
+        require_known("task", *tasks, *self._prompts, known=PROMPTS)
         made = {"val": val_fraction, "test": test_fraction} if "train" in annotations else {}
-        if split not in (known := {*annotations, *(key for key, share in made.items() if share)}):
-            raise unknown_name(f"split of {name}", split, known)
+        require_known(f"split of {name}", split, known={*annotations, *(key for key, share in made.items() if share)})
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         self._convention, self._max_boxes = convention, max_boxes
@@ -97,7 +94,7 @@ class COCOInstances(Reader):
             test, both = held_out(chosen, test_fraction), held_out(chosen, val_fraction + test_fraction)
             chosen = {"train": chosen - both, "val": both - test, "test": test}[split]
         self._file = Path(file).name
-        self._check = PictureCheck(name=name, unused=self.unused, remedy="Boxes of COCO are x y width height in pixels")
+        self._check = PictureCheck(self, remedy="Boxes of COCO are x y width height in pixels")
         grouped = self._group(field(content, "annotations", list, file), files, names, chosen)
         paths = find_images(folder / images, chosen, source=name)
         self.counts: dict[str, int] = {"images": len(paths), "boxes": 0}
@@ -109,7 +106,7 @@ class COCOInstances(Reader):
                 continue
             done.add(of)
             if not grouped[of]:
-                self.unused.setdefault("no instance", []).append(of)
+                self.leave_out("no instance", of)
             stated = _stated(picture, f"{file}, image {key}")
             if stated is not None and not self._check.picture(paths[of], stated, f"{self._file}, {of}"):
                 continue
@@ -153,7 +150,7 @@ class COCOInstances(Reader):
         return grouped
 
     def _place(self, row: dict[str, Any], picture: str) -> str:
-        return f"{self._file}, {picture}, annotation {row.get('id', '?')}"
+        return f"{self._file}, {picture}, annotation {_id(row)}"
 
     def _add_class(
         self,
@@ -174,11 +171,11 @@ class COCOInstances(Reader):
         if not rows:
             return
         crowd = [row for row, place in zip(rows, places, strict=True) if _is_crowd(row, place)]
-        self._leave_out("crowd", crowd)
+        self.leave_out("crowd", *map(_id, crowd))
         self.counts["boxes"] += len(rows) - len(crowd)
         many = self._max_boxes is not None and len(rows) > self._max_boxes
         if many and not crowd:
-            self._leave_out(f"more than {self._max_boxes} boxes", rows)
+            self.leave_out(f"more than {self._max_boxes} boxes", *map(_id, rows))
         if "ground" in tasks and not crowd and not many and not lost:
             sample = self._make_ground(
                 f"{label}:{category}:ground",
@@ -203,9 +200,9 @@ class COCOInstances(Reader):
             request = self._prompts["vqa"].format(name=word)
             self._add(f"{label}:{category}:vqa", (path,), request, (str(len(rows)),), "vqa", kind="count")
 
-    def _leave_out(self, reason: str, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            self.unused.setdefault(reason, []).extend(str(row.get("id", "?")) for row in rows)
+
+def _id(row: dict[str, Any]) -> str:
+    return str(row.get("id", "?"))
 
 
 def _bbox(row: dict[str, Any]) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,7 @@ class DIORRSVG(Reader):
     ) -> None:
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
-        if split not in splits:
-            raise unknown_name(f"split of {name}", split, splits)
+        require_known(f"split of {name}", split, known=splits)
         wanted = _numbers(folder / splits[split])
         objects = _objects(folder / annotations)
         beyond = [number for number in wanted if number >= len(objects)]
@@ -78,13 +77,13 @@ class DIORRSVG(Reader):
                 "the split: download both again"
             )
         paths = find_images(folder / images, [objects[number].file for number in wanted], source=name)
-        check = PictureCheck(name=name, unused=self.unused, remedy="Boxes are xmin ymin xmax ymax in pixels")
+        check = PictureCheck(self, remedy="Boxes are xmin ymin xmax ymax in pixels")
         fits: dict[str, bool] = {}
         for number in wanted:
             one = objects[number]
             place = f"{one.xml}, {one.file}, object {number}"
             if not one.expression:
-                self.unused.setdefault("no expression", []).append(str(number))
+                self.leave_out("no expression", str(number))
                 continue
             if one.file not in fits:
                 fits[one.file] = check.picture(paths[one.file], one.size_px, f"{one.xml}, {one.file}")

@@ -83,18 +83,17 @@ class DOTA(Reader):
         left_out = sum(one.difficult for one in read.values())
         self.counts = {"images": len(paths), "boxes": 0, "difficult": left_out, "requests": 0}
         check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             remedy="Labels of DOTA are corners in pixels of the very picture: cut both into tiles, or neither",
         )
         for stem, one in read.items():
             if not one.corners:
-                self.unused.setdefault("no object", []).append(stem)
+                self.leave_out("no object", stem)
                 continue
             size = seen_size(paths[stem])
             for category, corners in sorted(one.corners.items()):
                 if max_boxes is not None and len(corners) > max_boxes:
-                    self.unused.setdefault(f"more than {max_boxes} boxes", []).append(f"{stem}:{category}")
+                    self.leave_out(f"more than {max_boxes} boxes", f"{stem}:{category}")
                     continue
                 places = [f"{stem}.txt, {paths[stem].name}, line {number}" for number in one.lines[category]]
                 boxes = named("pixel_corners").to_px(np.array(corners), size)

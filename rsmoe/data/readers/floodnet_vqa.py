@@ -61,7 +61,7 @@ class FloodNetVQA(Reader):
             if answer:
                 rows.append((key, file, text, kind, answer))
             else:
-                self.unused.setdefault("questions without a published answer", []).append(key)
+                self.leave_out("questions without a published answer", key)
         if not rows:
             raise UserError(f"{name}: no question of {questions} has an answer; only the training questions have them")
         files = {file for _, file, *_ in rows}

@@ -12,7 +12,7 @@ from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, read_json, require_split
 from rsmoe.data.readers.choices import LETTERS, fill
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 PARTS = ("Single", "Temporal")
 """Folders of the release: tasks on one picture, and on several dates."""
@@ -54,9 +54,8 @@ class GEOBenchVLM(Reader):
         require_split(name, split, ["test"])
         super().__init__(name=name, split=split, official=official)
         rows: list[tuple[str, dict[str, Any], list[str]]] = []
+        require_known(f"part of {name}", *parts, known=PARTS)
         for part in parts:
-            if part not in PARTS:
-                raise unknown_name(f"part of {name}", part, PARTS)
             file = f"{part}/qa.json"
             content = read_json(folder / file)
             if not isinstance(content, list):

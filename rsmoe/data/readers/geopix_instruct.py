@@ -18,7 +18,7 @@ from rsmoe.data.readers.annotations import data_root, field, identity, numbers, 
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 TARGETS = ("instance", "image")
 """Whether a sample asks for one instance, or for all described instances of an image in one answer."""
@@ -82,8 +82,7 @@ class GeoPixInstruct(Reader):
         boxes: str | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if targets not in TARGETS:
-            raise unknown_name(f"targets of {name}", targets, TARGETS)
+        require_known(f"targets of {name}", targets, known=TARGETS)
         folder = data_root(root, name)
         require_split(name, split, sorted(_SPLITS))
         super().__init__(name=name, split=split, official=official)
@@ -92,15 +91,13 @@ class GeoPixInstruct(Reader):
         if boxes is not None and convention(boxes).oriented:
             raise UserError(f"{name}: its boxes are four numbers, and {boxes!r} is of oriented ones")
         self._check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space=repr(boxes),
             remedy="Set data.boxes to how this release writes boxes: pixel_xyxy or pixel_xywh",
             declared=True,
         )
+        require_known(f"part of {name}", *parts, known=("SIOR", "FAST", "SOTA"))
         for part in parts:
-            if part not in ("SIOR", "FAST", "SOTA"):
-                raise unknown_name(f"part of {name}", part, ("SIOR", "FAST", "SOTA"))
             place = {"split": _SPLITS[split], "part": part}
             rows = read_jsonl(folder / annotations.format(**place))
             files = [identity(row, "image_path", where) for where, row in rows]
@@ -150,7 +147,7 @@ class GeoPixInstruct(Reader):
             description = stripped(field(one, "description", str, place))
             self.counts["instances"] += 1
             if not description:
-                self.unused.setdefault("no description", []).append(key)
+                self.leave_out("no description", key)
                 continue
             code = field(one, "mask", dict, place)
             for half in ("counts", "size"):

@@ -70,7 +70,7 @@ class KarpathyCaptions(Reader):
         for row in rows:
             file = row["filename"]
             where = f"{annotations}, image {file!r}"
-            captions = karpathy_captions(row, where, self.unused)
+            captions = karpathy_captions(row, where, self)
             self.counts["captions"] += len(captions)
             self._add(
                 file,
@@ -95,18 +95,16 @@ def karpathy_rows(path: Path) -> list[dict[str, Any]]:
     return [row | {"filename": identity(row, "filename", f"{path.name}, images[{i}]")} for i, row in enumerate(rows)]
 
 
-def karpathy_captions(row: dict[str, Any], where: str, unused: dict[str, list[str]]) -> tuple[str, ...]:
-    """The sentences of one image; empty ones are left out, and noted in ``unused``.
+def karpathy_captions(row: dict[str, Any], where: str, reader: Reader) -> tuple[str, ...]:
+    """The sentences of one image; the reader leaves empty ones out.
 
     Raises:
         UserError: for another format, and an image without a sentence.
     """
     written = [field(s, "raw", str, where) for s in field(row, "sentences", list, where)]
-    captions = captions_of(written, where)
-    if len(captions) < len(written):
-        empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not stripped(text)]
-        unused.setdefault("empty caption", []).extend(empty)
-    return captions
+    empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not stripped(text)]
+    reader.leave_out("empty caption", *empty)
+    return captions_of(written, where)
 
 
 def _scene_classes(path: Path) -> dict[str, str]:

@@ -102,8 +102,7 @@ class LlavaConversations(Reader):
         super().__init__(name=name, split=split, official=official)
         self._boxes, self._keys, self._prefix = boxes, tuple(image_keys), path_prefix
         self._check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space=repr(boxes),
             remedy="Set data.boxes to the convention that this release writes boxes in, or null to read none",
         )
@@ -163,11 +162,11 @@ class LlavaConversations(Reader):
         for number, (where, row) in enumerate(read_rows(folder / part.path)):
             names = self._images(row, where)
             if not names:
-                self.unused.setdefault("rows without an image", []).append(where)
+                self.leave_out("rows without an image", where)
                 continue
             dialogue = read_dialogue(row, self._form, where)
             for reason in dialogue.unused:
-                self.unused.setdefault(reason, []).append(where)
+                self.leave_out(reason, where)
             if dialogue.images not in (0, len(names)):
                 raise UserError(f"{where}: {dialogue.images} times <image> for {len(names)} images {names[:3]}")
             if dialogue.turns:

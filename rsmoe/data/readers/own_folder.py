@@ -67,25 +67,20 @@ class OwnFolder(Reader):
                 if path.suffix.lower() != suffix:
                     continue
                 if pictures.setdefault(_key(path), path) is not path:
-                    self._leave("pictures whose stem another one has", path, folder)
+                    self.leave_out("pictures whose stem another one has", path.relative_to(folder).as_posix())
         for stem, path in sorted(pictures.items()):
+            place = path.relative_to(folder)
             captions = tuple(filter(None, read_lines(texts[stem]))) if stem in texts else ()
             if not captions:
-                self._leave("pictures without a text" if stem not in texts else "texts without a caption", path, folder)
+                reason = "texts without a caption" if stem in texts else "pictures without a text"
+                self.leave_out(reason, place.as_posix())
                 continue
             if path.stat().st_size == 0:
                 raise UserError(f"{path} is empty (0 bytes). Copy it again")
-            place = path.relative_to(folder)
-            self._add(
-                place.as_posix(),
-                (path,),
-                instruction,
-                captions,
-                "caption",
-                meta={"folder": place.parent.as_posix()} if place.parent != Path() else {},
-            )
+            meta = {"folder": place.parent.as_posix()} if place.parent != Path() else {}
+            self._add(place.as_posix(), (path,), instruction, captions, "caption", meta=meta)
         for stem in sorted(texts.keys() - pictures.keys()):
-            self._leave("texts without a picture", texts[stem], folder)
+            self.leave_out("texts without a picture", texts[stem].relative_to(folder).as_posix())
         if not self._samples:
             raise UserError(
                 f"{folder} holds {len(pictures)} pictures and {len(texts)} texts, and no picture with a caption. "
@@ -95,9 +90,6 @@ class OwnFolder(Reader):
 
     def __getitem__(self, index: int) -> Sample:
         return self._rasters(self._samples[index])
-
-    def _leave(self, reason: str, path: Path, folder: Path) -> None:
-        self.unused.setdefault(reason, []).append(path.relative_to(folder).as_posix())
 
 
 def _key(path: Path) -> Path:

@@ -116,8 +116,7 @@ class OwnTable(Reader):
         paths = find_images(folder, [image for images in wanted for image in images], source=name, flat=False)
         defaults = {"task": task, "instruction": instruction}
         self._check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             remedy="Write boxes as x1 y1 x2 y2, or cx cy w h angle_deg, in pixels of the picture as a viewer shows it; "
             "is it x y width height, or parts of the sides?",
         )

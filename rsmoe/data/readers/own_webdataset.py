@@ -21,7 +21,7 @@ from rsmoe.data.readers.own_rows import box_fields, boxes_of, kind_of, labels_of
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task, task_names
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known, unknown_name
 
 _COLUMNS = ("instruction", "answer", "responses", "task", "kind", "boxes", "labels")
 
@@ -74,8 +74,7 @@ class OwnWebdataset(Reader):
     ) -> None:
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
-        if text not in ("txt", "json"):
-            raise unknown_name("text of a webdataset", text, ("txt", "json"))
+        require_known("text of a webdataset", text, known=("txt", "json"))
         pattern = shards.replace("{split}", split)
         self._paths = tars_in(folder, pattern)
         if not self._paths:

@@ -130,11 +130,16 @@ class Reader(Dataset[Sample]):
             **fields,
         )
 
+    def leave_out(self, reason: str, *names: str) -> None:
+        """Notes what is not used."""
+        if names:
+            self.unused.setdefault(reason, []).extend(names)
+
     def _captions(self, written: Sequence[Any], where: str, name: str) -> tuple[str, ...]:
         """`captions_of`; that an empty sentence was left out is noted under ``name``."""
         captions = captions_of(written, where)
         if len(captions) < len(written):
-            self.unused.setdefault("empty caption", []).append(name)
+            self.leave_out("empty caption", name)
         return captions
 
     def __len__(self) -> int:

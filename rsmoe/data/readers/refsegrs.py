@@ -58,7 +58,7 @@ class RefSegRS(Reader):
         stems = [stem for _, stem, _ in rows]
         pictures = find_images(folder / images, stems, source=name)
         targets = find_images(folder / masks, stems, source=f"{name} (masks)")
-        check = PictureCheck(name=name, unused=self.unused)
+        check = PictureCheck(self)
         fits = {key: check.same_size((pictures[key], targets[key]), key) for key in pictures}
         check.finish()
         rows = [row for row in rows if fits[row[1]]]

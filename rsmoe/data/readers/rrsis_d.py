@@ -75,7 +75,7 @@ class RRSISD(Reader):
             targets.append((annotation, picture, identity(picture, "file_name", f"{instances}, image of {place}")))
         paths = find_images(folder / images, [file for _, _, file in targets], source=name)
         self.counts = {"images": len(paths), "references": len(chosen), "sentences": 0}
-        check, fits = PictureCheck(name=name, unused=self.unused), dict[str, bool]()
+        check, fits = PictureCheck(self), dict[str, bool]()
         seen: dict[str, Any] = {}
         for (row, place), (annotation, picture, file) in zip(chosen, targets, strict=True):
             where = f"{Path(instances).name}, annotation {annotation['id']}"
@@ -99,7 +99,7 @@ class RRSISD(Reader):
                 key = f"{number}:{i}"
                 text = stripped(field(sentence, "raw", str, f"{place}.sentences[{i}]")).rstrip(".").strip()
                 if not text:
-                    self.unused.setdefault("empty sentence", []).append(key)
+                    self.leave_out("empty sentence", key)
                     continue
                 self.counts["sentences"] += 1
                 self._add(

@@ -10,7 +10,7 @@ from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.class_maps import maps_beside
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _PLACE_KINDS = ("ab_position", "re_position", "road_ori")
 """Kinds whose answer is a side or a direction even when no word of `is_directional` is in it."""
@@ -54,9 +54,7 @@ class RSIEval(Reader):
         protocol: str = "",
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        for task in tasks:
-            if task not in ("caption", "vqa"):
-                raise unknown_name(f"task of {name}", task, ("caption", "vqa"))
+        require_known(f"task of {name}", *tasks, known=("caption", "vqa"))
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         self.protocol = protocol
@@ -86,7 +84,7 @@ class RSIEval(Reader):
                     if not question or not answer:
                         part = "answer" if question else "question"
                         self.counts[f"empty_{part}s"] += 1
-                        self.unused.setdefault(f"empty {part}", []).append(f"{i}:{file}:{j}")
+                        self.leave_out(f"empty {part}", f"{i}:{file}:{j}")
                         continue
                     self.counts["questions"] += 1
                     key, directional = f"{i}:{file}:{j}", kind in _PLACE_KINDS

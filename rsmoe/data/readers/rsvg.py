@@ -16,7 +16,7 @@ from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, require_file
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 class RSVG(Reader):
@@ -50,22 +50,20 @@ class RSVG(Reader):
     ) -> None:
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
-        if split not in splits:
-            raise unknown_name(f"split of {name}", split, splits)
+        require_known(f"split of {name}", split, known=splits)
         path = folder / splits[split]
         rows = [_row(row, f"{path.name}, [{i}]") for i, row in enumerate(_load(path))]
         paths = find_images(folder / images, [file for file, _, _ in rows], source=name)
         sizes = {file: seen_size(paths[file]) for file in paths}
         check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space=repr(box_convention),
             remedy="Set data.box_convention to how this release writes boxes: pixel_xyxy or pixel_xywh",
             declared=True,
         )
         for i, (file, numbers, expression) in enumerate(rows):
             if not expression:
-                self.unused.setdefault("no expression", []).append(str(i))
+                self.leave_out("no expression", str(i))
                 continue
             box = named(box_convention).to_px(np.array([numbers]), sizes[file])
             held = check.boxes(box, sizes[file], [f"{path.name}, {file}, [{i}]"], written=[numbers])

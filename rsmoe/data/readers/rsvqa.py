@@ -102,7 +102,7 @@ class RSVQA(Reader):
                 lost.append(f"question {key} -> answers {wanted}")
                 continue
             if image not in images:
-                self.unused.setdefault("questions of inactive images", []).append(f"{part}:{key}")
+                self.leave_out("questions of inactive images", f"{part}:{key}")
                 continue
             texts = [
                 stripped(field(answers[i], "answer", str, f"{part}_answers.json, answer {i}"))
@@ -111,7 +111,7 @@ class RSVQA(Reader):
             ]
             replies = tuple(said.setdefault(text, text) for text in texts if text)
             if not replies:
-                self.unused.setdefault("questions without an active answer", []).append(f"{part}:{key}")
+                self.leave_out("questions without an active answer", f"{part}:{key}")
             elif kinds is None or kind in kinds:
                 text = stripped(field(row, "question", str, where))
                 self._rows.append((part, key, image, text, replies, said.setdefault(kind, kind)))
@@ -134,8 +134,7 @@ class RSVQA(Reader):
                 rows[key] = row
             else:
                 idle.append(key)
-        if idle:
-            self.unused.setdefault(f"inactive {what}", []).extend(f"{part}:{key}" for key in idle)
+        self.leave_out(f"inactive {what}", *(f"{part}:{key}" for key in idle))
         return rows, set(idle)
 
 

@@ -14,7 +14,7 @@ from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 KINDS = ("caption", "classification", "vqa_wk", "vqa_rsk", "vqa_c", "vqa")
 """Long captions; the category; questions on world knowledge, on monthly satellite variables, on what follows from them;
@@ -61,9 +61,7 @@ class RSWK(Reader):
     ) -> None:
         folder = data_root(root, name)
         require_split(name, split, sorted(files))
-        for kind in (*files[split], *(kinds or ())):
-            if kind not in KINDS:
-                raise unknown_name(f"kind of {name}", kind, KINDS)
+        require_known(f"kind of {name}", *files[split], *(kinds or ()), known=KINDS)
         super().__init__(name=name, split=split, official=official)
         rows = [
             (f"{Path(file).stem}:{number}", kind, image, question, answer)
@@ -101,7 +99,7 @@ class RSWK(Reader):
                     raise UserError(f"{where}: expected one image, found {str(images)[:60]}")
                 dialogue = read_dialogue(row, _FORM, where)
                 for reason in dialogue.unused:
-                    self.unused.setdefault(reason, []).append(where)
+                    self.leave_out(reason, where)
                 if len(dialogue.turns) > 1:
                     raise UserError(
                         f"{where}: expected one question and one answer, found {len(dialogue.turns)} of each"
@@ -115,7 +113,7 @@ class RSWK(Reader):
                 if question and answer:
                     triples.append((f"{landmark}.png", question, answer))
                 else:
-                    self.unused.setdefault("turns with an empty question or answer", []).append(where)
+                    self.leave_out("turns with an empty question or answer", where)
         return triples
 
 

@@ -16,7 +16,7 @@ from rsmoe.data.readers.annotations import contents, data_root, read_lines, requ
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 REQUESTS = ("image", "present", "every")
 """What a sample asks for: all classes of an image, one that is in it, or any one of the set's classes."""
@@ -77,8 +77,7 @@ class SemanticMasks(Reader):
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if requests not in REQUESTS:
-            raise unknown_name(f"requests of {name}", requests, REQUESTS)
+        require_known(f"requests of {name}", requests, known=REQUESTS)
         folder = data_root(root, name)
         require_split(name, split, sorted(images))
         super().__init__(name=name, split=split, official=official)
@@ -141,7 +140,7 @@ class SemanticMasks(Reader):
         pixels = np.bincount(self._map(pair).read().reshape(-1), minlength=len(self.classes))[: len(self.classes)]
         present = np.flatnonzero(pixels >= max(min_pixels, 1)).tolist()
         if not present:
-            self.unused.setdefault("no class is present", []).append(pair.id)
+            self.leave_out("no class is present", pair.id)
         return present
 
     def _find(
@@ -188,7 +187,7 @@ class SemanticMasks(Reader):
         without = [relative for relative, _, target in pairs if target not in maps]
         expected = folder / pairs[0][2]
         refuse(without, len(pairs), f"images have no map (expected {expected} ...)", source=self.name)
-        check = PictureCheck(name=self.name, unused=self.unused)
+        check = PictureCheck(self)
         fitting = [
             _Pair(relative, path, maps[target])
             for relative, path, target in pairs

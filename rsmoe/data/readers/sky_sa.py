@@ -62,10 +62,10 @@ class SkySA(Reader):
             if listed:
                 rows.append((image, mask, listed))
             else:
-                self.unused.setdefault("no class", []).append(image)
+                self.leave_out("no class", image)
         paths = find_images(folder / images, [image for image, _, _ in rows], source=name)
         targets = find_images(folder / masks, [mask for _, mask, _ in rows], source=f"{name} (masks)")
-        check = PictureCheck(name=name, unused=self.unused)
+        check = PictureCheck(self)
         rows = [row for row in rows if check.same_size((paths[row[0]], targets[row[1]]), row[0])]
         check.finish()
         self._rows: list[tuple[str, IndexMap, tuple[str, ...], int]] = []

@@ -76,7 +76,7 @@ class SkyScript(Reader):
             if parts is not None and slashes(file).split("/")[0] not in parts:
                 self.counts["other_parts"] += 1
             elif not titles:
-                self.unused.setdefault("no title", []).append(file)
+                self.leave_out("no title", file)
             else:
                 self._files.append(file)
                 self._titles.append(titles)

@@ -18,7 +18,7 @@ from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
 from rsmoe.data.readers.vrsbench_rows import VRSBenchRow, evaluation_rows, image_rows
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _COUNTED = {"caption": "captions", "ground": "expressions", "vqa": "questions"}
 
@@ -80,9 +80,7 @@ class VRSBench(Reader):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)
-        for task in tasks:
-            if task not in _COUNTED:
-                raise unknown_name(f"task of {name}", task, _COUNTED)
+        require_known(f"task of {name}", *tasks, known=_COUNTED)
         if named(convention).oriented:
             raise UserError(f"{name}: convention={convention!r} writes oriented boxes; expected a horizontal one")
         folder = data_root(root, name)
@@ -92,8 +90,7 @@ class VRSBench(Reader):
         wanted = tuple(task for task in _COUNTED if task in tasks)
         self._rows: list[VRSBenchRow] = []
         check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space="parts of the sides",
             remedy="Boxes of VRSBench are parts of the sides (obj_coord) or whole percent: download them again",
         )

@@ -12,11 +12,7 @@ from rsmoe.data.sample import Sample
 
 
 class Mixture(Dataset[tuple[Sample, int]]):
-    """Data sets one after another; ``mixture[index, seed]`` is (sample, seed), what `Collate` takes.
-
-    Args:
-        datasets: in the order of `StepSampler.sizes`; at least one.
-    """
+    """Data sets one after another, one at least; ``mixture[index, seed]`` is (sample, seed), what `Collate` takes."""
 
     def __init__(self, datasets: Sequence[Dataset[Sample]]) -> None:
         self.datasets = tuple(datasets)

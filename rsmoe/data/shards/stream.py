@@ -16,7 +16,7 @@ from rsmoe.data.shards.member import ShardMember
 from rsmoe.data.shards.order import Draw, StreamOrder
 from rsmoe.data.shards.quarantine import Quarantine
 from rsmoe.data.shards.window import Unit, read_window
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _FURTHER = 4
 """Windows in which a substitute is looked for, where all of a draw's own window is bad."""
@@ -82,9 +82,7 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
                 f"start_step={start_step}, steps={steps}, per_view={per_view}, temperature={temperature}: expected "
                 "0 <= start_step <= steps, per_view >= 1, temperature > 0"
             )
-        for name in weights or {}:
-            if name not in shards:
-                raise unknown_name("data set", name, shards)
+        require_known("data set", *(weights or {}), known=shards)
         if weights and temperature is not None:
             raise UserError("give weights or temperature, not both")
         self._shards = tuple(shards.values())

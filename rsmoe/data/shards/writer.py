@@ -21,7 +21,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.shards.index import NAME, SCHEMA, Shards, open_shards
 from rsmoe.data.shards.quarantine import Quarantine
 from rsmoe.data.shards.sample_codec import BLOCK, PIXELS, encode_view, padded
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.files import whole_file
 
 
@@ -52,8 +52,7 @@ class ShardWriter(Dataset[dict[str, Any]]):
         check: bool = True,
         pixels: str = "encoded",
     ) -> None:
-        if pixels not in PIXELS:
-            raise unknown_name("pixels", pixels, PIXELS)
+        require_known("pixels", pixels, known=PIXELS)
         self.dataset, self.out, self.check, self.pixels = dataset, out, check, pixels
         self.split = str(dataset.split)  # type: ignore[attr-defined]
         if not NAME.fullmatch(self.split) or shard_size < 1 or not len(dataset):  # type: ignore[arg-type]
@@ -183,9 +182,7 @@ def write_shards(
     log = out / f"{split}.quarantine.jsonl"
     log.unlink(missing_ok=True)
     bad = Quarantine(max_bad_fraction=max_bad_fraction, path=log)
-    loader = DataLoader(
-        writer, batch_size=None, num_workers=processes, collate_fn=_unchanged, in_order=False, prefetch_factor=None
-    )
+    loader = DataLoader(writer, batch_size=None, num_workers=processes, in_order=False, prefetch_factor=None)
     tables: list[dict[str, Any]] = []
     for table in loader:
         for identity, reason in table["left_out"]:
@@ -254,7 +251,3 @@ def _key(sample: Sample) -> Hashable:
         hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest() if isinstance(image, np.ndarray) else key
         for image, key in zip(sample.images, images_key(sample), strict=True)
     )
-
-
-def _unchanged(table: Any) -> Any:
-    return table
