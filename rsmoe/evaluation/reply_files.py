@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from rsmoe.data.boxes import obb_corners
+from rsmoe.data.boxes import box_corners
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.evaluation.change_report import ground, report_change
 from rsmoe.evaluation.land_cover_report import write_land_cover
@@ -131,11 +131,7 @@ def box_features(reply: Reply) -> Iterator[Feature]:
     """The boxes of an answer that has some, as polygons in pixels."""
     assert reply.boxes is not None
     for number, box in enumerate(reply.boxes.astype(np.float64)):
-        if len(box) == 5:
-            corners = obb_corners(box[None])[0]
-        else:
-            x1, y1, x2, y2 = box
-            corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+        corners = box_corners(box)
         ring = np.concatenate([corners, corners[:1]])
         x, y = ring.T
         if x[:-1] @ y[1:] < x[1:] @ y[:-1]:  # the region has to be on the right of its outline

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from rsmoe.data.boxes import obb_corners, parse
+from rsmoe.data.boxes import box_corners, parse
 from rsmoe.data.collate import Collate
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.polygons import fill_polygon
@@ -218,10 +218,7 @@ def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
     boxes = parse(text, convention=sample.meta["box_convention"], size_px=sample.meta["size_px"]).boxes
     mask = np.zeros(shape, dtype=bool)
     for box in boxes:
-        x1, y1, x2, y2 = box[:4]
-        fill_polygon(
-            mask, obb_corners(box[None])[0] if len(box) == 5 else np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
-        )
+        fill_polygon(mask, box_corners(box))
     return mask
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import Field
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.settings.loader import Loader
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
@@ -95,6 +95,4 @@ class Contrast(Settings):
                 )
         if not self.corpus:
             raise UserError("corpus={}: expected at least one data set; choose recipe=<name>")
-        for name in self.stage.mix:
-            if name not in self.corpus:
-                raise unknown_name("data set in stage.mix", name, self.corpus)
+        require_known("data set in stage.mix", *self.stage.mix, known=self.corpus)

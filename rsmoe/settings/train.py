@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Len, MinLen
 from pydantic import Field
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.settings.loader import Loader
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
@@ -161,6 +161,4 @@ class Train(Settings):
             raise UserError("expert=[]: expected at least one expert, expert=[theme,vqa]")
         stages = stages_of({"stage": self.stage})
         for place, mix in (("mix", self.mix or {}), *((f"stage.{s.name}.mix", s.mix) for s in stages)):
-            for name in mix:
-                if name not in self.corpus:
-                    raise unknown_name(f"data set in {place}", name, self.corpus)
+            require_known(f"data set in {place}", *mix, known=self.corpus)

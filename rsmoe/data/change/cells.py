@@ -29,16 +29,14 @@ def cell_shares(mask: np.ndarray) -> np.ndarray:
     return held / max(len(rows), 1)
 
 
-def cells_of(mask: np.ndarray, *, min_share: float = MIN_SHARE) -> tuple[str, ...]:
-    """Cells that hold at least ``min_share`` of the True pixels of an (H, W) mask, in the order of `CELLS`.
+def cells_of(mask: np.ndarray) -> tuple[str, ...]:
+    """Cells that hold at least `MIN_SHARE` of the True pixels of an (H, W) mask, in the order of `CELLS`.
 
     A share of the change, not of the cell: a lone house is named although it fills a hundredth of its cell, and the
     sliver of a house that reaches over the border of a cell is not. A mask that is not empty has at least one cell,
-    for nine shares below 1/9 cannot add up to one; so ``min_share`` is at most 1/9.
+    for nine shares below 1/9 cannot add up to one.
     """
-    if not 0 <= min_share <= 1 / 9:
-        raise ValueError(f"min_share is a share of the change from 0 to 1/9, not {min_share}")
-    return tuple(name for name, share in zip(CELLS, cell_shares(mask), strict=True) if share and share >= min_share)
+    return tuple(name for name, share in zip(CELLS, cell_shares(mask), strict=True) if share >= MIN_SHARE)
 
 
 def in_order(cells: Iterable[str]) -> tuple[str, ...]:
