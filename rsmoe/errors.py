@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,6 +20,13 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     close = get_close_matches(given, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return UserError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(names) or '(none)'}.")
+
+
+def require_known(kind: str, *given: str, known: Collection[str]) -> None:
+    """Refuses the first of these names that does not exist, as `unknown_name` tells."""
+    for name in given:
+        if name not in known:
+            raise unknown_name(kind, name, known)
 
 
 def shown(value: Any, longest: int = 80) -> str:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 ASPECTS = ("theme", "object", "relation")
 """Theme comprehension, object recognition, relationship inference (RS-MoE, arXiv 2411.01595, its three sub-tasks)."""
@@ -25,23 +21,13 @@ def aspect_sentences(text: str) -> dict[str, str]:
     The paper's own sub-captions are not published, so this rule is ours; RSICap's descriptions open with their theme.
     "" for an aspect without a sentence.
     """
-    parts: dict[str, list[str]] = {aspect: [] for aspect in ASPECTS}
-    for start, stop, aspect in _sentences(text):
-        parts[aspect].append(text[start:stop].strip())
-    return {aspect: " ".join(part) for aspect, part in parts.items()}
+    first, *others = [s.strip() for s in _SENTENCE.findall(text) if s.strip(" .!?")] or [""]
+    relations = [s for s in others if _RELATION.search(s)]
+    objects = [s for s in others if s not in relations]
+    return {"theme": first, "object": " ".join(objects), "relation": " ".join(relations)}
 
 
 def split_aspects(text: str) -> dict[str, str]:
     """As `aspect_sentences`, the theme's in the place of an aspect without one: none is empty unless ``text`` is."""
     parts = aspect_sentences(text)
     return {aspect: part or parts["theme"] for aspect, part in parts.items()}
-
-
-def _sentences(text: str) -> list[tuple[int, int, str]]:
-    """First character, the one behind the last, and aspect of every sentence."""
-    found: list[tuple[int, int, str]] = []
-    for match in _SENTENCE.finditer(text):
-        if match[0].strip(" .!?"):
-            aspect = "theme" if not found else "relation" if _RELATION.search(match[0]) else "object"
-            found.append((*match.span(), aspect))
-    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -31,19 +31,6 @@ Limit = Annotated[int, Field(ge=2)]
 """Most tokens of a text, the one that ends it included."""
 RETRIEVAL_TOKEN = "[RET]"
 """The answer to every retrieval request; its hidden state is the embedding."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Views:
-    """The part of a `Batch` that comes from pixels."""
-
-    pixels: Tensor
-    frames: Tensor
-    view: Tensor
-    masks: Tensor
-    class_map: Tensor
-    features: tuple[Tensor, ...] | None
-    asked: tuple[Sample, ...]
 
 
 class Collate:
@@ -134,7 +121,7 @@ class Collate:
     def __call__(self, items: Sequence[tuple[Sample, int]]) -> Batch:
         """B pairs, B >= 1. The seed draws the response (one of the references) and the augmentation."""
         views = self._views(items)
-        samples = views.asked
+        samples: tuple[Sample, ...] = views["samples"]
         responses: list[list[int]] = []
         texts: list[list[int]] = []
         met: Counter[tuple[str, str, int]] = Counter()
@@ -147,35 +134,22 @@ class Collate:
             answer = RETRIEVAL_TOKEN if retrieval else sample.responses[chosen]
             responses.append([] if self.inference else self._response(answer))
             texts.append(self.caption(sample.responses[chosen]) if retrieval else [])
-        instruction = [
-            self.instruction_codec.encode(s.instruction, wrap=True, last=self.max_instruction) for s in samples
-        ]
-        instruction_ids, instruction_mask = _pad(instruction, self.instruction_codec.pad_id)
-        prompt_ids, prompt_mask = _pad([self._prompt(s) for s in samples], self.codec.pad_id, left=True)
-        response_ids, response_mask = _pad(responses, self.codec.pad_id)
-        text_ids, text_mask = _pad(texts, self.codec.pad_id)
+        words, pad = self.instruction_codec, self.codec.pad_id
+        instructions = [words.encode(s.instruction, wrap=True, last=self.max_instruction) for s in samples]
+        prompts = [self.codec.encode(_prompt_text(s), last=self.max_prompt) for s in samples]
         return Batch(
-            pixels=views.pixels,
-            frames=views.frames,
-            view=views.view,
-            instruction_ids=instruction_ids,
-            instruction_mask=instruction_mask,
-            prompt_ids=prompt_ids,
-            prompt_mask=prompt_mask,
-            response_ids=response_ids,
-            response_mask=response_mask,
-            text_ids=text_ids,
-            text_mask=text_mask,
+            **views,
+            **_padded("instruction", instructions, words.pad_id),
+            **_padded("prompt", prompts, pad, left=True),
+            **_padded("response", responses, pad),
+            **_padded("text", texts, pad),
             task=torch.tensor([task_names().index(sample.task) for sample in samples]),
-            masks=views.masks,
-            class_map=views.class_map,
-            times=_times(samples, views.view),
-            features=views.features,
+            times=_times(samples, views["view"]),
             has_mask=torch.tensor([sample.mask is not None for sample in samples]),
-            samples=samples,
         )
 
-    def _views(self, items: Sequence[tuple[Sample, int]]) -> _Views:
+    def _views(self, items: Sequence[tuple[Sample, int]]) -> dict[str, Any]:
+        """The fields of a `Batch` that come from pixels, and the samples as they are asked."""
         groups: dict[Hashable, list[int]] = {}
         for i, (sample, seed) in enumerate(items):
             groups.setdefault((seed, images_key(sample)), []).append(i)
@@ -211,18 +185,20 @@ class Collate:
                     if views.class_map is not None:
                         class_map[place] = views.class_map
                     symmetry = views.symmetry
-                asked[i] = turned(sample, symmetry)
+                told = turn_sample(sample, symmetry)
+                assert told is not None, "the transform turns no picture whose words cannot follow"
+                asked[i] = told
             if self.features is not None:
                 features.append([self.features(source, symmetry) for source in members[0].images])
-        return _Views(
-            pixels=pixels,
-            frames=torch.tensor(times),
-            view=view,
-            masks=masks,
-            class_map=class_map,
-            features=stacked(features, times=max(times)) if features else None,
-            asked=tuple(asked),
-        )
+        return {
+            "pixels": pixels,
+            "frames": torch.tensor(times),
+            "view": view,
+            "masks": masks,
+            "class_map": class_map,
+            "features": stacked(features, times=max(times)) if features else None,
+            "samples": tuple(asked),
+        }
 
     def _windowed(
         self, images: Sequence[Tensor], sample: Sample, members: Sequence[Sample], generator: torch.Generator
@@ -240,9 +216,6 @@ class Collate:
     def prompt_length(self, sample: Sample) -> int:
         """Tokens of the history and the request of a sample, of which `max_prompt` are read."""
         return len(self.codec.encode(_prompt_text(sample)))
-
-    def _prompt(self, sample: Sample) -> list[int]:
-        return self.codec.encode(_prompt_text(sample), last=self.max_prompt)
 
     def caption(self, text: str) -> list[int]:
         """Ids of a text that images are matched with, without `RETRIEVAL_TOKEN`."""
@@ -262,14 +235,14 @@ def _prompt_text(sample: Sample) -> str:
     return " ".join([*turns, sample.instruction])
 
 
-def _pad(rows: list[list[int]], pad: int, *, left: bool = False) -> tuple[Tensor, Tensor]:
-    """Rows of ids -> (B, longest) long ids, and a bool mask that is True on the tokens."""
+def _padded(name: str, rows: list[list[int]], pad: int, *, left: bool = False) -> dict[str, Any]:
+    """Rows of ids -> "<name>_ids", (B, longest) long, and "<name>_mask", bool, which is True on the tokens."""
     longest = max(len(row) for row in rows)
     filled = [[pad] * (longest - len(row)) + row if left else row + [pad] * (longest - len(row)) for row in rows]
     ids = torch.tensor(filled, dtype=torch.long).view(len(rows), longest)
     lengths = torch.tensor([len(row) for row in rows])[:, None]
     place = torch.arange(longest)
-    return ids, place >= longest - lengths if left else place < lengths
+    return {f"{name}_ids": ids, f"{name}_mask": place >= longest - lengths if left else place < lengths}
 
 
 def _times(samples: Sequence[Sample], view: Tensor) -> Tensor | None:
@@ -286,10 +259,3 @@ def _times(samples: Sequence[Sample], view: Tensor) -> Tensor | None:
             )
         times[place, : len(days)] = days - days[0]
     return times
-
-
-def turned(sample: Sample, symmetry: int) -> Sample:
-    """The sample whose words are true of the turned picture; the transform has made sure that there is one."""
-    told = turn_sample(sample, symmetry)
-    assert told is not None
-    return told

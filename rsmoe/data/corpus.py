@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.parts import instantiate
 
 SPLITS = ("train", "val", "test")
@@ -31,26 +31,29 @@ class Corpus:
     val: dict[str, Dataset[Sample]]
     test: dict[str, Dataset[Sample]]
 
+    def training_samples(self, most: int | None = None) -> Iterator[Sample]:
+        """The first ``most`` samples of each training set; None for all."""
+        for data in self.train.values():
+            size: int = len(data)  # type: ignore[arg-type]
+            yield from (data[i] for i in range(size if most is None else min(most, size)))
+
     def texts(self) -> Iterator[str]:
         """Every instruction and response of the training split, for a tokenizer to be fitted on."""
-        for data in self.train.values():
-            for i in range(len(data)):  # type: ignore[arg-type]
-                sample = data[i]
-                yield sample.instruction
-                yield from sample.responses
-                for question, answer in sample.history:
-                    yield f"q: {question} a: {answer}"
+        for sample in self.training_samples():
+            yield sample.instruction
+            yield from sample.responses
+            for question, answer in sample.history:
+                yield f"q: {question} a: {answer}"
 
     def captions(self) -> Iterator[str]:
         """Every response of the training split, for the tokenizer of a text tower."""
-        for data in self.train.values():
-            for i in range(len(data)):  # type: ignore[arg-type]
-                yield from data[i].responses
+        for sample in self.training_samples():
+            yield from sample.responses
 
     def change_classes(self, *, kinds: int) -> list[str]:
         """Names of "no change" and of ``kinds`` of change, from the class map of a pair among the first `SEARCHED`
         training samples of a data set; [] where none has so many."""
-        samples = (data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data))))  # type: ignore[arg-type]
+        samples = self.training_samples(SEARCHED)
         named = (s.classes for s in samples if len(s.images) == 2 and s.class_map is not None)
         return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
 
@@ -61,7 +64,7 @@ class Corpus:
         Raises:
             UserError: there is none, or one of other classes.
         """
-        samples = [data[i] for data in self.train.values() for i in range(min(SEARCHED, len(data)))]  # type: ignore[arg-type]
+        samples = self.training_samples(SEARCHED)
         found = {s.classes: s.source for s in samples if len(s.images) == 1 and s.class_map is not None}
         if not found:
             raise UserError(
@@ -95,12 +98,9 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
         reader = dict(entry["generated"] if generated else entry.get("reader", {}))
         if not reader:  # exists in the generated world only
             continue
-        if root is not None and "root" in reader and reader["root"] is None:
-            own = Path(root) / str(reader["name"])
-            reader["root"] = str(own if own.is_dir() else root)
+        reader = rooted(reader, root)
         for split, theirs in entry["splits"].items():
-            if split not in SPLITS:
-                raise unknown_name(f"split in corpus.{name}.splits", split, SPLITS)
+            require_known(f"split in corpus.{name}.splits", split, known=SPLITS)
             data = instantiate({**reader, **entry.get(split, {}), "split": theirs})
             if "as" in entry or "prompt" in entry:
                 prompt = entry.get("prompt")
@@ -117,6 +117,14 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
         told = "GENERATED SCENES, NOT REAL DATA: every number carries protocol generated/..."
         console.rule(Text(told, style="bold red"))
     return Corpus(train=parts["train"], val=parts["val"], test=parts["test"])
+
+
+def rooted(reader: Mapping[str, Any], root: str | None) -> dict[str, Any]:
+    """The config of a reader that has no root of its own, with ``root``: that of one release, or of several by name."""
+    if root is None or "root" not in reader or reader["root"] is not None:
+        return dict(reader)
+    own = Path(root) / str(reader["name"])
+    return {**reader, "root": str(own if own.is_dir() else root)}
 
 
 def absent_from(corpus: Corpus, config: Mapping[str, Any]) -> set[str]:

@@ -13,13 +13,12 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.rasters.images import images_key
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import Mixture
-from rsmoe.data.sampling.spread import spread
+from rsmoe.data.sampling.dataset_mixture import Mixture, spread
 from rsmoe.data.sampling.step_sampler import StepSampler
 from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.data.shards.stream import Stream
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 if TYPE_CHECKING:
     from rsmoe.settings.stage import Stage
@@ -39,14 +38,9 @@ class RSDataModule(LightningDataModule):
         image_size, mean, std: of the pixels, see `Collate`.
         eval_batch_size: samples a batch in evaluation, on each rank.
         workers: loader processes, on each rank.
-        seed: of order, references and augmentation.
-        augment: augmentation of the training samples.
         stream: options of `Stream` ("buffer", "lanes" ...): training sets that are shards are read as streams, for more
             pictures than fit on a disk near by; None reads by index.
         collate: further options of `Collate`, for training and evaluation ("max_prompt", "cache_bytes" ...).
-
-    Raises:
-        UserError: without training data.
     """
 
     def __init__(
@@ -103,11 +97,9 @@ class RSDataModule(LightningDataModule):
 
         Args:
             batch_size: draws a batch, of this rank.
-            steps: batches of the stage.
             start_step: the first one that is still to come.
             weights: share of each data set by name; a name left out is not used; None or {} means all, by size.
             per_view: 1 draws single samples; more draws pictures, or pairs, with up to so many requests on each.
-            stage: number of the stage; each has an order of its own.
             rank, world: this process and their number.
 
         Raises:
@@ -115,30 +107,14 @@ class RSDataModule(LightningDataModule):
         """
         train = self.datasets["train"]
         self.check_mix(weights or {})
+        order: dict[str, Any] = {"batch_size": batch_size, "steps": steps, "start_step": start_step}
+        order |= {"seed": (self.seed, stage), "per_view": per_view, "rank": rank, "world": world}
         if self.stream is not None:
-            return self._streamed(
-                batch_size=batch_size,
-                steps=steps,
-                start_step=start_step,
-                seed=(self.seed, stage),
-                weights=weights,
-                per_view=per_view,
-                rank=rank,
-                world=world,
-            )
+            return self._streamed(weights=weights, **order)
         mixture = Mixture(list(train.values()))
-        sampler = StepSampler(
-            sizes=mixture.sizes,
-            weights=[weights.get(name, 0.0) for name in train] if weights else None,
-            batch_size=batch_size,
-            groups=None if per_view == 1 else [self._views(name) for name in train],
-            per_view=per_view,
-            seed=(self.seed, stage),
-            start_step=start_step,
-            steps=steps,
-            rank=rank,
-            world=world,
-        )
+        shares = [weights.get(name, 0.0) for name in train] if weights else None
+        groups = None if per_view == 1 else [self._views(name) for name in train]
+        sampler = StepSampler(sizes=mixture.sizes, weights=shares, groups=groups, **order)
         return self._loader(mixture, sampler, self.train_collate)
 
     def eval_loader(
@@ -149,7 +125,6 @@ class RSDataModule(LightningDataModule):
         Batches are the same for any number of ranks, and so are the answers; requests on one picture stay together.
 
         Args:
-            split: "train", "val" or "test".
             name: one data set of it; None means all, one after another.
             limit: n samples of each data set, evenly spread, for releases are often sorted by class; None means all.
             rank, world: this process and their number.
@@ -157,30 +132,19 @@ class RSDataModule(LightningDataModule):
         Raises:
             UserError: for a split without data, or an unknown name.
         """
-        if split not in self.datasets:
-            raise unknown_name("split", split, self.datasets)
+        require_known("split", split, known=self.datasets)
         chosen = self.datasets[split]
         if name is not None:
-            if name not in chosen:
-                raise unknown_name(f"data set of split {split!r}", name, chosen)
+            require_known(f"data set of split {split!r}", name, known=chosen)
             chosen = {name: chosen[name]}
         if not chosen:
             raise UserError(f"no data set for split {split!r}: give one, or leave the split out of the evaluation")
         mixture = Mixture(list(chosen.values()))
-        start = 0
-        kept: list[int] = []
-        for size in mixture.sizes:
-            kept += [start + place for place in spread(size, limit)]
-            start += size
-        items, size = [(index, 0) for index in kept], self.eval_batch_size
-        batches = [items[i : i + size] for i in range(0, len(items), size)]
-        return self._loader(mixture, batches[rank::world], self.eval_collate)
+        return self._loader(mixture, self._batches(mixture, limit)[rank::world], self.eval_collate)
 
     def check_mix(self, mix: Mapping[str, float]) -> None:
         """`UserError` for a name that is not a training set."""
-        for name in mix:
-            if name not in self.datasets["train"]:
-                raise unknown_name("training data set", name, self.datasets["train"])
+        require_known("training data set", *mix, known=self.datasets["train"])
 
     def stage(self, stage: Stage, index: int, *, validated: int | None = None) -> None:
         """Sets the stage that `train_dataloader` and `val_dataloader` serve.
@@ -215,13 +179,17 @@ class RSDataModule(LightningDataModule):
             raise RuntimeError("set a stage before the trainer asks for its batches")
         val, mix = self.datasets["val"], self._stage[0].mix
         mixture = Mixture([val[n] for n in val if mix.get(n)] or list(val.values()))
-        starts = [end - size for end, size in zip(accumulate(mixture.sizes), mixture.sizes, strict=True)]
-        sets = zip(starts, mixture.sizes, strict=True)
-        items = [(start + place, 0) for start, size in sets for place in spread(size, self._validated)]
-        batches = [items[i : i + self.eval_batch_size] for i in range(0, len(items), self.eval_batch_size)]
+        batches = self._batches(mixture, self._validated)
         rank, world = self.trainer.global_rank, self.trainer.world_size
         own = batches[rank::world] if len(batches) >= world else batches  # means stay the same: all ranks weigh alike
         return self._loader(mixture, own, self.val_collate)
+
+    def _batches(self, mixture: Mixture, limit: int | None) -> list[list[tuple[int, int]]]:
+        """Batches of evaluation: at most ``limit`` samples of each data set, evenly spread, in order."""
+        starts = accumulate(mixture.sizes, initial=0)
+        sets = zip(starts, mixture.sizes, strict=False)
+        items = [(start + place, 0) for start, size in sets for place in spread(size, limit)]
+        return [items[i : i + self.eval_batch_size] for i in range(0, len(items), self.eval_batch_size)]
 
     def _views(self, name: str) -> list[tuple[list[int], list[int]]]:
         """Indices of the training samples on each picture or pair, and of those with further references."""

@@ -83,7 +83,6 @@ class FeatureStore:
         """Writes one file.
 
         Args:
-            keys: n of `feature_key`.
             features: levels (n, D_l, h_l, w_l), in the type in which they are kept.
 
         Raises:
@@ -98,21 +97,12 @@ class FeatureStore:
                 raise UserError(f"cannot write {path}: {error}. Give another place: features.folder=") from error
         self.refresh()
 
-    @property
-    def bytes(self) -> int:
-        """Of its files."""
-        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
-
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}
 
 
 def feature_key(picture: Picture, symmetry: int) -> str:
-    """Of a picture as it is now, turned; the same in every process.
-
-    Raises:
-        UserError: a file of it is not there.
-    """
+    """Of a picture as it is now, turned; the same in every process."""
     known = hashlib.sha256()
     if isinstance(picture, np.ndarray):
         known.update(f"{picture.shape} {picture.dtype}".encode() + np.ascontiguousarray(picture).tobytes())

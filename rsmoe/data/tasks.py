@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from rsmoe.config_folders import config_folders
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,7 @@ def task_names() -> tuple[str, ...]:
 def find_task(name: str) -> Task:
     """The task of a name; raises `UserError` for an unknown one."""
     known = _tasks(tuple(config_folders()))
-    if name not in known:
-        raise unknown_name("task", name, known)
+    require_known("task", name, known=known)
     return known[name]
 
 
@@ -64,9 +63,7 @@ def _read(name: str, path: Path) -> Task:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not isinstance(content.get("protocol"), str):
         raise UserError(f"{path}: a task needs its default protocol, such as protocol: vqa/exact@1")
-    for key in content:
-        if key not in known:
-            raise unknown_name(f"key of {path}", str(key), known)
+    require_known(f"key of {path}", *map(str, content), known=known)
     if content.get("dates", "one") not in ("one", "two", "any"):
         raise UserError(f"{path}: expected dates as one, two or any, found {content['dates']!r}")
     return Task(name=name, **content)

@@ -50,13 +50,11 @@ class TextCodec:
         self.vocab_size = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
 
     @classmethod
-    def fit(cls, texts: Iterable[str], *, special: Sequence[str] = (), min_count: int = 1) -> TextCodec:
+    def fit(cls, texts: Iterable[str], *, special: Sequence[str] = ()) -> TextCodec:
         """A lower-cased vocabulary of the words and marks of ``texts``, the most frequent first, ties by alphabet.
 
         Args:
             texts: training texts only; words of other splits become "[UNK]".
-            special: tokens kept whole, "[SEG]".
-            min_count: a rarer word becomes "[UNK]".
 
         Raises:
             UserError: when the texts hold no word at all.
@@ -69,9 +67,9 @@ class TextCodec:
         for text, times in Counter(texts).items():
             for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
                 counts[word] += times
-        words = sorted((w for w, n in counts.items() if n >= min_count), key=lambda w: (-counts[w], w))
+        words = sorted(counts, key=lambda w: (-counts[w], w))
         if not words:
-            raise UserError(f"no word occurs {min_count} times in the training texts: the vocabulary would be empty")
+            raise UserError("no word occurs in the training texts: the vocabulary would be empty")
         first = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *special]
         vocabulary = {token: i for i, token in enumerate([*first, *(w for w in words if w not in first)])}
         backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))

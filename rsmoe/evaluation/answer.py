@@ -44,10 +44,7 @@ def answer_batch(
     holds no such token has no output of that head. Of two experts with one output the one of the higher weight has it.
 
     Args:
-        max_new: most tokens of any answer.
-        perception: of the batch, where it is there already.
         each: settings of every request; None: greedy or beams, of ``max_new``, for all.
-        on_token: see `rsmoe.generation.decoding.OnToken`.
     """
     assert codec.eos_id is not None
     perception = model.perceive(batch) if perception is None else perception
@@ -140,3 +137,21 @@ def pad(rows: list[list[int]], pad_id: int, device: torch.device) -> tuple[Tenso
     ids = pad_sequence([torch.tensor(r, dtype=torch.long) for r in rows], batch_first=True, padding_value=pad_id)
     mask = pad_sequence([torch.ones(len(r), dtype=torch.bool) for r in rows], batch_first=True)
     return ids.to(device), mask.to(device)
+
+
+@torch.no_grad()
+def confidences(
+    model: RSMoE, codec: TextCodec, batch: Batch, perception: Perception, texts: Sequence[str]
+) -> list[float]:
+    """Mean log-probability of the tokens of each of B answers, the end token among them, under the model's fusion.
+
+    One teacher-forced pass of the language model over all answers. It ranks answers of one model; it is no probability
+    of being right.
+    """
+    assert codec.eos_id is not None
+    ids, mask = pad([[*codec.encode(text), codec.eos_id] for text in texts], codec.pad_id, batch.pixels.device)
+    told = replace(batch, response_ids=ids, response_mask=mask)
+    each, _ = model.fusion.log_probability(model, told, model.read(told, perception))
+    each = each.float().masked_fill(~mask, 0.0)
+    means: list[float] = (each.sum(1) / mask.sum(1)).tolist()
+    return means

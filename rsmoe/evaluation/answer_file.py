@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.files.json_text import parse_json
-from rsmoe.data.files.text_files import decode
 from rsmoe.errors import UserError
 from rsmoe.evaluation.line_log import LineLog
 from rsmoe.evaluation.request import Request
@@ -26,19 +24,17 @@ class AnswerFile:
     changed is answered again, and its new line replaces the old one. Lines of other requests stay.
 
     Args:
-        folder: made where it is missing.
         facts: what the answers depend on beside the request (hash of the checkpoint, decoding ...), plain json.
-
-    Raises:
-        UserError: a line that is no answer.
     """
 
     def __init__(self, folder: Path, *, facts: Mapping[str, Any]) -> None:
         self.folder, self.path = folder, folder / "answers.jsonl"
         self._facts = json.dumps(facts, sort_keys=True)
-        self._rows: dict[str, dict[str, Any]] = {}
         self._log = LineLog(self.path)
-        for row in self._read():
+        self._rows: dict[str, dict[str, Any]] = {}
+        for number, row in enumerate(self._log.rows(advice="Give another out="), start=1):
+            if not isinstance(row, dict) or not isinstance(row.get("id"), str) or "request" not in row:
+                raise UserError(f"{self.path}, line {number}: no answer of rsmoe.predict. Give another folder: out=")
             self._rows[row["id"]] = row
 
     def key(self, request: Request) -> str:
@@ -63,11 +59,7 @@ class AnswerFile:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def finish(self, requests: Sequence[Request]) -> list[str]:
-        """Writes ``answers.jsonl`` anew, one line an id, the requests in their order, and the footprints.
-
-        Returns:
-            names of the files.
-        """
+        """Writes ``answers.jsonl`` anew, one line an id, the requests in their order, and the footprints."""
         asked = {request.id for request in requests}
         ids = [*(key for key in self._rows if key not in asked), *(r.id for r in requests if r.id in self._rows)]
         with whole_file(self.path) as part, part.open("w", encoding="utf-8") as file:
@@ -94,13 +86,6 @@ class AnswerFile:
             and row.get("error") is None
             and all((self.folder / name).is_file() for name in row.get("files", []))
         )
-
-    def _read(self) -> Iterator[dict[str, Any]]:
-        for number, line in enumerate(self._log.lines(), start=1):
-            row = parse_json(decode(line, str(self.path)), str(self.path), line=number, advice="Give another out=")
-            if not isinstance(row, dict) or not isinstance(row.get("id"), str) or "request" not in row:
-                raise UserError(f"{self.path}, line {number}: no answer of rsmoe.predict. Give another folder: out=")
-            yield row
 
 
 def _place(row: Mapping[str, Any]) -> Georeference | None:

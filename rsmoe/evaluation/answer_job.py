@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.files.json_text import parse_json, read_json
-from rsmoe.data.files.text_files import decode
+from rsmoe.data.files.json_text import read_json
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation.line_log import LineLog
@@ -28,7 +27,6 @@ class AnswerJob:
     Args:
         folder: made where it is missing; on several machines one that all of them see.
         facts: what the answers depend on (checkpoint, decoding, size of the pictures ...), plain json.
-        rank, world: this process and their number.
 
     Raises:
         UserError: the folder holds answers that came about otherwise; what differs is named.
@@ -54,12 +52,7 @@ class AnswerJob:
         return [c for c in chunks[self._rank :: self._world] if any(samples[i].id not in self._done for i in c)]
 
     def append(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> None:
-        """Keeps the answers to one of the `batches`, those that are not there yet; on disk when this returns.
-
-        Args:
-            predictions: in the order of the samples.
-            samples: what was asked.
-        """
+        """Keeps the answers to one of the `batches`, those that are not there yet; on disk when this returns."""
         self._own.append([to_line(p, s) for p, s in zip(predictions, samples, strict=True) if p.id not in self._done])
 
     def predictions(self, samples: Sequence[Sample]) -> list[Prediction]:
@@ -81,8 +74,7 @@ class AnswerJob:
         """Every answer that is there to one of the samples."""
         known = {s.id: s for s in samples}
         for path in sorted((self.folder / "answers").glob("*.jsonl")):
-            for line in LineLog(path).lines():
-                row = parse_json(decode(line, str(path)), str(path), advice="Remove it, and start again")
+            for row in LineLog(path).rows(advice="Remove it, and start again"):
                 if row["id"] not in known:
                     continue
                 if row["asked"] != asked(known[row["id"]]):

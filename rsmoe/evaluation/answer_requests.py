@@ -30,22 +30,13 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
 
 
 def decoding_facts(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a line says of how an answer was decoded.
-
-    Args:
-        options: of `Assistant.answer`.
-    """
+    """What a line says of how an answer was decoded."""
     keys = ("beams", "max_new", "temperature", "top_p", "seed", "stop")
     return {key: options[key] for key in keys if key in options}
 
 
 def job_facts(facts: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the answers in a folder depend on, plain.
-
-    Args:
-        facts: of `checkpoint_facts`.
-        options: of `Assistant.answer`.
-    """
+    """What the answers in a folder depend on, plain."""
     knowledge = {"knowledge": options["knowledge"].fingerprint} if options.get("knowledge") else {}
     return {**facts, "checkpoint": "", **options, **knowledge}
 
@@ -67,11 +58,7 @@ def answer_requests(
     tries it again.
 
     Args:
-        checkpoint: of the model, for the lines.
         folder: for ``answers.jsonl``, the footprints, and a folder for each answer that has boxes, a mask or a map.
-        batch_size: requests that go through the model at once.
-        classes: names of the kinds of change.
-        options: of `Assistant.answer`.
 
     Raises:
         UserError: some requests could not be answered; the first is told.

@@ -27,9 +27,6 @@ class Assistant(Responder):
 
     A picture is a path, an http(s) address, a (H, W, C) uint8 array or a PIL image; a tuple of them is the dates of one
     request, a list a batch of requests, which go through the model in one pass.
-
-    Args:
-        run: the model with its tokenizer and its way of seeing pictures.
     """
 
     @property
@@ -47,16 +44,11 @@ class Assistant(Responder):
         """The `Reply` to one request, or the list of those to a list of pictures.
 
         Args:
-            pictures: one picture, a tuple of dates, or a list of either.
             instruction: None asks for a description of one picture, and for the changes of two.
             options: of `answer`.
-
-        Raises:
-            UserError: see `answer`.
         """
-        if not isinstance(pictures, list):
-            return self.answer([_request("request", pictures, instruction)], **options)[0]
-        return self.answer([_request(str(i), own, instruction) for i, own in enumerate(pictures)], **options)
+        replies = self.answer(_requests(pictures, instruction), **options)
+        return replies if isinstance(pictures, list) else replies[0]
 
     def mask(self, pictures: Any, instruction: str, **options: Any) -> Any:
         """The (H, W) bool mask of what the instruction refers to, or a list of them; None where the answer has none."""
@@ -67,19 +59,9 @@ class Assistant(Responder):
         return _each(self.ask(pictures, instruction, **options), "boxes")
 
     def embed(self, pictures: Any, instruction: str = EMBED, **options: Any) -> Any:
-        """(dim,) embedding of length 1 of one picture, or (n, dim) of a list, beside those of `embed_texts`.
-
-        Args:
-            pictures: as of `ask`.
-            options: of `embed_requests`.
-
-        Raises:
-            UserError: see `embed_requests`.
-        """
-        if not isinstance(pictures, list):
-            return self.embed_requests([_request("request", pictures, instruction)], **options)[0].vector
-        asked = [_request(str(i), own, instruction) for i, own in enumerate(pictures)]
-        return np.stack([found.vector for found in self.embed_requests(asked, **options)])
+        """(dim,) embedding of length 1 of one picture, or (n, dim) of a list, beside those of `embed_texts`."""
+        vectors = [found.vector for found in self.embed_requests(_requests(pictures, instruction), **options)]
+        return np.stack(vectors) if isinstance(pictures, list) else vectors[0]
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """(n, dim) embeddings of length 1; their dot product with those of pictures is the cosine.
@@ -92,23 +74,18 @@ class Assistant(Responder):
     @torch.no_grad()
     def routing(self, pictures: Any, instruction: str | None = None, *, raster: Mapping[str, Any] | None = None) -> Any:
         """Expert -> weight of the router, or a list of these; nothing is generated."""
-        several = isinstance(pictures, list)
-        asked = [_request(str(i), own, instruction) for i, own in enumerate(pictures if several else [pictures])]
+        asked = _requests(pictures, instruction)
         batch = self._batch(asked, [d.overview() for d in self._open(asked, raster or {})])
         found = [self._weights(row) for row in self.run.model.perceive(batch).routing.weights.tolist()]
-        return found if several else found[0]
+        return found if isinstance(pictures, list) else found[0]
 
     @torch.no_grad()
     def ask_each_expert(
         self, picture: Any, instruction: str | None = None, *, beams: int = 1, max_new: int = 80
     ) -> dict[str, str]:
-        """Expert -> what it answers alone, whatever the router says: the picture is encoded once.
-
-        Args:
-            picture: one picture, or a tuple of dates.
-        """
+        """Expert -> what it answers alone, whatever the router says: the picture is encoded once."""
         model, codec = self.run.model, self.run.codec
-        asked = [_request("request", picture, instruction)]
+        asked = _requests(picture, instruction)
         batch = self._batch(asked, [dates.overview() for dates in self._open(asked, {})])
         perception = model.perceive(batch)
         assert codec.eos_id is not None
@@ -147,8 +124,13 @@ class Assistant(Responder):
         )
 
 
-def _request(name: str, pictures: Any, instruction: str | None) -> Request:
-    return Request(id=name, pictures=pictures if isinstance(pictures, tuple) else (pictures,), instruction=instruction)
+def _requests(pictures: Any, instruction: str | None) -> list[Request]:
+    """One for each picture, or tuple of dates, of a list; else one alone."""
+    named = {str(i): own for i, own in enumerate(pictures)} if isinstance(pictures, list) else {"request": pictures}
+    return [
+        Request(id=name, pictures=own if isinstance(own, tuple) else (own,), instruction=instruction)
+        for name, own in named.items()
+    ]
 
 
 def _each(replies: Any, field: str) -> Any:

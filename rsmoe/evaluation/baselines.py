@@ -37,10 +37,8 @@ class Baselines:
       (`neighbours.nearest_others`).
 
     ``Sample.kind`` is used for tasks that are ``typed``, where it follows from the instruction; for change captions it
-    is the truth ("changed"), which no baseline may see.
-
-    Args:
-        train: training samples of the dataset that the test samples come from.
+    is the truth ("changed"), which no baseline may see. The training samples are of the data set that the test samples
+    come from.
     """
 
     def __init__(self, train: Sequence[Sample]) -> None:

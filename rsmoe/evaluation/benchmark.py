@@ -9,11 +9,12 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from rsmoe.data.corpus import rooted
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 
@@ -44,7 +45,6 @@ class Benchmark:
         """Opens the readers of a benchmark yaml.
 
         Args:
-            name: of the yaml.
             node: ``reader`` (a yaml of ``conf/data``), ``split``, ``train`` (a split for the baselines, or null),
                 ``train_reader`` (where that split is of another release), ``as`` (another task for the same samples),
                 ``prompt``, ``response`` and ``synonyms`` (see `Recast`), ``protocols``, ``vocabulary`` (a file, in the
@@ -54,19 +54,13 @@ class Benchmark:
         Raises:
             UserError: an unknown key, no reader or split, or whatever the readers raise.
         """
-        for key in node:
-            if key not in _KEYS:
-                raise unknown_name(f"key of benchmark {name!r}", key, _KEYS)
+        require_known(f"key of benchmark {name!r}", *node, known=_KEYS)
         if not node.get("reader") or not node.get("split"):
             raise UserError(f"benchmark {name!r} needs a reader and a split; see conf/benchmark for examples")
         asked = {"task": node.get("as")} | {key: node.get(key) for key in ("prompt", "response", "synonyms")}
 
         def opened(reader: Mapping[str, Any], split: str) -> Dataset[Sample]:
-            place = dict(reader)
-            if root is not None and "root" in place and place["root"] is None:
-                own = Path(root) / str(place["name"])
-                place["root"] = str(own if own.is_dir() else root)
-            data: Dataset[Sample] = instantiate({**place, "split": split})
+            data: Dataset[Sample] = instantiate({**rooted(reader, root), "split": split})
             return Recast(data, **asked) if any(asked.values()) else data
 
         train, words = node.get("train"), node.get("vocabulary")
@@ -88,7 +82,6 @@ class Benchmark:
         """The samples to be answered, in the order of the data set.
 
         Args:
-            limit: the first n; None for all.
             ids: only these, see `Sample.id`; then ``limit`` counts among them.
 
         Raises:

@@ -32,8 +32,6 @@ def write_benchmark(
     """Writes the report of one benchmark, each file whole or not at all.
 
     Args:
-        folder: is made where it is missing.
-        outcome: of `rsmoe.evaluation.evaluate_splits.assess`.
         beside: name of a trivial baseline -> its results on the same samples.
         facts: "run" (of `rsmoe.evaluation.report.run_facts`) and "benchmark" (what was asked, and how), plain json.
         pictures: samples on each contact sheet; 0 draws none, and the report names `NAMED` samples.

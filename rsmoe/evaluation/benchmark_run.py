@@ -19,8 +19,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import Mixture
-from rsmoe.data.sampling.spread import spread
+from rsmoe.data.sampling.dataset_mixture import Mixture, spread
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError
@@ -74,14 +73,10 @@ class BenchmarkRun:
 
     Args:
         model, codec, instruction_codec: of `rsmoe.build.load_run`.
-        config: that the model was trained with.
         checkpoint, checkpoint_sha256: where it is, and its content.
-        console: for tables and `show`.
         beams, max_new: in place of the benchmark's; None keeps those.
-        batch_size, workers: of the loader, on each rank.
         limit, sample_ids: see `Benchmark.choose`.
         neighbours: most training samples for the trivial baselines; None for all.
-        draws: of the bootstrap that gives 95 % intervals; 0 for none.
         pictures: samples on each contact sheet of the report; 0 draws none, and the report names its samples alone.
         metrics: name -> config of a metric beside those of the tasks.
         knowledge: whose notes on the (last) picture stand before every question.
@@ -113,15 +108,8 @@ class BenchmarkRun:
         self.model, self.codec, self.config, self.console = model, codec, config, console
         self.checkpoint, self.checkpoint_sha256 = checkpoint, checkpoint_sha256
         self._beams, self._max_new, self._batch_size, self._workers = beams, max_new, batch_size, workers
-        self._limit, self._ids, self._neighbours, self._draws, self._metrics = (
-            limit,
-            sample_ids,
-            neighbours,
-            draws,
-            metrics,
-        )
-        self._added = added_metrics(metrics)
-        self._pictures = pictures
+        self._limit, self._ids, self._neighbours, self._draws = limit, sample_ids, neighbours, draws
+        self._metrics, self._added, self._pictures = metrics, added_metrics(metrics), pictures
         self._pixels = collate_options(config)
         self._collate = Collate(codec=codec, instruction_codec=instruction_codec, **self._pixels, inference=True)
 

@@ -50,10 +50,6 @@ def report_change(
 
     Args:
         reply: with a map of changes in tiles.
-        titles: of the two dates.
-        out: a folder; None writes nothing.
-        classes: names of the kinds of change, the first is "no change".
-        console: to print on.
 
     Returns:
         What ``answer.json`` says of the map: changed (share), cells, kinds (pixels and area of each), polygons, notes,
@@ -137,11 +133,7 @@ def ground(place: Georeference | None) -> tuple[float | None, str]:
 
 
 def cell_shares(counts: np.ndarray) -> dict[str, float | None]:
-    """Name of each of `CELLS` -> share of its pixels with data that changed; None for a cell without data.
-
-    Args:
-        counts: of `count_kinds`.
-    """
+    """Name of each of `CELLS` -> share of its pixels with data that changed; None for a cell without data."""
     known, changed = counts.sum(1), counts[:, 1:].sum(1)
     return {name: float(c / n) if n else None for name, c, n in zip(CELLS, changed, known, strict=True)}
 

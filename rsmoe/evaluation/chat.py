@@ -19,17 +19,7 @@ HELP = "Ask about it. /new forgets the questions so far; an empty line ends."
 
 
 class Chat:
-    """Shows the pictures, then answers what is typed; earlier questions and answers are read as the history.
-
-    Args:
-        model: that is asked.
-        request: the pictures, and the turns before.
-        options: of `Assistant.answer`.
-        console: where all of it is printed.
-
-    Raises:
-        UserError: see `Assistant.open`.
-    """
+    """Shows the pictures, then answers what is typed; earlier questions and answers are read as the history."""
 
     def __init__(self, *, model: Assistant, request: Request, options: Mapping[str, Any], console: Console) -> None:
         self.model, self.request, self.console = model, request, console
@@ -37,11 +27,7 @@ class Chat:
         self.dates = model.open(request, raster=options.get("raster"))
 
     def run(self, typed: Callable[[], str]) -> None:
-        """Until a line is empty or the input ends.
-
-        Args:
-            typed: gives the next line; EOFError ends.
-        """
+        """Until a line that ``typed`` gives is empty, or it raises EOFError."""
         shown = self.dates.overview()
         columns = min(WIDEST, (self.console.width - 1) // len(shown.images))
         self.console.print(Columns([half_blocks(image, columns=columns) for image in shown.images]))

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
-from rsmoe.evaluation.mask_baselines import best_constant_mask, resize_mask
+from rsmoe.data.sampling.dataset_mixture import spread
 from rsmoe.metrics.captions.cider import cider_d
 from rsmoe.metrics.captions.tokenize import whitespace
 from rsmoe.metrics.captions.tokenized import Corpus
-
-T = TypeVar("T")
 
 
 class ConstantAnswer(ABC):
@@ -64,8 +62,8 @@ class ConsensusCaption(FrequentText):
     def best(self, train: Sequence[Sample]) -> str:
         """Among the 32 most frequent captions and as many from all over the set, against 128 images."""
         ranked = _ranked(train)
-        pool = list(dict.fromkeys([*ranked[:32], *_spread(ranked, 32)]))
-        references = [sample.responses for sample in _spread(train, 128)]
+        pool = list(dict.fromkeys([*ranked[:32], *(ranked[i] for i in spread(len(ranked), 32))]))
+        references = [train[i].responses for i in spread(len(train), 128)]
         corpus = Corpus.of(
             [text for text in pool for _ in references],
             references,
@@ -101,6 +99,53 @@ def _ranked(samples: Sequence[Sample]) -> list[str]:
     return sorted(counts, key=lambda text: (-counts[text], text))
 
 
-def _spread(items: Sequence[T], n: int) -> list[T]:
-    """At most n items, evenly spaced."""
-    return [items[i * len(items) // n] for i in range(n)] if len(items) > n else list(items)
+_GRID = 64
+_SHARES = tuple(i / 20 for i in range(1, 20))
+
+
+def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Nearest neighbour to (H, W) bool."""
+    rows, columns = ((np.arange(new) + 0.5) * old / new for new, old in zip(shape, mask.shape, strict=True))
+    return np.asarray(mask, dtype=bool)[rows.astype(int)[:, None], columns.astype(int)]
+
+
+def centre_box(shape: tuple[int, int], share: float) -> np.ndarray:
+    """(H, W) bool: the box in the middle, of the image's proportions, that covers ``share`` of its area."""
+    side = share**0.5
+    rows, columns = (np.abs((np.arange(n) + 0.5) / n - 0.5) <= side / 2 for n in shape)
+    return rows[:, None] & columns
+
+
+def best_constant_mask(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """The one mask with the highest mean IoU on the training masks: the strongest answer without looking.
+
+    Candidates: the full image, centre boxes of 5 to 95 % of the area, and the mean mask at thresholds 5 to 95 %.
+
+    Args:
+        masks: training masks (H, W) bool, of any sizes.
+
+    Returns:
+        (64, 64) bool; `resize_mask` brings it to an image.
+
+    Raises:
+        ValueError: no mask.
+    """
+    if not masks:
+        raise ValueError("best_constant_mask needs at least one training mask")
+    truth = np.stack([resize_mask(m, (_GRID, _GRID)) for m in masks]).reshape(len(masks), -1).astype(np.float32)
+    mean, area = truth.mean(0).reshape(_GRID, _GRID), truth.sum(1)
+
+    def mean_iou(mask: np.ndarray) -> float:
+        both = truth @ mask.reshape(-1).astype(np.float32)
+        either = area + mask.sum() - both
+        return float(np.where(either > 0, both / np.maximum(either, 1.0), 1.0).mean())
+
+    return max(_candidates(mean), key=mean_iou)
+
+
+def _candidates(mean: np.ndarray) -> Iterator[np.ndarray]:
+    shape = (_GRID, _GRID)
+    yield np.ones(shape, dtype=bool)
+    for share in _SHARES:
+        yield centre_box(shape, share)
+        yield mean >= share

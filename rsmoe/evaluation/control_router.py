@@ -19,9 +19,6 @@ def with_control(
 
     Args:
         model: changed in place.
-        config: that it was trained with.
-        router: config of the control.
-        vocab_size: of the instruction's tokens.
 
     Returns:
         the config with the control in it.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import assess
+from rsmoe.evaluation.report import hash_of
 from rsmoe.evaluation.table import results_table
 from rsmoe.files import sha256_of_file
 from rsmoe.metrics.added import added_metrics
@@ -49,11 +48,6 @@ def measure(
 
     Args:
         folder: of the report; of a part of the samples ``<folder>/partial``.
-        limit, sample_ids: see `Benchmark.choose`.
-        batch_size: pictures of a forward pass.
-        draws: of the bootstrap that gives 95 % intervals; 0 for none.
-        pictures: samples on each contact sheet; 0 draws none.
-        metrics: name -> config of a metric beside those of the tasks.
 
     Raises:
         UserError: the benchmark asks for something else than embeddings.
@@ -92,11 +86,7 @@ def measure(
 def show(
     benchmark: Benchmark, folder: Path, *, console: Console, limit: int | None, sample_ids: Sequence[str] | None
 ) -> None:
-    """Says what would be embedded; embeds nothing.
-
-    Raises:
-        UserError: see `measure`.
-    """
+    """Says what would be embedded; embeds nothing."""
     samples = _samples(benchmark, limit=limit, ids=sample_ids)
     texts = len({text for sample in samples for text in sample.responses})
     console.rule(benchmark.name)
@@ -155,8 +145,7 @@ def embed_samples(
 
 def dual_facts(opened: OpenDual) -> dict[str, Any]:
     """What ``metrics.json`` says of a dual encoder, by the keys of `rsmoe.evaluation.report.run_facts`."""
-    config = json.dumps({**opened.facts["config"], "resume": None}, sort_keys=True)
-    method = json.dumps({**opened.facts["config"], "resume": None, "seed": None, "data": None}, sort_keys=True)
+    config = {**opened.facts["config"], "resume": None}
     model: Any = opened.model
     return {
         "name": opened.facts["name"],
@@ -164,8 +153,8 @@ def dual_facts(opened: OpenDual) -> dict[str, Any]:
         "torch": torch.__version__,
         "router": {"name": "none", "told_the_task": False},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "config_sha256": hashlib.sha256(config.encode()).hexdigest()[:16],
-        "method_sha256": hashlib.sha256(method.encode()).hexdigest()[:16],
+        "config_sha256": hash_of(config),
+        "method_sha256": hash_of({**config, "seed": None, "data": None}),
         "checkpoint": opened.path.stem,
         "checkpoint_sha256": sha256_of_file(opened.path),
     }

@@ -40,11 +40,7 @@ def retrieval_expert(model: RSMoE) -> int | None:
 
 
 def require_retrieval(model: RSMoE) -> int:
-    """Place of the expert that embeds.
-
-    Raises:
-        UserError: the model has none.
-    """
+    """Place of the expert that embeds."""
     found = retrieval_expert(model)
     if found is None:
         raise UserError(
@@ -56,11 +52,7 @@ def require_retrieval(model: RSMoE) -> int:
 
 @torch.no_grad()
 def embed_batch(model: RSMoE, batch: Batch, perception: Perception) -> list[Embedding]:
-    """Embeddings of the pictures of B requests: of the state that emits [RET], as in training.
-
-    Raises:
-        UserError: see `require_retrieval`.
-    """
+    """Embeddings of the pictures of B requests: of the state that emits [RET], as in training."""
     index = require_retrieval(model)
     ids = torch.full((len(batch), 1), model.special[RETRIEVAL_TOKEN], device=batch.pixels.device)
     said = replace(batch, response_ids=ids, response_mask=torch.ones_like(ids, dtype=torch.bool))

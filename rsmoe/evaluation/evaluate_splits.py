@@ -17,7 +17,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.spread import spread
+from rsmoe.data.sampling.dataset_mixture import spread
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.answer import answer_batch
@@ -72,11 +72,8 @@ def evaluate(
     """Runs the model over every data set of the splits; the ranks of a run share the batches.
 
     Args:
-        splits: "val", "test".
-        beams, max_new: of decoding.
         limit: n samples of each data set, evenly spread; None for all.
         metrics: name -> config of a metric beside those of the tasks, see `rsmoe.metrics`.
-        tile: of maps, see `answers`.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
 
     Returns:
@@ -110,8 +107,6 @@ def answers(
 
     Args:
         loader: of batches without responses, which a `Collate` makes.
-        beams, max_new: of decoding.
-        title: of the progress bar; "" shows none.
         tile: side in pixels of the tiles that maps are drawn in, as `rsmoe.predict` draws them; None draws each from
             the whole picture, resized to what the model reads.
     """
@@ -146,13 +141,11 @@ def assess(
     """Scores the predictions for samples of one data set.
 
     Args:
-        name: of the data set in this run.
         dataset: where the samples come from; its ``protocol`` and ``split`` go into the results.
         samples, predictions: the same ids, in any order.
         split: where the data set has no ``split`` of its own.
         model: its experts' tasks say what the router should have chosen; None: there is no router.
         protocols: task -> protocol id, where it is not the default.
-        metrics: as for `evaluate`.
         vocabulary: word -> id, for protocols on word ids.
         draws: of the bootstrap that gives 95 % intervals; 0 for none.
     """

@@ -39,11 +39,7 @@ class Knowledge(Protocol):
 
 
 class Nothing:
-    """In the place of a store that cannot be read: every answer says so.
-
-    Args:
-        why: what is wrong with it.
-    """
+    """In the place of a store that cannot be read: every answer says why."""
 
     fingerprint = ""
 

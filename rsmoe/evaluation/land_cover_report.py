@@ -20,11 +20,7 @@ _DRAWN = 2**20
 
 
 def land_cover_shares(reply: Reply, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Name of each class that is there -> its value, pixels, share of those with data and area; the largest first.
-
-    Args:
-        classes: names of the values.
-    """
+    """Name of each class that is there -> its value, pixels, share of those with data and area; the largest first."""
     return cover_shares(*_map(reply), classes)
 
 
@@ -55,10 +51,6 @@ def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str]) -> list
 
     Args:
         reply: with a map of land cover: that in tiles, where there is one, else that of the picture as it was seen.
-        classes: names of the values.
-
-    Returns:
-        names of the files.
     """
     kinds, dates = _map(reply)
     # without data there is no region; tiles say so themselves
@@ -73,8 +65,6 @@ def write_cover(
 
     Args:
         kinds: (H, W) uint8 classes, 255 without data.
-        dates: the picture.
-        title: of the figure.
         regions: ``kinds`` with 255 where no polygon is wanted; None: as they are.
     """
     from rsmoe.figures.class_colours import class_colours

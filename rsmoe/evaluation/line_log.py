@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from rsmoe.data.files.json_text import parse_json
+from rsmoe.data.files.text_files import decode
 
 
 class LineLog:
@@ -22,12 +26,14 @@ class LineLog:
         """Every finished line, without its line end."""
         return self.path.read_bytes().split(b"\n")[:-1] if self.path.is_file() else []
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """One write, and one sync, of lines that end in a newline; the first call removes an unfinished line.
+    def rows(self, *, advice: str) -> list[Any]:
+        """The json of every finished line; raises a `UserError`, with the advice, for one that is none."""
+        name = str(self.path)
+        lines = enumerate(self.lines(), start=1)
+        return [parse_json(decode(line, name), name, line=number, advice=advice) for number, line in lines]
 
-        Raises:
-            OSError: the file cannot be written.
-        """
+    def append(self, lines: Sequence[bytes]) -> None:
+        """One write, and one sync, of lines that end in a newline; the first call removes an unfinished line."""
         if not self._whole:
             self._cut()
         with self.path.open("ab", buffering=0) as file:

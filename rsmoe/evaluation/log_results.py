@@ -40,10 +40,6 @@ def log_results(
     ``samples.png``.
 
     Args:
-        curves: the run's.
-        folder: of the run.
-        outcomes: of `rsmoe.evaluation.evaluate_splits.evaluate`.
-        beside: baselines, one mapping for each outcome.
         experts: names, in the order of the router's weights.
         step: where training ended, on the axis of the curves.
     """
@@ -56,19 +52,8 @@ def log_results(
     run = curves.experiment
     run.summary.update({f"protocol/{name}": result.protocol for name, result in numbers.items()})
     baselines = list(dict.fromkeys(name for trivial in beside for name in trivial))
-    columns: list[str | int] = [
-        "split",
-        "data",
-        "metric",
-        "value",
-        "low",
-        "high",
-        "n",
-        "parse failures",
-        "protocol",
-        *baselines,
-    ]
-    results = wandb.Table(columns=columns)
+    known_columns = ["split", "data", "metric", "value", "low", "high", "n", "parse failures", "protocol"]
+    results = wandb.Table(columns=[*known_columns, *baselines])
     for outcome, trivial in zip(outcomes, beside, strict=True):
         known = {name: {r.metric: r.value for r in rows} for name, rows in trivial.items()}
         for r in outcome.results:

@@ -75,11 +75,8 @@ def map_tiles(
 
     Args:
         model: with such a map, in eval mode.
-        collate: of the model, at inference.
         dates: as many as the map compares.
-        name: of the map, "land_cover" or "change".
         tile_px: side of the tiles, each resized to the pixels that the model reads; 0 takes the whole picture as one.
-        console: where progress is shown; None shows none.
 
     Raises:
         UserError: a model without such a map, another number of dates, or a negative side.
@@ -121,12 +118,7 @@ def draw_tiles(
     title: str,
     console: Console | None = None,
 ) -> TiledMap:
-    """A map in tiles, as `map_tiles` tells.
-
-    Args:
-        look: requests on n tiles -> (n, K, h, w) logits.
-        title: of the progress bar.
-    """
+    """A map in tiles, as `map_tiles` tells; ``look`` takes requests on n tiles to (n, K, h, w) logits."""
     blank = 0 if part.dates > 1 else NO_DATA
     height, width = dates.valid.shape
     side = tile_px or max(height, width)
@@ -164,9 +156,6 @@ def tiled_outputs(
 ) -> list[dict[str, np.ndarray]]:
     """For each sample, name of a map of its number of dates -> (H, W) uint8 classes by `map_tiles`, as
     `rsmoe.predict` writes them; samples on the same pictures share an array.
-
-    Args:
-        tile_px: as of `map_tiles`.
     """
     known: dict[Hashable, dict[str, np.ndarray]] = {}
     for sample in samples:

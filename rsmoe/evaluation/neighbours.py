@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from rsmoe.data.collate import Collate
+from rsmoe.data.overlap.fingerprint import hash_of_pixels
 from rsmoe.data.rasters.images import images_key, load_image
 from rsmoe.data.sample import Sample
+from rsmoe.model import RSMoE
+from rsmoe.training.ranks import joined, my_share
 
 
 def nearest_others(
@@ -80,7 +83,28 @@ class _Shown:
         names = images_key(sample)
         for name, image in zip(names, sample.images, strict=True):
             if name not in self._hashes:
-                pixels = load_image(image)
-                content = f"{pixels.shape}".encode() + pixels.tobytes()
-                self._hashes[name] = hashlib.blake2b(content, digest_size=16).hexdigest()
+                self._hashes[name] = hash_of_pixels(load_image(image))
         return frozenset(self._hashes[name] for name in names)
+
+
+@torch.no_grad()
+def image_features(
+    model: RSMoE, collate: Collate, samples: Sequence[Sample], *, batch_size: int = 64, shared: bool = False
+) -> Tensor:
+    """(n, D) mean of the visual memory; every distinct image, or pair, is encoded once.
+
+    Args:
+        collate: of evaluation, without augmentation.
+        shared: True where every rank calls this with the same samples: each then encodes its part of the images.
+    """
+    model.eval()
+    keys = [images_key(sample) for sample in samples]
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    order = {key: n for n, key in enumerate(first)}
+    pooled = []
+    chosen = [samples[i] for i in first.values()]
+    rank, world = my_share() if shared else (0, 1)
+    for start in range(rank * batch_size, len(chosen), world * batch_size):
+        batch = collate([(s, 0) for s in chosen[start : start + batch_size]]).to(model.to_lm.weight.device)
+        pooled.append(model.see(batch).memory.mean().float().cpu())
+    return torch.cat(joined(pooled) if shared else pooled)[[order[key] for key in keys]]

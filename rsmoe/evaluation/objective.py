@@ -7,7 +7,7 @@ from typing import Any
 
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.spread import spread
+from rsmoe.data.sampling.dataset_mixture import spread
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.evaluate_splits import Outcome, assess
 from rsmoe.metrics.prediction import Prediction
@@ -43,11 +43,7 @@ def check_objective(
     limit: int | None,
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Nothing, where the evaluation of these splits will have the number.
-
-    Raises:
-        UserError: see `full_name`.
-    """
+    """Nothing, where the evaluation of these splits will have the number."""
     outcomes = []
     for split in splits:
         for name, dataset in data.datasets[split].items():

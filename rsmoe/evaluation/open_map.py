@@ -34,7 +34,6 @@ class OpenMap:
     """Classes of pixels by names that are given when it is asked; drawn by `rsmoe.evaluation.map_tiles.draw_tiles`.
 
     Args:
-        opened: the two towers.
         names: each with the words that stand for it.
         aggregation: trained; None leaves the costs as they are, and measures them against the picture itself.
         other: standard deviations by which a name must be more like a pixel than names are on average; below that the
@@ -126,11 +125,7 @@ def save_aggregation(path: Path, aggregation: CostAggregation, opened: OpenNames
 
 
 def load_aggregation(path: Path, opened: OpenNames) -> CostAggregation:
-    """What `save_aggregation` wrote.
-
-    Raises:
-        UserError: it cannot be read, or was learned with other towers.
-    """
+    """What `save_aggregation` wrote; `UserError`: it cannot be read, or was learned with other towers."""
     from safetensors import SafetensorError, safe_open
 
     try:

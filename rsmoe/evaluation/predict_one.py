@@ -29,14 +29,8 @@ def predict_one(
     options: Mapping[str, Any],
     console: Console,
 ) -> None:
-    """Prints the answer and the router's table; writes the answer, its boxes, mask and map where ``out`` says.
-
-    Args:
-        checkpoint: of the model, for ``answer.json``.
-        out: a folder, or a picture for a mask.
-        classes: names of the kinds of change.
-        options: of `Assistant.answer`.
-    """
+    """Prints the answer and the router's table; writes the answer, its boxes, mask and map into the folder ``out``, or
+    the mask alone where that names a picture."""
     folder = None if out is None or picture_name(out) else out
     options = dict(options) | ({} if folder is not None or len(request.pictures) > 1 else {"tile": -1})
     (reply,) = model.answer([request], prompts=True, console=console, **options)

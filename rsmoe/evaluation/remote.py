@@ -34,7 +34,6 @@ def fetch_picture(url: str, folder: Path, *, window: tuple[int, int, int, int] |
     picture is fetched whole.
 
     Args:
-        url: beginning with http:// or https://.
         folder: where the copy goes, under the name that the address has.
         window: ``(left, top, width, height)`` in pixels of the raster.
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from rsmoe.data.boxes import obb_corners
+from rsmoe.data.boxes import box_corners
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.evaluation.change_report import ground, report_change
 from rsmoe.evaluation.land_cover_report import write_land_cover
@@ -40,9 +40,6 @@ def write_reply(
     Args:
         folder: for all of them; None writes none.
         picture: for the mask alone, in the place of a folder.
-        titles: of the dates.
-        cover_classes: names of the values of a map of land cover.
-        change_classes: names of the kinds of change, the first is "no change".
 
     Returns:
         "files" (names), "mask" (the first file of the mask, or None), and of a map of changes what
@@ -82,9 +79,6 @@ def write_mask_picture(reply: Reply, path: Path) -> str:
 def write_mask(reply: Reply, folder: Path) -> list[str]:
     """Writes the mask of an answer that has one: ``mask.tif``, whose values are the numbers of the targets from 1, and
     ``mask.geojson`` and ``mask_crs.geojson``, see `mask_features`.
-
-    Returns:
-        names of the files.
     """
     place = reply.shown.georeference
     numbers = np.zeros(reply.shown.valid.shape, np.uint8)
@@ -96,11 +90,7 @@ def write_mask(reply: Reply, folder: Path) -> list[str]:
 
 
 def write_boxes(reply: Reply, folder: Path) -> list[str]:
-    """Writes the boxes of an answer that has some: ``boxes.geojson`` and ``boxes_crs.geojson``.
-
-    Returns:
-        names of the files.
-    """
+    """Writes the boxes of an answer that has some: ``boxes.geojson`` and ``boxes_crs.geojson``."""
     return list(
         write_geojson(
             folder / "boxes.geojson", box_features(reply), georeference=reply.dates.georeference
@@ -141,11 +131,7 @@ def box_features(reply: Reply) -> Iterator[Feature]:
     """The boxes of an answer that has some, as polygons in pixels."""
     assert reply.boxes is not None
     for number, box in enumerate(reply.boxes.astype(np.float64)):
-        if len(box) == 5:
-            corners = obb_corners(box[None])[0]
-        else:
-            x1, y1, x2, y2 = box
-            corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+        corners = box_corners(box)
         ring = np.concatenate([corners, corners[:1]])
         x, y = ring.T
         if x[:-1] @ y[1:] < x[1:] @ y[:-1]:  # the region has to be on the right of its outline

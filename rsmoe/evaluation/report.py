@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from rsmoe.data.boxes import obb_corners, parse
+from rsmoe.data.boxes import box_corners, parse
 from rsmoe.data.collate import Collate
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.polygons import fill_polygon
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.evaluation.baselines import Baselines
+from rsmoe.evaluation.constant_answers import resize_mask
 from rsmoe.evaluation.evaluate_splits import Outcome
-from rsmoe.evaluation.image_features import image_features
-from rsmoe.evaluation.mask_baselines import resize_mask
+from rsmoe.evaluation.neighbours import image_features
 from rsmoe.evaluation.table import results_table
 from rsmoe.figures.router_history import RouterHistory
 from rsmoe.figures.router_plot import plot_router
@@ -55,12 +55,9 @@ def write_report(
     """Writes everything into the run folder, each file whole or not at all, and prints the table.
 
     Args:
-        outcomes: of `rsmoe.evaluation.evaluate_splits.evaluate`.
-        beside: of `baselines`, one for each outcome.
         trace: the router's, of `rsmoe.training.run.run_stages`.
         minutes: wall-clock time of training; cpu_minutes: processor time of all processes, which says
             more on a shared machine.
-        processes: that trained.
     """
     rows: dict[str, Any] = {
         "run": run_facts(model, config)
@@ -108,11 +105,8 @@ def baselines(
     """Majority, text-only and nearest-neighbour results on the same samples, fitted on training samples.
 
     Args:
-        outcome: what stands beside them.
         model: whose visual memory neighbours are looked up in.
-        collate: of evaluation.
         train: training samples. A task that has none among them gets no baseline, but for a chance level.
-        shared: see `image_features`.
     """
     asked = {s.task for s in outcome.samples}
     train = [s for s in train if s.task in asked and find_task(s.task).baseline is not None]
@@ -136,11 +130,7 @@ def baselines(
 
 
 def result_rows(outcome: Outcome, results: Sequence[Result], run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Results as rows of ``metrics.json``, each with what it was measured on and by which run.
-
-    Args:
-        run: of `run_facts`.
-    """
+    """Results as rows of ``metrics.json``, each with what it was measured on and by which run."""
     known = {"data": outcome.data, "data_sha256": outcome.sha256[:16]}
     known |= {key: run[key] for key in ("config_sha256", "seed")}
     return [known | r.as_dict() for r in results]
@@ -228,10 +218,7 @@ def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
     boxes = parse(text, convention=sample.meta["box_convention"], size_px=sample.meta["size_px"]).boxes
     mask = np.zeros(shape, dtype=bool)
     for box in boxes:
-        x1, y1, x2, y2 = box[:4]
-        fill_polygon(
-            mask, obb_corners(box[None])[0] if len(box) == 5 else np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
-        )
+        fill_polygon(mask, box_corners(box))
     return mask
 
 
@@ -251,8 +238,8 @@ def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
         "torch": torch.__version__,
         "router": {"name": config["router"]["_target_"], "told_the_task": not model.dense and model.router.reads_label},
         "parameters": sum(p.numel() for p in model.parameters()),
-        "config_sha256": _hash({**config, "resume": None}),  # a run that went on is the same run
-        "method_sha256": _hash(_method(config)),
+        "config_sha256": hash_of({**config, "resume": None}),  # a run that went on is the same run
+        "method_sha256": hash_of(_method(config)),
     }
 
 
@@ -270,5 +257,6 @@ def _method(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"loader": loader, "evaluation": decoding, **older}
 
 
-def _hash(node: Mapping[str, Any]) -> str:
+def hash_of(node: Mapping[str, Any]) -> str:
+    """16 hex digits that change with a config."""
     return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:16]

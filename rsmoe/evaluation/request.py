@@ -60,7 +60,6 @@ def open_pictures(request: Request, *, bands: int, options: Mapping[str, Any]) -
     """The pictures of a request on one grid.
 
     Args:
-        bands: C that the model reads.
         options: of `rsmoe.geo.RasterSource`, for rasters; a window of an address is cut out where it is fetched.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.files.file_names import FolderFiles, globbed, is_picture, stem
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.values import id_of, present
 from rsmoe.data.readers.own_rows import texts_of, value_of
 from rsmoe.data.tasks import task_names
@@ -28,9 +28,7 @@ def list_requests(image: str | Sequence[str], *, dates: int | None, instruction:
     - a list of folders: pairs (or more dates) of pictures of one name.
 
     Args:
-        image: as typed.
         dates: pictures of one request; None takes a list as the dates of one.
-        instruction: of all requests.
 
     Raises:
         UserError: a file that is not there, no picture in a folder, a picture without its other date.
@@ -72,9 +70,6 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
     with ``image`` or ``images`` (the dates of one request), relative to the file or an http(s) address.
     ``instruction``, ``id`` (default: file and line), ``task`` and ``history`` ([[question, answer], ...]) may be left
     out.
-
-    Args:
-        instruction: of the rows without one.
 
     Raises:
         UserError: naming the line, for a row that is not of this form, and for an id that occurs twice.

@@ -15,9 +15,8 @@ from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.errors import UserError, unknown_name
-from rsmoe.evaluation.answer import answer_batch, prompt_words
-from rsmoe.evaluation.confidence import confidences
+from rsmoe.errors import UserError, require_known
+from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
 from rsmoe.evaluation.embedding import Embedding, embed_batch
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
@@ -36,11 +35,7 @@ DESCRIBE = "Describe this image in detail."
 
 
 class Responder:
-    """Answers batches of requests; `rsmoe.evaluation.assistant.Assistant` puts its one-line ways before it.
-
-    Args:
-        run: the model with its tokenizer and its way of seeing pictures.
-    """
+    """Answers batches of requests; `rsmoe.evaluation.assistant.Assistant` puts its one-line ways before it."""
 
     def __init__(self, *, run: OpenRun) -> None:
         self.run = run
@@ -76,7 +71,6 @@ class Responder:
 
         Args:
             beams: of the search; 1 is greedy. None: 3, or 1 with a temperature above 0.
-            max_new: most tokens of an answer.
             temperature: 0 to 2. Above 0 tokens are drawn from softmax(log p / temperature), not sought.
             top_p: 0 to 1, the share of the probability that is drawn from, the most probable tokens first.
             seed: of every request's own random numbers, so that its answer does not depend on the others; None: other
@@ -91,8 +85,6 @@ class Responder:
             opened: the pictures of every request, where `open` has read them already.
             knowledge: whose notes on the (last) picture stand before every question; where it cannot be reached or has
                 none, `Reply.notes` says so and the answer is without.
-            on_token: see `rsmoe.generation.decoding.OnToken`.
-            console: where the progress of these maps is shown.
 
         Raises:
             UserError: see `open` and `rsmoe.generation.decoding.Decoding`; an expert that this model does not have;
@@ -117,8 +109,7 @@ class Responder:
             pairs = [informed(s, _known(knowledge, s), run.collate) for s in samples]
             samples, known = [sample for sample, _ in pairs], [own for _, own in pairs]
         batch = self._collated(samples)
-        with torch.no_grad():
-            perception = self._forced(model.perceive(batch), requests)
+        perception = self._forced(model.perceive(batch), requests)
         longest = max((one.max_new for one in each), default=max_new)
         found = answer_batch(
             model, codec, batch, beams=beams, max_new=longest, perception=perception, each=each, on_token=on_token
@@ -176,9 +167,6 @@ class Responder:
     ) -> list[Embedding]:
         """Embeddings of the pictures of B requests, which are one batch, by the experts that answer them.
 
-        Args:
-            raster, opened: as of `answer`.
-
         Raises:
             UserError: no retrieval expert; see `open`.
         """
@@ -197,8 +185,8 @@ class Responder:
 
     def check(self, request: Request) -> None:
         """Refuses one picture for a checkpoint that only knows pairs, and an expert that the model does not have."""
-        if request.expert is not None and request.expert not in self.experts:
-            raise unknown_name("expert", request.expert, self.experts)
+        if request.expert is not None:
+            require_known("expert", request.expert, known=self.experts)
         if len(request.pictures) == 1 and "two" in self.dates and "one" not in self.dates:
             raise UserError(
                 f"this checkpoint compares two dates, got one ({request.names[0]}): image=[before.tif,after.tif]"

@@ -45,8 +45,6 @@ def score_files(
             read.
         split: of a file of references that holds several.
         vocabulary: json {word: id}, for protocols on word ids.
-        draws: resampled test sets for the intervals; 0 for none.
-        seed: of the draws.
         missing: "wrong": a reference without a prediction counts as answered with nothing; "error": it is refused.
         metrics: name -> metric that was added; of their protocols one may be the chosen one, the others are scored too.
         prefix: "generated/" for generated data.

@@ -18,9 +18,7 @@ def results_table(results: Sequence[Result], baselines: Mapping[str, Sequence[Re
     A value is green where it is better than every baseline that has this metric, and red where it is not.
 
     Args:
-        results: of one run, in the order to show.
         baselines: name of the column -> its results; matched by metric and split.
-        title: printed above.
     """
     protocols = ", ".join(dict.fromkeys(f"{r.protocol} on {r.split}" for r in results))
     table = Table(title=title or None, caption=protocols or None, header_style="bold")

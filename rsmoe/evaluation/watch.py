@@ -18,8 +18,6 @@ def watched(title: str, total: int, console: Console | None) -> Iterator[Callabl
 
     Args:
         title: what is done, and of what: "map of changes, tiles".
-        total: number of pieces.
-        console: to show it on.
 
     Yields:
         a function to call with the number of pieces that were finished since the last call.

@@ -12,7 +12,7 @@ import yaml
 
 from rsmoe.data.files.csv_files import read_csv
 from rsmoe.data.files.file_names import FileTree, listed
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.text_files import read_text
 from rsmoe.errors import UserError
 from rsmoe.knowledge.place_note import PlaceNote

@@ -68,7 +68,6 @@ def read_changes(
     """Changes that show, the (H, W) uint8 mask of all that differs and stands, and where it has vanished, (H, W) bool.
 
     Args:
-        place: the place of the pair.
         states: which things stand on either date.
         pictures: (semantic, things without vehicles) of either date in the frame of the first, each (H, W).
     """

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.readers.rsicap import RSICap
 from rsmoe.data.readers.rsieval import RSIEval
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 from rsmoe.files import CACHE_KEY, cache_folder, require_writable
 from rsmoe.scenes.generator import GENERATOR_VERSION, SceneGenerator
 from rsmoe.scenes.release import LANGUAGE_VERSION, RELEASE_VERSION, split_range, write_rsicap, write_rsieval
+
+_GENERATED: dict[str, Any] = {"class_maps": "maps", "protocol": "generated/"}
 
 
 def rsicap(
@@ -25,9 +28,7 @@ def rsicap(
     """`RSICap` over generated scenes of one split.
 
     Args:
-        split: "train", "val" or "test": no two share a scene.
         scenes: number of scenes of each split.
-        size_px, seed: of the generator.
         root: the cache; None means ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
 
     Raises:
@@ -36,14 +37,7 @@ def rsicap(
     folder = _folder("rsicap", split, scenes, size_px, seed, root)
     generator = SceneGenerator(size_px=size_px, seed=seed)
     write_rsicap(folder, generator=generator, scenes=split_range(split, scenes[split]))
-    return RSICap(
-        root=str(folder),
-        split="train",
-        name="generated_rsicap",
-        class_maps="maps",
-        val_fraction=0.0,
-        protocol="generated/",
-    )
+    return RSICap(root=str(folder), split="train", name="generated_rsicap", val_fraction=0.0, **_GENERATED)
 
 
 def rsieval(
@@ -59,20 +53,11 @@ def rsieval(
     folder = _folder("rsieval", split, scenes, size_px, seed, root)
     generator = SceneGenerator(size_px=size_px, seed=seed)
     write_rsieval(folder, generator=generator, scenes=split_range(split, scenes[split]))
-    return RSIEval(
-        root=str(folder),
-        split=split,
-        holds=split,
-        name="generated_rsieval",
-        tasks=tasks,
-        class_maps="maps",
-        protocol="generated/",
-    )
+    return RSIEval(root=str(folder), split=split, holds=split, name="generated_rsieval", tasks=tasks, **_GENERATED)
 
 
 def _folder(form: str, split: str, scenes: Mapping[str, int], size_px: int, seed: int, root: str | None) -> Path:
-    if split not in scenes:
-        raise unknown_name("split of generated scenes", split, scenes)
+    require_known("split of generated scenes", split, known=scenes)
     version = f"v{GENERATOR_VERSION}.{LANGUAGE_VERSION}.{RELEASE_VERSION}"
     folder = cache_folder(root) / f"{form}-{split}-{scenes[split]}x{size_px}px-seed{seed}-{version}"
     if not folder.exists():  # a cache that holds everything may be read-only

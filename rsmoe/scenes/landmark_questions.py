@@ -5,23 +5,20 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from torch.utils.data import Dataset
-
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.notes import UNKNOWN, citation, notes_turn
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError
-from rsmoe.scenes.generator import SceneGenerator
 from rsmoe.scenes.landmarks import ASKS, Landmark, landmark
 from rsmoe.scenes.language.facts import SceneFacts
 from rsmoe.scenes.language.questions import RSVQA_KINDS, ask
-from rsmoe.scenes.release import BLOCK, split_range
+from rsmoe.scenes.release import BLOCK
+from rsmoe.scenes.rows import GeneratedRows
 
 _SEEN_KINDS = (*RSVQA_KINDS, "scene")
 _MOST_NOTES = 2
 
 
-class LandmarkQuestions(Dataset[Sample]):
+class LandmarkQuestions(GeneratedRows):
     """Two questions on every landmark; all are answered in a few words.
 
     In training a question comes with notes, as a store would give them, or without:
@@ -35,19 +32,8 @@ class LandmarkQuestions(Dataset[Sample]):
     answer to what needs knowledge is the fact.
 
     Args:
-        root: must be None; accepted because every dataset has it.
-        split: "train", "val" or "test"; splits share no place.
-        size: number of questions.
         asks: "knowledge", kinds of `rsmoe.scenes.landmarks.ASKS`; "picture", kinds of RSVQA and the scene class.
-        seed: of the generator and of every choice of words.
-        size_px: side of the pictures.
-        name: short name.
-
-    Raises:
-        UserError: a root, an unknown split, a size that is not positive.
     """
-
-    protocol = "generated/"
 
     def __init__(
         self,
@@ -60,29 +46,13 @@ class LandmarkQuestions(Dataset[Sample]):
         size_px: Positive = 96,
         name: str = "landmarks",
     ) -> None:
-        if root is not None:
-            raise UserError(f"generated landmarks are read from no folder: leave data.root out (it is {root!r}).")
-        self.name, self.split, self.asks = name, split, asks
-        self._size, self._scenes = size, split_range(split, (size + 1) // 2)
-        self._seed = seed
-        self._generator = SceneGenerator(size_px=size_px, seed=seed)
-        self._rows: dict[int, Sample] = {}
+        places = (size + 1) // 2
+        super().__init__(root=root, split=split, name=name, scenes=places, size=size, seed=seed, size_px=size_px)
+        self.asks = asks
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: int) -> Sample:
-        """Row ``index``; `IndexError` outside of the dataset."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"row {index} of {len(self)} questions")
-        index %= len(self)
-        if index not in self._rows:
-            self._fill(index // 2 // BLOCK)
-        return self._rows[index]
-
-    def _fill(self, block: int) -> None:
-        """Renders a block of places and asks about each of them."""
-        first = block * BLOCK
+    def _fill(self, index: int) -> None:
+        """Questions on a block of places."""
+        first = index // 2 // BLOCK * BLOCK
         scenes = self._scenes[first : first + BLOCK]
         facts = [SceneFacts(self._generator.scene(scene)) for scene in scenes]
         if self.asks == "knowledge":

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from rsmoe.data.change.facts import PairFacts
+from rsmoe.data.change.facts import CHANGE_CLASSES, PairFacts, facts_of_masks
 from rsmoe.errors import UserError
 from rsmoe.files import CACHE_KEY, cache_folder, part_of, require_writable
 from rsmoe.scenes.drawing import on_every_core
 from rsmoe.scenes.generator import GENERATOR_VERSION, SceneGenerator
-from rsmoe.scenes.language.change_language import change_captions
-from rsmoe.scenes.pair_facts import facts_of_scenes
+from rsmoe.scenes.language.change_language import CHANGE_KINDS, CLASSES, change_captions
 from rsmoe.scenes.release import LANGUAGE_VERSION, split_range
+from rsmoe.scenes.scene import ScenePair
 
 BLOCK = 16
 """Pairs in one file."""
@@ -122,3 +123,21 @@ class PairStore:
             )
             for i, (id_, words) in enumerate(told)
         ]
+
+
+def facts_of_scenes(pair: ScenePair, *, id: str, source: str, captions: Sequence[str] = ()) -> PairFacts:
+    """Facts of a generated pair; counts are of the things themselves, which masks that touch do not show."""
+    values = {noun: value for value, noun in CLASSES.items() if noun in CHANGE_CLASSES}
+    return facts_of_masks(
+        {noun: pair.change_mask == values[noun] for noun in CHANGE_CLASSES},
+        id=id,
+        images=(pair.before.image, pair.after.image),
+        source=source,
+        anything=pair.change_mask > 0,
+        counts={noun: sum(change.mask_value == values[noun] for change in pair.changes) for noun in CHANGE_CLASSES},
+        captions=tuple(captions),
+        mask=pair.change_mask > 0,
+        class_map=pair.change_mask + len(CLASSES) * pair.vanished.astype(np.uint8),
+        classes=CHANGE_KINDS,
+        meta=pair.before.meta,
+    )

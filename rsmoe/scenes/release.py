@@ -35,6 +35,9 @@ LANGUAGE_VERSION = 4
 RELEASE_VERSION = 2
 """Raised whenever a release of the same scenes and words would hold other files, or ask other questions."""
 
+QUESTIONS = 9
+"""On each scene of a release like RSIEval, on the mean."""
+
 BLOCK = 2 * len(SCENE_CLASSES)
 """Scenes among which questions are balanced: every class twice."""
 
@@ -81,23 +84,23 @@ def write_rsicap(root: str | Path, *, generator: SceneGenerator, scenes: range) 
         numbered = [{"image_id": str(number), **row} for number, row in enumerate(rows)]
         _save_json(folder / "captions.json", {"annotations": numbered})
 
-    return _release(Path(root), "rsicap", generator, scenes, {}, write)
+    return _release(Path(root), "rsicap", generator, scenes, write)
 
 
-def write_rsieval(root: str | Path, *, generator: SceneGenerator, scenes: range, questions_per_scene: int = 9) -> Path:
+def write_rsieval(root: str | Path, *, generator: SceneGenerator, scenes: range) -> Path:
     """Writes ``root/annotations.json`` and ``root/images/*.png``: a caption and question-answer pairs a scene.
 
     RSIEval is a test set; a second release of the same format from training scenes is what VQA is trained on. RSIEval
-    has 9.4 questions an image; here the mean is ``questions_per_scene`` and the number varies from image to image.
+    has 9.4 questions an image; here the mean is `QUESTIONS` and the number varies from image to image.
 
     Args and errors as `write_rsicap`.
     """
 
     def write(folder: Path) -> None:
-        rows = on_every_core(partial(_ask, generator, folder, questions_per_scene), _blocks(scenes, _ASKED))
+        rows = on_every_core(partial(_ask, generator, folder), _blocks(scenes, _ASKED))
         _save_json(folder / "annotations.json", {"annotations": list(chain.from_iterable(rows))})
 
-    return _release(Path(root), "rsieval", generator, scenes, {"questions_per_scene": questions_per_scene}, write)
+    return _release(Path(root), "rsieval", generator, scenes, write)
 
 
 def _blocks(scenes: range, size: int = BLOCK) -> list[range]:
@@ -114,11 +117,11 @@ def _describe(generator: SceneGenerator, folder: Path, scenes: range) -> list[di
     return rows
 
 
-def _ask(generator: SceneGenerator, folder: Path, per_scene: int, scenes: range) -> list[dict[str, Any]]:
+def _ask(generator: SceneGenerator, folder: Path, scenes: range) -> list[dict[str, Any]]:
     block = [SceneFacts(generator.scene(index)) for index in scenes]
     rng = random.Random(f"{generator.seed}/{scenes[0]}/rsieval")
     pairs: list[list[dict[str, str]]] = [[] for _ in block]
-    for q in ask(block, count=per_scene * len(block), rng=rng, kinds=RSIEVAL_KINDS):
+    for q in ask(block, count=QUESTIONS * len(block), rng=rng, kinds=RSIEVAL_KINDS):
         pairs[q.scene].append({"question": q.text, "answer": q.answer, "type": q.kind})
     rows = []
     for index, facts, qa_pairs in zip(scenes, block, pairs, strict=True):
@@ -127,20 +130,13 @@ def _ask(generator: SceneGenerator, folder: Path, per_scene: int, scenes: range)
     return rows
 
 
-def _release(
-    root: Path,
-    form: str,
-    generator: SceneGenerator,
-    scenes: range,
-    extra: dict[str, int],
-    write: Callable[[Path], None],
-) -> Path:
+def _release(root: Path, form: str, generator: SceneGenerator, scenes: range, write: Callable[[Path], None]) -> Path:
     if generator.bands != 3:
         raise UserError(f"releases in {form}'s format are RGB, the generator has {generator.bands} bands: use bands=3.")
     stamp = {
         "format": form, "generator": GENERATOR_VERSION, "language": LANGUAGE_VERSION, "seed": generator.seed,
         "release": RELEASE_VERSION, "size_px": generator.size_px, "first_scene": scenes.start,
-        "scenes": len(scenes), **extra,
+        "scenes": len(scenes),
     }  # fmt: skip
     if root.exists():
         _check_stamp(root, stamp)

@@ -7,21 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
-from rsmoe.scenes.class_map import MAP_CLASSES
-from rsmoe.scenes.generator import SceneGenerator
+from rsmoe.errors import UserError, require_known
 from rsmoe.scenes.language.captions import short_captions
 from rsmoe.scenes.language.description import describe
 from rsmoe.scenes.language.facts import SceneFacts
 from rsmoe.scenes.language.questions import ask
-from rsmoe.scenes.language.referring import refer
+from rsmoe.scenes.language.referring import ANSWERS, REQUESTS, refer_to_one
 from rsmoe.scenes.pair_store import PairStore
-from rsmoe.scenes.release import BLOCK, split_range
+from rsmoe.scenes.release import BLOCK
+from rsmoe.scenes.rows import GeneratedRows
 
 CAPTION_STYLES = ("short", "detailed", "theme", "objects", "relations")
 """What a "caption" sample asks for: five short captions, the whole description, or one aspect of it."""
@@ -42,8 +40,6 @@ _CHANGE = (
     "What has changed between the two images?",
     "Describe the difference between the two dates.",
 )
-_SEGMENT = ("Segment {0}.", "Please mark {0}.", "Show the pixels of {0}.", "Where exactly is {0}? Give a mask.")
-_SEGMENTED = ("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0} [SEG]")
 _RETRIEVE = ("Embed this image for retrieval.", "Represent this image to search for its caption.")
 
 
@@ -51,7 +47,7 @@ SCENE_TASKS = ("caption", "vqa", "change_caption", "mask", "retrieval")
 """Tasks that the generated world can set."""
 
 
-class SceneDataset(Dataset[Sample]):
+class SceneDataset(GeneratedRows):
     """Generated scenes as a dataset: rows take turns over ``tasks``.
 
     Row i has task ``tasks[i % len(tasks)]``; the n-th rows of the tasks on one image are about the same scene, except
@@ -62,22 +58,13 @@ class SceneDataset(Dataset[Sample]):
     pair what changed.
 
     Args:
-        root: must be None; accepted because every dataset has it.
-        split: "train", "val" or "test"; splits share no scene.
-        size: number of rows.
-        seed: of the generator and of every choice of words.
-        size_px: side of the images.
-        bands: 3, or 4 with near infrared.
         tasks: any of `SCENE_TASKS`.
-        name: short name.
         caption_style: one of `CAPTION_STYLES`.
         cache: folder of the rendered pairs; None means ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
 
     Raises:
-        UserError: a root, no task, an unknown or repeated one, an unknown split or style, a size that is not positive.
+        UserError: no task, an unknown or repeated one, an unknown style.
     """
-
-    protocol = "generated/"
 
     def __init__(
         self,
@@ -93,44 +80,24 @@ class SceneDataset(Dataset[Sample]):
         caption_style: str = "short",
         cache: str | None = None,
     ) -> None:
-        if root is not None:
-            raise UserError(f"generated scenes are read from no folder: leave data.root out (it is {root!r}).")
         if not tasks:
             raise UserError(f"tasks is empty: name at least one of {', '.join(SCENE_TASKS)}.")
         if len(set(tasks)) < len(tasks):
             raise UserError(f"name each task once, not {', '.join(tasks)}.")
-        for task in tasks:
-            if task not in SCENE_TASKS:
-                raise unknown_name("task", task, SCENE_TASKS)
-        if caption_style not in CAPTION_STYLES:
-            raise unknown_name("caption style", caption_style, CAPTION_STYLES)
-        self.name, self.split = name, split
+        require_known("task", *tasks, known=SCENE_TASKS)
+        require_known("caption style", caption_style, known=CAPTION_STYLES)
+        options: dict[str, Any] = {"root": root, "split": split, "name": name, "seed": seed}
+        super().__init__(scenes=size, size=size, size_px=size_px, bands=bands, **options)
         self.tasks, self.caption_style = tuple(tasks), caption_style
-        self._size = len(split_range(split, size))
-        self._first = split_range(split, 1).start
-        self._seed = seed
-        self._generator = SceneGenerator(size_px=size_px, bands=bands, seed=seed)
         self._pairs = PairStore(split=split, size_px=size_px, bands=bands, seed=seed, cache=cache)
-        self._rows: dict[tuple[str, int], Sample] = {}
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: int) -> Sample:
-        """Row ``index``; `IndexError` outside of the dataset."""
-        if not -self._size <= index < self._size:
-            raise IndexError(f"row {index} of {self._size} generated rows")
-        number, turn = divmod(index % self._size, len(self.tasks))
-        key = (self.tasks[turn], number)
-        if key not in self._rows:
-            if key[0] == "change_caption":
-                self._rows[key] = self._change(number)
-            else:
-                self._fill(number // BLOCK)
-        return self._rows[key]
-
-    def _fill(self, block: int) -> None:
-        """Renders one block and writes every row on a single image that is about it."""
+    def _fill(self, index: int) -> None:
+        """A pair by itself; of a single image, every row of the block of scenes that it is in."""
+        number, turn = divmod(index, len(self.tasks))
+        if self.tasks[turn] == "change_caption":
+            self._rows[index] = self._change(number)
+            return
+        block = number // BLOCK
         numbers = range(block * BLOCK, (block + 1) * BLOCK)
         facts = [SceneFacts(self._generator.scene(self._first + n)) for n in numbers]
         if "vqa" in self.tasks:
@@ -166,26 +133,18 @@ class SceneDataset(Dataset[Sample]):
         """A referring expression on this scene or, where nothing in it can be referred to, on the next that has one."""
         rng = self._random("mask", number)
         start = next(i for i, other in enumerate(block) if other is facts)
-        for other in (*block[start:], *block[:start]):
-            found = refer(other, rng)
-            if found is not None:
-                reference, target = found
-                mask = other.scene.instances == target.instance
-                box = np.asarray([target.box_px], dtype=np.float32)
-                request = rng.choice(_SEGMENT).format(reference.text)
-                response = rng.choice(_SEGMENTED).format(target.category)
-                self._add("mask", number, other, request, (response,), kind=target.category, mask=mask, boxes_px=box)
-                return
-        raise RuntimeError(f"no object of {BLOCK} scenes can be referred to")
+        other, reference, target = refer_to_one((*block[start:], *block[:start]), rng)
+        mask = other.scene.instances == target.instance
+        box = np.asarray([target.box_px], dtype=np.float32)
+        request = rng.choice(REQUESTS).format(reference.text)
+        response = rng.choice(ANSWERS).format(target.category)
+        self._add("mask", number, other, request, (response,), kind=target.category, mask=mask, boxes_px=box)
 
     def _add(
         self, task: str, number: int, facts: SceneFacts, request: str, texts: tuple[str, ...], *, kind: str, **more: Any
     ) -> None:
-        self._rows[task, number] = Sample(
-            id=f"{self.split}-{task}-{number:06d}", images=(facts.scene.image,), instruction=request, responses=texts,
-            task=task, source=self.name, kind=kind, directional=is_directional(request, *texts),
-            meta=facts.scene.meta, class_map=facts.class_map, classes=MAP_CLASSES, **more,
-        )  # fmt: skip
+        row = number * len(self.tasks) + self.tasks.index(task)
+        self._rows[row] = self._on(facts, task, number, request, texts, task=task, kind=kind, **more)
 
     def _change(self, number: int) -> Sample:
         facts = self._pairs.facts(number, source=self.name)

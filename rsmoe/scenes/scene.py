@@ -7,18 +7,7 @@ from typing import Any
 
 import numpy as np
 
-LAND_COVER = (
-    "bare land",
-    "grass",
-    "forest",
-    "water",
-    "farmland",
-    "sand",
-    "road",
-    "building",
-    "paved",
-    "rock",
-)
+LAND_COVER = ("bare land", "grass", "forest", "water", "farmland", "sand", "road", "building", "paved", "rock")
 """Names of the values in `Scene.semantic`."""
 
 

@@ -8,8 +8,9 @@ from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.change.facts import PairFacts
 from rsmoe.data.change.instructions import KINDS
 from rsmoe.data.change.pairs import ChangePairs
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.scenes.pair_store import PairStore
+from rsmoe.scenes.rows import refuse_root
 
 
 class SceneChanges(ChangePairs):
@@ -20,16 +21,11 @@ class SceneChanges(ChangePairs):
     rendered once and kept on disk, see `PairStore`: all of ``scenes`` at once, else when they are asked for.
 
     Args:
-        root: must be None; accepted because every data set has it.
-        split: "train", "val" or "test"; splits share no pair.
+        root, split, name, seed, size_px, bands: as of `rsmoe.scenes.rows.GeneratedRows`.
         size: number of rows; those of one pair follow one another, and the last pair may be cut.
         scenes: number of pairs of each split, all of whose rows there are; goes before ``size``.
-        seed: of the world and of every choice of words.
-        size_px: side of the images.
-        bands: 3, or 4 with near infrared.
         kinds: of `KINDS` and "mask".
         open_turns: open questions a pair.
-        name: short name.
         cache: folder of the rendered pairs; None means ``$RSMOE_CACHE``, else ``~/.cache/rsmoe``.
 
     Raises:
@@ -53,10 +49,9 @@ class SceneChanges(ChangePairs):
         name: str = "scene_changes",
         cache: str | None = None,
     ) -> None:
-        if root is not None:
-            raise UserError(f"generated pairs are read from no folder: leave data.root out (it is {root!r}).")
-        if scenes is not None and split not in scenes:
-            raise unknown_name(f"split of {name}", split, scenes)
+        refuse_root(root)
+        if scenes is not None:
+            require_known(f"split of {name}", split, known=scenes)
         pairs = 0 if scenes is None else scenes[split]
         if max(size, pairs) < 1 or not kinds:
             raise UserError(f"{name}: size={size} and kinds={list(kinds)}; expected at least one row of one kind")

@@ -7,34 +7,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.change.phrases import number_word, plural
-from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
-from rsmoe.scenes.class_map import MAP_CLASSES
-from rsmoe.scenes.generator import OBJECT_CLASSES, SceneGenerator
+from rsmoe.errors import UserError, require_known
+from rsmoe.scenes.generator import OBJECT_CLASSES
 from rsmoe.scenes.language.facts import SceneFacts
-from rsmoe.scenes.language.referring import Reference, refer
-from rsmoe.scenes.release import BLOCK, split_range
+from rsmoe.scenes.language.referring import ANSWERS, REQUESTS, SMALLEST_PX, Reference, refer_to_one
+from rsmoe.scenes.release import BLOCK
+from rsmoe.scenes.rows import GeneratedRows
 from rsmoe.scenes.scene import SceneObject
 
 ASKS = ("one", "every")
 """What a request asks for: the one thing that an expression fits, or every thing of a kind."""
 MOST = 6
 """Things that a reply marks: where there are more, their kind is not asked for."""
-SMALLEST_PX = 12
-"""Visible pixels of what is asked for, as of `refer`."""
 _ABSENT = 0.15
 """Share of the requests for every thing of a kind that are for one that is not there."""
 
-_ONE = ("Segment {0}.", "Please mark {0}.", "Show the pixels of {0}.", "Where exactly is {0}? Give a mask.")
 _EVERY = ("Segment every {0}.", "Please mark every {0}.", "Show the pixels of every {0}.")
 
 
-class SceneMasks(Dataset[Sample]):
+class SceneMasks(GeneratedRows):
     """Several requests for masks on each picture of `SceneGenerator`, with exact masks.
 
     Requests on a scene take turns over ``asks``. "one" is a referring expression ("the leftmost white house"; see
@@ -45,21 +40,13 @@ class SceneMasks(Dataset[Sample]):
     ``class_map`` of the scene, of the classes `MAP_CLASSES`; its ``kind`` is the category that is asked for.
 
     Args:
-        root: must be None; accepted because every data set has it.
-        split: "train", "val" or "test"; splits share no scene.
         scenes: number of scenes of each split.
         requests: on each scene; not all of them are different where a scene has little to ask for.
         asks: any of `ASKS`.
-        seed: of the generator and of every choice of words.
-        size_px: side of the images.
-        bands: 3, or 4 with near infrared.
-        name: short name.
 
     Raises:
-        UserError: a root, an unknown split, a split without scenes, nothing or something unknown to ask for.
+        UserError: a split without scenes, nothing or something unknown to ask for.
     """
-
-    protocol = "generated/"
 
     def __init__(
         self,
@@ -74,35 +61,18 @@ class SceneMasks(Dataset[Sample]):
         bands: Positive = 3,
         name: str = "scene_masks",
     ) -> None:
-        if root is not None:
-            raise UserError(f"generated scenes are read from no folder: leave data.root out (it is {root!r}).")
-        if split not in scenes:
-            raise unknown_name(f"split of {name}", split, scenes)
+        require_known(f"split of {name}", split, known=scenes)
         if not asks:
             raise UserError(f"asks is empty: name at least one of {', '.join(ASKS)}.")
-        for ask in asks:
-            if ask not in ASKS:
-                raise unknown_name("request for masks", ask, ASKS)
-        self.name, self.split, self.asks, self.requests = name, split, tuple(asks), requests
-        self._size = len(split_range(split, scenes[split])) * requests
-        self._first = split_range(split, 1).start
-        self._seed = seed
-        self._generator = SceneGenerator(size_px=size_px, bands=bands, seed=seed)
-        self._rows: dict[int, Sample] = {}
+        require_known("request for masks", *asks, known=ASKS)
+        options: dict[str, Any] = {"root": root, "split": split, "name": name, "seed": seed}
+        places = scenes[split]
+        super().__init__(scenes=places, size=places * requests, size_px=size_px, bands=bands, **options)
+        self.asks, self.requests = tuple(asks), requests
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: int) -> Sample:
-        """Row ``index``: request ``index % requests`` on scene ``index // requests``."""
-        if not -self._size <= index < self._size:
-            raise IndexError(f"row {index} of {self._size} generated rows")
-        if (index := index % self._size) not in self._rows:
-            self._fill(index // self.requests // BLOCK)
-        return self._rows[index]
-
-    def _fill(self, block: int) -> None:
-        """Renders one block of scenes and writes every request on them."""
+    def _fill(self, index: int) -> None:
+        """Every request on a block of scenes: row i is request ``i % requests`` on scene ``i // requests``."""
+        block = index // self.requests // BLOCK
         numbers = range(block * BLOCK, (block + 1) * BLOCK)
         facts = [SceneFacts(self._generator.scene(self._first + number)) for number in numbers]
         for place, number in enumerate(numbers):
@@ -113,14 +83,10 @@ class SceneMasks(Dataset[Sample]):
                 self._rows[row] = write(row, [*facts[place:], *facts[:place]], rng)
 
     def _one(self, row: int, scenes: Sequence[SceneFacts], rng: random.Random) -> Sample:
-        for facts in scenes:
-            found = refer(facts, rng, smallest_px=SMALLEST_PX)
-            if found is not None:
-                reference, target = found
-                answer = rng.choice(("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0} [SEG]"))
-                request = rng.choice(_ONE).format(reference.text)
-                return self._sample(row, facts, request, answer.format(target.category), target.category, [target])
-        raise RuntimeError(f"no object of {len(scenes)} scenes can be referred to")
+        facts, reference, target = refer_to_one(scenes, rng)
+        answer = rng.choice(ANSWERS).format(target.category)
+        request = rng.choice(REQUESTS).format(reference.text)
+        return self._sample(row, facts, request, answer, target.category, [target])
 
     def _every(self, row: int, scenes: Sequence[SceneFacts], rng: random.Random) -> Sample:
         if rng.random() < _ABSENT:
@@ -148,12 +114,8 @@ class SceneMasks(Dataset[Sample]):
         instances = facts.scene.instances
         masks = tuple(instances == target.instance for target in targets)
         several: dict[str, Any] = {"masks": masks} if len(masks) > 1 else {}
-        return Sample(
-            id=f"{self.split}-masks-{row:06d}", images=(facts.scene.image,), instruction=request, responses=(answer,),
-            task="mask", source=self.name, kind=category, directional=is_directional(request, answer),
-            mask=np.isin(instances, [target.instance for target in targets]), meta=facts.scene.meta,
-            class_map=facts.class_map, classes=MAP_CLASSES, **several,
-        )  # fmt: skip
+        mask = np.isin(instances, [target.instance for target in targets])
+        return self._on(facts, "masks", row, request, (answer,), task="mask", kind=category, mask=mask, **several)
 
 
 def _groups(facts: SceneFacts) -> list[tuple[SceneObject, ...]]:

@@ -19,7 +19,6 @@ def read_objects(place: Place, things: np.ndarray) -> tuple[np.ndarray, tuple[Sc
     """Instance map and objects of a map of things.
 
     Args:
-        place: what stands there.
         things: (H, W) int32 index into the place's things, -1 for ground.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import Field
@@ -15,13 +15,12 @@ from rsmoe.settings.types import Count, Device, Draws, Name, Number, OutFolder, 
 class ChangeDetection(Settings):
     """Scores a model's change map against classical methods, on pairs with masks."""
 
-    module: ClassVar[str] = "rsmoe.commands.change_detection"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "data=levir_cd data.root=/data",
         "data=dsifn_cd checkpoint=runs/changechat_moe out=change_detection",
         "data=levir_cd checkpoint=[runs/a,runs/b] tile=64 limit=100",
     )
-    groups: ClassVar[tuple[str, ...]] = ("data",)
+    groups = ("data",)
 
     data: Release = Field(description="pairs with masks")
     checkpoint: Paths | None = Field(description="a run folder, a checkpoint file, or a list; null: classical alone")

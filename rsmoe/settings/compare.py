@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import Field
@@ -18,8 +18,7 @@ _Names = Annotated[
 class Compare(Settings):
     """Puts the results of runs into one table, as Markdown and LaTeX."""
 
-    module: ClassVar[str] = "rsmoe.commands.compare"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "runs/*",
         "runs/*/*/evaluation format=latex out=tables",
         "runs/* against=runs/ucm_dense/2026-01-31_12-00-00",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import Field
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.settings.loader import Loader
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
@@ -41,15 +41,14 @@ class Length(Settings):
 class Contrast(Settings):
     """Trains a dual encoder on pictures and their captions, and measures retrieval and zero-shot classification."""
 
-    module: ClassVar[str] = "rsmoe.commands.contrast"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "recipe=clip_scenes",
         "recipe=clip_ucm_rsicd data.root=/data",
         "recipe=clip_ucm_rsicd pair_loss=siglip stage.batch_size=256",
         "recipe=clip_finetune vision.pretrained=models/georsclip data.root=/data",
         "resume=runs/clip_scenes/2026-01-31_12-00-00",
     )
-    groups: ClassVar[tuple[str, ...]] = (
+    groups = (
         "recipe", "vision", "image_head", "text_tower", "pair_loss", "optimizer", "trainer", "logger", "benchmark",
     )  # fmt: skip
 
@@ -94,6 +93,4 @@ class Contrast(Settings):
             )
         if not self.corpus:
             raise UserError("corpus={}: expected at least one data set; choose recipe=<name>")
-        for name in self.stage.mix:
-            if name not in self.corpus:
-                raise unknown_name("data set in stage.mix", name, self.corpus)
+        require_known("data set in stage.mix", *self.stage.mix, known=self.corpus)

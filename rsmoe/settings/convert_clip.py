@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,8 +13,7 @@ from rsmoe.settings.types import OutFolder, PathWord, Pixels, Word
 class ConvertClip(Settings):
     """Makes a CLIP folder of transformers from a file of OpenAI's, open_clip's, RemoteCLIP, GeoRSCLIP or SkyCLIP."""
 
-    module: ClassVar[str] = "rsmoe.commands.convert_clip"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "file=RemoteCLIP-ViT-B-32.pt out=models/remoteclip",
         "file=RS5M_ViT-B-32.pt out=models/georsclip tokenizer=/models/clip-vit-base-patch32",
         "file=open_clip_model.safetensors kind=open_clip out=models/laion image_size=336",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Len
 from pydantic import Field
@@ -44,8 +44,7 @@ class Metrics(Settings):
 class Evaluate(Settings):
     """Answers and scores benchmarks with a trained model; typed again, it goes on where it stopped."""
 
-    module: ClassVar[str] = "rsmoe.evaluate"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "checkpoint=runs/ucm_moe benchmark=ucm_captions",
         "checkpoint=runs/ucm_moe benchmark=[ucm_captions,rsvqa_lr] data.root=/data",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions limit=50 beams=1",
@@ -53,7 +52,7 @@ class Evaluate(Settings):
         "checkpoint=runs/mine benchmark=[landmarks,landmarks_seen] knowledge=store",
         "checkpoint=runs/ucm_moe benchmark=scenes dry=true",
     )
-    groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric", "router")
+    groups = ("benchmark", "metric", "router")
 
     benchmark: Part | None = Field(None, description="one, or [several,of,them]")
     checkpoint: PathWord = Field(description="a run folder, a checkpoint file, a folder of save_pretrained, or starter")

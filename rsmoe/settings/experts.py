@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from rsmoe.settings.evaluate import Metrics
@@ -39,13 +37,12 @@ class Scores(OpenSettings):
 class Experts(Settings):
     """Takes a mixture apart: each expert alone, each left out, regret, load, similarity."""
 
-    module: ClassVar[str] = "rsmoe.commands.experts"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "checkpoint=runs/rsicap_moe benchmark=rsieval_generated +metric=caption_aspects",
         "checkpoint=runs/ucm_moe benchmark=ucm_captions data.root=/data limit=200 out=experts",
         "checkpoint=runs/unified_moe benchmark=changechat_generated draws=2000",
     )
-    groups: ClassVar[tuple[str, ...]] = ("benchmark", "metric")
+    groups = ("benchmark", "metric")
 
     benchmark: Part | None = Field(None, description="one")
     checkpoint: PathWord = Field(description="a run folder, a checkpoint file, or a folder of save_pretrained")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from rsmoe.settings.model import Settings
@@ -13,8 +11,7 @@ from rsmoe.settings.types import OutFolder, PathWord
 class Export(Settings):
     """Writes a trained model as files that others load: safetensors, a PEFT adapter an expert, a card with commands."""
 
-    module: ClassVar[str] = "rsmoe.commands.export"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "checkpoint=starter out=exported",
         "checkpoint=runs/rsicap_moe out=exported",
         "checkpoint=runs/rsicap_moe/2026-01-31_12-00-00/checkpoints/2-experts.ckpt out=exported",

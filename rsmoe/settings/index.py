@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import Field
@@ -15,8 +15,7 @@ from rsmoe.settings.types import BatchSize, Device, OutFolder, Paths, PathWord
 class Index(Settings):
     """Embeds pictures, and tiles of large ones, for a search; typed again, it does what is left, new or changed."""
 
-    module: ClassVar[str] = "rsmoe.commands.index"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "images=pictures out=archive",
         "images='scenes/*.tif' tile=512 overlap=0.5 out=archive",
         "images=[2019,2020] raster.bands=[4,3,2] raster.stretch=percentile out=archive",

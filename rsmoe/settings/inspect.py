@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from rsmoe.settings.model import Settings
@@ -14,13 +12,12 @@ from rsmoe.settings.types import Count, Name, OutFile
 class Inspect(Settings):
     """Checks a data set as its reader reads it: counts, samples left out, first rows, a contact sheet."""
 
-    module: ClassVar[str] = "rsmoe.commands.inspect"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "data=scenes",
         "data=ucm_captions data.root=/data split=test out=ucm.png",
         "data=own_jsonl data.root=my_pictures rows=20 sheet=0",
     )
-    groups: ClassVar[tuple[str, ...]] = ("data",)
+    groups = ("data",)
 
     data: Release = Field(description="which data set")
     split: Name = Field(description="train, val or test")

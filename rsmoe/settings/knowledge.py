@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field
@@ -23,8 +23,7 @@ class Landmarks(Settings):
 class Knowledge(Settings):
     """Makes a store of what is known of places, for knowledge=<store> of predict and evaluate."""
 
-    module: ClassVar[str] = "rsmoe.commands.knowledge"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "out=store  (generated landmarks)",
         "notes=places.csv images=pictures out=store",
         "notes=markdown out=store checkpoint=models/remoteclip alike=0.85",

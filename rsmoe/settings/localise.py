@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Len
 from pydantic import Field
@@ -15,8 +15,7 @@ from rsmoe.settings.types import BatchSize, Device, OutFolder, PathWord, Pixels,
 class Localise(Settings):
     """Draws where in a picture a sentence fits; a sentence needs no key."""
 
-    module: ClassVar[str] = "rsmoe.commands.localise"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         '"a harbour with ships" image=scene.tif out=found',
         '"a harbour with ships" image=scene.tif sides=[128,256] checkpoint=models/remoteclip out=found',
         "text=forest image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile out=found",

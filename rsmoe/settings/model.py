@@ -23,6 +23,9 @@ PART_WORDS = frozenset(
 )
 """Keys of parts (``data.root``, ``lm.pretrained``) that hold a path or a sentence, whatever the part."""
 
+_TOP = ("train", "evaluate", "predict", "score", "serve")
+"""Entry points that are no `rsmoe.commands`."""
+
 
 class Settings(BaseModel):
     """Keys of one command, or of a mapping in it; the first line of the docstring is what ``--help`` says it does."""
@@ -34,7 +37,12 @@ class Settings(BaseModel):
     groups: ClassVar[tuple[str, ...]] = ()
     """Folders of ``conf/`` that the command takes a choice of."""
     module: ClassVar[str] = ""
-    """Of the entry point."""
+    """Of the entry point, which is called as the module of the settings."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        name = cls.__module__.rpartition(".")[2]
+        cls.module = f"rsmoe.{name}" if name in _TOP else f"rsmoe.commands.{name}"
 
 
 class OpenSettings(Settings):

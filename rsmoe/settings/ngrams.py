@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge, Le
 from pydantic import Field
@@ -15,8 +15,7 @@ from rsmoe.settings.types import Name, Number, OutFile, PathWord, Pixels, Seed
 class Ngrams(Settings):
     """Counts the n-grams that generated change captions share with LEVIR-CC's real ones."""
 
-    module: ClassVar[str] = "rsmoe.commands.ngrams"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "data.root=/data",
         "captions=captions_train_val.json pairs=100",
         "pairs=2000 show=4 out=ngrams.json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Len
 from pydantic import Field
@@ -17,8 +17,7 @@ DataNames = Annotated[Name | Annotated[list[Name], Len(1)], Says("names of data 
 class Overlap(Settings):
     """Finds test pictures and captions that training data holds as well."""
 
-    module: ClassVar[str] = "rsmoe.commands.overlap"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "train=ucm_captions test=ucm_captions",
         "train=[ucm_captions,rsicd] test=[ucm_captions,rsicd:val] data.root=/data out=overlap",
         "train=rsicap test=rsieval threshold=0.8 sheet=0",

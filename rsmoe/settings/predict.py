@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Len
 from pydantic import Field
@@ -62,8 +62,7 @@ class Raster(Settings):
 class Predict(Settings):
     """Answers requests on pictures, or on two dates of them, in words, boxes, masks and maps."""
 
-    module: ClassVar[str] = "rsmoe.predict"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         'image=picture.png instruction="How many ships are there?"',
         "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile out=answer",
         "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",

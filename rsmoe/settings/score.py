@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,13 +15,12 @@ from rsmoe.settings.types import Draws, Name, PathWord, Seed, Word
 class Score(Settings):
     """Scores a file of predictions, anyone's, under a named protocol."""
 
-    module: ClassVar[str] = "rsmoe.score"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "protocol=caption/coco-ptb@1 predictions=p.jsonl references=r.json",
         "protocol=vqa/rsvqa@1 predictions=p.jsonl data=rsvqa_lr data.root=/data json=true",
         "protocol=caption/coco-ptb@1 predictions=ours.json compare=theirs.json references=r.json",
     )
-    groups: ClassVar[tuple[str, ...]] = ("data", "metric")
+    groups = ("data", "metric")
 
     data: Release | None = Field(None, description="a data set to read the references from, instead of a file")
     protocol: Word = Field(description="caption/coco-ptb@1, vqa/rsvqa@1, ground/hbb@1 ...")

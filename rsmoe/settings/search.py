@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge, Le, Len
 from pydantic import Field
@@ -19,8 +19,7 @@ _Span = Annotated[
 class Search(Settings):
     """Finds the tiles of a store that fit words, a picture, or both; a sentence needs no key."""
 
-    module: ClassVar[str] = "rsmoe.commands.search"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         '"a harbour with white ships" store=archive',
         '"a harbour with white ships" store=archive bbox=[9.5,53.4,10.3,53.7] dates=[2019,2020-06] out=found',
         "image=port.tif store=archive limit=50 out=found",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import MinLen
 from pydantic import Field
@@ -21,8 +21,7 @@ Names = Annotated[
 class Segment(Settings):
     """Draws a map of the classes that are named, which no training has to have seen."""
 
-    module: ClassVar[str] = "rsmoe.commands.segment"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "names=[building,road,water,trees] image=scene.tif checkpoint=runs/clip_ucm_rsicd out=map",
         "names={ground:[bare land,sand],sea:[sea]} image=a.tif checkpoint=runs/clip aggregation=a.safetensors out=map",
         "names=[water] other=1.5 image=scene.tif checkpoint=runs/clip_ucm_rsicd out=map",

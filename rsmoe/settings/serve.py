@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge, Le, Len
 from pydantic import Field
@@ -14,8 +14,7 @@ from rsmoe.settings.types import BatchSize, Beams, Device, Number, PathWord, Pos
 class Serve(Settings):
     """Serves a trained model: an API in OpenAI's form, GeoJSON of uploads, and a page in the browser."""
 
-    module: ClassVar[str] = "rsmoe.serve"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "port=9000 beams=3",
         "checkpoint=runs/changechat_moe",
         "checkpoint=runs/rsicap_moe host=0.0.0.0 key=secret files=/data/scenes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field
@@ -15,13 +15,12 @@ from rsmoe.settings.types import Name, Number, OutFolder, Seed, Share
 class Shard(Settings):
     """Writes a data set as tar shards, to be read or streamed; typed again, it goes on where it stopped."""
 
-    module: ClassVar[str] = "rsmoe.commands.shard"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "data=scenes split=train out=shards/scenes",
         "data=ucm_captions data.root=/data split=train out=shards/ucm_captions",
         "data=rsicd split=train out=shards/rsicd pixels=raw processes=8",
     )
-    groups: ClassVar[tuple[str, ...]] = ("data",)
+    groups = ("data",)
 
     data: Release = Field(description="which data set")
     split: Name = Field(description="train, val or test")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Len, MinLen
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.settings.model import check_fields
 from rsmoe.settings.types import BatchSize, Count, Decay, Name, NotNegative, Says, Share
 
@@ -86,9 +86,7 @@ class Stage:
         if "name" not in config or "steps" not in config:
             raise UserError(f"stage {config.get('name', '?')!r}: expected a name and steps")
         known = [f.name for f in fields(cls)]
-        for key in config:
-            if key not in known:
-                raise unknown_name(f"key under 'stage.{config['name']}'", str(key), known)
+        require_known(f"key under 'stage.{config['name']}'", *map(str, config), known=known)
         return cls(**{**config, "mix": config.get("mix") or {}, "lr_groups": config.get("lr_groups") or {}})
 
     def without(self, absent: Collection[str]) -> Stage:

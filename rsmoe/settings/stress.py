@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Len
 from pydantic import Field
@@ -28,13 +28,12 @@ from rsmoe.settings.types import (
 class Stress(Settings):
     """Disturbs the second date of pairs (shift, light, season ...) and measures the loss of accuracy."""
 
-    module: ClassVar[str] = "rsmoe.commands.stress"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "checkpoint=runs/changechat_moe",
         "checkpoint=[runs/a,runs/b,runs/c] data=levir_cd data.root=/data tile=64",
         "checkpoint=runs/changechat_moe pairs=20 text=0 out=stress",
     )
-    groups: ClassVar[tuple[str, ...]] = ("data",)
+    groups = ("data",)
 
     data: Release = Field(description="pairs with masks")
     checkpoint: Paths = Field(

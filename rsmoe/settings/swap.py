@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from rsmoe.settings.model import Settings
@@ -14,13 +12,12 @@ from rsmoe.settings.types import Beams, Device, Name, Number, OutFile, PathWord,
 class Swap(Settings):
     """Asks whether "appeared" and "vanished" change places when the two dates do."""
 
-    module: ClassVar[str] = "rsmoe.commands.swap"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "checkpoint=runs/changechat_moe",
         "checkpoint=runs/levir_cc_moe data=levir_cc data.root=/data out=swap.json",
         "checkpoint=runs/changechat_moe pairs=50 beams=3",
     )
-    groups: ClassVar[tuple[str, ...]] = ("data",)
+    groups = ("data",)
 
     data: Release = Field(description="pairs with captions")
     checkpoint: PathWord = Field(description="a run folder, or a checkpoint file")

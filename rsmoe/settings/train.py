@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, MinLen
 from pydantic import Field
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.settings.loader import Loader
 from rsmoe.settings.model import Settings
 from rsmoe.settings.release import Root
@@ -81,8 +81,7 @@ class Features(Settings):
 class Train(Settings):
     """Trains a model on a corpus, stage after stage, and evaluates it; everything goes into one run folder."""
 
-    module: ClassVar[str] = "rsmoe.train"
-    examples: ClassVar[tuple[str, ...]] = (
+    examples = (
         "experiment=rsicap_moe",
         "experiment=ucm_moe data.root=/data seed=1",
         "experiment=rsicap_moe seed=1 stage.dense.steps=600",
@@ -90,7 +89,7 @@ class Train(Settings):
         "resume=runs/rsicap_moe/2026-01-31_12-00-00 experiment=rsicap_moe",
         "-m experiment=ucm_moe seed=0,1,2",
     )
-    groups: ClassVar[tuple[str, ...]] = (
+    groups = (
         "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "router", "choice", "balance",
         "prompts", "lm", "expert", "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer", "trainer",
         "callback", "logger", "metric", "debug",
@@ -162,6 +161,4 @@ class Train(Settings):
             raise UserError("expert=[]: expected at least one expert, expert=[theme,vqa]")
         stages = stages_of({"stage": self.stage})
         for place, mix in (("mix", self.mix or {}), *((f"stage.{s.name}.mix", s.mix) for s in stages)):
-            for name in mix:
-                if name not in self.corpus:
-                    raise unknown_name(f"data set in {place}", name, self.corpus)
+            require_known(f"data set in {place}", *mix, known=self.corpus)

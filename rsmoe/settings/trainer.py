@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 from rsmoe.settings.model import OpenSettings
 from rsmoe.settings.types import Devices, Name, NotNegative, Number
 
@@ -42,6 +42,4 @@ class Trainer(OpenSettings):
         """Names that Lightning does not know."""
         if self.target == "lightning.pytorch.Trainer":
             known = [f.alias or name for name, f in type(self).model_fields.items()]
-            for name in self.model_extra or {}:
-                if name not in self.others:
-                    raise unknown_name("key under 'trainer'", name, [*known, *self.others])
+            require_known("key under 'trainer'", *(self.model_extra or {}), known=[*known, *self.others])

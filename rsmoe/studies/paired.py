@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import task_names
 from rsmoe.errors import UserError

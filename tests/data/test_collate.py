@@ -154,8 +154,8 @@ def test_options_out_of_range() -> None:
         collate(max_response=1)
     with pytest.raises(UserError, match="mean has 3 values and std 4"):
         collate(std=[1.0] * 4)
-    with pytest.raises(UserError, match="jitter=1.5"):
-        collate(jitter=1.5)
+    with pytest.raises(UserError, match="align_px=8: expected less than"):
+        collate(align_px=8)
 
 
 def test_bands_are_checked_and_any_number_works() -> None:

@@ -30,7 +30,6 @@ from rsmoe.data.files.file_names import SUFFIXES, FileTree, globbed, listed, ste
 from rsmoe.data.files.tar_index import index_tar
 from rsmoe.data.rasters.images import find_images, load_image
 from rsmoe.data.readers.coco_instances import COCOInstances
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.own_folder import OwnFolder
 from rsmoe.errors import UserError
 from rsmoe.geo.dates import read_dates
@@ -198,7 +197,7 @@ def test_same_name_in_two_folders(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 of 1 annotated names have no image"):
         find_images(tmp_path / "deep", ["train/2.png"], source="s")  # not deep/2.png, were it there
     with pytest.raises(UserError, match="does not lie in"):
-        find_in_tree(tmp_path / "deep", ["C:\\data\\train\\1.png"], source="s")
+        find_images(tmp_path / "deep", ["C:\\data\\train\\1.png"], source="s", flat=False)
 
 
 def test_what_other_systems_leave_behind_is_no_picture(tmp_path: Path) -> None:
@@ -227,8 +226,8 @@ def test_folders_that_other_systems_leave_behind_are_not_read(tmp_path: Path) ->
 
 def test_an_accent_in_a_folder(tmp_path: Path) -> None:
     there = save(tmp_path / NFD / "1.png")
-    for find in (find_in_tree, find_images):
-        assert find(tmp_path, [f"{NFC}/1.png"], source="s") == {f"{NFC}/1.png": there}
+    for flat in (False, True):
+        assert find_images(tmp_path, [f"{NFC}/1.png"], source="s", flat=flat) == {f"{NFC}/1.png": there}
 
 
 @pytest.mark.parametrize(

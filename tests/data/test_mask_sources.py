@@ -157,18 +157,17 @@ def test_polygons_that_are_none(polygon: list[float]) -> None:
 INDICES = np.array([[0, 1, 2], [1, 2, 255]], dtype=np.uint8)
 
 
-def test_file_masks_by_value_and_by_threshold(tmp_path: Path) -> None:
+def test_file_masks_by_threshold(tmp_path: Path) -> None:
     path = save(tmp_path / "m.png", np.array([[0, 40, 128], [255, 255, 0]], np.uint8))
     np.testing.assert_array_equal(FileMask(path).read(), [[0, 1, 1], [1, 1, 0]])
-    np.testing.assert_array_equal(FileMask(path, values=(255,)).read(), [[0, 0, 0], [1, 1, 0]])
     np.testing.assert_array_equal(FileMask(path, above=50).read(), [[0, 0, 1], [1, 1, 0]])
-    np.testing.assert_array_equal(FileMask(path, values=(128, 255)).read(), FileMask(path, above=127).read())
+    np.testing.assert_array_equal(FileMask(path, above=128).read(), [[0, 0, 0], [1, 1, 0]])
 
 
 def test_bits_sixteen_bits_and_equal_bands_count_as_one_band(tmp_path: Path) -> None:
     np.testing.assert_array_equal(FileMask(save(tmp_path / "1.png", HALF)).read(), HALF)
     wide = save(tmp_path / "16.png", np.array([[0, 300]], np.uint16))
-    np.testing.assert_array_equal(FileMask(wide, values=(300,)).read(), [[False, True]])
+    np.testing.assert_array_equal(FileMask(wide, above=255).read(), [[False, True]])
     grey = save(tmp_path / "rgb.png", np.repeat(INDICES[..., None], 3, axis=-1))
     np.testing.assert_array_equal(IndexMap(grey).read(), INDICES)
 
@@ -289,7 +288,6 @@ def test_sources_travel_to_workers_and_their_keys_tell_them_apart(tmp_path: Path
         PolygonMask([[0, 0, 2, 0, 2, 1]], (2, 3)),
         FileMask(path),
         FileMask(path, above=1),
-        FileMask(path, values=(1,)),
         IndexMap(path),
         IndexMap(path, {0: 0, 1: 2, 2: 1}),
         IndexMap(path, ignore=(0, 255)),

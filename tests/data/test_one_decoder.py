@@ -599,7 +599,6 @@ def test_a_mask_is_the_same_in_any_file(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(FileMask(path).read(), BOX == 1)
     if name in FULL:
         np.testing.assert_array_equal(FileMask(path, above=127).read(), BOX == 1)
-        np.testing.assert_array_equal(FileMask(path, values=(255,)).read(), BOX == 1)
     if name not in FULL or "bit" in name or name == "white1.tif":
         np.testing.assert_array_equal(IndexMap(path).read(), BOX)
 
@@ -676,7 +675,6 @@ def test_masks_of_jpeg_are_those_that_were_saved(tmp_path: Path) -> None:
         for source in (
             IndexMap(tmp_path / name, remap={value: value % 2 for value in range(256)}),
             ColourMap(tmp_path / name, ((255, 255, 255),)),
-            FileMask(tmp_path / name, values=(255,)),
         ):
             with pytest.raises(UserError, match=f"{name} is compressed as a photograph.*PNG or TIFF"):
                 source.read()

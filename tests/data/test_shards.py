@@ -387,13 +387,13 @@ def test_a_killed_run_continues_and_finished_shards_are_left_alone(tmp_path: Pat
     process = multiprocessing.get_context("fork").Process(target=_write, args=(data, out))
     process.start()
     deadline = time.monotonic() + 20
-    while not list(out.glob(".train-00002.tar.*.partial")) and time.monotonic() < deadline:
+    while not list(out.glob(".train-00002.*.part.tar")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
-    names = {path.name for path in out.iterdir() if not path.name.endswith(".partial")}
+    names = {path.name for path in out.iterdir() if ".part." not in path.name}
     assert names == {f"train-0000{i}.{kind}" for i in (0, 1) for kind in ("tar", "json")}
-    assert any(path.name.endswith(".partial") for path in out.iterdir())
+    assert any(".part." in path.name for path in out.iterdir())
     kept = {path: path.stat().st_mtime_ns for path in out.glob("train-0000[01].*")}
     (out / "train-00001.json").unlink()  # as if it had been killed between the two
     shards = shards_of(data, out, seed=None)
@@ -401,7 +401,7 @@ def test_a_killed_run_continues_and_finished_shards_are_left_alone(tmp_path: Pat
     assert [s.sha256 for s in shards.shards] == [s.sha256 for s in whole.shards]
     assert (out / "train-00000.tar").stat().st_mtime_ns == kept[out / "train-00000.tar"]
     assert (out / "train-00001.tar").stat().st_mtime_ns != kept[out / "train-00001.tar"]
-    assert not [path for path in out.iterdir() if path.name.endswith(".partial")]
+    assert not [path for path in out.iterdir() if ".part." in path.name]
 
 
 def test_a_full_disk_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_decode_undoes_encode(chosen: list[str]) -> None:
 def test_the_vocabulary_is_the_same_in_any_order_and_keeps_frequent_words() -> None:
     orders = (TEXTS, TEXTS[::-1])
     assert len({TextCodec.fit(texts, special=SPECIAL).state()["tokenizer"] for texts in orders}) == 1
-    codec = TextCodec.fit(["a a b", "a c b"], min_count=2)
+    codec = TextCodec.fit(["a a b", "a b"])
     assert codec.decode(codec.encode("a b c")) == "a b [UNK]" and codec.vocab_size == 6
     with pytest.raises(UserError, match="vocabulary would be empty"):
-        TextCodec.fit(["a b"], min_count=2)
+        TextCodec.fit(["", " "])
 
 
 @pytest.mark.parametrize("kind", ["words", "bpe", "bert"])

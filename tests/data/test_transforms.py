@@ -15,15 +15,12 @@ from PIL import Image
 from support.transforms import SIZE, make, picture
 
 from rsmoe.data import Sample
-from rsmoe.data.boxes import obb_corners
 from rsmoe.data.rasters.images import load_image, picture_size
 from rsmoe.data.readers.annotations import is_directional
+from rsmoe.data.transforms.alignment import misregister, shift_image
 from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
-from rsmoe.data.transforms.misregistration import misregister, shift_image
-from rsmoe.data.transforms.placement import Placement
-from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_points, turn_vector
+from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_vector
 from rsmoe.data.transforms.transforms import Transform, Views, resize
-from rsmoe.errors import UserError
 
 ALL = st.sampled_from(SYMMETRIES)
 SEEDS = st.integers(0, 2**31)
@@ -40,15 +37,13 @@ def views(sample: Sample, seed: int = 0, words: bool = True, **more: Any) -> Vie
 # --- the eight symmetries ---
 
 
-def test_pictures_points_and_directions_turn_alike() -> None:
+def test_pictures_and_directions_turn_alike() -> None:
     image = torch.zeros(9, 9)
     image[2, 6] = 1  # upper right
     assert len({tuple(turn_image(torch.arange(4).view(2, 2), g).flatten().tolist()) for g in SYMMETRIES}) == 8
     for g in SYMMETRIES:
         ((row, column),) = turn_image(image, g).nonzero().tolist()
-        x, y = turn_points(np.array([6.5, 2.5]), g, 9)
-        assert (x, y) == (column + 0.5, row + 0.5)
-        assert turn_vector((2.0, -2.0), g) == (x - 4.5, y - 4.5)
+        assert turn_vector((2.0, -2.0), g) == (column - 4.0, row - 4.0)
         assert torch.equal(turn_image(turn_image(image, g), inverse(g)), image)
 
 
@@ -203,29 +198,23 @@ def test_coordinates_are_seen() -> None:
 
 
 @given(SEEDS, st.integers(0, 2), st.integers(0, 2))
-def test_boxes_masks_and_words_stay_true(seed: int, column: int, row: int) -> None:
+def test_masks_and_words_stay_true(seed: int, column: int, row: int) -> None:
     """A white block of a picture of another shape, in a cell that the text names."""
     names = {cell: name for name, cell in CELLS.items()} | {(1, 1): "center"}
     height, width = 96, 144
     image, mask = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
     classes = np.full((height, width), 255, np.uint8)
-    box = np.array([[column * 48 + 9, row * 32 + 8, column * 48 + 33, row * 32 + 16]], np.float32)
-    x1, y1, x2, y2 = box[0].astype(int)
+    x1, y1, x2, y2 = column * 48 + 9, row * 32 + 8, column * 48 + 33, row * 32 + 16
     image[y1:y2, x1:x2], mask[y1:y2, x1:x2], classes[y1:y2, x1:x2] = 255, True, 3
-    oriented = np.array([[(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, 0]], np.float32)
     sample = make(
-        images=(image, image), mask=mask, class_map=classes, boxes_px=box, obb_px=oriented, labels=("car",),
+        images=(image, image), mask=mask, class_map=classes,
         instruction="Where is the car ?", responses=(names[column, row],), directional=(column, row) != (1, 1),
     )  # fmt: skip
     seen = views(sample, seed)
-    assert seen.mask is not None and seen.class_map is not None and seen.boxes_px is not None
+    assert seen.mask is not None and seen.class_map is not None
     assert torch.equal(seen.pixels[0], seen.pixels[1]) and torch.equal(seen.pixels[0, 0] > 0.5, seen.mask > 0)
     assert torch.equal(seen.class_map == 3, seen.mask > 0) and set(seen.class_map.unique().tolist()) == {3, 255}
     rows, columns = seen.mask.nonzero(as_tuple=True)
-    edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    assert seen.boxes_px[0].tolist() == [float(edge) for edge in edges] and seen.labels == ("car",)
-    corners = obb_corners(seen.obb_px.numpy())[0]  # type: ignore[union-attr]
-    np.testing.assert_allclose([*corners.min(0), *corners.max(0)], seen.boxes_px[0], atol=1e-3)
     turned = turn_sample(sample, seen.symmetry)
     assert turned is not None
     assert turned.responses == (names[int(columns.float().mean() // 16), int(rows.float().mean() // 16)],)
@@ -253,43 +242,18 @@ def test_all_samples_of_a_picture_decide_together() -> None:
         assert torch.equal(a.pixels, b.pixels) and a.symmetry == b.symmetry
 
 
-@given(SEEDS, st.floats(-90, 89), st.floats(10, 60), st.floats(4, 30))
-def test_oriented_boxes_keep_their_corners(seed: int, angle: float, width: float, height: float) -> None:
-    box = np.array([[70.0, 40.0, width, height, angle]], np.float32)
-    place = Placement(size_px=(128, 128), size=64, symmetry=seed % 8, window=(4, 6, 50, 50))
-    placed, kept = place.obb(box)
-    assert kept.all()
-    ours, expected = obb_corners(placed)[0], place.points(obb_corners(box)[0])
-    assert max(np.hypot(*(ours - corner).T).min() for corner in expected) < 0.05
-
-
-def test_a_slanted_box_that_is_squeezed_keeps_its_area() -> None:
-    placed, _ = Placement(size_px=(200, 100), size=100).obb(np.array([[100, 50, 40, 20, 30]], np.float32))
-    assert placed[0, 2] * placed[0, 3] == pytest.approx(40 * 20 / 2, rel=1e-4)
-    np.testing.assert_allclose(placed[0, :2], [50, 50])
-    assert placed[0, 4] > 30  # narrower: steeper
-
-
-def test_a_crop_takes_boxes_and_class_maps_along() -> None:
+def test_a_crop_takes_class_maps_along() -> None:
     classes = np.repeat(np.arange(3, dtype=np.uint8), 16)[None].repeat(SIZE, 0)
     image = np.repeat(classes[..., None] * 100, 3, axis=2)
-    boxes = np.array([[0, 0, 2, 2], [16, 16, 32, 32]], np.float32)
-    oriented = np.array([[4, 1, 8, 2, 0], [24, 24, 16, 16, 0]], np.float32)  # the first is seen for longer than its box
-    sample = make(images=(image,), class_map=classes, boxes_px=boxes, labels=("edge", "middle"), task="caption")
-    sample = replace(sample, obb_px=oriented)
-    lost = 0
+    sample = make(images=(image,), class_map=classes, task="caption")
+    cropped = 0
     for seed in range(30):
         seen = views(sample, seed, crop_area=0.5)
-        assert seen.boxes_px is not None and seen.class_map is not None and seen.obb_px is not None
-        assert len(seen.labels) == len(seen.boxes_px) == len(seen.obb_px)
+        assert seen.class_map is not None
         agree = (seen.pixels[0, 0] * 2.55).round() == seen.class_map
         assert agree.float().mean() > 0.9
-        lost += "edge" not in seen.labels
-        x1, y1, x2, y2 = seen.boxes_px[-1].round().int().tolist()
-        assert (
-            seen.labels[-1] == "middle" and (seen.class_map[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] == 1).float().mean() > 0.9
-        )
-    assert 0 < lost < 30
+        cropped += bool((seen.class_map == 1).sum() != SIZE * SIZE // 3)
+    assert cropped > 20
 
 
 def test_what_must_not_be_cropped() -> None:
@@ -301,12 +265,6 @@ def test_what_must_not_be_cropped() -> None:
     ):
         values = views(uncut, 3, crop_area=0.5).pixels.flatten().sort().values
         assert torch.allclose(values, torch.from_numpy(uncut.images[0]).flatten().sort().values / 255)  # type: ignore[arg-type]
-
-
-def test_without_augmentation_annotations_are_only_scaled() -> None:
-    sample = make(images=(picture(0, 24, 96),), boxes_px=np.array([[8, 6, 16, 12]], np.float32), labels=("a",))
-    seen = views(sample, 5, augment=False)
-    assert seen.boxes_px is not None and seen.boxes_px.tolist() == [[4, 12, 8, 24]] and seen.symmetry == 0
 
 
 def test_the_size_of_a_picture_is_the_upright_one(tmp_path: Path) -> None:
@@ -332,9 +290,6 @@ def test_options_change_what_they_name_and_follow_the_generator() -> None:
         len(views(sample, s, band_drop=0.0).pixels.flatten(2).std(2).nonzero()) for s in range(3)
     } == {6}
     assert torch.equal(plain.pixels[0], plain.pixels[1])
-    for wrong in ({"noise": -1.0}, {"band_drop": 2.0}, {"misregister_px": -1.0}):
-        with pytest.raises(UserError, match=next(iter(wrong))):
-            views(sample, **wrong)
 
 
 def test_a_shift_moves_the_picture_right_and_down() -> None:

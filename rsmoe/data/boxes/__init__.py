@@ -13,7 +13,7 @@ Text becomes boxes only under a declared convention (`CONVENTIONS`); none is eve
 from rsmoe.data.boxes.box_text import ParsedBoxes, parse, write
 from rsmoe.data.boxes.convention import Convention
 from rsmoe.data.boxes.conventions import CONVENTIONS, convention
-from rsmoe.data.boxes.geometry import hbb_of_obb, obb_corners, obb_from_corners, wrap_angle
+from rsmoe.data.boxes.geometry import box_corners, hbb_of_obb, obb_corners, obb_from_corners, wrap_angle
 from rsmoe.data.boxes.held import HeldBoxes, hold_boxes
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Convention",
     "HeldBoxes",
     "ParsedBoxes",
+    "box_corners",
     "convention",
     "hbb_of_obb",
     "hold_boxes",

@@ -44,12 +44,8 @@ def parse(text: str, *, convention: str, size_px: tuple[int, int]) -> ParsedBoxe
     (`SLACK`) are failures, and so is a text without any box. Nothing is repaired but the last hundredth at the border.
 
     Args:
-        text: the answer of a model, or of a release.
         convention: a name of `CONVENTIONS`; there is no default.
         size_px: (width, height) of the original image.
-
-    Raises:
-        rsmoe.errors.UserError: unknown convention.
     """
     form = named(convention)
     candidate, exact, stray = _patterns(form)
@@ -83,7 +79,6 @@ def write(boxes: np.ndarray, *, convention: str, size_px: tuple[int, int]) -> st
 
     Args:
         boxes: (n, 4) or (n, 5) float pixels.
-        convention: a name of `CONVENTIONS`.
         size_px: (width, height) of the original image.
 
     Raises:

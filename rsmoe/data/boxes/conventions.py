@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rsmoe.data.boxes.convention import Convention
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 
 
 def _both_senses(name: str, source: str, **fields: Any) -> list[Convention]:
@@ -73,11 +73,6 @@ CONVENTIONS: dict[str, Convention] = {
 
 
 def convention(name: str) -> Convention:
-    """The convention of this name.
-
-    Raises:
-        rsmoe.errors.UserError: unknown name; those that exist are listed.
-    """
-    if name not in CONVENTIONS:
-        raise unknown_name("box convention", name, CONVENTIONS)
+    """The convention of this name; a `UserError` lists those that exist for any other."""
+    require_known("box convention", name, known=CONVENTIONS)
     return CONVENTIONS[name]

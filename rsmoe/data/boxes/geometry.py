@@ -29,6 +29,11 @@ def obb_corners(obb: np.ndarray) -> np.ndarray:
     return boxes[:, None, :2] + np.stack([x, y], axis=-1)
 
 
+def box_corners(box: np.ndarray) -> np.ndarray:
+    """(4,) ``x1 y1 x2 y2`` or (5,) oriented -> (4, 2) corners, in the order of `obb_corners`."""
+    return obb_corners(box)[0] if len(box) == 5 else np.asarray(box)[[[0, 1], [2, 1], [2, 3], [0, 3]]]
+
+
 def obb_from_corners(corners: np.ndarray) -> np.ndarray:
     """(n, 4, 2) or (n, 8) corners in any order -> (n, 5) float32 ``cx cy w h angle_deg``, w >= h, angle in [-90, 90).
 

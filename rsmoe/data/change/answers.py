@@ -112,8 +112,6 @@ def read_target(asks: str, answer: str, classes: Sequence[str] = CHANGE_CLASSES)
     Args:
         asks: "presence" -> {"changed": bool}; "count" -> {"change_counts": {class: n}}; "location" ->
             {"change_cells": {class: cells}}; anything else has no target, {}.
-        answer: its text.
-        classes: what is counted and placed.
 
     Returns:
         None for an answer that cannot be read.

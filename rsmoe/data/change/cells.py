@@ -10,18 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-CELLS = (
-    "top-left",
-    "top-center",
-    "top-right",
-    "center-left",
-    "center-center",
-    "center-right",
-    "bottom-left",
-    "bottom-center",
-    "bottom-right",
-)
-"""The cells row by row."""
+CELLS = tuple(f"{row}-{column}" for row in ("top", "center", "bottom") for column in ("left", "center", "right"))
+"""The cells row by row, from "top-left" to "bottom-right"."""
 
 MIN_SHARE = 0.05
 """Share of a class's changed pixels that a cell must hold to be named."""
@@ -39,16 +29,14 @@ def cell_shares(mask: np.ndarray) -> np.ndarray:
     return held / max(len(rows), 1)
 
 
-def cells_of(mask: np.ndarray, *, min_share: float = MIN_SHARE) -> tuple[str, ...]:
-    """Cells that hold at least ``min_share`` of the True pixels of an (H, W) mask, in the order of `CELLS`.
+def cells_of(mask: np.ndarray) -> tuple[str, ...]:
+    """Cells that hold at least `MIN_SHARE` of the True pixels of an (H, W) mask, in the order of `CELLS`.
 
     A share of the change, not of the cell: a lone house is named although it fills a hundredth of its cell, and the
     sliver of a house that reaches over the border of a cell is not. A mask that is not empty has at least one cell,
-    for nine shares below 1/9 cannot add up to one; so ``min_share`` is at most 1/9.
+    for nine shares below 1/9 cannot add up to one.
     """
-    if not 0 <= min_share <= 1 / 9:
-        raise ValueError(f"min_share is a share of the change from 0 to 1/9, not {min_share}")
-    return tuple(name for name, share in zip(CELLS, cell_shares(mask), strict=True) if share and share >= min_share)
+    return tuple(name for name, share in zip(CELLS, cell_shares(mask), strict=True) if share >= MIN_SHARE)
 
 
 def in_order(cells: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.change.answers import CHANGE_CLASSES
-from rsmoe.data.change.cells import CELLS, MIN_SHARE, cell_shares, cells_of
+from rsmoe.data.change.cells import CELLS, cell_shares, cells_of
 from rsmoe.data.rasters.class_map_sources import ClassMask
 from rsmoe.data.rasters.components import label_components, without_specks
 from rsmoe.data.rasters.images import read_array
@@ -20,7 +20,7 @@ from rsmoe.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class PairFacts:
-    """Ground truth of one pair of dates; made by `facts_of_masks`, `facts_of_sample` or `rsmoe.scenes.pair_facts`."""
+    """Ground truth of one pair of dates; made by `facts_of_masks`, `facts_of_sample` or `rsmoe.scenes.pair_store`."""
 
     id: str
     images: tuple[Path | np.ndarray | Lazy, ...]
@@ -72,7 +72,6 @@ def facts_of_masks(
     counts: Mapping[str, int] | None = None,
     mask: np.ndarray | Lazy | None = None,
     min_pixels: int = 1,
-    min_share: float = MIN_SHARE,
     **more: Any,
 ) -> PairFacts:
     """Facts of a pair whose changes are known pixel by pixel.
@@ -86,7 +85,6 @@ def facts_of_masks(
         counts: the true counts, where they are known otherwise.
         mask: all changes, for `PairFacts.mask`; None means those that are found here.
         min_pixels: smaller components are specks: they are no change at all, neither counted nor placed.
-        min_share: see `cells_of`.
         more: further fields of `PairFacts`.
 
     Raises:
@@ -107,7 +105,7 @@ def facts_of_masks(
         images=tuple(images),
         source=source,
         counts={noun: counts.get(noun, 0) for noun in masks},
-        cells={noun: cells_of(mask, min_share=min_share) for noun, mask in kept.items()},
+        cells={noun: cells_of(mask) for noun, mask in kept.items()},
         shares=tuple(cell_shares(union).tolist()),
         fraction=float(union.mean()),
         mask=union if mask is None else mask,
@@ -115,17 +113,15 @@ def facts_of_masks(
     )
 
 
-def facts_of_sample(
-    sample: Sample, *, nouns: Sequence[str] = CHANGE_CLASSES, min_pixels: int = 1, min_share: float = MIN_SHARE
-) -> PairFacts:
+def facts_of_sample(sample: Sample, *, nouns: Sequence[str] = CHANGE_CLASSES, min_pixels: int = 1) -> PairFacts:
     """Facts of a sample that a reader of pairs with masks gave (LEVIR-MCI, LEVIR-CD ...); its mask is read now.
 
     Args:
-        sample: of two images. A ``class_map`` gives the classes of ``nouns``, see `class_values`; its first class is
-            "no change", any other one is a change too. Without a class map ``mask`` is the change of
-            ``nouns[0]``, the only one that there may be then.
+        sample: of two images. A ``class_map`` gives the classes of ``nouns``, see `class_values`; where its classes are
+            transitions ("ground to building"), a noun stands for every one from it or to it. Its first class is "no
+            change", any other one is a change too. Without a class map ``mask`` is the change of ``nouns[0]``, the only
+            one that there may be then.
         nouns: what is counted and placed, in the order of the answers.
-        min_pixels, min_share: see `facts_of_masks`.
 
     Captions are taken from a "change_caption" sample.
 
@@ -137,12 +133,14 @@ def facts_of_sample(
         raise UserError(f"{place}: change instructions are about two images, this sample has {len(sample.images)}")
     lazy: Lazy | None = sample.mask if not isinstance(sample.mask, np.ndarray) else None
     if sample.class_map is not None:
-        values_of = {noun: class_values(sample.classes, noun) for noun in nouns}
-        absent = [noun for noun, found in values_of.items() if not found]
-        if absent:
-            raise UserError(
-                f"{place}: no class {', '.join(absent)} among {', '.join(sample.classes)}. Give other nouns"
-            )
+        parts = [name.split(" to ") for name in sample.classes]
+        if any(len(part) > 1 for part in parts):
+            values_of = {noun: tuple(i for i, part in enumerate(parts) if noun in part) for noun in nouns}
+        else:
+            values_of = {noun: class_values(sample.classes, noun) for noun in nouns}
+        if absent := [noun for noun, found in values_of.items() if not found]:
+            known = dict.fromkeys(word for part in parts for word in part)
+            raise UserError(f"{place}: no class {', '.join(absent)} among {', '.join(known)}. Give other nouns")
         values = read_array(sample.class_map)
         masks = {noun: np.isin(values, found) for noun, found in values_of.items()}
         changes = tuple(range(1, len(sample.classes)))
@@ -162,7 +160,6 @@ def facts_of_sample(
         source=sample.source,
         anything=anything,
         min_pixels=min_pixels,
-        min_share=min_share,
         captions=sample.responses if sample.task == "change_caption" else (),
         mask=lazy if min_pixels <= 1 else None,  # what stays on disk costs no memory
         class_map=sample.class_map,

@@ -19,7 +19,7 @@ from rsmoe.data.change.phrases import plural
 from rsmoe.data.change.wording import change_sentences, description, listed, open_questions
 from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 KINDS = ("caption", "presence", "count", "location", "open", "dialogue")
 """The six tasks."""
@@ -89,7 +89,6 @@ def instructions(facts: PairFacts, *, kinds: Sequence[str] = KINDS, open_turns: 
     sample.
 
     Args:
-        facts: of the pair.
         kinds: which tasks, of `KINDS` and "mask".
         open_turns: how many open questions; all, where there are fewer.
         seed: of the choice of words and questions, together with the pair's id.
@@ -97,9 +96,7 @@ def instructions(facts: PairFacts, *, kinds: Sequence[str] = KINDS, open_turns: 
     Raises:
         UserError: for an unknown kind, or "mask" of a pair without one.
     """
-    for kind in kinds:
-        if kind not in (*KINDS, "mask"):
-            raise unknown_name("kind of change instruction", kind, (*KINDS, "mask"))
+    require_known("kind of change instruction", *kinds, known=(*KINDS, "mask"))
     rng = random.Random(f"{seed}/{facts.source}/{facts.id}")
     nouns = tuple(facts.counts)
     captions = facts.captions or change_sentences(facts, rng)

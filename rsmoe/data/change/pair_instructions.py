@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import numpy as np
 from torch.utils.data import Dataset
 
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.data.change.answers import CHANGE_CLASSES
-from rsmoe.data.change.facts import PairFacts, facts_of_masks, facts_of_sample
+from rsmoe.data.change.facts import PairFacts, facts_of_sample
 from rsmoe.data.change.instructions import KINDS
 from rsmoe.data.change.pairs import ChangePairs
-from rsmoe.data.rasters.class_map_sources import ClassMask
-from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 
@@ -28,20 +24,11 @@ class PairInstructions(ChangePairs):
 
     Args:
         reader: builds the data set of pairs, given ``root`` and ``split``.
-        root: of the release; None means ``$RSMOE_DATA/<name>``.
-        split: of the reader.
         name: of the release, so that ``data.root`` finds it.
-        nouns: what is counted and placed, classes of the reader's maps. Where these are transitions ("ground to
-            building", as SECOND-CC has them) a noun stands for every transition from it or to it.
-        kinds: of `KINDS` and "mask".
-        open_turns: open questions a pair.
-        min_pixels: smaller components of a mask are specks, and no change.
-        seed: of every choice of words.
+        nouns: what is counted and placed, see `facts_of_sample`.
 
     Attributes:
-        counts: "pairs" and "rows".
-        official: that of the reader.
-        unused: that of the reader.
+        counts: "pairs" and "rows"; ``official`` and ``unused`` are those of the reader.
 
     Raises:
         UserError: whatever the reader raises; an empty split; a pair without masks, or without a class of ``nouns``.
@@ -72,29 +59,4 @@ class PairInstructions(ChangePairs):
 
     def facts(self, pair: int) -> PairFacts:
         """Of pair ``pair`` of the reader."""
-        sample = self._reader[pair]
-        if not any(" to " in name for name in sample.classes):
-            return facts_of_sample(sample, nouns=self._nouns, min_pixels=self._min_pixels)
-        assert sample.class_map is not None, "classes without a map"
-        of = {noun: [v for v, name in enumerate(sample.classes) if noun in name.split(" to ")] for noun in self._nouns}
-        if absent := [noun for noun, values in of.items() if not values]:
-            known = sorted({part for name in sample.classes[1:] for part in name.split(" to ")})
-            raise UserError(f"{self.name}: no class {', '.join(absent)}; known: {', '.join(known)}. Give other nouns")
-        values = read_array(sample.class_map)
-        every = tuple(range(1, len(sample.classes)))
-        lazy: dict[str, Any] = {}
-        if not isinstance(sample.class_map, np.ndarray) and self._min_pixels <= 1:
-            lazy["mask"] = ClassMask(sample.class_map, every)  # what stays on disk costs no memory
-        return facts_of_masks(
-            {noun: np.isin(values, own) for noun, own in of.items()},
-            id=sample.id,
-            images=sample.images,
-            source=sample.source,
-            anything=np.isin(values, every),
-            min_pixels=self._min_pixels,
-            captions=sample.responses if sample.task == "change_caption" else (),
-            class_map=sample.class_map,
-            classes=sample.classes,
-            meta=sample.meta,
-            **lazy,
-        )
+        return facts_of_sample(self._reader[pair], nouns=self._nouns, min_pixels=self._min_pixels)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.change.facts import PairFacts
 from rsmoe.data.change.instructions import KINDS, instructions
 from rsmoe.data.sample import Sample
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 
 
 class ChangePairs(Dataset[Sample], ABC):
@@ -23,14 +23,9 @@ class ChangePairs(Dataset[Sample], ABC):
     map of changes can learn beside it.
 
     Args:
-        name: short name.
-        split: "train" ...
         kinds, open_turns, seed: see `instructions`.
         pairs: number of pairs, all of whose rows there are; give it or ``size``.
         size: number of rows, where there are pairs without end.
-
-    Raises:
-        UserError: for an unknown kind.
     """
 
     protocol = ""
@@ -46,9 +41,7 @@ class ChangePairs(Dataset[Sample], ABC):
         pairs: int = 0,
         size: int | None = None,
     ) -> None:
-        for kind in kinds:
-            if kind not in (*KINDS, "mask"):
-                raise unknown_name(f"kind of {name}", kind, (*KINDS, "mask"))
+        require_known(f"kind of {name}", *kinds, known=(*KINDS, "mask"))
         self.name, self.split = name, split
         self._kinds, self._open_turns, self._seed = tuple(kinds), open_turns, seed
         self._kept: dict[int, list[Sample]] = {}

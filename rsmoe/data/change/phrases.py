@@ -23,21 +23,7 @@ NO_CHANGE = (
 SAYS_NO_CHANGE = (*NO_CHANGE, "no change is occurred", "almost nothing is changed")
 """By which a caption is recognised as one of no change: those of LEVIR-CC, and the two more of SECOND-CC."""
 
-NUMBERS = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+NUMBERS = tuple("zero one two three four five six seven eight nine ten eleven twelve".split())
 """Number words; larger counts are written "many" in captions and are not asked in questions."""
 
 PLACES = (
@@ -79,13 +65,11 @@ COVER_NAMES = {
 }
 """Land covers that sentences name, with their wordings; roads and buildings are named otherwise."""
 
-_IRREGULAR = {"aircraft": "aircraft"}
-
 
 def plural(noun: str) -> str:
     """The plural of a lower-case noun phrase: "swimming pool" -> "swimming pools"."""
-    if noun in _IRREGULAR:
-        return _IRREGULAR[noun]
+    if noun == "aircraft":
+        return noun
     if noun.endswith(("s", "x", "ch", "sh")):
         return noun + "es"
     if noun.endswith("y") and noun[-2] not in "aeiou":

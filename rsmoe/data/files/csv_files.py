@@ -20,7 +20,6 @@ def read_csv(path: Path, *, columns: Sequence[str] = ()) -> Iterator[tuple[str, 
     may be quoted after a blank: ``a.png, "sea, land"``.
 
     Args:
-        path: the file; its first row holds the names.
         columns: names that have to be there.
 
     Raises:

@@ -91,12 +91,7 @@ def globbed(folder: Path, pattern: str) -> list[Path]:
 
 
 class FolderFiles:
-    """What lies directly in one folder, listed once.
-
-    Args:
-        folder: has to be there.
-        source: name of the data set, for messages.
-    """
+    """What lies directly in one folder, listed once."""
 
     def __init__(self, folder: Path, *, source: str) -> None:
         self.folder, self._source = folder, source
@@ -111,7 +106,6 @@ class FolderFiles:
         """The file of a name without a path; None where there is none.
 
         Args:
-            name: the name.
             any_suffix: whether a picture may have become one of another suffix.
 
         Raises:
@@ -169,7 +163,6 @@ class FileTree:
 
     Args:
         root: the folder that names are relative to; has to be there.
-        source: name of the data set, for messages.
         flat: whether the path in a name means nothing where that folder is not there: "/author/x/a.png" is then
             looked for as ``root/a.png``. Otherwise it has to lie where the name says.
         any_suffix: whether a picture may have become one of another suffix; a mask beside its picture may not.
@@ -242,7 +235,6 @@ def below(root: Path, name: str, *, source: str) -> Path:
     Args:
         root: the folder that may be read.
         name: a relative path, or an absolute one that lies in ``root``; links inside of it are followed.
-        source: name of the data set, for the message.
 
     Raises:
         UserError: for a path that leaves ``root``, an empty one, or one that no file can have.

@@ -1,14 +1,14 @@
-"""Json out of texts of unknown origin, with limits that are named in the error."""
+"""Json and jsonl out of texts of unknown origin, with limits that are named in the error."""
 
 from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.files.text_files import read_text
+from rsmoe.data.files.text_files import iter_lines, read_text, stripped
 from rsmoe.errors import UserError
 
 MAX_DEPTH = 100
@@ -17,9 +17,6 @@ MAX_DEPTH = 100
 MAX_DIGITS = 100
 """Digits of a whole number."""
 
-_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-_DIGITS = re.compile(rf"{_STRING}|(?P<found>\d{{{MAX_DIGITS + 1}}})", re.DOTALL)
-_CLOSING = re.compile(rf"{_STRING}|(?P<found>\}})", re.DOTALL)
 _LONE_SURROGATE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -27,18 +24,6 @@ _LONE_SURROGATE = re.compile(
 _OPENING = re.compile(rb"[\[{]{%d}" % (MAX_DEPTH + 1))
 _BRACKETS = b'"[]{}'
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
-
-
-class _TwiceError(Exception):
-    """A key that an object has twice, and how many objects were closed before that one."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-class _LongNumberError(Exception):
-    """A whole number of more than `MAX_DIGITS` digits."""
 
 
 def read_json(path: Path) -> Any:
@@ -57,7 +42,6 @@ def parse_json(
     """The content of a json text. NaN and Infinity are read, as Python and pandas write them: they are no numbers.
 
     Args:
-        text: all of it.
         where: what it is called in messages, "train.jsonl".
         line: the number of its line in that file; None where it is the whole file.
         size, advice: for the message.
@@ -66,22 +50,32 @@ def parse_json(
         UserError: for a text that is not json, nested deeper than `MAX_DEPTH`, with a whole number of more than
             `MAX_DIGITS` digits, half of a surrogate pair, or an object that has a key twice.
     """
+    place = where if line is None else f"{where}, line {line}"
 
-    def place(offset: int) -> str:
-        return f"{where}, line {text.count(chr(10), 0, offset) + 1 if line is None else line}"
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise UserError(f"{place}: an object has the key {twice!r} twice: {str(found)[:80]}. Keep one of the two")
+        return found
+
+    def whole(digits: str) -> int:
+        if len(digits) > MAX_DIGITS:
+            raise UserError(f"{place}: a number has more than {MAX_DIGITS} digits, {digits[:20]}... {advice}")
+        return int(digits)
 
     if _depth_exceeds(text):
-        where = where if line is None else f"{where}, line {line}"
-        raise UserError(f"{where} is nested deeper than {MAX_DEPTH} lists and objects. {advice}")
+        raise UserError(f"{place} is nested deeper than {MAX_DEPTH} lists and objects. {advice}")
     # a backslash that is itself escaped begins no code; spaces keep the offsets
     escaped = "\\ud" in text or "\\uD" in text
     if escaped and (found := _LONE_SURROGATE.search(text.replace("\\\\", "  "))):
+        at = place if line is not None else f"{where}, line {text.count(chr(10), 0, found.start()) + 1}"
         raise UserError(
-            f"{place(found.start())}: {found[0]} is half of a character (a lone surrogate), which no text can hold. "
+            f"{at}: {found[0]} is half of a character (a lone surrogate), which no text can hold. "
             "Remove it, or write the character whole"
         )
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
+        return json.loads(text, object_pairs_hook=mapping, parse_int=whole)
     except json.JSONDecodeError as error:
         if line is None:
             fault = f"{where} is not json ({error.msg}, line {error.lineno}, column {error.colno}{size})"
@@ -90,27 +84,6 @@ def parse_json(
         raise UserError(f"{fault}. {advice}") from error
     except RecursionError:
         raise UserError(f"{where} is nested too deep. {advice}") from None
-    except _LongNumberError:
-        offset = next(m.start() for m in _DIGITS.finditer(text) if m["found"])
-        raise UserError(f"{place(offset)}: a number has more than {MAX_DIGITS} digits. {advice}") from None
-    except _TwiceError as error:
-        raise UserError(
-            f"{place(_end_of_twice(text))}: an object has the key {error.key!r} twice. Keep one of the two"
-        ) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        raise _TwiceError(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
-    return found
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise _LongNumberError
-    return int(digits)
 
 
 def _depth_exceeds(text: str) -> bool:
@@ -128,25 +101,42 @@ def _depth_exceeds(text: str) -> bool:
     return bool(rest)
 
 
-def _end_of_twice(text: str) -> int:
-    """Where the first object with a key that is there twice ends: objects are closed in the order of their ends."""
-    closed = 0
-
-    def count(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal closed
-        found = _object(pairs)
-        closed += 1
-        return found
-
-    with suppress(_TwiceError, _LongNumberError):
-        json.loads(text, object_pairs_hook=count, parse_int=_whole)
-    ends = (match.start() for match in _CLOSING.finditer(text) if match["found"])
-    return next(end for i, end in enumerate(ends) if i == closed)
-
-
 def _advice(text: str) -> str:
     """Json lines under the wrong suffix are the likeliest reason for a second value."""
     first, _, rest = text.partition("\n")
     if first.strip().endswith("}") and rest.lstrip().startswith("{"):
         return "It looks like one object a line: call it .jsonl"
     return "Download it again"
+
+
+def read_jsonl(path: Path) -> list[tuple[str, Any]]:
+    """(place, value) of every line that is not blank; the place, "file.jsonl, line 3", is for messages.
+
+    Raises:
+        UserError: when the file is missing, is no text, or has a line that is not json (naming it).
+    """
+    found = []
+    for number, line in iter_lines(path):
+        if text := stripped(line):
+            value = parse_json(text, str(path), line=number, advice="Download the file again")
+            found.append((f"{path.name}, line {number}", value))
+    return found
+
+
+def read_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """(place for messages, object) of every row of a .jsonl file, or of a .json that holds one list.
+
+    Raises:
+        UserError: for a file that is missing or not json, and a row that is no object (naming it).
+    """
+    if path.suffix.lower() == ".jsonl":
+        rows = read_jsonl(path)
+    else:
+        content = read_json(path)
+        if not isinstance(content, list):
+            raise UserError(f"{path.name}: expected a list of objects, found {type(content).__name__}")
+        rows = [(f"{path.name}, [{i}]", row) for i, row in enumerate(content)]
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected an object, found {type(row).__name__} {str(row)[:60]!r}")
+    return rows

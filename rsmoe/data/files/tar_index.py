@@ -9,9 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from rsmoe.data.files.file_names import slashes
+from rsmoe.data.files.links import require_inside
 from rsmoe.data.files.text_files import require_file
 from rsmoe.errors import UserError
 from rsmoe.files import whole_file
+
+
+def tars_in(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern below a folder, by name; hidden ones are left out."""
+    found = (path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    return sorted(map(require_inside, found))
+
+
+def index_tars(
+    paths: Sequence[Path], fields: Sequence[str], *, cache: Path | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) number of the file, (n,) place in it and (n, fields, 2) `index_tar`, of the samples of several files."""
+    tables = [index_tar(path, fields, cache=cache) for path in paths]
+    file = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    return file, np.concatenate([np.arange(len(table)) for table in tables]), np.concatenate(tables)
 
 
 def index_tar(path: Path, fields: Sequence[str], *, cache: Path | None = None) -> np.ndarray:

@@ -93,11 +93,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, stripped; blank ones stay, so that positions are line numbers.
-
-    Raises:
-        UserError: as `read_text`.
-    """
+    """The lines of a text file, stripped; blank ones stay, so that positions are line numbers."""
     return lines_of(read_text(path))
 
 
@@ -111,12 +107,8 @@ def decode(content: bytes, where: str, *, path: Path | None = None) -> str:
     """The text of bytes that were read already: of a file, or of a member of an archive.
 
     Args:
-        content: all of it.
         where: what it is called in the message.
         path: the file, for the command that converts it.
-
-    Raises:
-        UserError: for bytes that are no text.
     """
     encoding = _encoding(content)
     try:

@@ -43,8 +43,6 @@ def text_of(value: object, where: str, *, number: bool = False) -> str:
     """A text, `stripped`; it may be empty.
 
     Args:
-        value: out of a json, a pickle or a cell.
-        where: the place and the key, for the message.
         number: whether a finite number is a text here too: an answer, a name; 3.0 becomes "3".
 
     Raises:

@@ -44,9 +44,14 @@ def fingerprint(source: Path | np.ndarray | Lazy) -> Fingerprint:
     small = grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
     return Fingerprint(
         file=_hash(source.read_bytes()) if isinstance(source, Path) else "",
-        pixels=_hash(f"{pixels.shape}".encode() + pixels.tobytes()),
+        pixels=hash_of_pixels(pixels),
         thumbnail=np.asarray(small).clip(0, 255).astype(np.float16),
     )
+
+
+def hash_of_pixels(pixels: np.ndarray) -> str:
+    """Of a decoded picture and its shape."""
+    return _hash(f"{pixels.shape}".encode() + pixels.tobytes())
 
 
 def _hash(content: bytes) -> str:

@@ -80,9 +80,6 @@ class NearDuplicates:
     Args:
         train: thumbnails, each (SIDE, SIDE), see `rsmoe.data.overlap.fingerprint`.
         threshold: least score of a match, above 0.
-
-    Raises:
-        UserError: a threshold that is not above 0 and up to 1.
     """
 
     def __init__(self, train: Sequence[np.ndarray], *, threshold: float = THRESHOLD) -> None:

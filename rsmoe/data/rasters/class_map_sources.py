@@ -76,7 +76,6 @@ class IndexMap:
     """(H, W) uint8 class map of a file whose pixel values mean classes: one band, or three equal ones.
 
     Args:
-        path: the file.
         remap: {pixel value: class}; None takes the value as the class.
         ignore: pixel values that are read as 255.
         image: the picture that it lies on; `read` then refuses another size.
@@ -126,12 +125,7 @@ class IndexMap:
 
 @dataclass(frozen=True)
 class ClassMask:
-    """(H, W) bool mask of some classes of a class map.
-
-    Args:
-        class_map: a source of (H, W) uint8.
-        values: the classes.
-    """
+    """(H, W) bool mask of some classes of a class map."""
 
     class_map: Lazy
     values: tuple[int, ...]

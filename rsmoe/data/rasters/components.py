@@ -6,18 +6,17 @@ import numpy as np
 from scipy import ndimage
 
 
-def label_components(mask: np.ndarray, *, diagonal: bool = True, min_pixels: int = 1) -> tuple[np.ndarray, int]:
-    """Connected-component labelling.
+def label_components(mask: np.ndarray, *, min_pixels: int = 1) -> tuple[np.ndarray, int]:
+    """Connected-component labelling with 8-connectivity, as OpenCV's contours have it.
 
     Args:
         mask: (H, W), bool or numbers, where 0 is background.
-        diagonal: 8-connectivity, as OpenCV's contours have it; False for 4-connectivity.
         min_pixels: smaller components become background.
 
     Returns:
         (H, W) int32 with 0 for the background and 1 .. n, in the order of the components' first pixels; and n.
     """
-    labels, count = ndimage.label(mask, structure=np.ones((3, 3)) if diagonal else None)
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     if min_pixels <= 1:
         return labels, count
     large = np.bincount(labels.ravel(), minlength=count + 1) >= min_pixels

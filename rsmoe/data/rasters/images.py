@@ -86,11 +86,7 @@ def load_image(source: Path | np.ndarray | Lazy) -> np.ndarray:
 
 
 def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
-    """(width, height) in pixels of what `load_image` gives; of a file only the header is read, a `Lazy` one whole.
-
-    Raises:
-        UserError: as `load_image`.
-    """
+    """(width, height) in pixels of what `load_image` gives; of a file only the header is read, a `Lazy` one whole."""
     if not isinstance(source, Path):
         height, width = read_array(source).shape[:2]
         return width, height
@@ -106,16 +102,17 @@ def picture_size(source: Path | np.ndarray | Lazy) -> tuple[int, int]:
         return (image.height, image.width) if lies else image.size
 
 
-def find_images(folder: Path, names: Iterable[str], *, source: str, absent: list[str] | None = None) -> dict[str, Path]:
+def find_images(
+    folder: Path, names: Iterable[str], *, source: str, flat: bool = True, absent: list[str] | None = None
+) -> dict[str, Path]:
     """The file of every name, as `rsmoe.data.files.file_names` finds it: "101.tif" finds ``101.jpg``.
 
     A name with a path in it lies in that folder below ``folder``, or, where there is none, in ``folder`` itself:
     annotations often have the paths of another machine. No name leads out of ``folder``.
 
     Args:
-        folder: where the pictures are.
-        names: file names as the annotations have them.
-        source: name of the release, for messages.
+        names: file names as the annotations have them; repeats cost nothing.
+        flat: False: each has to lie where its path says, and one that leaves ``folder`` is an error.
         absent: gets the names that have no file, which are an error without it.
 
     Raises:
@@ -124,11 +121,7 @@ def find_images(folder: Path, names: Iterable[str], *, source: str, absent: list
     """
     if not folder.is_dir():
         raise UserError(f"{source}: the images folder {folder} does not exist. Unpack the images there")
-    return find_all(FileTree(folder, source=source, flat=True), names, source=source, absent=absent)
-
-
-def find_all(tree: FileTree, names: Iterable[str], *, source: str, absent: list[str] | None) -> dict[str, Path]:
-    """`find_images`, in a tree whose rule is given."""
+    tree = FileTree(folder, source=source, flat=flat)
     wanted = dict.fromkeys(names)
     looked_up = {name: tree.find(name) for name in wanted}
     found = {name: path for name, path in looked_up.items() if path is not None}
@@ -143,7 +136,7 @@ def find_all(tree: FileTree, names: Iterable[str], *, source: str, absent: list[
         missing = [name for name in beside if name not in found]
         refuse(missing, len(beside), f"annotated names have no image in {place}", source=source)
     empty = [name for name, path in found.items() if path.stat().st_size == 0]
-    refuse(empty, len(wanted), f"annotated names are empty files in {tree.root}", source=source)
+    refuse(empty, len(wanted), f"annotated names are empty files in {folder}", source=source)
     return found
 
 

@@ -48,9 +48,6 @@ def read_indices(path: Path) -> np.ndarray:
 def read_shades(path: Path) -> np.ndarray:
     """`read_indices`, but of a palette of greys, the darkest of them black, its greys: ``Image.quantize`` gives white
     the index 0. What anybody sees as white is the mask, as in a file that says white-is-zero.
-
-    Raises:
-        UserError: as `read_indices`.
     """
     pixels = read_indices(path)
     if pixels.dtype == bool or not _is_paletted(path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rsmoe.data.rasters.mask_files import fitting, is_lossy, read_indices, read_shades, require_lossless
+from rsmoe.data.rasters.mask_files import fitting, is_lossy, read_shades, require_lossless
 from rsmoe.data.rasters.polygons import corners, fill_polygon
 from rsmoe.data.rasters.rle import decode_rle
 from rsmoe.data.sample import Lazy
@@ -100,49 +100,37 @@ class PolygonMask:
 class FileMask:
     """(H, W) bool mask of a file with one band: grey, paletted (its indices, not its colours), 1 or 16 bits.
 
-    A file of three equal bands counts as one band. The set bit of a file of 1 bit is 1 and 255 alike. A palette of
-    greys counts as grey without ``values``, see `read_shades`. JPEG leaves ripples around a shape: there "above 0" is
-    above 127.
+    A file of three equal bands counts as one band. The set bit of a file of 1 bit is 255. A palette of greys counts as
+    grey, see `read_shades`. JPEG leaves ripples around a shape: there "above 0" is above 127.
 
     Args:
-        path: the file.
-        values: True where the pixel is one of these; None means by ``above``.
-        above: without ``values``, True where the pixel is greater.
+        above: True where the pixel is greater.
         image: the picture that it lies on; `read` then refuses another size.
 
     Raises:
         UserError: when read, for a file that is missing, truncated, coloured, or of another size than the picture, and
-            for a JPEG of ``values``, or of small ones.
+            for a JPEG of small values.
     """
 
     path: Path
-    values: tuple[int, ...] | None = None
     above: int = 0
     image: Path | None = None
 
     @property
     def key(self) -> str:
         """The path and the rule."""
-        return f"mask:{self.path}?{'>' + str(self.above) if self.values is None else self.values}"
+        return f"mask:{self.path}?>{self.above}"
 
     def read(self) -> np.ndarray:
         """(H, W) bool."""
-        if self.values is not None:
-            require_lossless(self.path)
-            pixels = read_indices(self.path)
-        else:
-            pixels = read_shades(self.path)
-        if self.values is None and self.above == 0 and pixels.any() and is_lossy(self.path):
+        pixels, above = read_shades(self.path), self.above
+        if above == 0 and pixels.any() and is_lossy(self.path):
             if pixels.max() < 128:
                 require_lossless(self.path)
-            return fitting(pixels > 127, str(self.path), self.image)
-        mask = self._holds(pixels)
+            above = 127
         if pixels.dtype == bool:  # the set bit is 255 to those who wrote the rule for 8 bits
-            mask |= self._holds(pixels * np.uint8(255)) & pixels
-        return fitting(mask, str(self.path), self.image)
-
-    def _holds(self, pixels: np.ndarray) -> np.ndarray:
-        return pixels > self.above if self.values is None else np.isin(pixels, self.values)
+            pixels = pixels * np.uint8(255)
+        return fitting(pixels > above, str(self.path), self.image)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.sample import Sample
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 from rsmoe.geo import Georeference, RasterSource
 from rsmoe.geo.file_format import raster_drivers
 
@@ -33,9 +33,7 @@ class RasterImages:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         known = sorted(set(inspect.signature(RasterSource).parameters) - {"path", "window"})
-        for key in options or {}:
-            if key not in known:
-                raise unknown_name("option of rasters", key, known)
+        require_known("option of rasters", *(options or {}), known=known)
         self._options = {key: value for key, value in (options or {}).items() if value is not None}
         self._sources: dict[Path, tuple[Path | RasterSource, Georeference | None]] = {}
 

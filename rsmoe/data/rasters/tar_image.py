@@ -7,20 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from rsmoe.data.files.byte_ranges import read_range
 from rsmoe.data.rasters.images import decode_image
 from rsmoe.errors import UserError
 
 
 @dataclass(frozen=True)
 class TarImage:
-    """The encoded picture at ``offset`` of a tar file: a `rsmoe.data.sample.Lazy` image.
-
-    Args:
-        path: the tar file, not compressed.
-        offset: where the picture's first byte is.
-        size: how many bytes it has.
-        name: what it is called in messages.
-    """
+    """The encoded picture at ``offset`` of a tar file that is not compressed: a `rsmoe.data.sample.Lazy` image."""
 
     path: Path
     offset: int
@@ -32,20 +26,23 @@ class TarImage:
         """The tar file and the place in it."""
         return f"{self.path}@{self.offset}+{self.size}"
 
+    @property
+    def place(self) -> str:
+        """For messages."""
+        return f"{self.name} in {self.path}"
+
+    def content(self) -> bytes:
+        """The encoded picture; `UserError` for a tar file that is gone or shorter than it was."""
+        content = read_range(str(self.path), self.offset, self.size)
+        if len(content) < self.size:
+            raise UserError(f"{self.place} is cut off: {len(content)} of {self.size} bytes. Download the shard again")
+        return content
+
     def read(self) -> np.ndarray:
         """(H, W, C) uint8, see `rsmoe.data.rasters.images.load_image`.
 
         Raises:
-            UserError: for a tar file that is gone or shorter than it was, and for bytes that are no picture of 8 bits
-                a band, are truncated, or hold more than `MAX_PIXELS` pixels.
+            UserError: as `content`, and for bytes that are no picture of 8 bits a band, are truncated, or hold more
+                than `MAX_PIXELS` pixels.
         """
-        place = f"{self.name} in {self.path}"
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.offset)
-                content = file.read(self.size)
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be read ({error.strerror}). Put the shard back") from error
-        if len(content) < self.size:
-            raise UserError(f"{place} is cut off: {len(content)} of {self.size} bytes. Download the shard again")
-        return decode_image(content, place)
+        return decode_image(self.content(), self.place)

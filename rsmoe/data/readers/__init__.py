@@ -4,7 +4,7 @@ A reader is a ``torch.utils.data.Dataset[Sample]``; its contract is in `rsmoe.da
 
 - `reader.Reader`: the base class, with the arguments that all have;
 - `annotations`: where a release is, and what its files must hold;
-- `jsonl`, `conversations`, `choices`, `karpathy`, `coco_instances`: formats that several releases use;
-- `image_tree`, `splits`: names of files, and splits that a release does not state;
+- `conversations`, `choices`, `karpathy`, `coco_instances`: formats that several releases use;
+- `splits`: those that a release does not state;
 - `own_jsonl` and its kin (`own_table`, `own_folder`, `own_webdataset`): data of your own.
 """

@@ -15,7 +15,7 @@ from rsmoe.data.files.text_files import read_lines as read_lines
 from rsmoe.data.files.text_files import require_file as require_file
 from rsmoe.data.files.values import id_of, text_of
 from rsmoe.data.files.values import is_number as is_number
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 Value = TypeVar("Value")
 """Type of the values of a mapping."""
@@ -76,10 +76,6 @@ def other_root(given: str | None, name: str, *, folder: Path, root: str | None) 
         given: where it is; None means beside ``folder``, where that was itself given and it is there, or else
             ``$RSMOE_DATA/<name>``.
         folder: of the release that asks.
-        root: as that was given.
-
-    Raises:
-        UserError: as `data_root`.
     """
     beside = folder.parent / name
     return data_root(beside if given is None and root is not None and beside.is_dir() else given, name)
@@ -89,9 +85,7 @@ def field(row: Any, key: str, kind: type[Value], where: str) -> Value:
     """``row[key]``, checked to be a ``kind``.
 
     Args:
-        row: what the json holds at this place.
         key: the key that the format prescribes.
-        kind: the type of its value.
         where: the place, for the message: "captions.json, annotations[3]".
 
     Raises:
@@ -154,5 +148,4 @@ def require_split(name: str, split: str, known: list[str]) -> None:
     """Refuses a split that a release does not have, listing those it has."""
     if not known:
         raise UserError(f"{name} is empty: its annotations name no image")
-    if split not in known:
-        raise unknown_name(f"split of {name}", split, known)
+    require_known(f"split of {name}", split, known=known)

@@ -18,7 +18,7 @@ from rsmoe.data.readers.karpathy import karpathy_captions, karpathy_rows
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 MISSING = ("error", "skip")
 """What to do with a pair whose files are not all there."""
@@ -54,16 +54,10 @@ class CaptionedPairs(Reader):
         no_change: what a sentence is that says that nothing changed: regular expressions that it matches as a whole,
             in lower case and without punctuation.
         missing_images: "error", or "skip": a partial copy is read as far as it goes, and the rest is ``unused``.
-        meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
 
     Attributes:
-        counts: "pairs", "changed", "unchanged", "captions", "empty_captions" (left out).
         unused: "empty caption" -> file and position; "not all files are there" -> files, with "skip"; pairs whose files
             are not of one size, with their sizes.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), a split that does not exist, files
-            that are missing (counted, five named), an image that is listed twice or has no sentence, unknown tasks.
     """
 
     protocol = ""
@@ -87,11 +81,9 @@ class CaptionedPairs(Reader):
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if missing_images not in MISSING:
-            raise unknown_name(f"missing_images of {name}", missing_images, MISSING)
-        for task in tasks:
-            if task not in (known := ("change_caption", "mask") if self.classes else ("change_caption",)):
-                raise unknown_name(f"task of {name}", task, known)
+        require_known(f"missing_images of {name}", missing_images, known=MISSING)
+        known = ("change_caption", "mask") if self.classes else ("change_caption",)
+        require_known(f"task of {name}", *tasks, known=known)
         if not tasks:
             raise UserError(f"{name}: tasks is empty. Name at least one, for instance tasks=[change_caption]")
         folder = data_root(root, name)
@@ -110,7 +102,7 @@ class CaptionedPairs(Reader):
         roles = {"before": before, "after": after, **(maps or {})}
         folders = {role: folder / path.replace("{split}", split) for role, path in roles.items()}
         files = self._find(folders, names, skip=missing_images == "skip")
-        check = PictureCheck(name=name, unused=self.unused)
+        check = PictureCheck(self)
         self._pairs = [
             self._read(row, {role: found[row["filename"]] for role, found in files.items()}, annotations)
             for row in rows
@@ -148,30 +140,28 @@ class CaptionedPairs(Reader):
         return None
 
     def _find(self, folders: Mapping[str, Path], names: list[str], *, skip: bool) -> dict[str, dict[str, Path]]:
-        if skip:
-            lacking: list[str] = []
-            for role_folder in folders.values():
-                if role_folder.is_dir():
-                    find_images(role_folder, names, source=self.name, absent=lacking)
-                else:
-                    lacking += names
-            gone = set(lacking)
-            kept = [name for name in names if name not in gone]
-            if len(kept) < len(names):
-                self.unused["not all files are there"] = sorted(set(names) - set(kept))
-            if not kept:
-                looked = ", ".join(str(f) for f in folders.values())
-                raise UserError(f"{self.name}: no pair of {self.split!r} has all its files. Looked in {looked}")
-            names = kept
+        """Role -> name -> file, of the pairs whose files are all there."""
+        absent: list[str] = []
+        lacking = absent if skip else None
         try:
-            return {role: find_images(folder, names, source=self.name) for role, folder in folders.items()}
+            files = {
+                role: find_images(folder, names, source=self.name, absent=lacking) for role, folder in folders.items()
+            }
         except UserError as error:
             raise UserError(f"{error}. Of a partial copy read what is there: data.missing_images=skip") from error
+        if not (gone := set(absent)):
+            return files
+        self.unused["not all files are there"] = sorted(gone)
+        files = {role: {name: found[name] for name in names if name not in gone} for role, found in files.items()}
+        if not files["before"]:
+            looked = ", ".join(map(str, folders.values()))
+            raise UserError(f"{self.name}: no pair of {self.split!r} has all its files. Looked in {looked}")
+        return files
 
     def _read(self, row: dict[str, Any], files: dict[str, Path], where: str) -> _Pair:
         name = row["filename"]
         where = f"{where}, image {name!r}"
-        captions = karpathy_captions(row, where, self.unused)
+        captions = karpathy_captions(row, where, self)
         no_change = sum(self._says_no_change(text) for text in captions)
         changed = no_change < len(captions)
         if "changeflag" in row:

@@ -51,22 +51,15 @@ class ChangeFolder(Reader):
     same, ``class_map`` (0 no change, 1 ``what``), decoded when they are needed.
 
     Args:
-        split: "train", "val" or "test".
         layouts: the fields of a `ChangeLayout` each, tried in order.
         what: name of class 1.
         values: what the pixels of a label mean: {0: 0, 255: 1}; any other value is an error. None: whatever is not
             black has changed, for labels in colours.
         instruction, response: the texts; the response holds one [SEG].
-        meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
 
     Attributes:
-        counts: "pairs".
         layout: the `ChangeLayout` that was read.
         unused: pairs whose pictures and label are not of one size, with their sizes.
-
-    Raises:
-        UserError: for a missing folder, no layout that fits (naming those that were tried), a split that the copy does
-            not have, pairs whose second image or label is missing or empty (counted, five named).
     """
 
     def __init__(
@@ -97,7 +90,7 @@ class ChangeFolder(Reader):
             find_images(folder / _of(path, split), names, source=name)
             for path in (self.layout.before, self.layout.after, self.layout.label)
         ]
-        check = PictureCheck(name=self.name, unused=self.unused)
+        check = PictureCheck(self)
         pairs = [(key, files[0][key], files[1][key], files[2][key]) for key in names]
         self._pairs = [pair for pair in pairs if check.same_size(pair[1:], pair[0])]
         check.finish()

@@ -11,15 +11,15 @@ from typing import Any
 from rsmoe.data.change.answers import read_target
 from rsmoe.data.change.instructions import CAPTION, KINDS, question_kind
 from rsmoe.data.change.phrases import NO_CHANGE
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.text_files import stripped
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, other_root, require_split
 from rsmoe.data.readers.captioned_pairs import MISSING
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,16 @@ class ChangeChat(Reader):
     is known from its evaluation and examples, see `rsmoe.data.change.answers`.
 
     Args:
-        split: a key of ``files``.
         files: split -> files, relative to ``root``, each with the kind of its rows, or "mixed".
         images: folder of the images, relative to ``root`` or, where it is not there, to the folder of LEVIR-CC.
         images_root: folder of LEVIR-CC; None means the folder ``images_name`` beside this one, or
             ``$RSMOE_DATA/<images_name>``.
         images_name: short name of LEVIR-CC.
-        kinds: kinds to keep; None keeps all.
         missing_images: "error", or "skip": a partial copy of the images is read as far as it goes, the rest is
             ``unused``.
-        meta: goes to ``Sample.meta``: {gsd_m: 0.5}.
 
     Attributes:
-        counts: "pairs", rows of each kind, and "turns" (samples).
         unused: turns that are empty or whose target cannot be read, rows without images.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), an unknown kind or split, images that
-            are missing (counted, five named) or outside of their folder, or no row of the kinds.
     """
 
     def __init__(
@@ -87,19 +79,15 @@ class ChangeChat(Reader):
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if missing_images not in MISSING:
-            raise unknown_name(f"missing_images of {name}", missing_images, MISSING)
-        for kind in kinds or ():
-            if kind not in KINDS:
-                raise unknown_name(f"kind of {name}", kind, KINDS)
+        require_known(f"missing_images of {name}", missing_images, known=MISSING)
+        require_known(f"kind of {name}", *(kinds or ()), known=KINDS)
         folder = data_root(root, name)
         require_split(name, split, sorted(files))
         super().__init__(name=name, split=split, official=official)
         self._meta = dict(meta or {})
         rows = []
         for file, kind in files[split].items():
-            if kind not in (*KINDS, "mixed"):
-                raise unknown_name(f"kind of {file}", kind, (*KINDS, "mixed"))
+            require_known(f"kind of {file}", kind, known=(*KINDS, "mixed"))
             if kinds is None or kind == "mixed" or kind in kinds:
                 rows += self._read(folder / file, kind)
         rows = [row for row in rows if row.turns and (kinds is None or row.kind in kinds)]
@@ -108,19 +96,24 @@ class ChangeChat(Reader):
         pictures = folder / images
         if not pictures.is_dir():
             pictures = other_root(images_root, images_name, folder=folder, root=root) / images
-        if missing_images == "skip":
-            rows = self._with_images(rows, pictures)
+        names, absent = dict.fromkeys(image for row in rows for image in row.images), list[str]()
+        skipped = absent if missing_images == "skip" else None
         try:
-            self._paths = find_in_tree(pictures, (image for row in rows for image in row.images), source=name)
+            self._paths = find_images(pictures, names, source=name, flat=False, absent=skipped)
         except UserError as error:
             raise UserError(f"{error}. Of a partial copy read what is there: data.missing_images=skip") from error
+        if absent:
+            self.unused["no image files"] = [row.id for row in rows if not self._paths.keys() >= set(row.images)]
+            rows = [row for row in rows if self._paths.keys() >= set(row.images)]
+            if not rows:
+                raise UserError(f"{name}: none of the {len(names)} images of split {split!r} is in {pictures}")
         self._rows = rows
         self._index = [(i, turn) for i, row in enumerate(rows) for turn in range(len(row.turns))]
         for i, turn in self._index:
             row = rows[i]
             if self._target(row, turn) is None:
                 reason = f"target not read: {self._asks(row, turn)} (the text is used)"
-                self.unused.setdefault(reason, []).append(f"{row.id}:{turn}")
+                self.leave_out(reason, f"{row.id}:{turn}")
         self.counts = {
             "pairs": len({row.images for row in rows}),
             **Counter(row.kind for row in rows),
@@ -174,7 +167,7 @@ class ChangeChat(Reader):
                 images = field(row, "image", list, where)
                 dialogue = read_dialogue(row, DialogueForm(), where)
                 for reason in dialogue.unused:
-                    self.unused.setdefault(reason, []).append(identity)
+                    self.leave_out(reason, identity)
                 turns = tuple((question, (answer,)) for question, answer in dialogue.turns)
                 found = "dialogue" if len(turns) > 1 else question_kind(turns[0][0]) if turns else "open"
             if len(images) != 2 or not all(isinstance(image, str) for image in images):
@@ -182,18 +175,6 @@ class ChangeChat(Reader):
             changed = bool(flag) if flag is not None else not (turns and _unchanged(turns[0][1]))
             rows.append(_Row(identity, found if kind == "mixed" else kind, (images[0], images[1]), turns, changed))
         return rows
-
-    def _with_images(self, rows: list[_Row], folder: Path) -> list[_Row]:
-        names = dict.fromkeys(image for row in rows for image in row.images)
-        absent: list[str] = []
-        find_in_tree(folder, names, source=self.name, absent=absent)
-        lacking = set(absent)
-        kept = [row for row in rows if lacking.isdisjoint(row.images)]
-        if len(kept) < len(rows):
-            self.unused["no image files"] = [row.id for row in rows if not lacking.isdisjoint(row.images)]
-        if not kept:
-            raise UserError(f"{self.name}: none of the {len(names)} images of split {self.split!r} is in {folder}")
-        return kept
 
 
 def _unchanged(captions: Sequence[str]) -> bool:

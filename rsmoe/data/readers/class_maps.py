@@ -25,7 +25,6 @@ def maps_beside(folder: Path | None, images: Mapping[str, Path], *, source: str)
         folder: of one PNG a picture, by its stem, with the index of the class of every pixel, 255 where none is known;
             and `NAMES`, one name of a class a line. None gives no fields.
         images: name of each picture in the annotations -> file.
-        source: name of the data set, for messages.
 
     Raises:
         UserError: a missing folder, no names, more than 255 of them, pictures without a map or with one

@@ -18,12 +18,10 @@ from rsmoe.data.files.values import is_missing, is_number, shown, text_of
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UnionMask
 from rsmoe.data.readers.annotations import data_root, field, identity, read_json, rows_by_id
-from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
-from rsmoe.data.sample import Lazy, Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _HUGE = 1e9
 """No coordinate is so large, and beyond it a whole number may be too large for a float."""
@@ -51,22 +49,15 @@ class COCOInstances(Reader):
     Args:
         split: a key of ``annotations``, or "val" / "test" where a fraction makes one.
         annotations: split -> json, relative to ``root``.
-        images: folder of images, relative to ``root``.
         tasks: of "ground", "mask", "vqa".
-        convention: how boxes are answered, see `rsmoe.data.boxes`.
         prompts: task -> request with {name}, where it is not that of `PROMPTS`.
         max_boxes: a class with more instances in a picture is not located; None asks for all.
         val_fraction: share of the pictures of "train" that becomes "val", by `held_out`; 0 where the release has one.
         test_fraction: the same for "test".
 
     Attributes:
-        counts: of this split: "images", "boxes", and samples of each task.
         unused: "crowd", "more than <max_boxes> boxes" -> ids; "no instance" -> files; what `PictureCheck` leaves out,
             annotations of an unknown image or category, and those that are there twice -> file, picture, annotation.
-
-    Raises:
-        UserError: for a missing file, another format (naming the key), one id for two pictures or classes, images that
-            are missing or empty, an unknown split or task, and where most annotations do not fit their pictures.
     """
 
     def __init__(
@@ -87,12 +78,9 @@ class COCOInstances(Reader):
     ) -> None:
         require_fractions(name, val_fraction=val_fraction, test_fraction=test_fraction)
         self._prompts = PROMPTS | dict(prompts or {})
-        for task in (*tasks, *self._prompts):
-            if task not in PROMPTS:
-                raise unknown_name("task", task, PROMPTS)
+        require_known("task", *tasks, *self._prompts, known=PROMPTS)
         made = {"val": val_fraction, "test": test_fraction} if "train" in annotations else {}
-        if split not in (known := {*annotations, *(key for key, share in made.items() if share)}):
-            raise unknown_name(f"split of {name}", split, known)
+        require_known(f"split of {name}", split, known={*annotations, *(key for key, share in made.items() if share)})
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         self._convention, self._max_boxes = convention, max_boxes
@@ -106,7 +94,7 @@ class COCOInstances(Reader):
             test, both = held_out(chosen, test_fraction), held_out(chosen, val_fraction + test_fraction)
             chosen = {"train": chosen - both, "val": both - test, "test": test}[split]
         self._file = Path(file).name
-        self._check = PictureCheck(name=name, unused=self.unused, remedy="Boxes of COCO are x y width height in pixels")
+        self._check = PictureCheck(self, remedy="Boxes of COCO are x y width height in pixels")
         grouped = self._group(field(content, "annotations", list, file), files, names, chosen)
         paths = find_images(folder / images, chosen, source=name)
         self.counts: dict[str, int] = {"images": len(paths), "boxes": 0}
@@ -118,14 +106,14 @@ class COCOInstances(Reader):
                 continue
             done.add(of)
             if not grouped[of]:
-                self.unused.setdefault("no instance", []).append(of)
+                self.leave_out("no instance", of)
             stated = _stated(picture, f"{file}, image {key}")
             if stated is not None and not self._check.picture(paths[of], stated, f"{self._file}, {of}"):
                 continue
             width, height = seen_size(paths[of])
             label = stem(of) if stems[stem(of)] == 1 else of
             for category in sorted(grouped[of]):
-                self._add(paths[of], label, (width, height), category, grouped[of][category], tasks)
+                self._add_class(paths[of], label, (width, height), category, grouped[of][category], tasks)
         self._check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no instance for the tasks {', '.join(tasks)}")
@@ -162,9 +150,9 @@ class COCOInstances(Reader):
         return grouped
 
     def _place(self, row: dict[str, Any], picture: str) -> str:
-        return f"{self._file}, {picture}, annotation {row.get('id', '?')}"
+        return f"{self._file}, {picture}, annotation {_id(row)}"
 
-    def _add(
+    def _add_class(
         self,
         path: Path,
         label: str,
@@ -183,53 +171,38 @@ class COCOInstances(Reader):
         if not rows:
             return
         crowd = [row for row, place in zip(rows, places, strict=True) if _is_crowd(row, place)]
-        self._leave_out("crowd", crowd)
+        self.leave_out("crowd", *map(_id, crowd))
         self.counts["boxes"] += len(rows) - len(crowd)
         many = self._max_boxes is not None and len(rows) > self._max_boxes
         if many and not crowd:
-            self._leave_out(f"more than {self._max_boxes} boxes", rows)
+            self.leave_out(f"more than {self._max_boxes} boxes", *map(_id, rows))
         if "ground" in tasks and not crowd and not many and not lost:
-            self._samples.append(
-                ground_sample(
-                    id=f"{label}:{category}:ground",
-                    image=path,
-                    size_px=size,
-                    instruction=self._prompts["ground"].format(name=word),
-                    boxes=held.boxes,
-                    labels=(category,) * len(rows),
-                    convention=self._convention,
-                    source=self.name,
-                    kind=category,
-                )
+            sample = self._make_ground(
+                f"{label}:{category}:ground",
+                path,
+                size,
+                self._prompts["ground"].format(name=word),
+                held.boxes,
+                convention=self._convention,
+                labels=(category,) * len(rows),
+                kind=category,
             )
+            self._samples.append(sample)
         if "mask" in tasks:
             shapes = [row.get("segmentation") for row in rows]
             found = [self._check.mask(shape, size, path, place) for shape, place in zip(shapes, places, strict=True)]
             masks = [mask for mask in found if mask is not None]
             if len(masks) == len(rows):
-                mask = UnionMask(tuple(masks))
-                self._samples.append(
-                    self._sample(path, label, category, "mask", f"the {word} is here [SEG]", mask=mask)
-                )
+                request, answer = self._prompts["mask"].format(name=word), f"the {word} is here [SEG]"
+                key, mask = f"{label}:{category}:mask", UnionMask(tuple(masks))
+                self._add(key, (path,), request, (answer,), "mask", kind=category, mask=mask)
         if "vqa" in tasks and not crowd and not lost:
-            self._samples.append(self._sample(path, label, category, "vqa", str(len(rows))))
+            request = self._prompts["vqa"].format(name=word)
+            self._add(f"{label}:{category}:vqa", (path,), request, (str(len(rows)),), "vqa", kind="count")
 
-    def _sample(
-        self, path: Path, label: str, category: str, task: str, response: str, mask: Lazy | None = None
-    ) -> Sample:
-        return self._make(
-            f"{label}:{category}:{task}",
-            (path,),
-            self._prompts[task].format(name=category.replace("_", " ")),
-            (response,),
-            task,
-            kind="count" if task == "vqa" else category,
-            mask=mask,
-        )
 
-    def _leave_out(self, reason: str, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            self.unused.setdefault(reason, []).extend(str(row.get("id", "?")) for row in rows)
+def _id(row: dict[str, Any]) -> str:
+    return str(row.get("id", "?"))
 
 
 def _bbox(row: dict[str, Any]) -> tuple[float, ...]:

@@ -39,9 +39,7 @@ class Dialogue:
     turns: tuple[tuple[str, str], ...]
     """(question, answer), without placeholders."""
     images: int
-    """Number of ``<image>`` placeholders."""
-    videos: int
-    """Number of ``<video>`` placeholders, each of which stands for all frames."""
+    """Number of ``<image>`` placeholders; a ``<video>`` stands for all frames."""
     unused: tuple[str, ...] = ()
     """Why a turn was left out, one reason each."""
 
@@ -53,8 +51,6 @@ def read_dialogue(row: dict[str, Any], form: DialogueForm, where: str) -> Dialog
 
     Args:
         row: an object that holds ``form.messages``.
-        form: the names of its parts.
-        where: the place, for messages.
 
     Raises:
         UserError: for missing keys (naming them), unknown speakers, and messages that do not alternate from a question.
@@ -62,7 +58,7 @@ def read_dialogue(row: dict[str, Any], form: DialogueForm, where: str) -> Dialog
     messages = field(row, form.messages, list, where)
     turns: list[tuple[str, str]] = []
     unused: list[str] = []
-    found = {"image": 0, "video": 0}
+    images = 0
     question = ""
     for i, message in enumerate(messages):
         place = f"{where}, {form.messages}[{i}]"
@@ -73,8 +69,7 @@ def read_dialogue(row: dict[str, Any], form: DialogueForm, where: str) -> Dialog
             raise UserError(
                 f"{place}: expected {form.speaker!r} to be {due!r}, found {speaker!r}; turns have to alternate"
             )
-        for match in _PLACEHOLDER.finditer(text):
-            found[match[1]] += 1
+        images += _PLACEHOLDER.findall(text).count("image")
         text = stripped(_PLACEHOLDER.sub(" ", text))
         if speaker == form.asks:
             question = text
@@ -84,7 +79,7 @@ def read_dialogue(row: dict[str, Any], form: DialogueForm, where: str) -> Dialog
             turns.append((question, text))
         else:
             unused.append("turns with an empty question or answer")
-    return Dialogue(turns=tuple(turns), images=found["image"], videos=found["video"], unused=tuple(unused))
+    return Dialogue(turns=tuple(turns), images=images, unused=tuple(unused))
 
 
 def holds_coordinates(*texts: str) -> bool:

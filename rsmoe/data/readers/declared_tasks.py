@@ -9,7 +9,7 @@ from typing import Any
 
 from rsmoe.data.files.values import present, text_of
 from rsmoe.data.tasks import find_task, task_names
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 TaskName = str | Sequence[str]
 """A task; or two of them, for rows of one image and for rows of several."""
@@ -42,11 +42,7 @@ class DeclaredTasks:
         """(task, kind) of one turn; the kind is the tag without brackets, or the row's own task.
 
         Args:
-            question: what is asked.
-            row: the object that it stands in.
-            images: number of images of the row.
             file_task: the task of rows of this file that nothing else tells.
-            where: the place, for the message.
 
         Raises:
             UserError: when nothing declared applies, with what to declare.
@@ -72,8 +68,7 @@ class DeclaredTasks:
 def check_task(task: TaskName) -> None:
     """Refuses a task that does not exist or needs more than words, and lists that are no pair."""
     names = [task] if isinstance(task, str) else list(task)
-    for name in names:
-        if name not in (spoken := [known for known in task_names() if find_task(known).in_words]):
-            raise unknown_name("task of conversations", name, spoken)
+    spoken = [known for known in task_names() if find_task(known).in_words]
+    require_known("task of conversations", *names, known=spoken)
     if not isinstance(task, str) and len(names) != 2:
         raise UserError(f"expected a task, or two (for rows of one image, of several), found {names}")

@@ -14,10 +14,9 @@ from rsmoe.data.files.file_names import listed
 from rsmoe.data.files.text_files import read_text, require_file
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root
-from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +44,11 @@ class DIORRSVG(Reader):
     Annotations and splits were replaced on 2023-04-10: older downloads give other numbers.
 
     Args:
-        split: "train", "val" or "test".
         annotations: folder of the xml files, relative to ``root``.
-        images: folder of images, relative to ``root``.
-        splits: the file of each split, relative to ``root``.
-        convention: how the answer is written, see `rsmoe.data.boxes`.
-        prompt: the request; {expression} is replaced.
 
     Attributes:
-        counts: "images" and "expressions" of this split.
         unused: "no expression" -> objects of this split whose description is empty; what `PictureCheck` leaves out:
             pictures of another size than stated, boxes without an area or outside -> file, picture, object.
-
-    Raises:
-        UserError: for a missing file, xml of another form (naming file and element), numbers that count no object,
-            images that are missing or empty, an unknown split.
     """
 
     def __init__(
@@ -77,8 +66,7 @@ class DIORRSVG(Reader):
     ) -> None:
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
-        if split not in splits:
-            raise unknown_name(f"split of {name}", split, splits)
+        require_known(f"split of {name}", split, known=splits)
         wanted = _numbers(folder / splits[split])
         objects = _objects(folder / annotations)
         beyond = [number for number in wanted if number >= len(objects)]
@@ -89,13 +77,13 @@ class DIORRSVG(Reader):
                 "the split: download both again"
             )
         paths = find_images(folder / images, [objects[number].file for number in wanted], source=name)
-        check = PictureCheck(name=name, unused=self.unused, remedy="Boxes are xmin ymin xmax ymax in pixels")
+        check = PictureCheck(self, remedy="Boxes are xmin ymin xmax ymax in pixels")
         fits: dict[str, bool] = {}
         for number in wanted:
             one = objects[number]
             place = f"{one.xml}, {one.file}, object {number}"
             if not one.expression:
-                self.unused.setdefault("no expression", []).append(str(number))
+                self.leave_out("no expression", str(number))
                 continue
             if one.file not in fits:
                 fits[one.file] = check.picture(paths[one.file], one.size_px, f"{one.xml}, {one.file}")
@@ -104,19 +92,17 @@ class DIORRSVG(Reader):
             held = check.boxes(np.array([one.box]), one.size_px, [place])
             if not len(held.kept):
                 continue
-            self._samples.append(
-                ground_sample(
-                    id=str(number),
-                    image=paths[one.file],
-                    size_px=one.size_px,
-                    instruction=prompt.format(expression=one.expression.rstrip(". ")),
-                    boxes=held.boxes,
-                    labels=(one.name,),
-                    convention=convention,
-                    source=name,
-                    kind=one.name,
-                )
+            sample = self._make_ground(
+                str(number),
+                paths[one.file],
+                one.size_px,
+                prompt.format(expression=one.expression.rstrip(". ")),
+                held.boxes,
+                convention=convention,
+                labels=(one.name,),
+                kind=one.name,
             )
+            self._samples.append(sample)
         check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no expression")

@@ -15,7 +15,6 @@ from rsmoe.data.boxes import convention as named
 from rsmoe.data.files.file_names import listed
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, read_lines
-from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.errors import UserError
@@ -50,16 +49,10 @@ class DOTA(Reader):
         difficult: whether difficult objects are asked for.
         max_boxes: a class with more objects in a picture is not asked for; None asks for all.
         convention: how the answer is written, see `rsmoe.data.boxes`; one of horizontal boxes gives those around.
-        prompt: the request; {name} is replaced.
 
     Attributes:
-        counts: of this split: "images", "boxes" (used), "difficult" (left out), "requests".
         unused: "no object" -> files without a usable one; "more than <max_boxes> boxes" -> file and class; boxes with
             less than a pixel in their picture, or NaN -> file, picture, line.
-
-    Raises:
-        UserError: for a missing folder, a line of another form (naming file and line), images that are missing or
-            empty, a split without any object, or most of whose boxes do not fit their pictures.
     """
 
     def __init__(
@@ -90,18 +83,17 @@ class DOTA(Reader):
         left_out = sum(one.difficult for one in read.values())
         self.counts = {"images": len(paths), "boxes": 0, "difficult": left_out, "requests": 0}
         check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             remedy="Labels of DOTA are corners in pixels of the very picture: cut both into tiles, or neither",
         )
         for stem, one in read.items():
             if not one.corners:
-                self.unused.setdefault("no object", []).append(stem)
+                self.leave_out("no object", stem)
                 continue
             size = seen_size(paths[stem])
             for category, corners in sorted(one.corners.items()):
                 if max_boxes is not None and len(corners) > max_boxes:
-                    self.unused.setdefault(f"more than {max_boxes} boxes", []).append(f"{stem}:{category}")
+                    self.leave_out(f"more than {max_boxes} boxes", f"{stem}:{category}")
                     continue
                 places = [f"{stem}.txt, {paths[stem].name}, line {number}" for number in one.lines[category]]
                 boxes = named("pixel_corners").to_px(np.array(corners), size)
@@ -109,20 +101,18 @@ class DOTA(Reader):
                 if not len(held.kept):
                     continue
                 self.counts["boxes"] += len(held.kept)
-                self._samples.append(
-                    ground_sample(
-                        id=f"{stem}:{category}",
-                        image=paths[stem],
-                        size_px=size,
-                        instruction=prompt.format(name=category.replace("-", " ")),
-                        boxes=held.boxes,
-                        labels=(category,) * len(held.kept),
-                        convention=convention,
-                        source=name,
-                        kind=category,
-                        meta=dict(one.meta),
-                    )
+                sample = self._make_ground(
+                    f"{stem}:{category}",
+                    paths[stem],
+                    size,
+                    prompt.format(name=category.replace("-", " ")),
+                    held.boxes,
+                    convention=convention,
+                    labels=(category,) * len(held.kept),
+                    kind=category,
+                    meta=one.meta,
                 )
+                self._samples.append(sample)
         check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no object; difficult={difficult}, max_boxes={max_boxes}")

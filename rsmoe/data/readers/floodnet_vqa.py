@@ -28,17 +28,10 @@ class FloodNetVQA(Reader):
     Args:
         split: "train" or "val".
         questions: the json, relative to ``root``.
-        images: the folder of its pictures, relative to ``root``.
         val_fraction: share of the pictures that "val" gets; 0 trains on all.
-        kinds: types to keep; None keeps all.
 
     Attributes:
-        counts: "images", "questions", and the questions of each type, of this split.
         unused: keys of questions without an answer.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
-            split that does not exist or would be empty.
     """
 
     def __init__(
@@ -68,7 +61,7 @@ class FloodNetVQA(Reader):
             if answer:
                 rows.append((key, file, text, kind, answer))
             else:
-                self.unused.setdefault("questions without a published answer", []).append(key)
+                self.leave_out("questions without a published answer", key)
         if not rows:
             raise UserError(f"{name}: no question of {questions} has an answer; only the training questions have them")
         files = {file for _, file, *_ in rows}

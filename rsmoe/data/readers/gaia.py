@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.values import id_of, is_missing
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, require_split
@@ -42,19 +42,11 @@ class GAIA(Reader):
     modalities, alt, url, credits, as far as a row has them.
 
     Args:
-        split: a key of ``annotations``.
         annotations: split -> json, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         incomplete: whether images may be missing; else they are an error.
-        instruction: the request of every sample.
 
     Attributes:
-        counts: "images", "captions" of this split.
         unused: "image not downloaded", "empty caption" -> ids.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
-            row without a caption, an unknown split, or no image at all.
     """
 
     def __init__(
@@ -86,19 +78,17 @@ class GAIA(Reader):
         for key, row in rows.items():
             where = f"{file}, id {key}"
             captions = self._captions(field(row, "captions", list, where), where, key)
-            self._samples.append(
-                self._make(
-                    key,
-                    (paths[f"{key}.png"],),
-                    instruction,
-                    captions,
-                    "caption",
-                    meta={
-                        new: row[old]
-                        for old, new in _META.items()
-                        if row.get(old) not in (None, "", []) and not is_missing(row[old])
-                    },
-                )
+            self._add(
+                key,
+                (paths[f"{key}.png"],),
+                instruction,
+                captions,
+                "caption",
+                meta={
+                    new: row[old]
+                    for old, new in _META.items()
+                    if row.get(old) not in (None, "", []) and not is_missing(row[old])
+                },
             )
         self.counts = {"images": len(paths), "captions": sum(len(s.responses) for s in self._samples)}
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from rsmoe.checks.ranges import NonNegative
 from rsmoe.data.files.values import present, text_of
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, read_json, require_split
 from rsmoe.data.readers.choices import LETTERS, fill
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 PARTS = ("Single", "Temporal")
 """Folders of the release: tasks on one picture, and on several dates."""
@@ -37,13 +37,6 @@ class GEOBenchVLM(Reader):
         parts: "Single", "Temporal" or both.
         request: the instruction, with {question}, {options} and {description}.
         paraphrases: how many prompts of an item are asked; None asks all.
-
-    Attributes:
-        counts: "images", "items", "questions", and the questions of each task.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), a right letter that is no choice,
-            images that are missing or empty, an unknown part, another split.
     """
 
     def __init__(
@@ -61,9 +54,8 @@ class GEOBenchVLM(Reader):
         require_split(name, split, ["test"])
         super().__init__(name=name, split=split, official=official)
         rows: list[tuple[str, dict[str, Any], list[str]]] = []
+        require_known(f"part of {name}", *parts, known=PARTS)
         for part in parts:
-            if part not in PARTS:
-                raise unknown_name(f"part of {name}", part, PARTS)
             file = f"{part}/qa.json"
             content = read_json(folder / file)
             if not isinstance(content, list):
@@ -79,7 +71,7 @@ class GEOBenchVLM(Reader):
                 rows.append((where, row, images))
         if not rows:
             raise UserError(f"{folder} holds no question in {', '.join(parts) or 'no part'}. Download it again")
-        paths = find_in_tree(folder, [image for _, _, images in rows for image in images], source=name)
+        paths = find_images(folder, [image for _, _, images in rows for image in images], source=name, flat=False)
         for where, row, images in rows:
             prompts = [text_of(prompt, f"{where}: a prompt") for prompt in field(row, "prompts", list, where)]
             texts = [
@@ -106,16 +98,14 @@ class GEOBenchVLM(Reader):
             if "question_id" in row:
                 facts["question_id"] = row["question_id"]
             for j, prompt in enumerate(prompts[:paraphrases]):
-                self._samples.append(
-                    self._make(
-                        f"{where}:{j}",
-                        tuple(paths[image] for image in images),
-                        fill(request, question=prompt, **slots).strip(),
-                        (letter,),
-                        "vqa" if len(images) == 1 else "change_vqa",
-                        kind=field(row, "task", str, where),
-                        meta={"question": prompt, **facts},
-                    )
+                self._add(
+                    f"{where}:{j}",
+                    tuple(paths[image] for image in images),
+                    fill(request, question=prompt, **slots).strip(),
+                    (letter,),
+                    "vqa" if len(images) == 1 else "change_vqa",
+                    kind=field(row, "task", str, where),
+                    meta={"question": prompt, **facts},
                 )
         kinds = Counter(sample.kind for sample in self._samples)
         self.counts = {"images": len(paths), "items": len(rows), "questions": len(self._samples), **kinds}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.boxes import convention
-from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.files.json_text import read_jsonl
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UnionMask
@@ -18,7 +18,7 @@ from rsmoe.data.readers.annotations import data_root, field, identity, numbers, 
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy, Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 TARGETS = ("instance", "image")
 """Whether a sample asks for one instance, or for all described instances of an image in one answer."""
@@ -65,13 +65,8 @@ class GeoPixInstruct(Reader):
             None to leave boxes out.
 
     Attributes:
-        counts: "images", "instances" and "requests" of this split.
         unused: instances without a description, which cannot be asked for; masks and boxes that are none of their
             pictures (`PictureCheck`) -> file, instance, picture. An instance without a mask is not asked for.
-
-    Raises:
-        UserError: for a missing file, another format (naming the line and the key), images that are missing or empty,
-            unknown parts, targets or splits.
     """
 
     def __init__(
@@ -87,8 +82,7 @@ class GeoPixInstruct(Reader):
         boxes: str | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if targets not in TARGETS:
-            raise unknown_name(f"targets of {name}", targets, TARGETS)
+        require_known(f"targets of {name}", targets, known=TARGETS)
         folder = data_root(root, name)
         require_split(name, split, sorted(_SPLITS))
         super().__init__(name=name, split=split, official=official)
@@ -97,15 +91,13 @@ class GeoPixInstruct(Reader):
         if boxes is not None and convention(boxes).oriented:
             raise UserError(f"{name}: its boxes are four numbers, and {boxes!r} is of oriented ones")
         self._check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space=repr(boxes),
             remedy="Set data.boxes to how this release writes boxes: pixel_xyxy or pixel_xywh",
             declared=True,
         )
+        require_known(f"part of {name}", *parts, known=("SIOR", "FAST", "SOTA"))
         for part in parts:
-            if part not in ("SIOR", "FAST", "SOTA"):
-                raise unknown_name(f"part of {name}", part, ("SIOR", "FAST", "SOTA"))
             place = {"split": _SPLITS[split], "part": part}
             rows = read_jsonl(folder / annotations.format(**place))
             files = [identity(row, "image_path", where) for where, row in rows]
@@ -155,7 +147,7 @@ class GeoPixInstruct(Reader):
             description = stripped(field(one, "description", str, place))
             self.counts["instances"] += 1
             if not description:
-                self.unused.setdefault("no description", []).append(key)
+                self.leave_out("no description", key)
                 continue
             code = field(one, "mask", dict, place)
             for half in ("counts", "size"):

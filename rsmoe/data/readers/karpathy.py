@@ -33,21 +33,13 @@ class KarpathyCaptions(Reader):
 
     Args:
         split: "train", "val" or "test", as far as the json has it.
-        annotations: the json, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         classes: a json {file: class}, or a csv with the columns "filename" and "class", relative to ``root``; where it
             exists, ``Sample.meta["scene_class"]`` is set.
-        instruction: the request of every sample.
         val_fraction: where the json has no split "val", the share of its "train" images that becomes one, see
             `held_out`; 0 trains on all.
 
     Attributes:
-        counts: "images", "captions", "empty_captions" (left out) of this split.
         unused: "empty caption" -> file and position of the sentence.
-
-    Raises:
-        UserError: for a missing folder or file, another format, a split that the json does not have, images that are
-            missing or empty, or an image without a sentence.
     """
 
     def __init__(
@@ -78,17 +70,15 @@ class KarpathyCaptions(Reader):
         for row in rows:
             file = row["filename"]
             where = f"{annotations}, image {file!r}"
-            captions = karpathy_captions(row, where, self.unused)
+            captions = karpathy_captions(row, where, self)
             self.counts["captions"] += len(captions)
-            self._samples.append(
-                self._make(
-                    file,
-                    (paths[file],),
-                    instruction,
-                    captions,
-                    "caption",
-                    meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
-                )
+            self._add(
+                file,
+                (paths[file],),
+                instruction,
+                captions,
+                "caption",
+                meta={"scene_class": scenes[stem(file)]} if stem(file) in scenes else {},
             )
         self.counts["empty_captions"] = len(self.unused.get("empty caption", ()))
 
@@ -105,18 +95,16 @@ def karpathy_rows(path: Path) -> list[dict[str, Any]]:
     return [row | {"filename": identity(row, "filename", f"{path.name}, images[{i}]")} for i, row in enumerate(rows)]
 
 
-def karpathy_captions(row: dict[str, Any], where: str, unused: dict[str, list[str]]) -> tuple[str, ...]:
-    """The sentences of one image; empty ones are left out, and noted in ``unused``.
+def karpathy_captions(row: dict[str, Any], where: str, reader: Reader) -> tuple[str, ...]:
+    """The sentences of one image; the reader leaves empty ones out.
 
     Raises:
         UserError: for another format, and an image without a sentence.
     """
     written = [field(s, "raw", str, where) for s in field(row, "sentences", list, where)]
-    captions = captions_of(written, where)
-    if len(captions) < len(written):
-        empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not stripped(text)]
-        unused.setdefault("empty caption", []).extend(empty)
-    return captions
+    empty = [f"{row['filename']}, sentence {i}" for i, text in enumerate(written) if not stripped(text)]
+    reader.leave_out("empty caption", *empty)
+    return captions_of(written, where)
 
 
 def _scene_classes(path: Path) -> dict[str, str]:

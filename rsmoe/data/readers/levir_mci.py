@@ -17,8 +17,6 @@ class LevirMCI(CaptionedPairs):
     three equal ones; any other value is an error. Every sample has ``class_map`` and ``classes``; with "mask" in
     ``tasks`` each pair also gives a sample that asks for everything that changed, empty for most unchanged pairs.
     `rsmoe.data.change.facts.facts_of_sample` counts and places the changes of a sample.
-
-    Arguments, attributes and errors as `CaptionedPairs`.
     """
 
     classes = ("no change", "road", "building")

@@ -26,16 +26,7 @@ class LHRSBench(Reader):
 
     Args:
         split: "test".
-        annotations: the json, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         request: the instruction, with {question} and {choices}; the default is the one of ``main_bench_gen.py``.
-
-    Attributes:
-        counts: "images", "questions", and the questions of each type, an item in each of its types.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), choices that are not lettered from A,
-            an answer or a type that is not among those, images that are missing or empty, another split.
     """
 
     def __init__(
@@ -72,16 +63,14 @@ class LHRSBench(Reader):
                         f"{where}: the types {types} are not all among those of 'qtype': {', '.join(names)}"
                     )
                 kinds = tuple(names[number] for number in types)
-                self._samples.append(
-                    self._make(
-                        f"{i}:{file}:{j}",
-                        (paths[file],),
-                        fill(request, question=question, choices=choices),
-                        (answer,),
-                        "vqa",
-                        kind=kinds[0],
-                        meta={"kinds": kinds, "question": question, "options": options, "answer": letter},
-                    )
+                self._add(
+                    f"{i}:{file}:{j}",
+                    (paths[file],),
+                    fill(request, question=question, choices=choices),
+                    (answer,),
+                    "vqa",
+                    kind=kinds[0],
+                    meta={"kinds": kinds, "question": question, "options": options, "answer": letter},
                 )
         if not self._samples:
             raise UserError(f"{folder / annotations} holds no question. Download it again")

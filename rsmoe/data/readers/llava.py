@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.boxes import convention, hbb_of_obb, parse
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.conversations import Dialogue, DialogueForm, holds_coordinates, read_dialogue
 from rsmoe.data.readers.declared_tasks import DeclaredTasks, TaskName, check_task
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
@@ -60,7 +60,6 @@ class LlavaConversations(Reader):
     a pair, for rows of one image and of several: ``[vqa, change_vqa]``.
 
     Args:
-        split: a key of ``files``.
         files: parts of each split, each with the fields of `LlavaPart`.
         tags: tag -> task, "[refer]" -> "ground".
         task_key: key of a row that holds its task.
@@ -71,13 +70,8 @@ class LlavaConversations(Reader):
         by_place: whether messages without a speaker alternate (a known defect of TEOChatlas's eval files).
 
     Attributes:
-        counts: "images", "conversations", "questions", and the questions of each task.
         unused: rows without an image, and turns that cannot be used, by reason; answers with boxes that are none of
             their picture (`PictureCheck`) -> file and row, picture, turn.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), a row whose task is not told, images
-            that are missing or empty, a split that does not exist or is empty, an unknown task or convention.
 
     With ``boxes``, ``Sample.meta`` has "box_convention" and "size_px", by which an answer is to be read, and
     "box_failures": boxes that cannot be read, and an answer of the task "ground" that has none. Of oriented boxes,
@@ -108,8 +102,7 @@ class LlavaConversations(Reader):
         super().__init__(name=name, split=split, official=official)
         self._boxes, self._keys, self._prefix = boxes, tuple(image_keys), path_prefix
         self._check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space=repr(boxes),
             remedy="Set data.boxes to the convention that this release writes boxes in, or null to read none",
         )
@@ -169,18 +162,17 @@ class LlavaConversations(Reader):
         for number, (where, row) in enumerate(read_rows(folder / part.path)):
             names = self._images(row, where)
             if not names:
-                self.unused.setdefault("rows without an image", []).append(where)
+                self.leave_out("rows without an image", where)
                 continue
             dialogue = read_dialogue(row, self._form, where)
             for reason in dialogue.unused:
-                self.unused.setdefault(reason, []).append(where)
+                self.leave_out(reason, where)
             if dialogue.images not in (0, len(names)):
                 raise UserError(f"{where}: {dialogue.images} times <image> for {len(names)} images {names[:3]}")
             if dialogue.turns:
                 found.append((number, where, row, names, dialogue))
-        paths = find_in_tree(
-            folder / part.images, [name for _, _, _, names, _ in found for name in names], source=self.name
-        )
+        wanted = [name for _, _, _, names, _ in found for name in names]
+        paths = find_images(folder / part.images, wanted, source=self.name, flat=False)
         left = {*self._keys, self._form.messages, "id"}
         stem = Path(part.path).with_suffix("")
         rows: list[_Row] = []

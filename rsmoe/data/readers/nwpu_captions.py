@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import (
     data_root,
     field,
@@ -11,7 +12,6 @@ from rsmoe.data.readers.annotations import (
     read_json,
     require_split,
 )
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
 from rsmoe.errors import UserError
 
@@ -25,19 +25,11 @@ class NWPUCaptions(Reader):
     ``Sample.meta["scene_class"]``. The format is what public loaders of the release read.
 
     Args:
-        split: "train", "val" or "test".
-        annotations: the json, relative to ``root``.
         images: the folder that holds a folder of images for each class, relative to ``root``.
         absent: files that the release itself lacks: left out when they are not there. Any other is an error.
-        instruction: the request of every sample.
 
     Attributes:
-        counts: "images" and "captions" of this split.
         unused: "image not in the release", "empty caption" -> files.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), an unknown split, images that are
-            missing or empty (counted, five named), or an image without a sentence.
     """
 
     def __init__(
@@ -69,18 +61,16 @@ class NWPUCaptions(Reader):
         if lacking:
             self.unused["image not in the release"] = lacking
             rows = [row for row in rows if row[1] not in lacking]
-        paths = find_in_tree(folder / images, [f"{scene}/{file}" for scene, file, *_ in rows], source=name)
+        paths = find_images(folder / images, [f"{scene}/{file}" for scene, file, *_ in rows], source=name, flat=False)
         for scene, file, _, row, where in rows:
             written = [field(row, key, str, where) for key in _SENTENCES]
             captions = self._captions(written, where, file)
-            self._samples.append(
-                self._make(
-                    f"{scene}/{file}",
-                    (paths[f"{scene}/{file}"],),
-                    instruction,
-                    captions,
-                    "caption",
-                    meta={"scene_class": scene.replace("_", " ")},
-                )
+            self._add(
+                f"{scene}/{file}",
+                (paths[f"{scene}/{file}"],),
+                instruction,
+                captions,
+                "caption",
+                meta={"scene_class": scene.replace("_", " ")},
             )
         self.counts = {"images": len(rows), "captions": sum(len(s.responses) for s in self._samples)}

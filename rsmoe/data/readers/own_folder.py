@@ -28,20 +28,13 @@ class OwnFolder(Reader):
 
     Args:
         root: the folder that holds the splits; None means ``$RSMOE_DATA/<name>``.
-        split: "train", "val", "test" or what you call it.
-        name: what the numbers are called by.
         images: the folder of a split, relative to ``root``; "." with the ``split`` that it ``holds``.
         holds: the split that the folder is, where ``images`` does not say "{split}".
-        instruction: the request of every sample.
         raster: how TIFFs are read, see `RasterImages`: bands, stretch and so on; they keep their georeference.
 
     Attributes:
-        counts: "images" and "captions".
         unused: pictures without a text, texts without a picture, texts without a caption, and pictures whose stem
             another one has.
-
-    Raises:
-        UserError: for a missing folder, a text that is not UTF-8, an empty picture, or no picture with a caption.
     """
 
     def __init__(
@@ -74,27 +67,20 @@ class OwnFolder(Reader):
                 if path.suffix.lower() != suffix:
                     continue
                 if pictures.setdefault(_key(path), path) is not path:
-                    self._leave("pictures whose stem another one has", path, folder)
+                    self.leave_out("pictures whose stem another one has", path.relative_to(folder).as_posix())
         for stem, path in sorted(pictures.items()):
+            place = path.relative_to(folder)
             captions = tuple(filter(None, read_lines(texts[stem]))) if stem in texts else ()
             if not captions:
-                self._leave("pictures without a text" if stem not in texts else "texts without a caption", path, folder)
+                reason = "texts without a caption" if stem in texts else "pictures without a text"
+                self.leave_out(reason, place.as_posix())
                 continue
             if path.stat().st_size == 0:
                 raise UserError(f"{path} is empty (0 bytes). Copy it again")
-            place = path.relative_to(folder)
-            self._samples.append(
-                self._make(
-                    place.as_posix(),
-                    (path,),
-                    instruction,
-                    captions,
-                    "caption",
-                    meta={"folder": place.parent.as_posix()} if place.parent != Path() else {},
-                )
-            )
+            meta = {"folder": place.parent.as_posix()} if place.parent != Path() else {}
+            self._add(place.as_posix(), (path,), instruction, captions, "caption", meta=meta)
         for stem in sorted(texts.keys() - pictures.keys()):
-            self._leave("texts without a picture", texts[stem], folder)
+            self.leave_out("texts without a picture", texts[stem].relative_to(folder).as_posix())
         if not self._samples:
             raise UserError(
                 f"{folder} holds {len(pictures)} pictures and {len(texts)} texts, and no picture with a caption. "
@@ -104,9 +90,6 @@ class OwnFolder(Reader):
 
     def __getitem__(self, index: int) -> Sample:
         return self._rasters(self._samples[index])
-
-    def _leave(self, reason: str, path: Path, folder: Path) -> None:
-        self.unused.setdefault(reason, []).append(path.relative_to(folder).as_posix())
 
 
 def _key(path: Path) -> Path:

@@ -11,8 +11,7 @@ import numpy as np
 
 from rsmoe.data.files.csv_files import read_csv
 from rsmoe.data.files.file_names import FileTree, below
-from rsmoe.data.files.json_text import parse_json
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import parse_json, read_rows
 from rsmoe.data.files.text_files import require_file
 from rsmoe.data.files.values import present, shown, text_of, written_text
 from rsmoe.data.readers.annotations import is_number, read_json
@@ -56,6 +55,25 @@ def texts_of(row: dict[str, Any], one: str, several: str, where: str) -> list[st
     if not texts or not all(texts):
         raise UserError(place)
     return texts
+
+
+def kind_of(row: dict[str, Any], where: str) -> str:
+    """The column "kind"; "" where it is left out or empty."""
+    return value_of(row, "kind", where) if row.get("kind", "") != "" else ""
+
+
+def labels_of(row: dict[str, Any], boxes: np.ndarray | None, where: str) -> tuple[str, ...]:
+    """The column "labels", one of each box; () where it is left out."""
+    labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
+    count = 0 if boxes is None else len(boxes)
+    if labels and len(labels) != count:
+        raise UserError(f"{where}: {len(labels)} labels for {count} boxes")
+    return labels
+
+
+def box_fields(boxes: np.ndarray | None) -> dict[str, Any]:
+    """The field of `Sample` that boxes (n, 4) or (n, 5) go into."""
+    return {} if boxes is None else {"boxes_px" if boxes.shape[1] == 4 else "obb_px": boxes}
 
 
 def row_splits(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:

@@ -11,12 +11,22 @@ from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes import hbb_of_obb, write
 from rsmoe.data.files.file_names import FileTree
 from rsmoe.data.files.values import id_of
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import FileMask
 from rsmoe.data.rasters.raster_images import RasterImages
 from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.conversations import holds_coordinates
-from rsmoe.data.readers.image_tree import find_in_tree
-from rsmoe.data.readers.own_rows import boxes_of, file_of, read_table, row_splits, texts_of, value_of
+from rsmoe.data.readers.own_rows import (
+    box_fields,
+    boxes_of,
+    file_of,
+    kind_of,
+    labels_of,
+    read_table,
+    row_splits,
+    texts_of,
+    value_of,
+)
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
@@ -64,9 +74,6 @@ class OwnTable(Reader):
     count as left out; "nan" in quotes, or in a cell, is a word.
 
     Args:
-        root: the folder that everything is in; None means ``$RSMOE_DATA/<name>``.
-        split: "train", "val", "test" or what you call it.
-        name: what the numbers are called by.
         table: a .jsonl or .csv, relative to ``root``. With "{split}" in it there is one a split; without, each row
             says its ``split``; where none does, a tenth of the pictures is "val" and a tenth "test", by their names.
         task: task of the rows without one; None requires it of each.
@@ -76,13 +83,8 @@ class OwnTable(Reader):
         raster: how TIFFs are read, see `RasterImages`: bands, stretch and so on; they keep their georeference.
 
     Attributes:
-        counts: "images", "samples", and the samples of each task.
         unused: boxes, masks and answers that are none of their pictures (`PictureCheck`) -> row, picture, box. A row
             that asks for boxes, or for a mask, and is left without is not used; any other fault of a row is an error.
-
-    Raises:
-        UserError: naming the line, for a row that is not of this form; for missing files, paths outside of the root, a
-            repeated id and an empty split.
     """
 
     def __init__(
@@ -111,11 +113,10 @@ class OwnTable(Reader):
         if not rows:
             raise UserError(f"{folder / table.replace('{split}', split)} holds no row. Write one sample a row")
         wanted = [texts_of(row, "image", "images", where) for where, row in rows]
-        paths = find_in_tree(folder, [image for images in wanted for image in images], source=name)
+        paths = find_images(folder, [image for images in wanted for image in images], source=name, flat=False)
         defaults = {"task": task, "instruction": instruction}
         self._check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             remedy="Write boxes as x1 y1 x2 y2, or cx cy w h angle_deg, in pixels of the picture as a viewer shows it; "
             "is it x y width height, or parts of the sides?",
         )
@@ -153,9 +154,7 @@ class OwnTable(Reader):
         mask = value_of(row, "mask", where) if task == "mask" or "mask" in row else None
         boxes = boxes_of(row.get("boxes"), where, files)
         meta = {key: value for key, value in row.items() if key not in COLUMNS}
-        labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
-        if labels and len(labels) != (0 if boxes is None else len(boxes)):
-            raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
+        labels = labels_of(row, boxes, where)
         target = None if mask is None else file_of(mask, files)
         if target is not None and not self._check.same_size((images[0], target), where):
             return None
@@ -165,7 +164,7 @@ class OwnTable(Reader):
             )
             if task == "ground" and not len(held.kept):
                 return None
-            labels = tuple(labels[i] for i in held.kept) if labels else ()
+            labels = tuple(labels[i] for i in held.kept if labels)
             boxes = held.boxes if len(held.kept) else None
         if task == "ground" and self._convention is not None:
             meta |= {"box_convention": self._convention, "size_px": seen_size(images[0])}
@@ -189,9 +188,7 @@ class OwnTable(Reader):
             ]
             if not all(said):
                 return None
-        kind = value_of(row, "kind", where) if row.get("kind", "") != "" else ""
-        if task == "change_caption":
-            kind = kind or "changed"
+        kind = kind_of(row, where) or ("changed" if task == "change_caption" else "")
         if task == "change_caption" and kind not in _CHANGE_KINDS:
             raise UserError(f"{where}: {unknown_name('kind of a change caption', kind, _CHANGE_KINDS)}")
         return self._make(
@@ -202,11 +199,10 @@ class OwnTable(Reader):
             task,
             kind=kind,
             mask=None if target is None else FileMask(target, image=images[0]),
-            boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
-            obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
             labels=labels,
             directional=task == "ground" or holds_coordinates(instruction, *responses),
             meta=meta,
+            **box_fields(boxes),
         )
 
 

@@ -10,19 +10,18 @@ import numpy as np
 from rsmoe.data.boxes import hold_boxes
 from rsmoe.data.files.byte_ranges import read_range
 from rsmoe.data.files.json_text import parse_json
-from rsmoe.data.files.links import require_inside
-from rsmoe.data.files.tar_index import index_tar
+from rsmoe.data.files.tar_index import index_tars, tars_in
 from rsmoe.data.files.text_files import decode, lines_of, stripped
 from rsmoe.data.files.values import present
 from rsmoe.data.rasters.images import picture_size
 from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.conversations import holds_coordinates
-from rsmoe.data.readers.own_rows import boxes_of, texts_of, value_of
+from rsmoe.data.readers.own_rows import box_fields, boxes_of, kind_of, labels_of, texts_of, value_of
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task, task_names
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known, unknown_name
 
 _COLUMNS = ("instruction", "answer", "responses", "task", "kind", "boxes", "labels")
 
@@ -43,9 +42,7 @@ class OwnWebdataset(Reader):
     ``python -m rsmoe.commands.shard``.
 
     Args:
-        root: folder of the tar files; None means ``$RSMOE_DATA/<name>``.
         split: fills "{split}" in ``shards``.
-        name: what the numbers are called by.
         shards: pattern of the tar files, relative to ``root``, not compressed.
         image: extension of the pictures.
         text: "txt", or "json".
@@ -54,13 +51,10 @@ class OwnWebdataset(Reader):
         index: folder that keeps the places of all samples, see `index_tar`; None reads the headers every time.
 
     Attributes:
-        counts: "shards" and "samples".
         unused: "empty text" -> ids.
 
     Raises:
-        UserError: for a pattern without a file, a damaged tar file, or a sample without one of its members;
-            `__getitem__` raises it for a text that is not of this form or none of whose boxes lies on its picture, the
-            image when it is decoded.
+        UserError: by `__getitem__`, for a text that is not of this form or none of whose boxes lies on its picture.
     """
 
     def __init__(
@@ -80,26 +74,21 @@ class OwnWebdataset(Reader):
     ) -> None:
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
-        if text not in ("txt", "json"):
-            raise unknown_name("text of a webdataset", text, ("txt", "json"))
+        require_known("text of a webdataset", text, known=("txt", "json"))
         pattern = shards.replace("{split}", split)
-        found = (path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
-        self._paths = sorted(map(require_inside, found))
+        self._paths = tars_in(folder, pattern)
         if not self._paths:
             raise UserError(f"{name}: no file is {folder / pattern}. Give the pattern, data.shards=... with {{split}}")
         self._answer, self._defaults = answer, {"task": task, "instruction": instruction}
         self._json = text == "json"
         cache = None if index is None else folder / index
-        tables = [index_tar(path, (image, text), cache=cache) for path in self._paths]
-        self._shard = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-        self._row = np.concatenate([np.arange(len(table)) for table in tables])
-        self._places = np.concatenate(tables)
+        self._shard, self._row, self._places = index_tars(self._paths, (image, text), cache=cache)
         empty = self._places[:, 1, 1] == 0
         self.unused = {"empty text": [self._id(int(i)) for i in np.flatnonzero(empty)]} if empty.any() else {}
         self._shard, self._row, self._places = self._shard[~empty], self._row[~empty], self._places[~empty]
         if not len(self):
             raise UserError(f"{name}: {folder / pattern} holds no sample with {image} and {text}")
-        self.counts = {"shards": len(tables), "samples": len(self)}
+        self.counts = {"shards": len(self._paths), "samples": len(self)}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -128,9 +117,7 @@ class OwnWebdataset(Reader):
         if boxes is not None and not isinstance(boxes, list):
             raise UserError(f"{where}: expected boxes as a list, found {str(boxes)[:40]!r}")
         boxes = boxes_of(boxes, where)
-        labels = tuple(texts_of(row, "label", "labels", where)) if row.get("labels") else ()
-        if labels and len(labels) != (0 if boxes is None else len(boxes)):
-            raise UserError(f"{where}: {len(labels)} labels for {0 if boxes is None else len(boxes)} boxes")
+        labels = labels_of(row, boxes, where)
         if boxes is not None:
             size = picture_size(image)
             held = hold_boxes(boxes, size)
@@ -139,19 +126,18 @@ class OwnWebdataset(Reader):
                     f"{where}: none of its boxes is a box on a picture of {size[0]} x {size[1]} pixels, the first: "
                     f"{boxes[0].tolist()} ({held.reasons[0]}). Write x1 y1 x2 y2, or cx cy w h angle_deg, in pixels"
                 )
-            boxes, labels = held.boxes, tuple(labels[i] for i in held.kept) if labels else ()
+            boxes, labels = held.boxes, tuple(labels[i] for i in held.kept if labels)
         return self._make(
             where,
             (image,),
             instruction,
             tuple(responses),
             task,
-            kind=value_of(row, "kind", where) if row.get("kind", "") != "" else "",
-            boxes_px=boxes if boxes is not None and boxes.shape[1] == 4 else None,
-            obb_px=boxes if boxes is not None and boxes.shape[1] == 5 else None,
+            kind=kind_of(row, where),
             labels=labels,
             directional=task == "ground" or holds_coordinates(instruction, *responses),
             meta={key: value for key, value in row.items() if key not in _COLUMNS},
+            **box_fields(boxes),
         )
 
     def _id(self, index: int) -> str:

@@ -20,6 +20,7 @@ from rsmoe.data.rasters.images import picture_size
 from rsmoe.data.rasters.mask_sources import PolygonMask, RLEMask, UnionMask
 from rsmoe.data.rasters.polygons import area_left, corners
 from rsmoe.data.rasters.rle import runs_of
+from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy
 from rsmoe.errors import UserError
 from rsmoe.geo.pictures import open_picture
@@ -46,11 +47,9 @@ def _seen_size(path: Path, mtime_ns: int, size: int) -> tuple[int, int]:
 
 
 class PictureCheck:
-    """What one reader finds when it holds its annotations against their pictures.
+    """What one reader finds when it holds its annotations against their pictures; it leaves out what is at fault.
 
     Args:
-        name: of the data set.
-        unused: reason -> names, added to; that of the reader.
         space: what the numbers of a box are taken for, in words.
         remedy: what to do when most boxes do not fit.
         declared: whether ``space`` is a setting, because the release does not say it: then boxes that reach far over
@@ -59,14 +58,13 @@ class PictureCheck:
 
     def __init__(
         self,
+        reader: Reader,
         *,
-        name: str,
-        unused: dict[str, list[str]],
         space: str = "pixels",
         remedy: str = "",
         declared: bool = False,
     ) -> None:
-        self._name, self._unused = name, unused
+        self._name, self.leave_out = reader.name, reader.leave_out
         self._space, self._remedy, self._declared = space, remedy, declared
         self._boxes = self._bad = self._strayed = 0
         self._first_box = ""
@@ -74,10 +72,6 @@ class PictureCheck:
         self._fractions = False
         self._pictures = self._other = self._masks = self._broken = 0
         self._first_picture = self._first_mask = ""
-
-    def leave_out(self, reason: str, place: str) -> None:
-        """Names one thing that is not used."""
-        self._unused.setdefault(reason, []).append(place)
 
     def boxes(
         self,
@@ -124,7 +118,6 @@ class PictureCheck:
         Words are not mended: an answer with a box outside of the picture is no truth.
 
         Args:
-            text: the answer.
             convention: that it is written in.
             size_px: (width, height) of the picture; None where the convention does not depend on it.
             place: the file, the picture and the annotation.
@@ -193,7 +186,6 @@ class PictureCheck:
         Args:
             shape: a list of polygons, a run-length code ``{"counts", "size"}`` or a list of codes.
             size_px: (width, height) of the picture.
-            image: the picture.
             place: the file, the picture and the annotation.
         """
         mask, fault = _segmentation(shape, size_px, image)

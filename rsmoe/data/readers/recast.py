@@ -20,7 +20,6 @@ class Recast(Dataset[Sample]):
     Ids, pictures, ``name``, ``split``, ``protocol`` and the counts stay those of the data set.
 
     Args:
-        data: the data set.
         task: of every sample; None keeps each sample's own. To "retrieval" a caption is the text that its picture is
             matched with.
         prompt: the request, in which ``{instruction}`` stands for the sample's own; of a list each sample has one, in

@@ -22,18 +22,11 @@ class RefSegRS(Reader):
     authors' loader, which takes mask pixels above 50 as inside; the specification has none.
 
     Args:
-        split: "train", "val" or "test".
         lines: the file of each split, relative to ``root``.
-        images, masks: the folders, relative to ``root``.
         above: mask pixels greater than this are inside.
 
     Attributes:
-        counts: "images" and "phrases" of this split.
         unused: images whose mask is of another size, with both sizes.
-
-    Raises:
-        UserError: for a missing folder or file, lines without a phrase (counted, five named), images or masks that are
-            missing or empty, an unknown split.
     """
 
     def __init__(
@@ -65,7 +58,7 @@ class RefSegRS(Reader):
         stems = [stem for _, stem, _ in rows]
         pictures = find_images(folder / images, stems, source=name)
         targets = find_images(folder / masks, stems, source=f"{name} (masks)")
-        check = PictureCheck(name=name, unused=self.unused)
+        check = PictureCheck(self)
         fits = {key: check.same_size((pictures[key], targets[key]), key) for key in pictures}
         check.finish()
         rows = [row for row in rows if fits[row[1]]]

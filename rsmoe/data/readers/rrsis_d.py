@@ -38,19 +38,12 @@ class RRSISD(Reader):
     the overlap; here it is inside.
 
     Args:
-        split: "train", "val" or "test".
         refs: the file of the sentences, ".p" or ".json", relative to ``root``.
         instances: the file of the masks, relative to ``root``.
-        images: the folder of images, relative to ``root``.
 
     Attributes:
-        counts: "images", "references" and "sentences" of this split.
         unused: sentences that are empty; masks that are none of their pictures, and pictures of another size than
             stated (`PictureCheck`) -> file, annotation, picture.
-
-    Raises:
-        UserError: for a missing file, another format (naming the key), a pickle that holds anything but plain values,
-            references to annotations or images that do not exist, images that are missing or empty, an unknown split.
     """
 
     def __init__(
@@ -82,7 +75,7 @@ class RRSISD(Reader):
             targets.append((annotation, picture, identity(picture, "file_name", f"{instances}, image of {place}")))
         paths = find_images(folder / images, [file for _, _, file in targets], source=name)
         self.counts = {"images": len(paths), "references": len(chosen), "sentences": 0}
-        check, fits = PictureCheck(name=name, unused=self.unused), dict[str, bool]()
+        check, fits = PictureCheck(self), dict[str, bool]()
         seen: dict[str, Any] = {}
         for (row, place), (annotation, picture, file) in zip(chosen, targets, strict=True):
             where = f"{Path(instances).name}, annotation {annotation['id']}"
@@ -106,19 +99,17 @@ class RRSISD(Reader):
                 key = f"{number}:{i}"
                 text = stripped(field(sentence, "raw", str, f"{place}.sentences[{i}]")).rstrip(".").strip()
                 if not text:
-                    self.unused.setdefault("empty sentence", []).append(key)
+                    self.leave_out("empty sentence", key)
                     continue
                 self.counts["sentences"] += 1
-                self._samples.append(
-                    self._make(
-                        key,
-                        (paths[file],),
-                        f"Segment {text}.",
-                        (f"the {category} is here [SEG]",),
-                        "mask",
-                        kind=category,
-                        mask=mask,
-                    )
+                self._add(
+                    key,
+                    (paths[file],),
+                    f"Segment {text}.",
+                    (f"the {category} is here [SEG]",),
+                    "mask",
+                    kind=category,
+                    mask=mask,
                 )
         check.finish()
         if not self._samples:

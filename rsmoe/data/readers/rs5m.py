@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-
-from rsmoe.data.files.links import require_inside
-from rsmoe.data.files.tar_index import index_tar
+from rsmoe.data.files.byte_ranges import read_range
+from rsmoe.data.files.tar_index import index_tars, tars_in
 from rsmoe.data.files.text_files import decode, stripped
 from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.readers.annotations import data_root, require_split
@@ -28,19 +25,15 @@ class RS5M(Reader):
     pickle is loaded.
 
     Args:
-        split: a key of ``shards``.
         shards: split -> patterns of its tar files, relative to ``root``.
         index: folder to keep the places of all samples in (relative to ``root``, or absolute): the headers of 128
             shards take minutes to read, the index a second. None reads them every time.
-        instruction: the request of every sample.
 
     Attributes:
-        counts: "shards", "images", "captions".
         unused: "empty caption" -> ids.
 
     Raises:
-        UserError: for a missing folder, a split or pattern without shards, and what `index_tar` refuses. `__getitem__`
-            raises it for a caption that is not UTF-8, its image when it is decoded.
+        UserError: by `__getitem__`, for a caption that is not UTF-8.
     """
 
     def __init__(
@@ -60,23 +53,17 @@ class RS5M(Reader):
         require_split(name, split, sorted(shards))
         self._paths: list[Path] = []
         for pattern in shards[split]:
-            shards_here = (p for p in folder.glob(pattern) if p.is_file() and not p.name.startswith("."))
-            found = sorted(map(require_inside, shards_here))
-            if not found:
+            if not (found := tars_in(folder, pattern)):
                 raise UserError(f"{name}: no shard is {folder / pattern}. Download some, or give data.shards.{split}")
             self._paths += [path for path in found if path not in self._paths]
-        cache = None if index is None else folder / index
-        tables = [index_tar(path, _FIELDS, cache=cache) for path in self._paths]
-        shard = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-        row = np.concatenate([np.arange(len(table)) for table in tables])
-        places = np.concatenate(tables)
+        shard, row, places = index_tars(self._paths, _FIELDS, cache=None if index is None else folder / index)
         empty = places[:, 1, 1] == 0
         if empty.any():
             self.unused["empty caption"] = [self._id(s, r) for s, r in zip(shard[empty], row[empty], strict=True)]
         self._shard, self._row, self._places = shard[~empty], row[~empty], places[~empty]
         if not len(self):
             raise UserError(f"{name}: the shards of split {split!r} hold no pair")
-        self.counts = {"shards": len(tables), "images": len(self), "captions": len(self)}
+        self.counts = {"shards": len(self._paths), "images": len(self), "captions": len(self)}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -84,18 +71,14 @@ class RS5M(Reader):
     def __getitem__(self, index: int) -> Sample:
         path = self._paths[self._shard[index]]
         identity = self._id(self._shard[index], self._row[index])
-        places = [(int(offset), int(size)) for offset, size in self._places[index]]
-        try:
-            with path.open("rb") as file:
-                file_name, caption = (
-                    _text(file, *place, where=f"{path}: {what} of {identity}")
-                    for place, what in zip(places[:2], ("name", "caption"), strict=True)
-                )
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}). Put the shard back") from error
+        *texts, (start, size) = self._places[index].tolist()
+        file_name, caption = (
+            stripped(decode(read_range(str(path), *place), f"{path}: {what} of {identity}"))
+            for place, what in zip(texts, ("name", "caption"), strict=True)
+        )
         return self._make(
             identity,
-            (TarImage(path, *places[2], name=file_name),),
+            (TarImage(path, start, size, name=file_name),),
             self.instruction,
             (caption,),
             "caption",
@@ -104,8 +87,3 @@ class RS5M(Reader):
 
     def _id(self, shard: int, row: int) -> str:
         return f"{self._paths[shard].stem}:{row}"
-
-
-def _text(file: BinaryIO, offset: int, size: int, *, where: str) -> str:
-    file.seek(offset)
-    return stripped(decode(file.read(size), where))

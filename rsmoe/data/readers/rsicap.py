@@ -34,19 +34,10 @@ class RSICap(Reader):
 
     Args:
         split: "train" or "val".
-        annotations: the json, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
             release has none.
         val_fraction: share of the images that "val" gets, at least one image when it is positive; 0 trains on all.
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
-
-    Attributes:
-        counts: "images" and "descriptions" of this split.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, a
-            split that does not exist or would be empty.
     """
 
     def __init__(
@@ -78,7 +69,7 @@ class RSICap(Reader):
             request, responses = _texts(rows[i], f"{annotations}, annotations[{i}]")
             meta = {key: value for key, value in rows[i].items() if key not in _KEYS}
             key, picture = f"{files[i]}:{i}", (paths[files[i]],)
-            self._samples.append(self._make(key, picture, request, responses, "caption", meta=meta, **maps[files[i]]))
+            self._add(key, picture, request, responses, "caption", meta=meta, **maps[files[i]])
         self.counts = {"images": len(paths), "descriptions": sum(len(s.responses) for s in self._samples)}
 
 

@@ -10,7 +10,7 @@ from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.class_maps import maps_beside
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _PLACE_KINDS = ("ab_position", "re_position", "road_ori")
 """Kinds whose answer is a side or a direction even when no word of `is_directional` is in it."""
@@ -27,8 +27,6 @@ class RSIEval(Reader):
 
     Args:
         split: must be ``holds``.
-        annotations: the json, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         class_maps: a folder of class maps, relative to ``root``, for ``Sample.class_map``, see `maps_beside`; the
             release has none.
         tasks: "caption", "vqa" or both.
@@ -38,12 +36,7 @@ class RSIEval(Reader):
         protocol: prefix of the numbers measured on it: "" for the release, "generated/" for generated scenes.
 
     Attributes:
-        counts: "images", "captions", "questions", "empty_questions" and "empty_answers" (left out).
         unused: "empty question" and "empty answer" -> ids, see `Sample.id`.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty,
-            an unknown split or task, or no sample at all.
     """
 
     def __init__(
@@ -61,9 +54,7 @@ class RSIEval(Reader):
         protocol: str = "",
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        for task in tasks:
-            if task not in ("caption", "vqa"):
-                raise unknown_name(f"task of {name}", task, ("caption", "vqa"))
+        require_known(f"task of {name}", *tasks, known=("caption", "vqa"))
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         self.protocol = protocol
@@ -83,7 +74,7 @@ class RSIEval(Reader):
                 if not caption:
                     raise UserError(f"{place}: the caption is empty")
                 self.counts["captions"] += 1
-                self._samples.append(self._make(f"{i}:{file}", picture, request, (caption,), "caption", **shared))
+                self._add(f"{i}:{file}", picture, request, (caption,), "caption", **shared)
             if "vqa" in tasks:
                 for j, pair in enumerate(field(row, "qa_pairs", list, place)):
                     question, answer, kind = (
@@ -93,14 +84,10 @@ class RSIEval(Reader):
                     if not question or not answer:
                         part = "answer" if question else "question"
                         self.counts[f"empty_{part}s"] += 1
-                        self.unused.setdefault(f"empty {part}", []).append(f"{i}:{file}:{j}")
+                        self.leave_out(f"empty {part}", f"{i}:{file}:{j}")
                         continue
                     self.counts["questions"] += 1
                     key, directional = f"{i}:{file}:{j}", kind in _PLACE_KINDS
-                    self._samples.append(
-                        self._make(
-                            key, picture, question, (answer,), "vqa", kind=kind, directional=directional, **shared
-                        )
-                    )
+                    self._add(key, picture, question, (answer,), "vqa", kind=kind, directional=directional, **shared)
         if not self._samples:
             raise UserError(f"{folder / annotations} holds nothing for the tasks: {', '.join(tasks) or '(none)'}")

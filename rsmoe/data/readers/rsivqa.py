@@ -37,7 +37,6 @@ class RSIVQA(Reader):
     images, and some answers are misspelt. White space is made single, nothing else is changed.
 
     Args:
-        root: folder of the release, or the one above that holds it as ``rsivqa``; None means ``$RSMOE_DATA/rsivqa``.
         split: a split of the caption release.
         files: text files, relative to ``root``.
         images_root: folder of the caption release; None means the folder ``images_name`` beside this one, or
@@ -45,15 +44,9 @@ class RSIVQA(Reader):
         images_name: short name of the caption release.
         images: its folder of images.
         splits: its Karpathy json.
-        kinds: kinds to keep; None keeps all.
 
     Attributes:
-        counts: samples of each kind.
         unused: nothing; noise is kept.
-
-    Raises:
-        UserError: for a missing folder or file, lines of another form (counted, five named), images without a split or
-            a file (counted, five named), and a split or kind that does not exist.
     """
 
     def __init__(

@@ -14,10 +14,9 @@ from rsmoe.data.boxes import convention as named
 from rsmoe.data.files.values import is_number
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, require_file
-from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 class RSVG(Reader):
@@ -29,21 +28,11 @@ class RSVG(Reader):
     ``box_convention`` is a setting, and refused when most boxes leave their pictures under it.
 
     Args:
-        split: "train", "val" or "test".
-        splits: the file of each split, relative to ``root``.
-        images: folder of images, relative to ``root``.
         box_convention: how the release writes a box, "pixel_xyxy" or "pixel_xywh".
-        convention: how the answer is written, see `rsmoe.data.boxes`.
-        prompt: the request; {expression} is replaced.
 
     Attributes:
-        counts: "images" and "expressions" of this split.
         unused: "no expression" -> positions of rows whose expression is empty; boxes that are none -> file, picture,
             position.
-
-    Raises:
-        UserError: for a missing file, a file that is none of ``torch.save`` or asks for code, rows of another form,
-            boxes most of which do not fit their pictures, images that are missing or empty, an unknown split.
     """
 
     def __init__(
@@ -61,38 +50,28 @@ class RSVG(Reader):
     ) -> None:
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
-        if split not in splits:
-            raise unknown_name(f"split of {name}", split, splits)
+        require_known(f"split of {name}", split, known=splits)
         path = folder / splits[split]
         rows = [_row(row, f"{path.name}, [{i}]") for i, row in enumerate(_load(path))]
         paths = find_images(folder / images, [file for file, _, _ in rows], source=name)
         sizes = {file: seen_size(paths[file]) for file in paths}
         check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space=repr(box_convention),
             remedy="Set data.box_convention to how this release writes boxes: pixel_xyxy or pixel_xywh",
             declared=True,
         )
         for i, (file, numbers, expression) in enumerate(rows):
             if not expression:
-                self.unused.setdefault("no expression", []).append(str(i))
+                self.leave_out("no expression", str(i))
                 continue
             box = named(box_convention).to_px(np.array([numbers]), sizes[file])
             held = check.boxes(box, sizes[file], [f"{path.name}, {file}, [{i}]"], written=[numbers])
             if not len(held.kept):
                 continue
-            self._samples.append(
-                ground_sample(
-                    id=str(i),
-                    image=paths[file],
-                    size_px=sizes[file],
-                    instruction=prompt.format(expression=expression.rstrip(". ")),
-                    boxes=held.boxes,
-                    convention=convention,
-                    source=name,
-                )
-            )
+            request = prompt.format(expression=expression.rstrip(". "))
+            sample = self._make_ground(str(i), paths[file], sizes[file], request, held.boxes, convention=convention)
+            self._samples.append(sample)
         check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no expression")

@@ -31,19 +31,11 @@ class RSVQA(Reader):
     100, 101 to 1000, more), which is the metric's business, and their "average accuracy" is the plain mean over types.
 
     Args:
-        split: a key of ``splits``.
         splits: parts of each split, a part being what the names of its three files begin with.
-        images: the folder of images, relative to ``root``.
-        kinds: types to keep; None keeps all.
 
     Attributes:
-        counts: "images" with a question, "questions", and the questions of each type.
         unused: ids, as ``<part>:<id>``, of inactive images, inactive questions, questions of inactive images and
             questions without an active answer.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), ids that lead nowhere (counted, five
-            named), images that are missing or empty, a split that does not exist or is empty.
     """
 
     def __init__(
@@ -110,7 +102,7 @@ class RSVQA(Reader):
                 lost.append(f"question {key} -> answers {wanted}")
                 continue
             if image not in images:
-                self.unused.setdefault("questions of inactive images", []).append(f"{part}:{key}")
+                self.leave_out("questions of inactive images", f"{part}:{key}")
                 continue
             texts = [
                 stripped(field(answers[i], "answer", str, f"{part}_answers.json, answer {i}"))
@@ -119,7 +111,7 @@ class RSVQA(Reader):
             ]
             replies = tuple(said.setdefault(text, text) for text in texts if text)
             if not replies:
-                self.unused.setdefault("questions without an active answer", []).append(f"{part}:{key}")
+                self.leave_out("questions without an active answer", f"{part}:{key}")
             elif kinds is None or kind in kinds:
                 text = stripped(field(row, "question", str, where))
                 self._rows.append((part, key, image, text, replies, said.setdefault(kind, kind)))
@@ -142,8 +134,7 @@ class RSVQA(Reader):
                 rows[key] = row
             else:
                 idle.append(key)
-        if idle:
-            self.unused.setdefault(f"inactive {what}", []).extend(f"{part}:{key}" for key in idle)
+        self.leave_out(f"inactive {what}", *(f"{part}:{key}" for key in idle))
         return rows, set(idle)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.files.file_names import stem
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.text_files import stripped
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.conversations import DialogueForm, read_dialogue
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.reader import Reader
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 KINDS = ("caption", "classification", "vqa_wk", "vqa_rsk", "vqa_c", "vqa")
 """Long captions; the category; questions on world knowledge, on monthly satellite variables, on what follows from them;
@@ -39,19 +39,12 @@ class RSWK(Reader):
     test has 47 labels.
 
     Args:
-        split: a key of ``files``.
         files: split -> kind -> file, relative to ``root``.
-        images: the folder of images, relative to ``root``.
         knowledge: split -> file of the records; a split without one has no knowledge.
         kinds: kinds to read; None reads all that the split has.
 
     Attributes:
-        counts: "images", the answers of each kind, and, where there are records, "with_knowledge" (images).
         unused: places of empty or unanswered turns.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, an
-            unknown kind, a split that does not exist or is empty.
     """
 
     def __init__(
@@ -68,9 +61,7 @@ class RSWK(Reader):
     ) -> None:
         folder = data_root(root, name)
         require_split(name, split, sorted(files))
-        for kind in (*files[split], *(kinds or ())):
-            if kind not in KINDS:
-                raise unknown_name(f"kind of {name}", kind, KINDS)
+        require_known(f"kind of {name}", *files[split], *(kinds or ()), known=KINDS)
         super().__init__(name=name, split=split, official=official)
         rows = [
             (f"{Path(file).stem}:{number}", kind, image, question, answer)
@@ -80,7 +71,7 @@ class RSWK(Reader):
         ]
         if not rows:
             raise UserError(f"{name}: split {split!r} holds no answer of {', '.join(kinds or files[split])}")
-        paths = find_in_tree(folder / images, [image for _, _, image, _, _ in rows], source=name)
+        paths = find_images(folder / images, [image for _, _, image, _, _ in rows], source=name, flat=False)
         records = _records(folder / knowledge[split]) if knowledge and split in knowledge else {}
         self.counts = {"images": len(paths), **Counter(kind for _, kind, *_ in rows)}
         if records:
@@ -108,7 +99,7 @@ class RSWK(Reader):
                     raise UserError(f"{where}: expected one image, found {str(images)[:60]}")
                 dialogue = read_dialogue(row, _FORM, where)
                 for reason in dialogue.unused:
-                    self.unused.setdefault(reason, []).append(where)
+                    self.leave_out(reason, where)
                 if len(dialogue.turns) > 1:
                     raise UserError(
                         f"{where}: expected one question and one answer, found {len(dialogue.turns)} of each"
@@ -122,7 +113,7 @@ class RSWK(Reader):
                 if question and answer:
                     triples.append((f"{landmark}.png", question, answer))
                 else:
-                    self.unused.setdefault("turns with an empty question or answer", []).append(where)
+                    self.leave_out("turns with an empty question or answer", where)
         return triples
 
 

@@ -33,16 +33,10 @@ class SceneFolder(Reader):
             ``Forest_7.tif`` finds ``Forest_7.jpg``. What is on no list is left out.
         test_fraction: share of each class for "test".
         val_fraction: share of each class for "val".
-        instruction: the request of every sample.
         list_classes: whether the request names the classes.
 
     Attributes:
-        counts: "images" of this split, "classes" of the release.
         unused: "on no list" -> images.
-
-    Raises:
-        UserError: for a missing folder, class folders that are missing, unknown or empty, images that are empty, lists
-            that name unknown images or one image twice, stems that are there twice, and unknown or empty splits.
     """
 
     def __init__(

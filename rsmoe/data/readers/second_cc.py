@@ -31,8 +31,6 @@ class SecondCC(CaptionedPairs):
     `TransitionMap` of the two: 0 no change, 1 .. 36 one class to another, named in ``classes``. The two semantic maps
     are not in ``meta``, where no crop or mirror would reach them. With "mask" in ``tasks`` each pair also gives a
     sample that asks for everything that changed.
-
-    Arguments, attributes and errors as `CaptionedPairs`.
     """
 
     classes = transition_names(tuple(LAND))

@@ -11,13 +11,12 @@ import numpy as np
 from rsmoe.checks.ranges import Positive
 from rsmoe.data.files.file_names import globbed, stem
 from rsmoe.data.rasters.class_map_sources import ClassMask, ColourMap, IndexMap
-from rsmoe.data.rasters.images import refuse
+from rsmoe.data.rasters.images import find_images, refuse
 from rsmoe.data.readers.annotations import contents, data_root, read_lines, require_split
-from rsmoe.data.readers.image_tree import find_in_tree
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 REQUESTS = ("image", "present", "every")
 """What a sample asks for: all classes of an image, one that is in it, or any one of the set's classes."""
@@ -44,7 +43,6 @@ class SemanticMasks(Reader):
       decoded: the way to ask a huge set, and the honest one to measure false alarms.
 
     Args:
-        split: a key of ``images``.
         images: pattern of the image files of each split, relative to ``root``: "Train/*/images_png/*.png".
         to_map: what to replace in the path of an image, relative to ``root``, to get that of its map; every key has to
             be there: {images_png: masks_png}.
@@ -56,16 +54,10 @@ class SemanticMasks(Reader):
         incomplete: whether listed images that are not there are left out (``unused``) instead of refused.
         requests: one of `REQUESTS`.
         min_pixels: fewest pixels of a class to be asked for, with "present".
-        meta: goes to ``Sample.meta``: {gsd_m: 0.3}.
 
     Attributes:
-        counts: "images" and "requests" of this split.
         unused: listed images that are not there, with ``incomplete``; images in which no class is present; those whose
             map is of another size, with both.
-
-    Raises:
-        UserError: for a missing folder, a split without images, images without a map (counted, five named), classes
-            of mixed or repeated values, unknown ``requests``.
     """
 
     def __init__(
@@ -85,8 +77,7 @@ class SemanticMasks(Reader):
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
-        if requests not in REQUESTS:
-            raise unknown_name(f"requests of {name}", requests, REQUESTS)
+        require_known(f"requests of {name}", requests, known=REQUESTS)
         folder = data_root(root, name)
         require_split(name, split, sorted(images))
         super().__init__(name=name, split=split, official=official)
@@ -149,7 +140,7 @@ class SemanticMasks(Reader):
         pixels = np.bincount(self._map(pair).read().reshape(-1), minlength=len(self.classes))[: len(self.classes)]
         present = np.flatnonzero(pixels >= max(min_pixels, 1)).tolist()
         if not present:
-            self.unused.setdefault("no class is present", []).append(pair.id)
+            self.leave_out("no class is present", pair.id)
         return present
 
     def _find(
@@ -192,11 +183,11 @@ class SemanticMasks(Reader):
                 target = target.replace(old, new)
             pairs.append((relative, path, target))
         absent: list[str] = []
-        maps = find_in_tree(folder, [target for _, _, target in pairs], source=self.name, absent=absent)
+        maps = find_images(folder, [target for _, _, target in pairs], source=self.name, flat=False, absent=absent)
         without = [relative for relative, _, target in pairs if target not in maps]
         expected = folder / pairs[0][2]
         refuse(without, len(pairs), f"images have no map (expected {expected} ...)", source=self.name)
-        check = PictureCheck(name=self.name, unused=self.unused)
+        check = PictureCheck(self)
         fitting = [
             _Pair(relative, path, maps[target])
             for relative, path, target in pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rsmoe.data.files.file_names import stem
-from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.files.json_text import read_jsonl
 from rsmoe.data.rasters.class_map_sources import ClassMask, IndexMap
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.rasters.mask_sources import UNKNOWN
@@ -31,15 +31,9 @@ class SkySA(Reader):
     Args:
         split: must be "train".
         annotations: the file of lines, relative to ``root``.
-        images, masks: the folders, relative to ``root``.
 
     Attributes:
-        counts: "images", "regions" (entries of ``ann_list``), "classes" (different names) and "requests".
         unused: images without classes; those whose mask is of another size, with both.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the line and the key), more than 255 classes in
-            an image, images or masks that are missing or empty, an unknown split.
     """
 
     def __init__(
@@ -68,10 +62,10 @@ class SkySA(Reader):
             if listed:
                 rows.append((image, mask, listed))
             else:
-                self.unused.setdefault("no class", []).append(image)
+                self.leave_out("no class", image)
         paths = find_images(folder / images, [image for image, _, _ in rows], source=name)
         targets = find_images(folder / masks, [mask for _, mask, _ in rows], source=f"{name} (masks)")
-        check = PictureCheck(name=name, unused=self.unused)
+        check = PictureCheck(self)
         rows = [row for row in rows if check.same_size((paths[row[0]], targets[row[1]]), row[0])]
         check.finish()
         self._rows: list[tuple[str, IndexMap, tuple[str, ...], int]] = []

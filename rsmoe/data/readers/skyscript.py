@@ -9,7 +9,7 @@ from typing import Any
 
 from rsmoe.data.files.csv_files import read_csv
 from rsmoe.data.files.file_names import FileTree, slashes, stem
-from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.files.json_text import read_jsonl
 from rsmoe.data.readers.annotations import data_root, field, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
@@ -42,20 +42,13 @@ class SkyScript(Reader):
         json.dumps(pickle.load(open("meta2/a1_CH_19.pickle", "rb")) | {"filepath": "images2/a1_CH_19.jpg"})
 
     Args:
-        split: a key of ``tables``.
         tables: split -> CSV, relative to ``root``.
         columns: columns whose texts are references; what is said twice counts once.
         parts: folders of images to use; None means all, and that all have to be there.
         metadata: jsonl of the rows above, relative to ``root``; its keys go to ``Sample.meta``.
-        instruction: the request of every sample.
 
     Attributes:
-        counts: "images", "captions", "other_parts" (rows that ``parts`` leaves out).
         unused: "no title" -> files.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the column), images that are missing (counted,
-            five named) or lie outside of ``root``, an unknown split, or no row at all.
     """
 
     def __init__(
@@ -83,7 +76,7 @@ class SkyScript(Reader):
             if parts is not None and slashes(file).split("/")[0] not in parts:
                 self.counts["other_parts"] += 1
             elif not titles:
-                self.unused.setdefault("no title", []).append(file)
+                self.leave_out("no title", file)
             else:
                 self._files.append(file)
                 self._titles.append(titles)

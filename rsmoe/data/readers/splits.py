@@ -32,11 +32,7 @@ def held_out(names: Iterable[str], fraction: float, *, group: Callable[[str], st
 
 
 def require_fractions(name: str, **fractions: float) -> None:
-    """Refuses shares that are negative, or that leave nothing to train on.
-
-    Raises:
-        UserError: naming each of them.
-    """
+    """Refuses shares that are negative, or that leave nothing to train on; `UserError` naming each of them."""
     if any(share < 0 for share in fractions.values()) or sum(fractions.values()) >= 1:
         given = ", ".join(f"{key}={share}" for key, share in fractions.items())
         raise UserError(f"{name}: {given} should be at least 0, and below 1 together")

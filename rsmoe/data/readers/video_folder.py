@@ -44,15 +44,9 @@ class VideoFolder(Reader):
         frames: T, how many frames of a video are taken.
         val_fraction: where ``annotations`` has no "val", the share of the videos of "train" that becomes one, see
             `held_out`; 0 trains on all.
-        instruction: the request of every sample.
 
     Attributes:
-        counts: "videos", "images" (frames taken) and "captions" of this split.
         unused: "empty caption" -> videos.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), an unknown split, videos without a
-            caption, and videos whose folder is missing or has too few frames (counted, five named).
     """
 
     def __init__(
@@ -83,7 +77,7 @@ class VideoFolder(Reader):
         chosen = _frames(folder / videos, list(captions), frames, name)
         for video, texts in captions.items():
             responses = self._captions(texts, f"{file}, video {video!r}", video)
-            self._samples.append(self._make(video, tuple(chosen[video]), instruction, responses, "caption"))
+            self._add(video, tuple(chosen[video]), instruction, responses, "caption")
         if not self._samples:
             raise UserError(f"{name}: split {split!r} of {file} holds no video")
         self.counts = {

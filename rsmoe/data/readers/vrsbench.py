@@ -13,13 +13,12 @@ from rsmoe.data.boxes import hold_boxes, parse
 from rsmoe.data.files.file_names import listed
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, require_split
-from rsmoe.data.readers.grounding_sample import ground_sample
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
 from rsmoe.data.readers.vrsbench_rows import VRSBenchRow, evaluation_rows, image_rows
 from rsmoe.data.sample import Sample
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _COUNTED = {"caption": "captions", "ground": "expressions", "vqa": "questions"}
 
@@ -48,7 +47,6 @@ class VRSBench(Reader):
     Files and keys are as its repository and public readers have them.
 
     Args:
-        split: "train", "val" or "test".
         tasks: of "caption", "ground" and "vqa".
         annotations: the folder of json files of "train" and "val", relative to ``root``.
         images: their folder of images.
@@ -60,14 +58,8 @@ class VRSBench(Reader):
         prompt: the instruction of expressions; {expression} is replaced.
 
     Attributes:
-        counts: "images" and, of ``tasks``, "captions", "expressions", "questions".
         unused: "object without a sentence", "empty question", "empty answer" -> ids; boxes that are none of their
             pictures (`PictureCheck`) -> file, picture, object.
-
-    Raises:
-        UserError: for a missing folder or file, another format (naming the key), images that are missing or empty, an
-            unknown split, task or convention, or no sample at all. `__getitem__` raises it for a picture whose size
-            cannot be read.
     """
 
     def __init__(
@@ -88,9 +80,7 @@ class VRSBench(Reader):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)
-        for task in tasks:
-            if task not in _COUNTED:
-                raise unknown_name(f"task of {name}", task, _COUNTED)
+        require_known(f"task of {name}", *tasks, known=_COUNTED)
         if named(convention).oriented:
             raise UserError(f"{name}: convention={convention!r} writes oriented boxes; expected a horizontal one")
         folder = data_root(root, name)
@@ -100,8 +90,7 @@ class VRSBench(Reader):
         wanted = tuple(task for task in _COUNTED if task in tasks)
         self._rows: list[VRSBenchRow] = []
         check = PictureCheck(
-            name=name,
-            unused=self.unused,
+            self,
             space="parts of the sides",
             remedy="Boxes of VRSBench are parts of the sides (obj_coord) or whole percent: download them again",
         )
@@ -151,14 +140,13 @@ class VRSBench(Reader):
             box = named("vrsbench_coord").to_px(np.asarray([row.coord]), size)
         else:
             box = parse(row.answer, convention="vrsbench", size_px=size).boxes
-        sample = ground_sample(
-            id=row.id,
-            image=path,
-            size_px=size,
-            instruction=self.prompt.format(expression=row.question),
-            boxes=box,
+        sample = self._make_ground(
+            row.id,
+            path,
+            size,
+            self.prompt.format(expression=row.question),
+            box,
             convention=self.convention,
-            source=self.name,
             kind=row.kind,
             labels=(row.kind,),
             meta=row.meta,

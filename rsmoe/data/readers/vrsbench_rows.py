@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.files.jsonl import read_rows
+from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import is_missing, present, text_of
 from rsmoe.data.readers import annotations as checks
@@ -46,8 +46,6 @@ def image_rows(path: Path, tasks: tuple[str, ...], check: PictureCheck) -> list[
 
     Args:
         path: the file; its stem is the picture's.
-        tasks: of "caption", "ground" and "vqa".
-        check: gets what cannot be used.
 
     Raises:
         UserError: for another format, naming the key, and for an empty caption.
@@ -80,11 +78,6 @@ def image_rows(path: Path, tasks: tuple[str, ...], check: PictureCheck) -> list[
 
 def evaluation_rows(path: Path, task: str, check: PictureCheck) -> list[VRSBenchRow]:
     """The rows of one task of the official test part, ``VRSBench_EVAL_<...>.json``.
-
-    Args:
-        path: the file.
-        task: what it is for.
-        check: gets what cannot be used.
 
     Raises:
         UserError: for another format, naming the key, and for an empty caption.

@@ -12,11 +12,7 @@ from rsmoe.data.sample import Sample
 
 
 class Mixture(Dataset[tuple[Sample, int]]):
-    """Data sets one after another; ``mixture[index, seed]`` is (sample, seed), what `Collate` takes.
-
-    Args:
-        datasets: in the order of `StepSampler.sizes`; at least one.
-    """
+    """Data sets one after another, one at least; ``mixture[index, seed]`` is (sample, seed), what `Collate` takes."""
 
     def __init__(self, datasets: Sequence[Dataset[Sample]]) -> None:
         self.datasets = tuple(datasets)
@@ -32,3 +28,9 @@ class Mixture(Dataset[tuple[Sample, int]]):
             raise IndexError(f"index {index} of {len(self)} samples")
         place = bisect_right(self._ends, index)
         return self.datasets[place][index - self._ends[place] + self.sizes[place]], seed
+
+
+def spread(size: int, most: int | None) -> list[int]:
+    """At most ``most`` places among ``size``, in order; all of them for None."""
+    count = size if most is None else min(size, most)
+    return [i * size // count for i in range(count)]

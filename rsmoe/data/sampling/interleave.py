@@ -19,7 +19,6 @@ class Shares:
 
     Args:
         weights: share of each data set, of any positive scale; 0 leaves one out.
-        seed: of the order.
 
     Raises:
         UserError: for weights that are negative, not finite or all zero.

@@ -34,9 +34,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
             once, as often as they may be. None means that every sample is a draw of its own.
         per_view: the most requests that a draw gives.
         seed: of the whole sequence: a number >= 0, or several (run, stage).
-        start_step: first batch that is given.
         steps: batch at which it ends: ``steps - start_step`` batches are given. The length is ``steps`` all the same.
-        rank, world: this process and their number.
 
     Raises:
         UserError: for weights that are negative, all zero or of another number, or that ask for an empty data set.
@@ -58,10 +56,9 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     ) -> None:
         draws = tuple(sizes) if groups is None else tuple(map(len, groups))  # in an epoch
         shares = np.asarray(draws if weights is None else weights, dtype=np.float64)
-        if len(shares) != len(sizes) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
-            raise UserError(
-                f"weights {shares.tolist()} of {len(sizes)} data sets: expected one number >= 0 each, one of them > 0"
-            )
+        self._shares = Shares(shares.tolist(), seed=(seed,) if isinstance(seed, int) else seed)
+        if len(shares) != len(sizes):
+            raise UserError(f"weights {shares.tolist()} of {len(sizes)} data sets: expected one each")
         for place, (size, share) in enumerate(zip(sizes, shares, strict=True)):
             if share > 0 and size < 1:
                 raise UserError(f"data set {place} is empty but has the weight {share:g}")
@@ -75,7 +72,6 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         self.seed = (seed,) if isinstance(seed, int) else seed
         self.start_step, self.steps, self.rank, self.world = start_step, steps, rank, world
         self._first = np.concatenate([[0], np.cumsum(sizes)])
-        self._shares = Shares(shares.tolist(), seed=self.seed)
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
     def __len__(self) -> int:

@@ -104,11 +104,7 @@ class Shards:
         return table
 
     def verify(self) -> None:
-        """Reads all shards whole.
-
-        Raises:
-            UserError: naming the shards whose sha256 is not that of the index.
-        """
+        """Reads all shards whole; `UserError` naming the shards whose sha256 is not that of the index."""
         broken = [shard.name for i, shard in enumerate(self.shards) if sha256_of(self.path(i)) != shard.sha256]
         if broken:
             raise UserError(
@@ -122,7 +118,6 @@ def open_shards(location: str, split: str) -> Shards:
 
     Args:
         location: a folder, or an address (http, https, s3, gs, hf).
-        split: name of it.
 
     Raises:
         UserError: when there is none, it is of another format or a later schema, or a name in it leads elsewhere.
@@ -179,11 +174,7 @@ def sha256_of(location: str) -> str:
 
 
 def read_json_at(location: str) -> Any:
-    """The json of a file or address.
-
-    Raises:
-        UserError: when it cannot be read, or is not json.
-    """
+    """The json of a file or address; `UserError` when it cannot be read, or is not json."""
     again = is_url(location)  # an answer that was cut off may be whole the second time
     while True:
         try:

@@ -37,7 +37,6 @@ class ShardMember:
         shard: path or address of the tar file.
         offset, size: of its content, in bytes.
         name: what it is called in messages.
-        form: how it becomes an array.
         bands: of the array, for the form "bands".
         content: its bytes, where they have been read.
     """
@@ -64,11 +63,7 @@ class ShardMember:
         return f"{self.shard}@{self.offset}"
 
     def content(self) -> bytes:
-        """The encoded bytes.
-
-        Raises:
-            UserError: when the shard is gone, or shorter than its index says.
-        """
+        """The encoded bytes; `UserError` when the shard is gone, or shorter than its index says."""
         if self._content is not None:
             return self._content
         content = read_range(self.shard, self.offset, self.size, whole=True)

@@ -53,12 +53,7 @@ class StreamOrder:
 
     Args:
         sizes: for each data set the units of each of its shards.
-        weights: share of each data set.
-        batch_size: draws a batch.
-        seed: of all order.
         buffer: draws that a rank holds of each data set, over its lanes; those are shuffled.
-        lanes: see above.
-        rank, world: this process and their number.
 
     Raises:
         UserError: for options out of range, or weights that cannot be shares.

@@ -21,12 +21,8 @@ class Quarantine:
             keeps them in memory alone.
 
     Attributes:
-        drawn, bad: counts.
         shards: bad samples of each shard.
         rows: the first 100 bad samples, as in the file.
-
-    Raises:
-        UserError: for a fraction that is none.
     """
 
     def __init__(self, *, max_bad_fraction: float = 0.01, path: Path | None = None) -> None:
@@ -42,11 +38,7 @@ class Quarantine:
         self.drawn += count
 
     def add(self, *, source: str, identity: str, shard: str, reason: str) -> None:
-        """Sets a sample apart.
-
-        Raises:
-            UserError: naming the shards, when there are too many.
-        """
+        """Sets a sample apart; `UserError` naming the shards, when there are too many."""
         self.drawn += 1
         self.bad += 1
         self.shards[shard] += 1

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from rsmoe.data.files.byte_ranges import read_range
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.tar_image import TarImage
@@ -56,7 +55,6 @@ def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = 
     and ``samples``: the fields of `Sample` that differ from their defaults, masks as the number of their file.
 
     Args:
-        samples: at least one.
         check: decodes every picture as a test. Whatever cannot be read is left out, with its reason.
         pixels: one of `PIXELS`; "raw" writes what `load_image` gives of each picture, uncompressed.
     """
@@ -101,7 +99,6 @@ def decode_view(text: bytes, *, shard: str, start: int, room: int, files: memory
 
     Args:
         text: content of its json member.
-        shard: where it is from.
         start: place in the shard of what follows that member.
         room: bytes of the view from there on.
         files: those bytes, where they have been read.
@@ -158,12 +155,7 @@ def _as_it_is(image: Path | np.ndarray | Lazy) -> tuple[bytes | None, str]:
             return image.read_bytes(), _suffix(image.name)
         except OSError as error:
             raise UserError(f"{image} cannot be read ({error.strerror}). Copy it again") from error
-    if isinstance(image, TarImage):
-        content = read_range(str(image.path), image.offset, image.size)
-        if len(content) < image.size:
-            raise UserError(f"{image.name} in {image.path} is cut off. Download the shard again")
-        return content, _suffix(image.name)
-    if isinstance(image, ShardMember) and image.form == "picture":
+    if isinstance(image, TarImage) or (isinstance(image, ShardMember) and image.form == "picture"):
         return image.content(), _suffix(image.name)
     return None, ""
 

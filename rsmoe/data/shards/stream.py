@@ -16,7 +16,7 @@ from rsmoe.data.shards.member import ShardMember
 from rsmoe.data.shards.order import Draw, StreamOrder
 from rsmoe.data.shards.quarantine import Quarantine
 from rsmoe.data.shards.window import Unit, read_window
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 _FURTHER = 4
 """Windows in which a substitute is looked for, where all of a draw's own window is bad."""
@@ -37,9 +37,7 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
 
     Args:
         shards: data sets by name.
-        batch_size: draws a batch, on each rank.
         steps: batch at which it ends: each rank gives ``steps - start_step``.
-        start_step: first batch that is given.
         seed: a number >= 0, or several (run, stage).
         weights: share of each data set by name; a name left out is not used. None means by ``temperature``.
         temperature: T: shares as size ** (1 / T). 1, which is None, means by size; the greater, the more equal.
@@ -50,7 +48,6 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
         check: decodes pictures and masks as a test when a process meets them first, and keeps them for `Collate`.
             Without it only altered bytes are noticed, and a picture that cannot be decoded ends the run.
         max_bad_fraction, quarantine: limit, and jsonl of what could not be read, see `Quarantine`.
-        rank, world: this process and their number.
 
     Attributes:
         quarantine: counts of this process; each worker has its own, and its own limit.
@@ -85,9 +82,7 @@ class Stream(IterableDataset[list[tuple[Sample, int]]]):
                 f"start_step={start_step}, steps={steps}, per_view={per_view}, temperature={temperature}: expected "
                 "0 <= start_step <= steps, per_view >= 1, temperature > 0"
             )
-        for name in weights or {}:
-            if name not in shards:
-                raise unknown_name("data set", name, shards)
+        require_known("data set", *(weights or {}), known=shards)
         if weights and temperature is not None:
             raise UserError("give weights or temperature, not both")
         self._shards = tuple(shards.values())

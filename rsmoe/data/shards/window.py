@@ -20,10 +20,8 @@ class EncodedBytes:
     """A view as it was read; its samples are decoded at the first call and cached.
 
     Args:
-        shard: where it is from.
         number: which view of the shard it is.
         row: its row of the table, see `rsmoe.data.shards.index.COLUMNS`.
-        content: its bytes.
     """
 
     def __init__(self, *, shard: str, number: int, row: Sequence[int], content: bytes) -> None:
@@ -32,11 +30,7 @@ class EncodedBytes:
         self._samples: list[Sample] | None = None
 
     def samples(self) -> list[Sample]:
-        """Its samples.
-
-        Raises:
-            UserError: naming the shard, when the bytes are not those that were written.
-        """
+        """Its samples; `UserError` naming the shard, when the bytes are not those that were written."""
         if self._samples is None:
             offset, json_size, size, count, checksum = self._row
             if zlib.crc32(self._content) != checksum and is_url(self.shard):  # damaged on its way, perhaps
@@ -77,7 +71,6 @@ def read_window(shards: Shards, runs: Sequence[Run], *, whole: bool, table: Call
     """Reads runs of units, each in one piece.
 
     Args:
-        shards: of the data set.
         runs: what to read; units are views where ``whole``, else samples.
         table: number of a shard -> its table.
 

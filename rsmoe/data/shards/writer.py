@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -21,7 +21,8 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.shards.index import NAME, SCHEMA, Shards, open_shards
 from rsmoe.data.shards.quarantine import Quarantine
 from rsmoe.data.shards.sample_codec import BLOCK, PIXELS, encode_view, padded
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
+from rsmoe.files import whole_file
 
 
 class ShardWriter(Dataset[dict[str, Any]]):
@@ -31,12 +32,9 @@ class ShardWriter(Dataset[dict[str, Any]]):
     gets its name when it is complete and on the disk, its table after it: what has a table is finished.
 
     Args:
-        dataset: a reader; its items are read again for each shard.
-        out: folder of the shards.
         source: what the data is made of (its config), for telling whose the finished shards are.
         shard_size: views in a shard; the last one may have fewer.
         seed: of the order of the views, in which streams read them; None keeps the reader's.
-        check: decodes every picture as a test.
         pixels: "encoded" keeps pictures as they are; "raw" keeps their pixels, which is larger and needs no decoding.
 
     Raises:
@@ -54,8 +52,7 @@ class ShardWriter(Dataset[dict[str, Any]]):
         check: bool = True,
         pixels: str = "encoded",
     ) -> None:
-        if pixels not in PIXELS:
-            raise unknown_name("pixels", pixels, PIXELS)
+        require_known("pixels", pixels, known=PIXELS)
         self.dataset, self.out, self.check, self.pixels = dataset, out, check, pixels
         self.split = str(dataset.split)  # type: ignore[attr-defined]
         if not NAME.fullmatch(self.split) or shard_size < 1 or not len(dataset):  # type: ignore[arg-type]
@@ -105,28 +102,25 @@ class ShardWriter(Dataset[dict[str, Any]]):
         first = number * self.shard_size
         rows: list[list[int]] = []
         left_out: list[tuple[str, str]] = []
-
-        table = {"schema": SCHEMA, "name": f"{self.name(number)}.tar", "plan": self.plan}
-
-        def fill(file: io.BufferedWriter) -> None:
+        with _whole(self.out / f"{self.name(number)}.tar") as file:
             tar = _Tar(file)
             for place, view in enumerate(self._views[first : first + self.shard_size]):
                 encoded = encode_view([self.dataset[i] for i in view], check=self.check, pixels=self.pixels)
                 left_out.extend(encoded.left_out)
                 if encoded.members:
                     rows.append(tar.add(f"{first + place:09d}", encoded.members, encoded.samples))
-            table["size"], table["sha256"] = tar.close()
-
-        write_whole(self.out / f"{self.name(number)}.tar", fill)
-        table |= {"views": len(rows), "samples": sum(row[3] for row in rows), "left_out": left_out, "table": rows}
-        write_json(self.out / f"{self.name(number)}.json", table)
+            size, sha256 = tar.close()
+        table = {"schema": SCHEMA, "name": f"{self.name(number)}.tar", "plan": self.plan, "size": size}
+        table |= {"sha256": sha256, "views": len(rows), "samples": sum(row[3] for row in rows)}
+        table |= {"left_out": left_out, "table": rows}
+        _write_json(self.out / f"{self.name(number)}.json", table)
         return table
 
 
 class _Tar:
     """A tar file with the same bytes for the same members, hashed while it is written."""
 
-    def __init__(self, file: io.BufferedWriter) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file, self._hash, self._size = file, hashlib.sha256(), 0
 
     def add(self, key: str, members: Sequence[tuple[str, bytes]], samples: int) -> list[int]:
@@ -185,14 +179,10 @@ def write_shards(
     for path in sorted(out.iterdir()):
         if ours.fullmatch(path.name):
             _require_same(path, writer.plan)
-        elif path.name.startswith(f".{split}") and path.name.endswith(".partial"):  # of a run that was killed
-            path.unlink()
     log = out / f"{split}.quarantine.jsonl"
     log.unlink(missing_ok=True)
     bad = Quarantine(max_bad_fraction=max_bad_fraction, path=log)
-    loader = DataLoader(
-        writer, batch_size=None, num_workers=processes, collate_fn=_unchanged, in_order=False, prefetch_factor=None
-    )
+    loader = DataLoader(writer, batch_size=None, num_workers=processes, in_order=False, prefetch_factor=None)
     tables: list[dict[str, Any]] = []
     for table in loader:
         for identity, reason in table["left_out"]:
@@ -217,36 +207,29 @@ def write_shards(
         "official": getattr(dataset, "official", {}),
         "shards": shards,
     }
-    write_json(out / f"{split}.json", index)
+    _write_json(out / f"{split}.json", index)
     return open_shards(str(out), split)
 
 
-def write_whole(path: Path, fill: Callable[[io.BufferedWriter], None]) -> None:
-    """Writes a file that is there complete or not at all, also when the machine stops.
-
-    Raises:
-        UserError: when it cannot be written; nothing is left then.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}). Make room or choose another out=, then type the same again: "
-            "finished shards are kept"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """`whole_file`, open, and on the disk at the end, also when the machine stops."""
+    with whole_file(path) as part:
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}). Make room or choose another out=, then type the same "
+                "again: finished shards are kept"
+            ) from error
 
 
-def write_json(path: Path, content: Any) -> None:
-    """`write_whole` of a json."""
-    text = json.dumps(content, default=str, separators=(",", ":")).encode()
-    write_whole(path, lambda file: (file.write(text), None)[1])
+def _write_json(path: Path, content: Any) -> None:
+    with _whole(path) as file:
+        file.write(json.dumps(content, default=str, separators=(",", ":")).encode())
 
 
 def _require_same(path: Path, plan: str) -> None:
@@ -268,7 +251,3 @@ def _key(sample: Sample) -> Hashable:
         hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest() if isinstance(image, np.ndarray) else key
         for image, key in zip(sample.images, images_key(sample), strict=True)
     )
-
-
-def _unchanged(table: Any) -> Any:
-    return table

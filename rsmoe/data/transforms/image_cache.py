@@ -49,9 +49,6 @@ class ImageCache:
     def class_map(self, source: np.ndarray | Lazy) -> np.ndarray:
         """(size, size) uint8, or (H, W), of a class map, the class at the middle of each pixel; not to be changed in
         place.
-
-        Raises:
-            UserError: when it cannot be read.
         """
         if isinstance(source, np.ndarray):
             return source

@@ -1,4 +1,4 @@
-"""The eight symmetries of the square, on pictures, points, boxes and directions.
+"""The eight symmetries of the square, on pictures and directions.
 
 A symmetry is a number from 0 to 7: ``symmetry % 4`` quarter turns counterclockwise, then, from 4 on, a mirror that
 swaps left and right. 0 changes nothing. Coordinates are pixels with y down; the picture goes from (0, 0) to (S, S).
@@ -6,7 +6,6 @@ swaps left and right. 0 changes nothing. Coordinates are pixels with y down; the
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 SYMMETRIES = tuple(range(8))
@@ -29,14 +28,6 @@ def turn_vector(vector: tuple[float, float], symmetry: int) -> tuple[float, floa
     for _ in range(symmetry % 4):
         x, y = y, -x
     return (-x, y) if symmetry >= 4 else (x, y)
-
-
-def turn_points(points_px: np.ndarray, symmetry: int, size: float) -> np.ndarray:
-    """(..., 2) pixels of a picture of side ``size`` -> where they are after the symmetry."""
-    x, y = points_px[..., 0], points_px[..., 1]
-    for _ in range(symmetry % 4):
-        x, y = y, size - x
-    return np.stack([size - x if symmetry >= 4 else x, y], axis=-1)
 
 
 def inverse(symmetry: int) -> int:

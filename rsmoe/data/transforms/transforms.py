@@ -1,4 +1,4 @@
-"""uint8 pictures to normalised pixels, with augmentation that keeps words, masks and boxes true."""
+"""uint8 pictures to normalised pixels, with augmentation that keeps words and masks true."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rsmoe.data.rasters.images import picture_size, read_array
+from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.data.transforms.alignment import align
+from rsmoe.data.transforms.alignment import align, misregister
 from rsmoe.data.transforms.directions import has_coordinates, turn_sample
-from rsmoe.data.transforms.misregistration import misregister
-from rsmoe.data.transforms.placement import Placement
 from rsmoe.data.transforms.radiometry import match_levels
 from rsmoe.data.transforms.symmetries import IDENTITY, turn_image
 from rsmoe.errors import UserError
@@ -33,12 +31,6 @@ class Views:
     """(S, S) uint8 number of the target of each pixel, see `rsmoe.data.batch.Batch.masks`."""
     class_map: Tensor | None = None
     """(S, S) uint8."""
-    boxes_px: Tensor | None = None
-    """(m, 4) float32 ``x1 y1 x2 y2`` in pixels of the S x S picture."""
-    obb_px: Tensor | None = None
-    """(m, 5) float32 ``cx cy w h angle_deg`` in pixels of the S x S picture."""
-    labels: tuple[str, ...] = ()
-    """Names of the boxes that are left after a crop."""
     symmetry: int = IDENTITY
     """How it was turned: `rsmoe.data.transforms.directions.turn_sample` gives the words that are true of it."""
 
@@ -62,7 +54,7 @@ def nearest(classes: Tensor, size: int) -> Tensor:
 
 
 class Transform:
-    """Augments and normalises the pictures of one sample; dates, mask, class map and boxes get the same geometry.
+    """Augments and normalises the pictures of one sample; dates, mask and class map get the same geometry.
 
     With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
     of at least ``crop_area`` of the picture, only for captions, retrieval and all classes of a map, without direction
@@ -82,7 +74,7 @@ class Transform:
         match_levels: bring every date to the levels of the first, with and without ``augment``, see `match_levels`.
 
     Raises:
-        UserError: for ``mean`` and ``std`` of different lengths, or options out of range.
+        UserError: for ``mean`` and ``std`` of different lengths, or an ``align_px`` of half the side.
     """
 
     def __init__(
@@ -102,16 +94,8 @@ class Transform:
     ) -> None:
         if not mean or len(mean) != len(std):
             raise UserError(f"mean has {len(mean)} values and std {len(std)}; both need one per band")
-        if size < 1 or not 0 < crop_area <= 1 or not 0 <= jitter < 1 or min(std) <= 0:
-            raise UserError(
-                f"size={size}, crop_area={crop_area}, jitter={jitter}, std={list(std)}: expected size >= 1, "
-                "0 < crop_area <= 1, 0 <= jitter < 1, std > 0"
-            )
-        if noise < 0 or not 0 <= band_drop <= 1 or misregister_px < 0 or not 0 <= align_px < size // 2:
-            raise UserError(
-                f"noise={noise}, band_drop={band_drop}, misregister_px={misregister_px}, align_px={align_px}: expected "
-                f"noise >= 0, 0 <= band_drop <= 1, misregister_px >= 0, 0 <= align_px < {max(1, size // 2)}"
-            )
+        if align_px >= max(1, size // 2):
+            raise UserError(f"align_px={align_px}: expected less than {max(1, size // 2)}, half of the {size} pixels")
         self.size, self.bands, self.mean, self.std = size, len(mean), list(mean), list(std)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
         self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
@@ -132,9 +116,7 @@ class Transform:
         The geometry depends on the generator, and on what the words and masks of ``sample`` and ``together`` allow.
 
         Args:
-            images: T pictures of ``sample``.
             sample: whose mask, boxes, task and words decide what may be done.
-            generator: source of every random choice.
             together: all samples that share these pictures, ``sample`` too; the caller then takes their words from
                 `turn_sample` and ``Views.symmetry``. Without it the words stay, and directional samples unturned.
 
@@ -203,7 +185,7 @@ class Transform:
         return pixels
 
     def _annotated(self, views: Views, sample: Sample, window: tuple[int, int, int, int] | None) -> Views:
-        """The mask, class map and boxes of the sample, placed as the pixels are."""
+        """The mask and class map of the sample, placed as the pixels are."""
         if sample.mask is not None:
             mask = _resize_masks([read_array(mask) for mask in sample.masks or (sample.mask,)], self.size)
             views = replace(views, mask=turn_image(mask, views.symmetry).contiguous())  # never cut, see `uncroppable`
@@ -214,20 +196,7 @@ class Transform:
                 left, top, width, height = window
                 classes = nearest(classes[top : top + height, left : left + width], self.size)
             views = replace(views, class_map=classes.contiguous())
-        if sample.boxes_px is None and sample.obb_px is None:
-            return views
-        place = Placement(
-            size_px=picture_size(sample.images[0]), size=self.size, symmetry=views.symmetry, window=window
-        )
-        boxes = None if sample.boxes_px is None else place.boxes(sample.boxes_px)
-        oriented = None if sample.obb_px is None else place.obb(sample.obb_px)
-        kept = np.logical_and.reduce([inside for _, inside in filter(None, (boxes, oriented))])
-        return replace(
-            views,
-            boxes_px=None if boxes is None else torch.from_numpy(boxes[0][kept]),
-            obb_px=None if oriented is None else torch.from_numpy(oriented[0][kept]),
-            labels=tuple(label for label, keep in zip(sample.labels, kept.tolist(), strict=False) if keep),
-        )
+        return views
 
 
 def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Generator) -> int:

@@ -30,8 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.data.files.csv_files import read_csv
-from rsmoe.data.files.json_text import read_json
-from rsmoe.data.files.jsonl import read_jsonl
+from rsmoe.data.files.json_text import read_json, read_jsonl
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import is_missing, shown, text_of, written_text
 from rsmoe.errors import UserError

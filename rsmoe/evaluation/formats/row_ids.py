@@ -41,11 +41,7 @@ def id_columns(rows: Rows) -> dict[str, list[str]]:
 
 
 def unique_columns(columns: Mapping[str, Sequence[str]], file: str) -> dict[str, tuple[str, ...]]:
-    """Those that tell all rows apart.
-
-    Raises:
-        UserError: when none does, with what is there twice.
-    """
+    """Those that tell all rows apart; `UserError` when none does, with what is there twice."""
     found = {key: tuple(ids) for key, ids in columns.items() if len(set(ids)) == len(ids)}
     if columns and not found:
         repeated = []
@@ -73,8 +69,6 @@ def match_ids(
     Args:
         columns: of the answers, see `id_columns`.
         known: key -> the names of all references under it.
-        own: `Sample.id` of the references.
-        file: of the answers, for messages.
 
     Raises:
         UserError: when two keys fit and give a row to different references.

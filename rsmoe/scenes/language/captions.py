@@ -222,22 +222,6 @@ def _some(cover: str, rng: random.Random) -> str:
 
 
 _MAKERS: tuple[Callable[[SceneFacts, random.Random], str | None], ...] = (
-    _theme,
-    _there_are,
-    _there_are,
-    _state,
-    _place,
-    _place,
-    _surroundings,
-    _surroundings,
-    _cover,
-    _covers,
-    _trees,
-    _empty,
-    _water,
-    _color,
-    _rows,
-    _density,
-    _road,
-    _together,
-)
+    _theme, _there_are, _there_are, _state, _place, _place, _surroundings, _surroundings, _cover, _covers, _trees,
+    _empty, _water, _color, _rows, _density, _road, _together,
+)  # fmt: skip

@@ -19,14 +19,11 @@ _NATURE = {
     "flooded": ("the water has risen", "the land is flooded", "water covers the land"),
     "drained": ("the water has receded", "the water is gone", "the water disappears"),
     "cleared": (
-        "some trees are removed",
-        "some trees have been removed",
-        "some plants are removed",
-        "some trees disappear",
+        "some trees are removed", "some trees have been removed", "some plants are removed", "some trees disappear",
         "some woods are removed",
     ),
     "planted": ("some trees are planted", "some trees appear", "more trees appear", "some plants appear"),
-}
+}  # fmt: skip
 _COVERED = {
     "bare land": ("bareland",),
     "grass": ("grass", "grassland"),

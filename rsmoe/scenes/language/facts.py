@@ -41,11 +41,7 @@ class Group:
 
 
 class SceneFacts:
-    """Measurements of one scene, each made when it is first asked for.
-
-    Args:
-        scene: the scene with its ground truth.
-    """
+    """Measurements of one scene, each made when it is first asked for."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene

@@ -21,17 +21,9 @@ RSVQA_KINDS = ("presence", "count", "comparison", "area", "rural_urban")
 """Question types of the RSVQA data sets."""
 
 RSIEVAL_KINDS = (
-    "presence",
-    "quantity",
-    "color",
-    "ab_position",
-    "re_position",
-    "area_comp",
-    "road_ori",
-    "image",
-    "scene",
+    "presence", "quantity", "color", "ab_position", "re_position", "area_comp", "road_ori", "image", "scene",
     "reasoning",
-)
+)  # fmt: skip
 """Question types of RSIEval, under the names of its release."""
 
 KINDS = tuple(dict.fromkeys(RSVQA_KINDS + RSIEVAL_KINDS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rsmoe.data.change.phrases import PLACES
@@ -13,6 +14,12 @@ from rsmoe.scenes.scene import SceneObject
 
 ORDERS = ("largest", "smallest", "leftmost", "rightmost", "topmost", "bottommost")
 """Superlatives that single out one of several objects."""
+
+SMALLEST_PX = 12
+"""Visible pixels of what can be referred to."""
+REQUESTS = ("Segment {0}.", "Please mark {0}.", "Show the pixels of {0}.", "Where exactly is {0}? Give a mask.")
+ANSWERS = ("the {0} is here [SEG]", "this is the {0} [SEG]", "here is the {0} [SEG]")
+"""How a mask of what an expression fits is asked for, and given."""
 
 _NEAR = ("road", "water", "forest", "farmland")
 
@@ -57,14 +64,22 @@ class Reference:
         return tuple(left)
 
 
-def refer(facts: SceneFacts, rng: random.Random, *, smallest_px: int = 12) -> tuple[Reference, SceneObject] | None:
-    """An expression and the one object of at least ``smallest_px`` visible pixels that it fits; None if there is none.
+def refer_to_one(scenes: Sequence[SceneFacts], rng: random.Random) -> tuple[SceneFacts, Reference, SceneObject]:
+    """`refer` on the first of several scenes in which something can be referred to."""
+    for facts in scenes:
+        if found := refer(facts, rng):
+            return facts, *found
+    raise RuntimeError(f"no object of {len(scenes)} scenes can be referred to")
+
+
+def refer(facts: SceneFacts, rng: random.Random) -> tuple[Reference, SceneObject] | None:
+    """An expression and the one object of at least `SMALLEST_PX` that it fits; None if there is none.
 
     Every category is as likely to be referred to as any other of the scene, so that the many cars of a parking lot
     are not what most expressions are about.
     """
     pixel_m2 = facts.scene.gsd_m**2
-    targets = [o for o in facts.scene.objects if o.area_m2 >= smallest_px * pixel_m2]
+    targets = [o for o in facts.scene.objects if o.area_m2 >= SMALLEST_PX * pixel_m2]
     crowd = Counter(o.category for o in targets)
     # Weighted shuffle (Efraimidis and Spirakis 2006) with weight 1 / number of that category.
     targets.sort(key=lambda o: rng.random() ** crowd[o.category], reverse=True)

@@ -17,6 +17,8 @@ from rsmoe.scenes.place.water import river_bed, wooded_banks
 from rsmoe.scenes.place.ways import bridge, centre_line, pier, road_project, runway, street, traffic
 
 _UP = -math.pi / 2
+_GUIDE = (188, 160, 80, 180)
+"""Colour of the lines that lead airplanes."""
 
 
 def airport(place: Place) -> None:
@@ -28,11 +30,8 @@ def airport(place: Place) -> None:
     span = place.between(14, 20) if small else place.between(30, 42)
     apron = place.between(2.4, 3.2) * span
     y = place.between(-0.45, 0.25) * place.half
-    place.paint(
-        rectangle(0, y + apron / 2, 2 * place.reach, apron, 0),
-        place.pick(("concrete", "parking", "concrete")),
-        Layer.PLOT,
-    )
+    ground = place.pick(("concrete", "parking", "concrete"))
+    place.paint(rectangle(0, y + apron / 2, 2 * place.reach, apron, 0), ground, Layer.PLOT)
     lane = max(0.5, 0.6 * place.gsd_m)
     pitch = span * place.between(1.15, 1.4)
     nose_in = _UP if place.chance(0.8) else -_UP
@@ -40,19 +39,15 @@ def airport(place: Place) -> None:
         x = k * pitch
         stand = y + span * 0.62
         if place.sees(x, stand, span):
-            place.paint(
-                straight(x, stand - span * 0.5, x, y + apron - span * 0.4, lane),
-                "paint",
-                Layer.MARKING,
-                (188, 160, 80, 180),
-            )
+            line = straight(x, stand - span * 0.5, x, y + apron - span * 0.4, lane)
+            place.paint(line, "paint", Layer.MARKING, _GUIDE)
             turn = nose_in + float(place.rng.normal()) * 0.05
             place.add(airplane(place, x + place.between(-1, 1), stand, turn, span * place.between(0.86, 1.0)))
     if place.chance(0.5):
         x = place.aside(0.7)
         place.add(airplane(place, x, y + apron - span * 0.45, place.either(0.0, math.pi), span * 0.95))
-    place.paint(straight(-place.reach, y + apron - span * 0.45, place.reach, y + apron - span * 0.45, lane), "paint",
-                Layer.MARKING, (188, 160, 80, 180))  # fmt: skip
+    across = y + apron - span * 0.45
+    place.paint(straight(-place.reach, across, place.reach, across, lane), "paint", Layer.MARKING, _GUIDE)
     _terminal(place, y, span, small)
     gap = min(place.between(25, 50), 0.3 * place.half)
     width = place.between(18, 24) if small else place.between(30, 45)
@@ -180,16 +175,8 @@ def _bank_life(place: Place, line: np.ndarray, wide: float, bridge_x: float) -> 
         y = float(np.interp(x, line[:, 0], line[:, 1])) + place.between(-0.3, 0.3) * wide
         clear = abs(x - bridge_x) > 0.35 * place.half
         if clear and place.resolves(14, 4.5):
-            place.add(
-                boat(
-                    place,
-                    x,
-                    y,
-                    place.either(0.0, math.pi),
-                    place.between(12, 20),
-                    wake=place.chance(0.6),
-                )
-            )
+            heading, length = place.either(0.0, math.pi), place.between(12, 20)
+            place.add(boat(place, x, y, heading, length, wake=place.chance(0.6)))
     place.fallow("soil")
     for side in (-1, 1):
         for x in (-0.75, -0.35, 0.35, 0.75):

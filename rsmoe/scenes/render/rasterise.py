@@ -65,8 +65,6 @@ def rasterise(place: Place, standing: list[bool], *, size: int, margin: int, sub
     """Paint the standing things of a place; the empty plots of the others show as bare ground.
 
     Args:
-        place: what to paint.
-        standing: one flag per thing.
         size: side of the canvas in pixels, margins included.
         margin: pixels around the picture.
         sub: sub-pixels a pixel.

@@ -55,9 +55,6 @@ def render(
     """Paint, plant, light and photograph a place.
 
     Args:
-        place: what is there.
-        standing: which of its things stand on this day.
-        day: the circumstances.
         window: the texture of the place (the same on every day).
         camera: source of the sensor noise.
         margin: pixels around the picture.

@@ -31,7 +31,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.scenes.generator import SceneGenerator
 from rsmoe.scenes.language.change_language import CHANGE_KINDS, CLASSES, change_captions
-from rsmoe.scenes.pair_facts import facts_of_scenes
+from rsmoe.scenes.pair_store import facts_of_scenes
 
 PAIR = (np.zeros((30, 30, 3), np.uint8), np.zeros((30, 30, 3), np.uint8))
 
@@ -155,8 +155,6 @@ def test_generated_pairs_give_the_same_set() -> None:
         for noun, cells in facts.cells.items():  # the same facts are read off the class map
             assert facts_of_sample(made[0], nouns=("building", "road")).cells[noun] == cells
     assert states == {True, False}
-    with pytest.raises(UserError, match="no class lake"):
-        facts_of_scenes(pair, id="0", source="scenes", nouns=["lake"])
 
 
 def test_facts_of_what_cannot_be_told(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from support.release_objects import rsvg
 from rsmoe.data.boxes import parse
 from rsmoe.data.readers.dior_rsvg import DIORRSVG
 from rsmoe.data.readers.dota import DOTA
-from rsmoe.data.readers.grounding_sample import ground_sample
+from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.rsvg import RSVG
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -186,8 +186,6 @@ def test_dota_without_labels_pictures_or_objects(dota: Path) -> None:
 
 def test_a_ground_sample_keeps_what_an_answer_is_read_by() -> None:
     boxes = np.array([[10, 20, 30, 40]], dtype=np.float32)
-    sample = ground_sample(
-        id="a", image=Path("a.png"), size_px=(100, 80), instruction="x", boxes=boxes, convention="lhrs", source="s"
-    )
+    sample = Reader(name="s", split="test")._make_ground("a", Path("a.png"), (100, 80), "x", boxes, convention="lhrs")
     assert sample.meta == {"box_convention": "lhrs", "size_px": (100, 80)} and sample.directional
     assert sample.obb_px is None and sample.responses == ("[0.100, 0.250, 0.300, 0.500]",)

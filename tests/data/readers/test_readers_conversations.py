@@ -12,9 +12,10 @@ from support.readers import config, lines, reader, same, write
 from support.readers import save as picture
 from support.release_conversations import geochat, llava, skyeye, talk, teochat
 
+from rsmoe.data.files.file_names import below
+from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.conversations import DialogueForm, holds_coordinates, read_dialogue
 from rsmoe.data.readers.declared_tasks import DeclaredTasks
-from rsmoe.data.readers.image_tree import below, find_in_tree
 from rsmoe.errors import UserError
 
 SIZE = (40, 20)
@@ -27,9 +28,9 @@ def test_dialogues_are_taken_apart() -> None:
     row = {"conversations": talk("<image>\nWhat is it?", "A port.", "And\n<image> here?", "A road.", "Why?")}
     said = read_dialogue(row, DialogueForm(), "here")
     assert said.turns == (("What is it?", "A port."), ("And here?", "A road."))
-    assert said.images == 2 and said.videos == 0 and said.unused == ("questions without an answer",)
+    assert said.images == 2 and said.unused == ("questions without an answer",)
     empty = read_dialogue({"conversations": talk("<video>", "A port.", "What?", " ")}, DialogueForm(), "here")
-    assert empty.turns == () and empty.videos == 1 and len(empty.unused) == 2
+    assert empty.turns == () and empty.images == 0 and len(empty.unused) == 2
 
 
 def test_dialogues_that_are_none() -> None:
@@ -217,12 +218,11 @@ def test_paths_stay_below_the_root(tmp_path: Path) -> None:
     save(tmp_path / "secret.png")
     save(tmp_path / "root2/c.png")
     root = tmp_path / "root"
-    assert find_in_tree(root, ["a/b.png", "a/./b.tif", str(inside)], source="s") == dict.fromkeys(
-        ["a/b.png", "a/./b.tif", str(inside)], inside
-    )
+    names = ["a/b.png", "a/./b.tif", str(inside)]
+    assert find_images(root, names, source="s", flat=False) == dict.fromkeys(names, inside)
     assert below(root, "a\\b.png", source="s") == inside
     for name in ("../secret.png", "a/../../secret.png", str(tmp_path / "secret.png"), "../root2/c.png", "", " ", "."):
         with pytest.raises(UserError, match="s: .* does not lie in"):
-            find_in_tree(root, [name], source="s")
+            find_images(root, [name], source="s", flat=False)
     with pytest.raises(UserError, match="the images folder .*nowhere does not exist"):
-        find_in_tree(root, ["nowhere/b.png"], source="s")
+        find_images(root, ["nowhere/b.png"], source="s", flat=False)

@@ -214,7 +214,7 @@ def test_a_picture_in_a_tar_is_read_safely(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="is cut off: "):
         TarImage(tmp_path / "x", 2, len(large) + 9, "p.png").read()
     (tmp_path / "x").unlink()
-    with pytest.raises(UserError, match="Put the shard back"):
+    with pytest.raises(UserError, match="Put the file back"):
         image.read()
 
 
