@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -132,13 +133,15 @@ def _head(crs: str) -> str:
 
 
 def _polygon(rings: Sequence[np.ndarray], place: Georeference | None) -> Iterator[str]:
-    """One region may hold most of the corners of a map: it is written in pieces."""
+    """One region may hold most of the corners of a map: it is written in pieces, to a thousandth of a pixel."""
+    a, b, _, d, e, _ = (0.0,) * 6 if place is None else place.transform
+    digits = 0 if place is None else 3 - math.floor(math.log10(min(math.hypot(a, d), math.hypot(b, e))))
     yield '{"type": "Polygon", "coordinates": ['
     for number, ring in enumerate(rings):
         yield ", [" if number else "["
         for start in range(0, len(ring), _POINTS):
             points = ring[start : start + _POINTS]
-            points = points if place is None else place.to_map(points)
+            points = points if place is None else place.to_map(points).round(digits)
             yield (", " if start else "") + json.dumps(points.tolist())[1:-1]
         yield "]"
     yield "]}"

@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
 from rsmoe.errors import UserError
-from rsmoe.files import whole_file
+from rsmoe.files import whole_file, write_text
 from rsmoe.geo.failures import BLOCK_CACHE, gdal_failures
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.strips import row_slices
@@ -40,7 +41,8 @@ def write_class_map(
         class_map, valid: arrays, or what is cut like them (`rsmoe.geo.strips.StripMap`), read strip by strip.
         georeference: of the map.
         colours: "#rrggbb" of the values, for the colour table; none writes no table.
-        classes: names of the values, as tags "CLASS_1" ...
+        classes: names of the values: tags "CLASS_1" ..., and with the colours the attribute table beside the file,
+            ``<name>.tif.aux.xml``, from which QGIS takes its legend.
 
     Raises:
         UserError: for a map of another type or size than the georeference, or a folder that cannot be written.
@@ -78,6 +80,8 @@ def write_class_map(
             with rasterio.open(part, "r+") as file:
                 factors = [2**i for i in range(1, 12) if max(height, width) / 2**i > 256]
                 file.build_overviews(factors, Resampling.nearest)
+    if classes and colours:
+        write_text(path.with_name(f"{path.name}.aux.xml"), _attribute_table(classes, colours))
     return path
 
 
@@ -90,6 +94,28 @@ def check_map(class_map: Any, georeference: Georeference | None) -> None:
             f"a map of {class_map.shape} pixels does not fit a grid of {(georeference.height, georeference.width)}: "
             "resize it, or take georeference.resized(width, height)"
         )
+
+
+def _attribute_table(classes: Sequence[str], colours: Sequence[str]) -> str:
+    """GDAL's persistent auxiliary metadata: categories, and a raster attribute table of value, name and colour."""
+    # name -> (type: 0 integer, 2 text; usage: 5 value, 2 name, 6 to 8 red, green, blue)
+    fields = {"Value": (0, 5), "Class": (2, 2), "Red": (0, 6), "Green": (0, 7), "Blue": (0, 8)}
+    root = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    names = ElementTree.SubElement(band, "CategoryNames")
+    for name in classes:
+        ElementTree.SubElement(names, "Category").text = name
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, (kind, usage)) in enumerate(fields.items()):
+        field = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        for tag, said in (("Name", name), ("Type", kind), ("Usage", usage)):
+            ElementTree.SubElement(field, tag).text = str(said)
+    for value, (name, colour) in enumerate(zip(classes, colours, strict=False)):
+        row = ElementTree.SubElement(table, "Row", index=str(value))
+        for cell in (value, name, *_rgb(colour)):
+            ElementTree.SubElement(row, "F").text = str(cell)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -400,8 +401,12 @@ def test_land_cover_goes_to_the_map(
     with rasterio.open(tmp_path / "one" / "land_cover.tif") as file:
         values = file.read(1)
         assert file.tags()["CLASS_0"] == "bare land" and file.crs.to_epsg() == 32632
-        assert len({file.colormap(1)[k] for k in range(3)}) == 3
+        shown = [file.colormap(1)[k] for k in range(3)]
+        assert len(set(shown)) == 3
         transform = file.transform
+    table = ElementTree.parse(tmp_path / "one" / "land_cover.tif.aux.xml").getroot()
+    rows = [[cell.text for cell in row] for row in table.iter("Row")]
+    assert rows == [[str(k), name, *map(str, shown[k][:3])] for k, name in enumerate(model.cover_classes)]
     expected = np.where(reply.dates.valid, reply.cover.kinds, 255)
     np.testing.assert_array_equal(values, expected)
     assert (values[:, :4] == 255).all() and (values[:, 4:] < 3).all()
