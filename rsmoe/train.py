@@ -51,8 +51,9 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.cli.terminal import console as open_console
     from rsmoe.data.corpus import absent_from, build_corpus
     from rsmoe.data.datamodule import RSDataModule
-    from rsmoe.data.sampling.dataset_mixture import Mixture, spread
+    from rsmoe.data.sampling.dataset_mixture import Mixture
     from rsmoe.data.sampling.first import First
+    from rsmoe.data.sampling.spread import spread
     from rsmoe.evaluation.evaluate_splits import evaluate
     from rsmoe.evaluation.log_results import log_results
     from rsmoe.evaluation.objective import by_name, check_objective, full_name

@@ -73,7 +73,7 @@ class StressTest:
         import torch
 
         from rsmoe.data.change.instructions import instructions
-        from rsmoe.data.sampling.dataset_mixture import spread
+        from rsmoe.data.sampling.spread import spread
         from rsmoe.evaluation.answer import answer_batch
         from rsmoe.evaluation.class_maps import class_maps
         from rsmoe.metrics.change.map_iou import ChangeMapOverlap

@@ -13,7 +13,8 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.rasters.images import images_key
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import Mixture, spread
+from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.sampling.step_sampler import StepSampler
 from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.data.shards.stream import Stream

@@ -19,7 +19,8 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import Mixture, spread
+from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError

@@ -15,7 +15,7 @@ import numpy as np
 
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import spread
+from rsmoe.data.sampling.spread import spread
 from rsmoe.metrics.captions.cider import cider_d
 from rsmoe.metrics.captions.tokenize import whitespace
 from rsmoe.metrics.captions.tokenized import Corpus

@@ -17,7 +17,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import spread
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.evaluation.answer import answer_batch

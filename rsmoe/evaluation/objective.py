@@ -7,7 +7,7 @@ from typing import Any
 
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import spread
+from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.evaluate_splits import Outcome, assess
 from rsmoe.metrics.prediction import Prediction

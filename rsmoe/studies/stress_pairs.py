@@ -13,7 +13,7 @@ from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import spread
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.transforms.perturb import Perturbation
 from rsmoe.errors import UserError
 

@@ -6,7 +6,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from rsmoe.data.datamodule import RSDataModule
-from rsmoe.data.sampling.dataset_mixture import Mixture, spread
+from rsmoe.data.sampling.dataset_mixture import Mixture
+from rsmoe.data.sampling.spread import spread
 from rsmoe.model import RSMoE
 from rsmoe.router.clusters import ClusterRouter
 

@@ -21,7 +21,7 @@ from rsmoe.commands.stress import StressTest, temporal_name
 from rsmoe.data.change.facts import PairFacts, facts_of_masks
 from rsmoe.data.change.pairs import ChangePairs
 from rsmoe.data.sample import Sample
-from rsmoe.data.sampling.dataset_mixture import spread
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.transforms.alignment import shift_image
 from rsmoe.data.transforms.perturb import PERTURBATIONS
 from rsmoe.errors import UserError

@@ -20,8 +20,8 @@ from support.wandb_run import offline, read_run
 import rsmoe.train
 from rsmoe.cli.check import checked
 from rsmoe.config import compose, conf_dir
-from rsmoe.data.sampling.dataset_mixture import spread
 from rsmoe.data.sampling.first import First
+from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError
 from rsmoe.evaluation.objective import full_name
 from rsmoe.parts import instantiate

@@ -28,9 +28,3 @@ class Mixture(Dataset[tuple[Sample, int]]):
             raise IndexError(f"index {index} of {len(self)} samples")
         place = bisect_right(self._ends, index)
         return self.datasets[place][index - self._ends[place] + self.sizes[place]], seed
-
-
-def spread(size: int, most: int | None) -> list[int]:
-    """At most ``most`` places among ``size``, in order; all of them for None."""
-    count = size if most is None else min(size, most)
-    return [i * size // count for i in range(count)]

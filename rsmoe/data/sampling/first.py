@@ -10,7 +10,12 @@ from rsmoe.data.sample import Sample
 
 
 class First(Dataset[Sample]):
-    """At most ``most`` samples of a data set, under its name, split and protocol."""
+    """At most ``most`` samples of a data set, under its name, split and protocol.
+
+    Args:
+        data: the data set.
+        most: number of samples.
+    """
 
     def __init__(self, data: Dataset[Sample], *, most: int) -> None:
         self._data, self._size = data, min(most, len(data))  # type: ignore[arg-type]

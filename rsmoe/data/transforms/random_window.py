@@ -34,6 +34,9 @@ def random_window(
     Args:
         images: (C, H, W) uint8 each, of one size.
         classes: (H, W) uint8, or None.
+        sides: least and greatest side, see `check_sides`.
+        size: S, side of what comes out.
+        generator: source of side and place.
 
     Returns:
         (C, S, S) uint8 each, and (S, S) uint8.
