@@ -20,7 +20,7 @@ from support.wandb_run import offline, read_run
 import rsmoe.train
 from rsmoe.cli.check import checked
 from rsmoe.config import compose, conf_dir
-from rsmoe.data.sampling.first import First
+from rsmoe.data.sampling.part import Part
 from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError
 from rsmoe.evaluation.objective import full_name
@@ -243,14 +243,15 @@ def test_baselines_learn_from_so_many_samples(tmp_path: Path, monkeypatch: pytes
     assert compose(["experiment=rsicap_moe"]).evaluation.neighbours == compose([], name="evaluate").neighbours == 20000
 
 
-def test_places_are_spread_and_the_first_are_the_first() -> None:
+def test_a_part_is_evenly_spread() -> None:
     assert spread(10, 4) == [0, 2, 5, 7] and spread(3, None) == spread(3, 9) == [0, 1, 2] and spread(0, 4) == []
     node = compose(["corpus=scenes"]).corpus.described
     data: Any = instantiate({**plain(node.reader), "size": 6, "split": "train"})
-    first = First(data, most=4)
-    assert len(first) == 4 and first[3].id == data[3].id and first.protocol == data.protocol
+    part = Part(data, most=4)
+    assert [part[i].id for i in range(len(part))] == [data[i].id for i in spread(6, 4)]
+    assert (part.protocol, len(Part(data, most=9))) == (data.protocol, 6)
     with pytest.raises(IndexError):
-        first[4]
+        part[4]
 
 
 def test_land_cover_is_scored_where_its_metric_is_asked_for(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Places that are evenly spread over a data set: releases are often sorted by class or by city."""
+"""What ``limit`` means in every command that takes samples: n of them, evenly spread over the data set.
+
+Releases are often sorted by class or by city. (In searches ``limit`` is the number of hits that are shown.)
+"""
 
 from __future__ import annotations
 
