@@ -9,18 +9,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.spread import spread
 from rsmoe.evaluation.mask_baselines import best_constant_mask, resize_mask
 from rsmoe.metrics.captions.cider import cider_d
 from rsmoe.metrics.captions.tokenize import whitespace
 from rsmoe.metrics.captions.tokenized import Corpus
-
-T = TypeVar("T")
 
 
 class ConstantAnswer(ABC):
@@ -64,8 +63,8 @@ class ConsensusCaption(FrequentText):
     def best(self, train: Sequence[Sample]) -> str:
         """Among the 32 most frequent captions and as many from all over the set, against 128 images."""
         ranked = _ranked(train)
-        pool = list(dict.fromkeys([*ranked[:32], *_spread(ranked, 32)]))
-        references = [sample.responses for sample in _spread(train, 128)]
+        pool = list(dict.fromkeys([*ranked[:32], *(ranked[i] for i in spread(len(ranked), 32))]))
+        references = [train[i].responses for i in spread(len(train), 128)]
         corpus = Corpus.of(
             [text for text in pool for _ in references],
             references,
@@ -99,8 +98,3 @@ def _ranked(samples: Sequence[Sample]) -> list[str]:
     """Distinct responses, the most frequent first, then alphabetically."""
     counts = Counter(text for s in samples for text in s.responses)
     return sorted(counts, key=lambda text: (-counts[text], text))
-
-
-def _spread(items: Sequence[T], n: int) -> list[T]:
-    """At most n items, evenly spaced."""
-    return [items[i * len(items) // n] for i in range(n)] if len(items) > n else list(items)

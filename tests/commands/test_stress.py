@@ -130,7 +130,6 @@ def test_a_shift_is_that_of_training_and_hides_what_left_the_picture() -> None:
 
 
 def test_pairs_are_tiled_spread_and_given_unchanged_ones() -> None:
-    assert spread(10, 4) == [0, 2, 5, 7] and spread(3, 9) == [0, 1, 2]
     pairs = stress_pairs(Boxes(4), count=3)
     assert [p.id for p in pairs] == ["p0", "p1", "p2"] and [p.changed for p in pairs] == [True, False, True]
     added = stress_pairs(Boxes(2, always=True), count=2)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,11 @@ def test_baselines_learn_from_so_many_samples(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_part_is_evenly_spread() -> None:
-    assert spread(10, 4) == [0, 2, 5, 7] and spread(3, None) == spread(3, 9) == [0, 1, 2] and spread(0, 4) == []
+    assert spread(10, 4) == [0, 3, 5, 9] and spread(3, None) == spread(3, 9) == [0, 1, 2] and spread(0, 4) == []
+    for tasks in range(2, 8):  # in turn, as in generated scenes: no limit leaves one out
+        for limit in (50, 100, 210):
+            found = Counter(place % tasks for place in spread(420, limit))
+            assert len(found) == tasks and max(found.values()) < 1.7 * limit / tasks, (tasks, limit, found)
     node = compose(["corpus=scenes"]).corpus.described
     data: Any = instantiate({**plain(node.reader), "size": 6, "split": "train"})
     part = Part(data, most=4)
