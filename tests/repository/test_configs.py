@@ -157,17 +157,18 @@ def needs_data(config: Mapping[str, Any]) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if "pretrained" not in e])
 def test_every_experiment_runs(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On generated scenes where it can; the others read $RSMOE_DATA, in smaller pictures than they say."""
+    """On generated scenes where it can; the others read $RSMOE_DATA. In smaller pictures than most say."""
+    words = [f"experiment={experiment}", "image_size=64"]
     with monkeypatch.context() as without:
         without.delenv("RSMOE_DATA", raising=False)
-        config = plain(compose([f"experiment={experiment}"]))
+        config = plain(compose(words))
         if not needs_data(config):
             results = run(short(config), tmp_path, without)
             assert all(row["protocol"].startswith("generated/") for row in results)
             return
     if not Path(os.environ.get("RSMOE_DATA") or "none").is_dir():
         pytest.skip("needs real data: RSMOE_DATA names no folder")
-    results = run(short(plain(compose([f"experiment={experiment}", "image_size=96"]))), tmp_path, monkeypatch)
+    results = run(short(plain(compose(words))), tmp_path, monkeypatch)
     mixed = experiment == "starter"  # with generated scenes
     assert any(row["protocol"].startswith("generated/") for row in results) is mixed
 
