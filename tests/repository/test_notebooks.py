@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
+from support.forks import forked
+
+from rsmoe.train import cli
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
@@ -35,10 +38,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("runs")
     for router in ("instruction", "uniform"):
         words = (f"router={router}", "logger=wandb", f"hydra.run.dir={home}/unified_moe/{router}")
-        subprocess.run(
-            [sys.executable, "-m", "rsmoe.train", "experiment=unified_moe", *QUICK, *words],
-            check=True, cwd=ROOT, capture_output=True, text=True, env=_environment(home),
-        )  # fmt: skip
+        done = forked(cli, ["experiment=unified_moe", *QUICK, *words], cwd=ROOT, env=_environment(home))
+        assert done.returncode == 0, done.stderr[-2000:]
     return home
 
 
@@ -51,6 +52,11 @@ def _environment(home: Path) -> dict[str, str]:
     return os.environ | own
 
 
+def execute(script: Path) -> None:
+    sys.argv = [str(script)]
+    runpy.run_path(str(script), run_name="__main__")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_notebook_runs(notebook: Path, runs: Path, tmp_path: Path) -> None:
@@ -58,8 +64,6 @@ def test_notebook_runs(notebook: Path, runs: Path, tmp_path: Path) -> None:
     assert not any(cell.get("outputs") for cell in cells), "clear the outputs before committing"
     script = tmp_path / "cells.py"
     script.write_text("\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=notebook.parent, env=_environment(runs), capture_output=True, text=True
-    )
+    done = forked(execute, script, cwd=notebook.parent, env=_environment(runs))
     assert done.returncode == 0, done.stderr[-2000:]
     assert SAYS[notebook.stem] in done.stdout, done.stdout[-2000:]
