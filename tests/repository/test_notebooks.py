@@ -8,20 +8,28 @@ import runpy
 import sys
 from pathlib import Path
 
+import lightning.pytorch
+import matplotlib.pyplot
 import pytest
+import transformers
+import wandb
 from support.forks import forked
 
+import rsmoe.build
+import rsmoe.evaluation.report
 from rsmoe.train import cli
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
-    *(f"stage.{name}.steps=2" for name in ("perception", "dense", "experts")),
+    *(f"stage.{name}.{word}=2" for name in ("perception", "dense", "experts") for word in ("steps", "batch_size")),
+    *(f"stage.{name}.requests_per_view=1" for name in ("dense", "experts")),
     "evaluation.limit=6", "evaluation.beams=1", "evaluation.max_new=6",
     *(f"corpus.{name}.{split}.size=40" for name in ("described", "asked") for split in ("train", "test")),
     "corpus.questions.reader.scenes={train:34,test:2}", "image_size=32",
 )  # fmt: skip
 
 
+assert lightning and matplotlib and transformers and wandb and rsmoe  # forks find them imported
 SAYS = {
     "ablations_from_wandb": "2 offline runs\nrouter._target_",
     "change_on_a_map": "IoU with the truth",
