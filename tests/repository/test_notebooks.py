@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,8 +62,17 @@ def _environment(home: Path) -> dict[str, str]:
     return os.environ | own
 
 
+def as_fork(command: list[str], check: bool = False, **options: object) -> subprocess.CompletedProcess[str]:
+    """A command of a notebook, without importing PyTorch again."""
+    assert command[:2] == [sys.executable, "-m"], command
+    done = forked(importlib.import_module(command[2]).cli, command[3:])
+    if check:
+        done.check_returncode()
+    return done
+
+
 def execute(script: Path) -> None:
-    sys.argv = [str(script)]
+    sys.argv, subprocess.run = [str(script)], as_fork  # type: ignore[assignment]
     runpy.run_path(str(script), run_name="__main__")
 
 

@@ -199,7 +199,7 @@ def test_every_debug_run_runs(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "callback").glob("*.yaml")))
 def test_every_callback_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(small_training(f"callback=[{name}]"), tmp_path)
+    train(small_training(f"callback=[{name}]", "evaluation.splits=[]"), tmp_path)
     shown = capsys.readouterr().out
     assert {"early_stopping": "are the best: val/loss", "best_weights": "are the best: val/loss"}.get(
         name, "model.qformer"
@@ -208,7 +208,7 @@ def test_every_callback_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml")))
 def test_every_optimizer_runs(name: str, tmp_path: Path) -> None:
-    config = small_training(f"optimizer={name}")
+    config = small_training(f"optimizer={name}", "evaluation.splits=[]")
     assert (config["optimizer"] == ADAMW) == (name == "adamw")
     train(config, tmp_path)
     saved = torch.load(tmp_path / "checkpoints" / "2-experts.ckpt", weights_only=True)
