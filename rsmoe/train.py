@@ -52,7 +52,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.data.corpus import absent_from, build_corpus
     from rsmoe.data.datamodule import RSDataModule
     from rsmoe.data.sampling.dataset_mixture import Mixture
-    from rsmoe.data.sampling.first import First
+    from rsmoe.data.sampling.part import Part
     from rsmoe.data.sampling.spread import spread
     from rsmoe.evaluation.evaluate_splits import evaluate
     from rsmoe.evaluation.log_results import log_results
@@ -85,7 +85,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     if limit["steps"]:
         stages = [replace(stage, steps=min(stage.steps, limit["steps"])) for stage in stages]
     if limit["samples"]:
-        corpus = replace(corpus, train={n: First(d, most=limit["samples"]) for n, d in corpus.train.items()})
+        corpus = replace(corpus, train={n: Part(d, most=limit["samples"]) for n, d in corpus.train.items()})
     resume = Path(config["resume"]) if config["resume"] else None
     start = Path(config["start"]) if config["start"] and not resume else None  # what the run began with is in it
     codec, words = codecs_of(load_checkpoint(resume, weights=False)) if resume else fit_codecs(config, corpus.texts())

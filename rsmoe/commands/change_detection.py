@@ -29,18 +29,20 @@ EVERYTHING = "all changed"
 def binary_pairs(dataset: Dataset[Sample], *, limit: int | None = None) -> list[Sample]:
     """The pairs with a map, each once, every kind of change being 1.
 
+    Args:
+        dataset: of pairs, and perhaps more.
+        limit: n pairs, evenly spread; None for all.
+
     Raises:
         UserError: no sample of two dates with a class map.
     """
-    size = len(dataset)  # type: ignore[arg-type]
-    found: list[Sample] = []
-    for i in range(size):
-        sample = dataset[i]
-        if len(sample.images) == 2 and sample.class_map is not None and (limit is None or len(found) < limit):
-            found.append(sample)
+    from rsmoe.data.sampling.spread import spread
+
+    samples = ((i, dataset[i]) for i in range(len(dataset)))  # type: ignore[arg-type]
+    found = [i for i, sample in samples if len(sample.images) == 2 and sample.class_map is not None]
     if not found:
         raise UserError("no pair with a map of its changes: give data=levir_cd, dsifn_cd, s2looking ...")
-    return found
+    return [dataset[found[place]] for place in spread(len(found), limit)]
 
 
 def classical_maps(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:

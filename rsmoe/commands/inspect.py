@@ -18,6 +18,7 @@ from rich.text import Text
 
 from rsmoe.cli import main
 from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ SCANNED = 2000
 
 
 def scan(data: Dataset[Sample], most: int = SCANNED) -> dict[int, Sample]:
-    """Up to ``most`` rows by their number, from the first to the last at even distances."""
-    length = len(data)  # type: ignore[arg-type]
-    return {int(i): data[int(i)] for i in np.linspace(0, length - 1, min(length, most)).round()}
+    """Up to ``most`` rows by their number, evenly spread."""
+    return {i: data[i] for i in spread(len(data), most)}  # type: ignore[arg-type]
 
 
 def varied(samples: Sequence[Sample], count: int) -> list[Sample]:

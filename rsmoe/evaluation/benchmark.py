@@ -13,6 +13,7 @@ from rsmoe.data.corpus import rooted
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
+from rsmoe.data.sampling.spread import spread
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, require_known
 from rsmoe.model import RSMoE
@@ -82,6 +83,7 @@ class Benchmark:
         """The samples to be answered, in the order of the data set.
 
         Args:
+            limit: n samples, evenly spread, see `rsmoe.data.sampling.spread`; None for all.
             ids: only these, see `Sample.id`; then ``limit`` counts among them.
 
         Raises:
@@ -91,7 +93,7 @@ class Benchmark:
             raise UserError(f"limit={limit}: give a number of samples from 1 on, or leave it out for all")
         size = len(self.data)  # type: ignore[arg-type]
         if ids is None:
-            return [self.data[i] for i in range(size if limit is None else min(limit, size))]
+            return [self.data[i] for i in spread(size, limit)]
         wanted = set(ids)
         found = [s for s in (self.data[i] for i in range(size)) if s.id in wanted]
         if missing := wanted - {s.id for s in found}:
@@ -100,7 +102,7 @@ class Benchmark:
                 f"{self.name} has no sample {', '.join(sorted(missing)[:5])} ({len(missing)} of {len(wanted)} ids). "
                 f"Its ids are written like: {some}"
             )
-        return found[:limit]
+        return [found[i] for i in spread(len(found), limit)]
 
     def require_heads(self, model: RSMoE, samples: Sequence[Sample]) -> None:
         """Refuses a model that cannot answer by construction: text needs no head, masks and embeddings do."""

@@ -27,7 +27,7 @@ class ChangeDetection(Settings):
     device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     out: OutFolder = Field(description="folder of metrics.json and maps.png")
     split: Name = Field(description="of the data set")
-    limit: Number | None = Field(description="first n pairs")
+    limit: Number | None = Field(description="n pairs, evenly spread; null: all")
     tile: Pixels | Literal[0] | None = Field(
         description="side in pixels of the model's tiles; null: of its pictures, 0: whole pairs"
     )

@@ -66,7 +66,7 @@ class Contrast(Settings):
     corpus: Part = Field(description="data sets by name, each with reader, splits and as: retrieval")
     stage: Length
     loader: Loader
-    limit: Number | None = Field(description="first n samples of each benchmark")
+    limit: Number | None = Field(description="n samples of each benchmark, evenly spread; null: all")
     draws: Draws = Field(description="of the bootstrap that gives 95 % intervals; 0: none")
     checkpoint_every: Number = Field(description="steps between two checkpoints")
     vision: Part = Field(description="pixels -> tokens")

@@ -70,7 +70,9 @@ class Evaluate(Settings):
     knowledge: PathWord | None = Field(
         description="a store of rsmoe knowledge, whose notes on the picture stand before every question"
     )
-    limit: Number | None = Field(description="first n samples; the results go into a folder of their own, partial/")
+    limit: Number | None = Field(
+        description="n samples of each benchmark, evenly spread; the results go into a folder of their own, partial/"
+    )
     sample_ids: Annotated[Words, Len(1)] | None = Field(description="[id,id]: these samples alone")
     batch_size: BatchSize = Field(description="samples a batch, on each rank")
     workers: Workers = Field(description="loader processes, on each rank")

@@ -50,7 +50,7 @@ class Experts(Settings):
     out: OutFolder = Field(description="folder of experts.csv and experts.png")
     data: Root
     scores: Scores
-    limit: Number | None = Field(description="first n samples; null: all")
+    limit: Number | None = Field(description="n samples, evenly spread; null: all")
     batch_size: BatchSize = Field(description="samples a batch")
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens | None = Field(description="most tokens of an answer; null: as the benchmark says")

@@ -46,7 +46,7 @@ class Evaluation(Settings):
     splits: Annotated[list[Literal["train", "val", "test"]], Len(1)] = Field(description="[val,test]")
     beams: Beams = Field(description="of the search; 1 is greedy")
     max_new: Tokens = Field(description="most tokens of an answer")
-    limit: Number | None = Field(description="n samples of each data set, evenly spread")
+    limit: Number | None = Field(description="n samples of each data set, evenly spread; null: all")
     neighbours: Number | None = Field(description="most training samples that the trivial baselines learn from")
     metrics: Part = Field(description="of your own, beside those of each task: +metric=<name>")
     tile: Count | None = Field(
@@ -58,14 +58,14 @@ class Validated(Settings):
     """Losses on the split val during training."""
 
     every: Number | None = Field(description="steps between two validations, and at least one a stage; null: none")
-    limit: Number | None = Field(description="samples of each data set, evenly spread; null: all")
+    limit: Number | None = Field(description="n samples of each data set, evenly spread; null: all")
 
 
 class Limit(Settings):
     """Short runs, for debug=."""
 
     steps: Number | None = Field(description="of each stage at most")
-    samples: Number | None = Field(description="first n of each training set")
+    samples: Number | None = Field(description="n of each training set, evenly spread")
 
 
 class Features(Settings):

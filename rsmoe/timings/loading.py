@@ -7,14 +7,11 @@ Each way decodes the same pictures in random order to (3, side, side) uint8 and 
 - shards: the same through `ShardDataset`; stream: the same through `Stream`;
 - raw, raw stream: both out of shards written with ``pixels=raw``.
 
-"read" is the bytes alone, without decoding; "decode" is all of it, after a check that every way gives the very pixels
-of plain. It ends with `resize`, the same for all, which costs more than the JPEG of a small picture: a ``--side`` that
-the pictures have already leaves it out. "requests" are 20 on each picture: plain decodes it for each, a stream with
-``per_view`` once for all that come together. With ``--cold`` the cache of the whole machine is emptied before each
-turn, which takes root and slows down whatever else runs. The ways take turns. Printed are medians: samples a second
-relative to plain, and in brackets the processor time of a sample in ms, which other work disturbs less; at the end the
-bytes of a picture, and the memory of the streams and their workers after each epoch (PSS: what processes share is
-counted once).
+"read" is the bytes alone, without decoding; "decode" is all of it. It ends with `resize`, the same for all, which costs
+more than the JPEG of a small picture: a ``--side`` that the pictures have already leaves it out. "requests" are 20 on
+each picture: plain decodes it for each, a stream with ``per_view`` once for all that come together. The ways take
+turns. Printed are medians: samples a second relative to plain, and in brackets the processor time of a sample in ms,
+which other work disturbs less; at the end the bytes of a picture.
 
 Without ``--data`` the pictures are generated scenes, cut and turned, as JPEG.
 """
@@ -28,7 +25,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,12 +42,11 @@ from rsmoe.config import conf_dir
 from rsmoe.data.rasters.images import load_image
 from rsmoe.data.sample import Sample
 from rsmoe.data.shards.dataset import ShardDataset
-from rsmoe.data.shards.index import Shards, open_shards
+from rsmoe.data.shards.index import open_shards
 from rsmoe.data.shards.member import ShardMember
 from rsmoe.data.shards.stream import Stream
 from rsmoe.data.shards.writer import write_shards
 from rsmoe.data.transforms.transforms import resize
-from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 from rsmoe.scenes.generator import SceneGenerator
 
@@ -59,8 +54,6 @@ BATCH = 32
 """Requests a batch."""
 PER_VIEW = 8
 """Requests a picture."""
-DROP_CACHES = Path("/proc/sys/vm/drop_caches")
-"""Linux's switch that empties the page cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,85 +132,18 @@ def generated(folder: Path, count: int, side: int) -> list[Path]:
     return paths
 
 
-def forget() -> None:
-    """Empties the page, folder and inode caches of this machine.
-
-    Raises:
-        UserError: where that is not allowed.
-    """
-    os.sync()
-    try:
-        DROP_CACHES.write_text("3\n")
-    except OSError as error:
-        raise UserError(
-            f"--cold empties the cache of the whole machine, and {DROP_CACHES} cannot be written ({error.strerror}). "
-            "Run it as root outside of a container, or leave --cold out"
-        ) from error
-
-
-def require_equal(paths: Sequence[Path], folder: Path, *, side: int) -> int:
-    """Compares the pixels of all ways, picture by picture; their number.
-
-    Raises:
-        AssertionError: naming the way and the picture that differ.
-    """
-    plain = Plain(paths, side=side, decode=True)
-    pictures = Pictures(paths)
-    truth = {sample.id: plain[i] for i, sample in enumerate(pictures.samples)}
-    ways: dict[str, Iterable[Sample]] = {"files": pictures.samples}
-    for kind in ("shards", "raw"):
-        data = ShardDataset(root=str(folder / kind), split="train")
-        stream = Stream(shards={"a": data.shards}, batch_size=1, steps=len(paths), buffer=len(paths), lanes=1)
-        ways |= {
-            kind: map(data.__getitem__, range(len(data))),
-            f"{kind} streamed": (sample for pairs in stream for sample, _ in pairs),
-        }
-    for name, samples in ways.items():
-        seen = set()
-        for sample in samples:
-            if not torch.equal(resize(load_image(sample.images[0]), side), truth[sample.id]):
-                raise AssertionError(f"{name} decodes {paths[int(sample.id.partition('.')[0])]} to other pixels")
-            seen.add(sample.id)
-        assert seen == truth.keys(), f"{name} lacks {len(truth) - len(seen)} pictures"
-    return len(truth)
-
-
-def in_turns(
-    ways: dict[str, Callable[[], Iterable[Tensor]]], *, samples: int, repetitions: int, cold: bool
-) -> dict[str, Cost]:
+def in_turns(ways: dict[str, Callable[[], Iterable[Tensor]]], *, samples: int, repetitions: int) -> dict[str, Cost]:
     """What a sample of each way costs."""
     walls: dict[str, list[float]] = {name: [] for name in ways}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repetitions):
         for name, way in ways.items():
-            if cold:
-                forget()
             wall, processor = time.perf_counter(), sum(os.times()[:4])  # of this process and of workers that ended
             for _ in way():
                 pass
             walls[name].append(time.perf_counter() - wall)
             spent[name].append(sum(os.times()[:4]) - processor)
     return {n: Cost(rate=samples / median(walls[n]), cpu_ms=1e3 * median(spent[n]) / samples) for n in ways}
-
-
-def memory_mb(pids: Iterable[int]) -> float:
-    """Resident memory of processes together, what they share counted once."""
-    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
-    return sum(int(text.split("\nPss:")[1].split()[0]) for text in rollups) / 2**10
-
-
-def memory(shards: Shards, *, epochs: int, side: int, workers: int) -> list[float]:
-    """MB after each epoch of a stream."""
-    steps = shards.samples // BATCH
-    more = 8 * max(workers, 1)  # further batches than are fetched ahead, so that no worker leaves before the end
-    stream = Stream(shards={"pictures": shards}, batch_size=BATCH, steps=epochs * steps + more, buffer=1000)
-    collate = partial(_of_pairs, side=side, decode=True)
-    iterator = iter(DataLoader(stream, batch_size=None, collate_fn=collate, num_workers=workers))
-    found: list[float] = []
-    for step, _ in enumerate(iterator, start=1):
-        if step % steps == 0 and len(found) < epochs:
-            found.append(memory_mb([os.getpid(), *(w.pid for w in getattr(iterator, "_workers", []))]))
-    return found
 
 
 def ways_of(
@@ -252,17 +178,11 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a name of conf/data, whose training pictures are taken")
-    for name, value in {"images": 1000, "side": 256, "repetitions": 3, "epochs": 10}.items():
+    for name, value in {"images": 1000, "side": 256, "repetitions": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--samples", type=int, help="drawn in a turn; as many as pictures by default")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
-    parser.add_argument("--cold", action="store_true", help="measure from an empty cache too; takes root")
     given = parser.parse_args()
-    if given.cold:
-        try:
-            forget()
-        except UserError as error:
-            parser.error(str(error))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -276,28 +196,22 @@ def main() -> None:
             name: write_shards(dataset=Pictures(paths, requests=n), out=folder / name, source={}, pixels=p, check=False)
             for name, n, p in (("shards", 1, "encoded"), ("raw", 1, "raw"), ("requests", 20, "encoded"))
         }
-        same = require_equal(paths, folder, side=given.side)
         names = ("files", "shards", "stream", "raw", "raw stream", "requests")
-        table = Table("workers", "", "cache", "plain [1/s]", *names, title=f"{len(paths)} pictures")
+        table = Table("workers", "", "plain [1/s]", *names, title=f"{len(paths)} pictures")
         samples = -(-(given.samples or len(paths)) // (BATCH * PER_VIEW)) * BATCH * PER_VIEW  # whole batches of each
         for workers in given.workers:
             for decode in (False, True):
                 ways = ways_of(paths, folder, samples=samples, side=given.side, workers=workers, decode=decode)
-                for state in ("warm", "cold")[: 1 + given.cold]:
-                    costs = in_turns(ways, samples=samples, repetitions=given.repetitions, cold=state == "cold")
-                    plain = costs["plain"].rate
-                    cells = [f"{c.rate / plain:.2f} ({c.cpu_ms:.2f})" for n, c in costs.items() if n != "plain"]
-                    what = "decode" if decode else "read"
-                    table.add_row(str(workers), what, state, f"{plain:.0f} ({costs['plain'].cpu_ms:.2f})", *cells)
+                costs = in_turns(ways, samples=samples, repetitions=given.repetitions)
+                plain = costs["plain"].rate
+                cells = [f"{c.rate / plain:.2f} ({c.cpu_ms:.2f})" for n, c in costs.items() if n != "plain"]
+                what = "decode" if decode else "read"
+                table.add_row(str(workers), what, f"{plain:.0f} ({costs['plain'].cpu_ms:.2f})", *cells)
         console = Console()
         console.print(table)
-        console.print(f"every way gives the same pixels of {same} pictures")
         sizes = {"files": sum(path.stat().st_size for path in paths)}
         sizes |= {name: sum(shard.size for shard in shards[name].shards) for name in ("shards", "raw")}
         console.print(", ".join(f"{n}: {size / len(paths) / 1e3:.1f} kB a picture" for n, size in sizes.items()))
-        for name, workers in product(("shards", "raw"), given.workers):
-            series = memory(shards[name], epochs=given.epochs, side=given.side, workers=workers)
-            console.print(f"{name}, {workers} workers, MB after each epoch: {' '.join(f'{mb:.0f}' for mb in series)}")
 
 
 if __name__ == "__main__":

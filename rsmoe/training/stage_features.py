@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,14 @@ def stage_features(
     _check(data, transform)
     root = Path(folder) if folder else cache_folder() / "features"
     require_writable(root, "features.folder=")
-    views = list(_views(data, stage))
+    by_key = _views(data, stage)
+    keys, views = list(by_key), list(by_key.values())
     encoder.eval()
     before = next(part.module.parameters()).device
     encoder.to(device)
     one = _encoded(part, views[:1], transform, device)
     size = sum(level.numel() for level in one) * getattr(torch, dtype).itemsize
     store = FeatureStore(root / _fingerprint(part, transform, dtype, str(torch.device(device).type)))
-    keys = [feature_key(*view) for view in views]
     absent = sum(key not in store for key in keys)
     used = _make_room(root, keep=store.folder, needed=absent * size, most=max_gb * 1e9)
     if used + absent * size > max_gb * 1e9:
@@ -145,9 +145,9 @@ def _check(data: RSDataModule, transform: Transform) -> None:
         )
 
 
-def _views(data: RSDataModule, stage: Stage) -> Iterator[tuple[Picture, int]]:
-    """Every picture of the stage's data sets, and every symmetry that a sample's words can follow; each once."""
-    seen: set[tuple[Any, int]] = set()
+def _views(data: RSDataModule, stage: Stage) -> dict[str, tuple[Picture, int]]:
+    """Every picture of the stage's data sets in every symmetry that a sample's words can follow, by `feature_key`."""
+    views: dict[str, tuple[Picture, int]] = {}
     augment = data.train_collate.transform.augment
     for name in stage.mix or data.datasets["train"]:
         dataset = data.datasets["train"][name]
@@ -155,11 +155,8 @@ def _views(data: RSDataModule, stage: Stage) -> Iterator[tuple[Picture, int]]:
             sample = dataset[index]
             turns = [s for s in SYMMETRIES if turn_sample(sample, s) is not None] if augment else []
             for symmetry in (IDENTITY, *turns):
-                for image in sample.images:
-                    key = (image if isinstance(image, Path) else getattr(image, "key", id(image)), symmetry)
-                    if key not in seen:
-                        seen.add(key)
-                        yield image, symmetry
+                views |= {feature_key(image, symmetry): (image, symmetry) for image in sample.images}
+    return views
 
 
 @torch.no_grad()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import rasterio
 import rasterio.warp
 from PIL import Image
 from support.checkpoints import tiny_run
+from support.forks import forked
 
 import rsmoe
 from rsmoe.archive.mixture_embedder import MixtureEmbedder
@@ -216,23 +215,19 @@ def test_a_job_that_was_stopped_goes_on_at_its_tile(
 def test_a_job_that_was_killed_while_it_wrote_goes_on(embedder: ColourEmbedder, pictures: Path, tmp_path: Path) -> None:
     """SIGKILL when the vectors of the second batch are on disk, and their tiles are not committed."""
     store = tmp_path / "store"
-    script = f"""
-import os, signal
-from test_archive import ColourEmbedder, MixtureEmbedder, TileStore, indexed
-made, place, calls = ColourEmbedder(), TileStore._id, []
-def killed(self, source):
-    calls.append(source)
-    if len(calls) == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return place(self, source)
-TileStore._id = killed
-MixtureEmbedder.open = lambda checkpoint, *, device: made
-indexed({str(pictures)!r}, {str(store)!r}, "batch_size=2")
-"""
-    here = Path(__file__).parent
-    paths = os.pathsep.join([str(here), str(here.parent), str(here.parents[1])])
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": paths}, timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    real, calls = TileStore._id, []
+
+    def killed(self: TileStore, source: Source) -> int:
+        calls.append(source)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, source)
+
+    def work() -> None:
+        TileStore._id = killed  # type: ignore[method-assign]
+        indexed(pictures, store, "batch_size=2")
+
+    assert forked(work).returncode == -signal.SIGKILL
     assert len(TileStore.open(store)) == 2 and (store / "vectors.f16").stat().st_size == 4 * 3 * 2
     indexed(pictures, store)
     assert sum(embedder.seen) == 7 and len(TileStore.open(store)) == 9

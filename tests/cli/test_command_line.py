@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
@@ -64,15 +66,24 @@ WORDS = [
 ]
 
 
-def config(name: str, *words: str, multirun: bool = False) -> dict[str, Any]:
-    """What a command is given, through the same check that the entry points use, and Hydra's own way of a sweep."""
+def as_hydra_reads(name: str, *words: str, multirun: bool = False) -> list[str]:
     spelled = [w for w in checked(name, [*(["-m"] if multirun else []), *words]) if w != "--multirun"]
     if multirun:
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-
         (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(spelled), None)
         (spelled,) = batch
+    return spelled
+
+
+def value(key: str, name: str, *words: str, multirun: bool = False) -> Any:
+    """What `config` has under one key that is typed, without composing again."""
+    parsed = OverridesParser.create().parse_overrides(as_hydra_reads(name, *words, multirun=multirun))
+    (found,) = [override.value() for override in parsed if override.key_or_group == key]
+    return OmegaConf.to_container(OmegaConf.create({"found": found}), resolve=True)["found"]  # type: ignore[call-overload, index]
+
+
+def config(name: str, *words: str, multirun: bool = False) -> dict[str, Any]:
+    """What a command is given, through the same check that the entry points use, and Hydra's own way of a sweep."""
+    spelled = as_hydra_reads(name, *words, multirun=multirun)
     found: dict[str, Any] = OmegaConf.to_container(compose(spelled, name=name, with_hydra=True), resolve=False)  # type: ignore[assignment]
     del found["hydra"]
     return OmegaConf.to_container(OmegaConf.create(found), resolve=True)  # type: ignore[return-value]
@@ -81,8 +92,8 @@ def config(name: str, *words: str, multirun: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize("multirun", [False, True])
 @pytest.mark.parametrize("word", [w for w in WORDS if w])
 def test_an_instruction_is_what_was_typed(word: str, multirun: bool) -> None:
-    given = config("predict", "checkpoint=c", "image=a.png", f"instruction={word}", multirun=multirun)
-    assert given["instruction"] == word
+    words = ("checkpoint=c", "image=a.png", f"instruction={word}")
+    assert value("instruction", "predict", *words, multirun=multirun) == word
 
 
 LITERAL = [
@@ -102,10 +113,7 @@ def test_every_key_of_words_takes_any(name: str, key: str) -> None:
     base = [w for w in BASE[name] if not w.startswith(f"{key}=")]
     if (name, key) in (("predict", "image"), ("predict", "requests")):
         base = [w for w in base if not w.startswith("image")]
-    node: Any = config(name, *base, f"{key}={word}")
-    for part in key.split("."):
-        node = node[part]
-    assert node == word
+    assert value(key, name, *base, f"{key}={word}") == word
 
 
 def test_lists_of_words() -> None:
@@ -116,7 +124,7 @@ def test_lists_of_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
+    ("typed", "expected"),
     [
         ("[a (1).png,été.png]", ["a (1).png", "été.png"]),
         ("['a,b.tif',c.tif]", ["a,b.tif", "c.tif"]),
@@ -135,12 +143,12 @@ def test_lists_of_words() -> None:
     ],
 )
 @pytest.mark.parametrize("multirun", [False, True])
-def test_a_list_of_paths_is_split_at_its_commas(value: str, expected: Any, multirun: bool) -> None:
+def test_a_list_of_paths_is_split_at_its_commas(typed: str, expected: Any, multirun: bool) -> None:
     if expected is None:
         with pytest.raises(UserError, match="no home folder"):
-            checked("predict", ["checkpoint=c", f"image={value}"])
+            checked("predict", ["checkpoint=c", f"image={typed}"])
         return
-    assert config("predict", "checkpoint=c", f"image={value}", multirun=multirun)["image"] == expected
+    assert value("image", "predict", "checkpoint=c", f"image={typed}", multirun=multirun) == expected
 
 
 def test_items() -> None:
@@ -172,7 +180,7 @@ def refused(name: str, *words: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("sweep", [(), ("-m",), ("--multirun",)])
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -216,7 +224,8 @@ def test_every_value_of_a_sweep_is_checked(words: list[str], expected: str) -> N
 
 
 def test_sweeps_that_can_begin() -> None:
-    assert "--multirun" in checked("train", ["seed=0,1", "-m", "experiment=ucm_moe,rsicap_moe"])
+    for flag in ("-m", "--multirun"):
+        assert "--multirun" in checked("train", ["seed=0,1", flag, "experiment=ucm_moe,rsicap_moe"])
     checked("train", ["experiment=change_temporal", "seed=0,1"])  # its yaml sweeps by itself
     assert "-m" in refused("train", "seed=0,1")
     assert checked("train", ["-m", "seed=range(0,500)"])  # each value once

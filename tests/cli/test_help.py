@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import runpy
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,9 +68,13 @@ def test_every_command_is_listed_and_has_a_module() -> None:
         "timings.instructblip",
     ],
 )
-def test_programs_that_are_no_commands_have_help(module: str) -> None:
-    done = call("-m", f"rsmoe.{module}", "--help")
-    assert done.returncode == 0 and f"rsmoe.{module}" in done.stdout, done.stderr[-500:]
+def test_programs_that_are_no_commands_have_help(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with suppress(SystemExit):
+        runpy.run_module(f"rsmoe.{module}", run_name="__main__")
+    assert f"rsmoe.{module}" in capsys.readouterr().out
 
 
 def test_no_command_imports_torch_for_help_or_a_typing_mistake() -> None:

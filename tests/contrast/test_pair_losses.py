@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-from support.process_group import process_group
+from support.process_group import in_two
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -91,26 +89,21 @@ class _Step(nn.Module):
         return loss
 
 
-def _two(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
+def _two(rank: int, folder: Path) -> None:
     found = {}
-    with process_group(rank, port):
-        for name in LOSSES:
-            model = DistributedDataParallel(_Step(name))
-            loss = model(slice(2 * rank, 2 * rank + 2))
-            loss.backward()
-            found[name] = (loss.detach(), {n.removeprefix("module."): p.grad for n, p in model.named_parameters()})
-            del model, loss
-        torch.save(found, f"{folder}/{rank}.pt")
+    for name in LOSSES:
+        model = DistributedDataParallel(_Step(name))
+        loss = model(slice(2 * rank, 2 * rank + 2))
+        loss.backward()
+        found[name] = (loss.detach(), {n.removeprefix("module."): p.grad for n, p in model.named_parameters()})
+        del model, loss
+    torch.save(found, folder / f"{rank}.pt")
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_loss_and_the_gradient_of_one(tmp_path: Path) -> None:
     """A picture of one rank is true of a text of the other, and the ranks have captions in different numbers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_two, args=(port, str(tmp_path)), nprocs=2)
+    in_two(_two, tmp_path)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name in LOSSES:
         one = _Step(name)

@@ -21,6 +21,7 @@ from support.releases import RELEASES
 
 import rsmoe.evaluation.evaluate_splits
 from rsmoe.config import compose, conf_dir
+from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError
 from rsmoe.evaluate import cli, evaluate
 from rsmoe.evaluation.benchmark import Benchmark
@@ -31,11 +32,11 @@ from rsmoe.metrics.scoring import metric_of
 BENCHMARKS = sorted(path.stem for path in (conf_dir() / "benchmark").glob("*.yaml"))
 EXPERTS = f"{FIVE_KINDS[:-1]},ground]"
 BASELINES = {"majority", "text-only", "nearest neighbour"}
-LIMIT = 5  # one of each task of the generated scenes
+LIMIT = 5
 
 
 FEWER = (
-    "benchmark.scenes.reader.size=12",
+    "benchmark.scenes.reader.size=25",  # of which five are one of each task
     "benchmark.scenes_retrieval.reader.size=12",
     "benchmark.rsieval_generated.reader.scenes={train: 4, test: 3}",
     "benchmark.changechat_generated.reader.scenes={train: 4, test: 3}",
@@ -82,7 +83,7 @@ def no_constant(name: str) -> float:
 def check(folder: Path, name: str, node: Mapping[str, Any], root: Path, *, pictures: int = 1) -> dict[str, Any]:
     """What every report of a benchmark must hold, against samples that are read here again."""
     data = Benchmark.from_config(name, node, root=str(root)).data
-    samples = [data[i] for i in range(min(LIMIT, len(data)))]  # type: ignore[arg-type]
+    samples = [data[i] for i in spread(len(data), LIMIT)]  # type: ignore[arg-type]
     folder = folder / name / "partial" if len(samples) < len(data) else folder / name  # type: ignore[arg-type]
     found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(), parse_constant=no_constant)
     asked = found["benchmark"]
@@ -205,7 +206,7 @@ def test_three_dates_are_refused_before_anything_is_asked(home: Path, tmp_path: 
     with pytest.raises(UserError, match=r"geobench_vlm, sample .*3 dates.*temporal=frames"):
         evaluate(config)
     assert not (tmp_path / "out").exists()
-    evaluate(config | {"limit": 2})  # those of one date
+    evaluate(config | {"limit": 1})  # of one date
 
 
 SKIP = ("reader.missing_images=skip", "split=train")

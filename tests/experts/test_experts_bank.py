@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import pytest
 import torch
 from support.banks import FAMILIES, LLAMA, LLAMA_TARGETS, PLAIN, L, R, V, base, fill, make, saved
-from support.process_group import process_group
+from support.process_group import in_two
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from rsmoe.errors import UserError
@@ -485,19 +483,17 @@ IDLE = ([0, 0, 1, 1, 3, 3], [2, 2, 2, 3, 3, 3])  # rows of the two ranks: expert
 KINDS = {"shared": lambda: make().train(), "separate": lambda: fill(separate(4)).train()}
 
 
-def _ddp(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    with process_group(rank, port):
-        for kind, build in KINDS.items():
-            model = DistributedDataParallel(_Step(build()), find_unused_parameters=False)
-            ids, mask, expert = inputs(IDLE[rank])
-            for _ in range(2):  # the second step is where a missing reduction is noticed
-                model.zero_grad()
-                model(ids - rank, mask, expert).square().mean().backward()
-            if rank == 0:
-                gradients = {n.removeprefix("module.bank."): p.grad for n, p in model.named_parameters()}
-                torch.save(gradients, f"{folder}/{kind}.pt")
-            del model
+def _ddp(rank: int, folder: Path) -> None:
+    for kind, build in KINDS.items():
+        model = DistributedDataParallel(_Step(build()), find_unused_parameters=False)
+        ids, mask, expert = inputs(IDLE[rank])
+        for _ in range(2):  # the second step is where a missing reduction is noticed
+            model.zero_grad()
+            model(ids - rank, mask, expert).square().mean().backward()
+        if rank == 0:
+            gradients = {n.removeprefix("module.bank."): p.grad for n, p in model.named_parameters()}
+            torch.save(gradients, folder / f"{kind}.pt")
+        del model
 
 
 class _Step(nn.Module):
@@ -512,10 +508,7 @@ class _Step(nn.Module):
 @pytest.mark.slow
 def test_ddp_with_experts_idle_on_one_rank(tmp_path: Path) -> None:
     """No unused-parameter error, and the gradient is the mean over the ranks."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_ddp, args=(port, str(tmp_path)), nprocs=2)
+    in_two(_ddp, tmp_path)
     for kind, build in KINDS.items():
         bank = build()
         for rank, index in enumerate(IDLE):

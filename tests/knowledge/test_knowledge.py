@@ -258,7 +258,8 @@ def test_a_number_is_never_without_the_store_that_was_named_nor_by_a_copy(
     def call(*words: str) -> None:
         from omegaconf import OmegaConf
 
-        always = [f"checkpoint={run}", "benchmark=landmarks", "benchmark.landmarks.train=null", "limit=4", "draws=0",
+        always = [f"checkpoint={run}", "benchmark=landmarks", "benchmark.landmarks.train=null", "draws=0",
+                  "benchmark.landmarks.reader.size=4",
                   "pictures=0", "beams=1", "max_new=2", f"out={tmp_path / 'out'}"]  # fmt: skip
         config = OmegaConf.to_container(compose([*always, *words], name="evaluate"), resolve=True)
         evaluate.evaluate(config)  # type: ignore[arg-type]
@@ -270,7 +271,7 @@ def test_a_number_is_never_without_the_store_that_was_named_nor_by_a_copy(
     rows = [{"name": Path(name).stem, "image": name, "built": "1900"} for name in pictures]
     made(tmp_path / "store", table(tmp_path / "places", rows, pictures), "alike=-1", "lookup=true", "limit=9")
     call(f"knowledge={tmp_path / 'store'}")
-    lines = (tmp_path / "out/landmarks/partial/predictions.jsonl").read_text().splitlines()
+    lines = (tmp_path / "out/landmarks/predictions.jsonl").read_text().splitlines()
     given = [json.loads(line)["ranking"] for line in lines]
     assert [sorted(own) for own in given] == [["1#built", "2#built", "3#built"]] * 2 + [
         ["0#built", "1#built", "3#built"]

@@ -543,7 +543,7 @@ def check(
     assert outcome in ("clear error", "right answer"), f"{case.name}: {outcome} {detail}"
 
 
-@pytest.mark.parametrize("case", CASES if LONG else CASES[::6], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", CASES if LONG else CASES[::11], ids=lambda c: c.name)
 def test_a_broken_file_is_one_line(
     case: Case, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],

@@ -17,7 +17,7 @@ from support.killed_runs import PORT_TAKEN, STAGES, Moment, Training, difference
 from support.reliability import LONG
 
 KILL, INT, TERM = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
-ONE = [[KILL] * 4 + [INT, TERM]] * 8 if LONG else [[KILL, INT, KILL, TERM]]
+ONE = [[KILL] * 4 + [INT, TERM]] * 8 if LONG else [[KILL, INT, TERM]]
 TWO = [[KILL] * 2] * 5 if LONG else [[KILL]]
 """The signals of each chain of runs. After each a run is resumed: one that comes too late is sent again."""
 SEED = int(os.environ.get("RSMOE_SOAK_SEED", random.SystemRandom().randrange(2**32) if LONG else 0))

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import lightning.pytorch
+import matplotlib.pyplot
 import pytest
+import transformers
+import wandb
+from support.forks import forked
+
+import rsmoe.build
+import rsmoe.evaluation.report
+from rsmoe.train import cli
 
 ROOT = Path(__file__).parents[2]
 QUICK = (
-    *(f"stage.{name}.steps=2" for name in ("perception", "dense", "experts")),
+    *(f"stage.{name}.{word}=2" for name in ("perception", "dense", "experts") for word in ("steps", "batch_size")),
+    *(f"stage.{name}.requests_per_view=1" for name in ("dense", "experts")),
     "evaluation.limit=6", "evaluation.beams=1", "evaluation.max_new=6",
     *(f"corpus.{name}.{split}.size=40" for name in ("described", "asked") for split in ("train", "test")),
     "corpus.questions.reader.scenes={train:34,test:2}", "image_size=32",
 )  # fmt: skip
 
 
+assert lightning and matplotlib and transformers and wandb and rsmoe  # forks find them imported
 SAYS = {
     "ablations_from_wandb": "2 offline runs\nrouter._target_",
     "change_on_a_map": "IoU with the truth",
@@ -35,10 +48,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("runs")
     for router in ("instruction", "uniform"):
         words = (f"router={router}", "logger=wandb", f"hydra.run.dir={home}/unified_moe/{router}")
-        subprocess.run(
-            [sys.executable, "-m", "rsmoe.train", "experiment=unified_moe", *QUICK, *words],
-            check=True, cwd=ROOT, capture_output=True, text=True, env=_environment(home),
-        )  # fmt: skip
+        done = forked(cli, ["experiment=unified_moe", *QUICK, *words], cwd=ROOT, env=_environment(home))
+        assert done.returncode == 0, done.stderr[-2000:]
     return home
 
 
@@ -51,6 +62,20 @@ def _environment(home: Path) -> dict[str, str]:
     return os.environ | own
 
 
+def as_fork(command: list[str], check: bool = False, **options: object) -> subprocess.CompletedProcess[str]:
+    """A command of a notebook, without importing PyTorch again."""
+    assert command[:2] == [sys.executable, "-m"], command
+    done = forked(importlib.import_module(command[2]).cli, command[3:])
+    if check:
+        done.check_returncode()
+    return done
+
+
+def execute(script: Path) -> None:
+    sys.argv, subprocess.run = [str(script)], as_fork  # type: ignore[assignment]
+    runpy.run_path(str(script), run_name="__main__")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_notebook_runs(notebook: Path, runs: Path, tmp_path: Path) -> None:
@@ -58,8 +83,6 @@ def test_notebook_runs(notebook: Path, runs: Path, tmp_path: Path) -> None:
     assert not any(cell.get("outputs") for cell in cells), "clear the outputs before committing"
     script = tmp_path / "cells.py"
     script.write_text("\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=notebook.parent, env=_environment(runs), capture_output=True, text=True
-    )
+    done = forked(execute, script, cwd=notebook.parent, env=_environment(runs))
     assert done.returncode == 0, done.stderr[-2000:]
     assert SAYS[notebook.stem] in done.stdout, done.stdout[-2000:]

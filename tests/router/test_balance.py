@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.process_group import process_group
+from support.process_group import in_two
 from torch import Tensor, nn
-from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from rsmoe.router.balance.cv2 import Cv2Balance
@@ -124,26 +122,21 @@ class _Gate(nn.Module):
         return loss + 0.0 * self.gate.weight.sum() + 0.0 * self.gate.bias.sum()
 
 
-def _two(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
+def _two(rank: int, folder: Path) -> None:
     found = {}
-    with process_group(rank, port):
-        for kind in BALANCES:
-            model = DistributedDataParallel(_Gate(kind))
-            loss = model(X[SPLIT[rank]])
-            loss.backward()
-            found[kind] = (loss.detach(), model.module.gate.weight.grad, model.module.balance.bias)
-            del model, loss
-        torch.save(found, f"{folder}/{rank}.pt")
+    for kind in BALANCES:
+        model = DistributedDataParallel(_Gate(kind))
+        loss = model(X[SPLIT[rank]])
+        loss.backward()
+        found[kind] = (loss.detach(), model.module.gate.weight.grad, model.module.balance.bias)
+        del model, loss
+    torch.save(found, folder / f"{rank}.pt")
 
 
 @pytest.mark.slow
 def test_shares_are_those_of_all_ranks(tmp_path: Path) -> None:
     """Loss, gradient and bias of two processes with unequal shares are those of one process with the whole batch."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(_two, args=(port, str(tmp_path)), nprocs=2)
+    in_two(_two, tmp_path)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for kind in BALANCES:
         one = _Gate(kind)

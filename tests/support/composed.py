@@ -38,6 +38,7 @@ class First(Dataset[Sample]):
 
 
 KEPT: dict[str, Any] = {}
+"""Config of a reader -> the reader: experiments share their data."""
 
 
 def short(config: dict[str, Any], *, scenes: int = 4) -> dict[str, Any]:
@@ -57,16 +58,13 @@ def short(config: dict[str, Any], *, scenes: int = 4) -> dict[str, Any]:
 
 def run(config: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Trains, and checks what the run left."""
-    real = rsmoe.data.corpus.build_corpus
+    real = rsmoe.data.corpus.instantiate
 
-    def few(node: Any, **kwargs: Any) -> Any:
+    def few(node: dict[str, Any]) -> First:
         key = json.dumps(node, sort_keys=True)
-        corpus = KEPT[key] if key in KEPT else KEPT.setdefault(key, real(node, **kwargs))
-        return type(corpus)(
-            **{s: {k: First(d, 12) for k, d in getattr(corpus, s).items()} for s in ("train", "val", "test")}
-        )
+        return First(KEPT[key] if key in KEPT else KEPT.setdefault(key, real(node)), 12)
 
-    monkeypatch.setattr(rsmoe.data.corpus, "build_corpus", few)
+    monkeypatch.setattr(rsmoe.data.corpus, "instantiate", few)
     monkeypatch.setenv("RSMOE_CACHE", str(folder / "cache"))
     out = folder / "run"
     out.mkdir()

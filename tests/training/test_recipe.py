@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,14 @@ def trained_parts(model: RSMoE, stage: dict[str, Any]) -> dict[str, torch.nn.Par
     return {name: own[name] for name in names}
 
 
+@cache
+def recipe() -> dict[str, Any]:
+    return plain(compose(["model=rsmoe_1b"]))
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_the_model_dial_wins_over_every_experiment(experiment: str) -> None:
-    alone = plain(compose(["model=rsmoe_1b"]))
+    alone = recipe()
     config = plain(compose([f"experiment={experiment}", "model=rsmoe_1b"]))
     for key in ("image_size", "mean", "std", "text", "vision", "qformer", "lm", "prompts", "bypass", "maps"):
         assert config[key] == alone[key], key

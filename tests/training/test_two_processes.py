@@ -111,6 +111,6 @@ def test_draws_that_processes_cannot_share_equally_are_refused_before_anything_t
 
 def test_a_sweep_on_two_processes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["rsmoe.train", "experiment=change_temporal", "trainer=cpus"])
+    monkeypatch.setattr(sys, "argv", ["rsmoe.train", "-m", "seed=0,1", "trainer=cpus"])
     with pytest.raises(SystemExit, match="a sweep runs its jobs one after another"):
         cli()

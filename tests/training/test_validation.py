@@ -76,9 +76,9 @@ def test_it_changes_nothing_and_goes_on_over_stages(validated: tuple[RSMoE, Path
 
 
 def test_a_short_stage_is_validated_once_and_a_limit_spreads(tmp_path: Path) -> None:
-    run(tmp_path, replace(DENSE, steps=2), validation=Validation(every=100, limit=2))
+    run(tmp_path, replace(DENSE, steps=2), validation=Validation(every=100, limit=4))
     assert list(curve(tmp_path, "val/loss")) == [1]
-    # two of seven, the first and the one in the middle: a caption and a mask
+    # four of seven, all over them: captions, a question and a mask, no retrieval
     expected = {"val/loss", "val/text", "val/words", "val/mask_bce", "val/mask_dice"}
     assert {name for name in header(tmp_path) if name.startswith("val/")} == expected
 

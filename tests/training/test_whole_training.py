@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from support.wandb_run import offline, read_run
 import rsmoe.train
 from rsmoe.cli.check import checked
 from rsmoe.config import compose, conf_dir
-from rsmoe.data.sampling.first import First
+from rsmoe.data.sampling.part import Part
 from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError
 from rsmoe.evaluation.objective import full_name
@@ -198,7 +199,7 @@ def test_every_debug_run_runs(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "callback").glob("*.yaml")))
 def test_every_callback_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(small_training(f"callback=[{name}]"), tmp_path)
+    train(small_training(f"callback=[{name}]", "evaluation.splits=[]"), tmp_path)
     shown = capsys.readouterr().out
     assert {"early_stopping": "are the best: val/loss", "best_weights": "are the best: val/loss"}.get(
         name, "model.qformer"
@@ -207,7 +208,7 @@ def test_every_callback_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml")))
 def test_every_optimizer_runs(name: str, tmp_path: Path) -> None:
-    config = small_training(f"optimizer={name}")
+    config = small_training(f"optimizer={name}", "evaluation.splits=[]")
     assert (config["optimizer"] == ADAMW) == (name == "adamw")
     train(config, tmp_path)
     saved = torch.load(tmp_path / "checkpoints" / "2-experts.ckpt", weights_only=True)
@@ -243,14 +244,19 @@ def test_baselines_learn_from_so_many_samples(tmp_path: Path, monkeypatch: pytes
     assert compose(["experiment=rsicap_moe"]).evaluation.neighbours == compose([], name="evaluate").neighbours == 20000
 
 
-def test_places_are_spread_and_the_first_are_the_first() -> None:
-    assert spread(10, 4) == [0, 2, 5, 7] and spread(3, None) == spread(3, 9) == [0, 1, 2] and spread(0, 4) == []
+def test_a_part_is_evenly_spread() -> None:
+    assert spread(10, 4) == [0, 3, 5, 9] and spread(3, None) == spread(3, 9) == [0, 1, 2] and spread(0, 4) == []
+    for tasks in range(2, 8):  # in turn, as in generated scenes: no limit leaves one out
+        for limit in (50, 100, 210):
+            found = Counter(place % tasks for place in spread(420, limit))
+            assert len(found) == tasks and max(found.values()) < 1.7 * limit / tasks, (tasks, limit, found)
     node = compose(["corpus=scenes"]).corpus.described
     data: Any = instantiate({**plain(node.reader), "size": 6, "split": "train"})
-    first = First(data, most=4)
-    assert len(first) == 4 and first[3].id == data[3].id and first.protocol == data.protocol
+    part = Part(data, most=4)
+    assert [part[i].id for i in range(len(part))] == [data[i].id for i in spread(6, 4)]
+    assert (part.protocol, len(Part(data, most=9))) == (data.protocol, 6)
     with pytest.raises(IndexError):
-        first[4]
+        part[4]
 
 
 def test_land_cover_is_scored_where_its_metric_is_asked_for(tmp_path: Path) -> None:
