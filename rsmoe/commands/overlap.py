@@ -20,7 +20,7 @@ from rich.text import Text
 
 from rsmoe.checks.yaml_file import check_yaml
 from rsmoe.cli import main
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -172,8 +172,7 @@ def _read(name: str, split: str, root: str | None, folders: Sequence[Path]) -> D
     from rsmoe.parts import instantiate
 
     known = {path.stem: path for folder in [conf_dir(), *folders] for path in sorted((folder / "data").glob("*.yaml"))}
-    if name not in known:
-        raise unknown_name("data set", name, known)
+    require_known("data set", name, known=known)
     check_yaml(known[name])
     node: Any = OmegaConf.to_container(OmegaConf.load(known[name]), resolve=True)
     if root is not None and "root" in node:

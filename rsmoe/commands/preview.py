@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.files import require_writable, whole_file
 from rsmoe.scenes.generator import SceneGenerator
 
@@ -35,8 +35,7 @@ def main(arguments: list[str]) -> None:
     options = {"out": "scenes.png", "size": "256", "seed": "0", "first": "0", "pairs": "false"}
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key not in options:
-            raise unknown_name("option", key, options)
+        require_known("option", key, known=options)
         options[key] = value
     out = Path(options["out"])
     require_writable(out, "out=", folder=False)

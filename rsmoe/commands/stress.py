@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rsmoe.cli import main
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -168,8 +168,7 @@ def cli(cfg: DictConfig) -> None:
     checkpoints = [find_checkpoint(Path(str(path))) for path in paths]
     pick_device(config["device"])
     for name in config["perturbations"] or ():
-        if name not in PERTURBATIONS:
-            raise unknown_name("perturbation", name, PERTURBATIONS)
+        require_known("perturbation", name, known=PERTURBATIONS)
     dataset = instantiate(config["data"], split=config["split"])
     test = StressTest(
         pairs=stress_pairs(dataset, count=config["pairs"], tile=config["tile"]),

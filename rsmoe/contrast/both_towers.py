@@ -6,7 +6,7 @@ from typing import Any
 
 import transformers
 
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 from rsmoe.weights.pretrained import load_config, load_pretrained
 
 MODELS = {"clip": "CLIPModel", "siglip": "SiglipModel"}
@@ -23,8 +23,7 @@ def both_towers(pretrained: str) -> Any:
         UserError: it cannot be read, or is of another kind.
     """
     kind = load_config(pretrained).model_type
-    if kind not in MODELS:
-        raise unknown_name("kind of dual encoder", kind, MODELS)
+    require_known("kind of dual encoder", kind, known=MODELS)
     return load_pretrained(getattr(transformers, MODELS[kind]), pretrained)
 
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from rsmoe.checks.ranges import Positive
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.weights.bases import remember
 from rsmoe.weights.pretrained import explained, load_config, load_pretrained, on_meta_device, rebuilding, with_weights
 
@@ -42,8 +42,7 @@ def causal_lm(
     Raises:
         UserError: a model that cannot be loaded, an unknown model type or dtype, neither ``pretrained`` nor ``config``.
     """
-    if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
+    require_known("dtype", dtype, known=DTYPES)
     kind = getattr(torch, dtype)
     if pretrained is not None and not (config and on_meta_device()):
         return _load(pretrained, vocab_size, dtype=kind, attention=attention)

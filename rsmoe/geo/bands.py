@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 COMMON_NM: dict[str, float] = {
     "coastal": 443, "blue": 490, "green": 560, "yellow": 605, "red": 660, "rededge": 720, "nir": 840, "nir08": 865,
@@ -38,8 +38,7 @@ def named_bands(names: str | tuple[str, ...], count: int) -> dict[str, float | N
         UserError: for a sensor that is not known, or another number of names than bands.
     """
     if isinstance(names, str):
-        if names not in SENSOR_NM:
-            raise unknown_name("sensor", names, SENSOR_NM)
+        require_known("sensor", names, known=SENSOR_NM)
         bands: dict[str, float | None] = dict(SENSOR_NM[names])
     else:
         bands = {name: COMMON_NM.get(name.lower()) for name in names}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,5 @@ def named_stretch(stretch: Stretch | str | Sequence[float]) -> Stretch:
         if len(stretch) != 2:
             raise UserError(f"stretch={list(stretch)}: expected a name, or [low,high]")
         return Stretch(float(stretch[0]), float(stretch[1]))
-    if stretch not in SENSOR_STRETCHES:
-        raise unknown_name("stretch", stretch, SENSOR_STRETCHES)
+    require_known("stretch", stretch, known=SENSOR_STRETCHES)
     return SENSOR_STRETCHES[stretch]

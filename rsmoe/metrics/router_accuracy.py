@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rsmoe.data.tasks import task_names
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 from rsmoe.metrics.metric import Metric, Pairs, Protocol
 from rsmoe.metrics.tally import Tally, ratio
 
@@ -41,9 +41,7 @@ class RoutingStats(Metric):
         if not routed:
             return None
         experts = routed[0][1].experts
-        for expert in experts:
-            if expert not in self._expert_tasks:
-                raise unknown_name("expert", expert, self._expert_tasks)
+        require_known("expert", *experts, known=self._expert_tasks)
         return routing_tally(
             np.array([p.weights for _, p in routed], dtype=np.float64),
             np.array([task_names().index(s.task) for s, _ in routed]),

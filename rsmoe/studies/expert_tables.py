@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsmoe.data.sample import Sample
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known, unknown_name
 from rsmoe.experts import Bank
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.metrics.bootstrap import Interval, differences, intervals
@@ -74,8 +74,7 @@ class Measure:
         found, added = {}, dict(metrics or {})
         tasks = list(dict.fromkeys(s.task for s in samples))
         for task in tasks:
-            if task not in scores:
-                raise unknown_name("task in scores", task, scores)
+            require_known("task in scores", task, known=scores)
             metric, number = metric_of(task, protocols, others=added.values()), scores[task]
             if number not in (known := _numbers(metric, samples, task)):
                 raise unknown_name(f"number in scores.{task}, of {metric.protocol.id}", number, known)

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsmoe.data.files.json_text import read_json
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.metrics.captions.caption_scores import caption_scores
 from rsmoe.metrics.captions.java_meteor import java_meteor_tally
 from rsmoe.metrics.captions.meteor import meteor, meteor_statistics
@@ -131,8 +131,7 @@ def main(arguments: list[str]) -> None:
     options = {"golden": "", "java": "false"}
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key not in options:
-            raise unknown_name("argument", key, options)
+        require_known("argument", key, known=options)
         options[key] = value
     captions = read(Path(options["golden"])) if options["golden"] else made_up()
     other, mine, aligned = "pycocoevalcap", "rsmoe", "rsmoe, METEOR alone"

@@ -10,7 +10,7 @@ from torch import nn
 
 from rsmoe.build import codecs_of, load_run
 from rsmoe.data.text_codec import TextCodec
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.trust.checkpoint import check_finite
@@ -73,8 +73,7 @@ def load_adapters(model: RSMoE, folders: Mapping[str, str], stages: Sequence[Sta
         UserError: no such expert, an adapter that does not fit, or a stage that would copy over it.
     """
     for name, folder in folders.items():
-        if name not in model.names:
-            raise unknown_name("expert in adapters", name, model.names)
+        require_known("expert in adapters", name, known=model.names)
         for stage in stages:
             if stage.upcycle and len(model.names) > 1:
                 raise UserError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from rsmoe.checks.ranges import Positive
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import UserError, require_known
 from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels, inflate_bands
 from rsmoe.vision.pyramid import GridPyramid
@@ -180,8 +180,7 @@ def tower_config(pretrained: str, config: Mapping[str, Any] | None) -> tuple[Pre
 def _config(config: Mapping[str, Any]) -> PretrainedConfig:
     given = dict(config)
     kind = str(given.pop("model_type", ""))
-    if kind not in FAMILIES:
-        raise unknown_name("vision.config.model_type", kind, FAMILIES)
+    require_known("vision.config.model_type", kind, known=FAMILIES)
     own: PretrainedConfig = getattr(transformers, FAMILIES[kind].model).config_class(**given)
     return _vision_part(own)
 
@@ -194,8 +193,7 @@ def _vision_part(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def _family(config: PretrainedConfig) -> _Family:
-    if config.model_type not in FAMILIES:
-        raise unknown_name("kind of vision tower", config.model_type, FAMILIES)
+    require_known("kind of vision tower", config.model_type, known=FAMILIES)
     return FAMILIES[config.model_type]
 
 

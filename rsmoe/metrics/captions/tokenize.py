@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from rsmoe.errors import unknown_name
+from rsmoe.errors import require_known
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -120,6 +120,5 @@ def tokenizer(name: str | Tokenizer) -> Tokenizer:
     """The tokenizer called ``name``, or the function itself; raises `rsmoe.errors.UserError` for an unknown name."""
     if not isinstance(name, str):
         return name
-    if name not in TOKENIZERS:
-        raise unknown_name("tokenizer", name, TOKENIZERS)
+    require_known("tokenizer", name, known=TOKENIZERS)
     return TOKENIZERS[name]
