@@ -204,9 +204,7 @@ class Collate:
                     seen, numbers = images, self.cache.numbers(sample)
                     if self.window is not None:
                         seen, placed, numbers = self._windowed(images, placed, numbers, members, generator)
-                    views = self.transform(
-                        seen, sample=placed, generator=generator, together=members, numbers=numbers
-                    )
+                    views = self.transform(seen, sample=placed, generator=generator, together=members, numbers=numbers)
                     pixels[place, : times[place]] = views.pixels
                     if views.mask is not None:
                         masks[i] = views.mask

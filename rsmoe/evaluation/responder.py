@@ -255,9 +255,7 @@ def _known(knowledge: Knowledge, sample: Sample) -> Known:
         return Known(said=f"answered without knowledge: {error}")
 
 
-def _boxes(
-    prediction: Prediction, convention: str | None, size_px: tuple[int, int], shown: Dates
-) -> np.ndarray | None:
+def _boxes(prediction: Prediction, convention: str | None, size_px: tuple[int, int], shown: Dates) -> np.ndarray | None:
     """Boxes of the words, else of a head, which has seen the picture as it was shown."""
     found = parse(prediction.text, convention=convention, size_px=size_px).boxes if convention else None
     if (found is None or not len(found)) and prediction.boxes_px is not None:

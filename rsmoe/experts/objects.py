@@ -20,15 +20,15 @@ from rsmoe.experts.seg import SegExpert, pixel_bce, soft_dice
 from rsmoe.maps.decoder import PyramidDecoder, resized
 
 _RARE, _SIDE = -3.0, 8.0
-"""Logit of a kind and distance to a side, in pixels of the finest level, at first."""
+"""Logit of a kind, and distance to a side in pixels of the finest level, at first."""
 _LARGEST = 1000.0
 
 
 class ObjectsExpert(SegExpert):
     """Dense grounding: the [SEG] state classifies every pixel, and every pixel tells the box of the thing it is of.
 
-    1. pixels, once a view with a [SEG]: the FPN of all levels -> features F (C, h, w), and from them, whatever is asked,
-       the distances of a pixel to the four sides of its thing (FCOS, arXiv 1904.01355)
+    1. pixels, once a view with a [SEG]: the FPN of all levels -> features F (C, h, w), and from them, whatever is
+       asked, the distances of a pixel to the four sides of its thing (FCOS, arXiv 1904.01355)
     2. [SEG] state -> query q (C,); of several in a reply the mean; <q, F> + b are the logits of the kind that is asked
     3. an answer: pixels above 0 are the mask, and `rsmoe.experts.instances.things_of` takes them apart
 
@@ -127,8 +127,7 @@ class ObjectsExpert(SegExpert):
             height, width = request.size_px[place]
             h, w = seen.shape
             boxes, owner = things_of(seen.sigmoid().cpu().numpy(), own.cpu().numpy())
-            rows, columns = (np.minimum((np.arange(n) + 0.5) * m / n, m - 1).astype(int) for n, m in ((height, h), (width, w)))  # fmt: skip
-            near = owner[rows[:, None], columns]
+            near = owner[_nearest(height, h)[:, None], _nearest(width, w)]
             on = (resized(seen[None, None], (height, width))[0, 0] > 0).cpu().numpy() & (near >= 0)
             edge = np.array([width, height, width, height])
             answers[place] = {
@@ -137,6 +136,11 @@ class ObjectsExpert(SegExpert):
                 "boxes_px": (boxes * edge / [w, h, w, h]).clip(0, edge).astype(np.float32),
             }
         return answers
+
+
+def _nearest(length: int, cells: int) -> np.ndarray:
+    """(length,) the cell that the middle of each pixel of a line lies in."""
+    return ((np.arange(length) + 0.5) * cells / length).astype(int)
 
 
 def target_sides(numbers: Tensor, size: tuple[int, int]) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
@@ -159,7 +163,8 @@ def target_sides(numbers: Tensor, size: tuple[int, int]) -> tuple[tuple[Tensor, 
     for i, (g, k) in enumerate(owner.tolist()):
         on = numbers[g] == k
         ys, xs = on.any(1).nonzero()[:, 0], on.any(0).nonzero()[:, 0]
-        boxes[i] = torch.stack([xs[0] * w / width, ys[0] * h / height, (xs[-1] + 1) * w / width, (ys[-1] + 1) * h / height])  # fmt: skip
+        boxes[i] = torch.stack([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1])
+    boxes *= torch.tensor([w / width, h / height] * 2, device=boxes.device)
     x, y = column + 0.5, row + 0.5
     x1, y1, x2, y2 = boxes[target].unbind(1)
     told = torch.stack([x - x1, y - y1, x2 - x, y2 - y], dim=1)

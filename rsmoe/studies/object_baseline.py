@@ -1,9 +1,10 @@
 """Objects by class name beside a feature pyramid without words: the same encoder, crops and optimiser.
 
-``python -m rsmoe.studies.object_baseline runs/nwpu_objects/... --steps 600 --split test`` trains, with the run's config,
-a plain FPN with a channel a class, whose masks fall apart into connected components, and compares: masks and boxes of
-the run, of the run's own masks in components (what the votes of its pixels are worth), and of the FPN. Differences to
-the FPN with 95 % intervals, paired over pictures. ``--steps`` is chosen so that both take the same processor minutes.
+``python -m rsmoe.studies.object_baseline runs/nwpu_objects/... --steps 600 --split test`` trains, with the run's
+config, a plain FPN with a channel a class, whose masks fall apart into connected components, and compares: masks and
+boxes of the run, of the run's own masks in components (what the votes of its pixels are worth), and of the FPN.
+Differences to the FPN with 95 % intervals, paired over pictures. ``--steps`` is chosen so that both take the same
+processor minutes.
 """
 
 from __future__ import annotations
@@ -91,9 +92,11 @@ def train(module: FPN, data: RSDataModule, run: OpenRun, *, steps: int, seed: in
     groups = [{"params": own, "lr": rate} for own, rate in zip((slow, fast), rates, strict=True)]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.05, fused=True)
     warmup = stage["warmup"]
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda k: min((k + 1) / (warmup + 1), 0.5 + 0.5 * math.cos(math.pi * max(0, k - warmup) / (steps - warmup)))
-    )  # fmt: skip
+
+    def factor(step: int) -> float:
+        return min((step + 1) / (warmup + 1), 0.5 + 0.5 * math.cos(math.pi * max(0, step - warmup) / (steps - warmup)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     started = time.process_time()
     module.train()
     for norm in module.modules():
@@ -118,12 +121,13 @@ def components(prediction: Prediction, share: np.ndarray) -> Prediction:
         share: (H, W) probability.
     """
     mask = share > 0.5
-    numbers, count = ndimage.label(mask)
-    found = sorted(
-        ((float(share[part][numbers[part] == k].sum()), k, part) for k, part in enumerate(ndimage.find_objects(numbers), 1)),
-        key=lambda one: -one[0],
-    )  # fmt: skip
-    kept = [(k, part) for _, k, part in found if int((numbers[part] == k).sum()) >= _SMALLEST]
+    numbers, _ = ndimage.label(mask)
+    found = [
+        (float(share[part][own].sum()), k, part)
+        for k, part in enumerate(ndimage.find_objects(numbers), start=1)
+        if int((own := numbers[part] == k).sum()) >= _SMALLEST
+    ]
+    kept = [(k, part) for _, k, part in sorted(found, key=lambda one: -one[0])]
     boxes = [[part[1].start, part[0].start, part[1].stop, part[0].stop] for _, part in kept]
     return replace(
         prediction,

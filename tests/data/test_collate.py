@@ -19,7 +19,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.image_cache import ImageCache
-from rsmoe.data.transforms.transforms import Transform, resize
+from rsmoe.data.transforms.transforms import resize
 from rsmoe.errors import UserError
 
 CODEC = TextCodec.fit(

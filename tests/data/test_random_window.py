@@ -65,7 +65,7 @@ def test_the_class_map_is_cut_with_the_pixels_and_turns_with_them() -> None:
 
 def test_the_mask_of_every_thing_is_cut_with_the_pixels_in_windows_and_in_crops() -> None:
     """Targets are bands of rows, so that a pixel says which one it is on; a part of the picture may hold none."""
-    bands = tuple(ROWS // 10 == k for k in range(2))
+    bands = tuple(k == ROWS // 10 for k in range(2))
     asked = sample(class_map=None, mask=ROWS < 20, masks=bands, every=True)
     met = set()
     for options in ({"window_px": [20, 40]}, {"crop_area": 0.15}):

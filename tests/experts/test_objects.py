@@ -19,7 +19,8 @@ from rsmoe.metrics.regions.grounding import hbb_iou
 
 def expert_of(**options: int) -> ObjectsExpert:
     torch.manual_seed(0)
-    return ObjectsExpert(name="objects", tasks=["mask"], hidden_width=24, pyramid_widths=(16, 32), **{"width": 16, **options})  # type: ignore[arg-type]  # fmt: skip
+    given: dict[str, int] = {"width": 16, **options}
+    return ObjectsExpert(name="objects", tasks=["mask"], hidden_width=24, pyramid_widths=(16, 32), **given)
 
 
 def seg(*sample: int, views: int = 4) -> HeadInput:

@@ -42,8 +42,8 @@ class COCOInstances(Reader):
 
     ``{"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name"}], "annotations": [{"id",
     "image_id", "category_id", "bbox": [x, y, w, h] in pixels, "segmentation", "iscrowd"}]}``. A segmentation is a list
-    of polygons or a run-length code; a sample has the mask and the box of each instance, and the union. Only classes that
-    are in a picture are asked for, and for masks those of ``absent``. Crowds ("iscrowd": 1) are one region
+    of polygons or a run-length code; a sample has the mask and the box of each instance, and the union. Only classes
+    that are in a picture are asked for, and for masks those of ``absent``. Crowds ("iscrowd": 1) are one region
     of many objects: a class with a crowd is not counted and not located in that picture, its mask holds the crowd. Nor
     is one with a box that nobody can read, or none; one with a broken segmentation has no mask. Boxes are clipped to
     the picture and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than
@@ -220,13 +220,12 @@ class COCOInstances(Reader):
         if "vqa" in tasks and not crowd and not lost:
             self._samples.append(self._sample(path, label, category, "vqa", str(len(rows)), kind="count"))
 
-    def _mask(
-        self, path: Path, label: str, category: str, masks: tuple[Lazy, ...], boxes: np.ndarray | None
-    ) -> Sample:
+    def _mask(self, path: Path, label: str, category: str, masks: tuple[Lazy, ...], boxes: np.ndarray | None) -> Sample:
+        several = len(masks) > 1
         return self._sample(
-            path, label, category, "mask", f"the {category.replace('_', ' ')} is here [SEG]",
-            kind=category, mask=masks[0] if len(masks) == 1 else UnionMask(masks), masks=masks if len(masks) > 1 else (),
-            every=True, boxes_px=boxes, labels=() if boxes is None else (category,) * len(boxes),
+            path, label, category, "mask", f"the {category.replace('_', ' ')} is here [SEG]", kind=category,
+            mask=UnionMask(masks) if several else masks[0], masks=masks if several else (), every=True,
+            boxes_px=boxes, labels=() if boxes is None else (category,) * len(boxes),
         )  # fmt: skip
 
     def _sample(self, path: Path, label: str, category: str, task: str, response: str, **more: Any) -> Sample:

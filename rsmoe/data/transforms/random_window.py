@@ -53,8 +53,8 @@ def random_window(
     shapes = {tuple(image.shape[1:]) for image in images} | {tuple(one.shape) for one in maps if one is not None}
     if len(shapes) > 1:
         raise UserError(
-            f"loader.collate.window_px cuts dates and their masks and class maps at one place, and theirs are of {sorted(shapes)} "
-            "(height, width). Give them one size, or leave window_px out"
+            f"loader.collate.window_px cuts dates and their masks and class maps at one place, and theirs are of "
+            f"{sorted(shapes)} (height, width). Give them one size, or leave window_px out"
         )
     scale, y, x = torch.rand(3, generator=generator).tolist()
     least, greatest = sides

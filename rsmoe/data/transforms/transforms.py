@@ -65,8 +65,9 @@ class Transform:
     """Augments and normalises the pictures of one sample; dates, mask, class map and boxes get the same geometry.
 
     With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
-    of at least ``crop_area`` of the picture, only for captions, retrieval, all classes of a map and masks of every thing
-    of a kind, without direction words and coordinates; brightness and contrast, each date its own, hue never (colour words must stay true).
+    of at least ``crop_area`` of the picture, only for captions, retrieval, all classes of a map and masks of every
+    thing of a kind, without direction words and coordinates; brightness and contrast, each date its own, hue never
+    (colour words must stay true).
 
     Args:
         size: S, side of the output in pixels.
@@ -227,7 +228,6 @@ class Transform:
             obb_px=None if oriented is None else torch.from_numpy(oriented[0][kept]),
             labels=tuple(label for label, keep in zip(sample.labels, kept.tolist(), strict=False) if keep),
         )
-
 
     def _placed(self, known: Tensor, symmetry: int, window: tuple[int, int, int, int] | None) -> Tensor:
         known = turn_image(known, symmetry)
