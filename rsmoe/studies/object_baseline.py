@@ -1,10 +1,9 @@
 """Objects by class name beside a feature pyramid without words: the same encoder, crops and optimiser.
 
 ``python -m rsmoe.studies.object_baseline runs/nwpu_objects/... --steps 600 --split test`` trains, with the run's
-config, a plain FPN with a channel a class, whose masks fall apart into connected components, and compares: masks and
-boxes of the run, of the run's own masks in components (what the votes of its pixels are worth), and of the FPN.
-Differences to the FPN with 95 % intervals, paired over pictures. ``--steps`` is chosen so that both take the same
-processor minutes.
+config, a plain FPN with a channel a class, whose masks fall apart into components as those of the run do, and prints
+masks and boxes of both, with differences and their 95 % intervals, paired over pictures. ``--steps`` is chosen so that
+both take the same processor minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,6 +31,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.class_maps import picture_sizes
 from rsmoe.evaluation.open_run import OpenRun, collate_options, open_run
+from rsmoe.experts.instances import hull, things_of
 from rsmoe.experts.seg import pixel_bce, soft_dice
 from rsmoe.maps.decoder import PyramidDecoder, resized
 from rsmoe.metrics import Metric, Prediction, Tally
@@ -48,8 +47,6 @@ METRICS: Sequence[tuple[Metric, Sequence[str]]] = (
     (ObjectBoxes(), ("acc@0.5", "acc@0.7", "ap@0.5")),
     (InstanceMasks(), ("miou", "f1@0.5")),
 )
-_SMALLEST = 40
-"""Pixels of a component that counts."""
 
 
 class FPN(nn.Module):
@@ -115,32 +112,21 @@ def train(module: FPN, data: RSDataModule, run: OpenRun, *, steps: int, seed: in
 
 
 def components(prediction: Prediction, share: np.ndarray) -> Prediction:
-    """A prediction whose mask falls apart into its connected components, the one of most probability first.
+    """A prediction with the masks and boxes of `things_of`.
 
     Args:
         share: (H, W) probability.
     """
-    mask = share > 0.5
-    numbers, _ = ndimage.label(mask)
-    found = [
-        (float(share[part][own].sum()), k, part)
-        for k, part in enumerate(ndimage.find_objects(numbers), start=1)
-        if int((own := numbers[part] == k).sum()) >= _SMALLEST
-    ]
-    kept = [(k, part) for _, k, part in sorted(found, key=lambda one: -one[0])]
-    boxes = [[part[1].start, part[0].start, part[1].stop, part[0].stop] for _, part in kept]
-    return replace(
-        prediction,
-        mask=mask,
-        masks=tuple(numbers == k for k, _ in kept),
-        boxes_px=np.array(boxes, np.float32).reshape(-1, 4),
-    )
+    things = things_of(share)
+    boxes = np.array([hull(thing) for thing in things], np.float32).reshape(-1, 4)
+    mask = np.logical_or.reduce([np.zeros(share.shape, bool), *things])
+    return replace(prediction, mask=mask, masks=tuple(things), boxes_px=boxes)
 
 
 @torch.no_grad()
 def answers(run: OpenRun, module: FPN, batches: Sequence[Batch]) -> tuple[list[Sample], dict[str, list[Prediction]]]:
-    """Predictions of the run, of its masks in components, and of the FPN."""
-    said: dict[str, list[Prediction]] = {"words": [], "words, components": [], "FPN": []}
+    """Predictions of the run and of the FPN."""
+    said: dict[str, list[Prediction]] = {"words": [], "FPN": []}
     samples: list[Sample] = []
     for batch in batches:
         own = answer_batch(run.model, run.codec, batch, beams=1, max_new=run.config["evaluation"]["max_new"])
@@ -150,8 +136,6 @@ def answers(run: OpenRun, module: FPN, batches: Sequence[Batch]) -> tuple[list[S
         for place, (one, size) in enumerate(zip(own, picture_sizes(batch), strict=True)):
             share = resized(logits[place][None, None], size)[0, 0].sigmoid().numpy()
             said["FPN"].append(components(one, share))
-            mask = np.zeros(size, np.float32) if one.mask is None else one.mask.astype(np.float32)
-            said["words, components"].append(components(one, mask))
     return samples, said
 
 
@@ -175,11 +159,12 @@ def main() -> None:
     console, run = Console(width=160), open_run(given.run, device="cpu")
     config, seed = run.config, run.config["seed"]
     corpus = build_corpus(config["corpus"], root=config["data"]["root"], generated=False, console=console)
-    codecs = {"codec": run.codec, "instruction_codec": run.collate.instruction_codec}
     options = collate_options(config)
     sizes = {key: options.pop(key) for key in ("image_size", "mean", "std")}
-    sets = {"train": corpus.train, "val": corpus.val, "test": corpus.test}
-    data = RSDataModule(**sets, **codecs, **sizes, seed=seed, collate=options, eval_batch_size=8)
+    data = RSDataModule(
+        train=corpus.train, val=corpus.val, test=corpus.test, codec=run.codec,
+        instruction_codec=run.collate.instruction_codec, seed=seed, collate=options, eval_batch_size=8, **sizes,
+    )  # fmt: skip
     (train_set,) = corpus.train.values()
     classes = sorted({train_set[i].kind for i in range(len(train_set))})  # type: ignore[arg-type]
     torch.manual_seed(seed)

@@ -223,7 +223,7 @@ class COCOInstances(Reader):
     def _mask(self, path: Path, label: str, category: str, masks: tuple[Lazy, ...], boxes: np.ndarray | None) -> Sample:
         several = len(masks) > 1
         return self._sample(
-            path, label, category, "mask", f"the {category.replace('_', ' ')} is here [SEG]", kind=category,
+            path, label, category, "mask", f"every {category.replace('_', ' ')} [SEG]", kind=category,
             mask=UnionMask(masks) if several else masks[0], masks=masks if several else (), every=True,
             boxes_px=boxes, labels=() if boxes is None else (category,) * len(boxes),
         )  # fmt: skip
