@@ -24,7 +24,7 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.directions import turn_sample
 from rsmoe.data.transforms.image_cache import ImageCache
 from rsmoe.data.transforms.random_window import check_sides, random_window
-from rsmoe.data.transforms.transforms import Transform, resize, uncroppable
+from rsmoe.data.transforms.transforms import Transform, nearest, resize, uncroppable
 from rsmoe.errors import UserError
 
 Limit = Annotated[int, Field(ge=2)]
@@ -175,10 +175,10 @@ class Collate:
                     placed = replace(sample, class_map=None if known is None else self.cache.class_map(known))
                     # the generator starts anew, so that every mask gets the geometry of the pixels
                     generator = torch.Generator().manual_seed(seed)
-                    seen = images
+                    seen, numbers = images, self.cache.numbers(sample)
                     if self.window is not None:
-                        seen, placed = self._windowed(images, placed, members, generator)
-                    views = self.transform(seen, sample=placed, generator=generator, together=members)
+                        seen, placed, numbers = self._windowed(images, placed, numbers, members, generator)
+                    views = self.transform(seen, sample=placed, generator=generator, together=members, numbers=numbers)
                     pixels[place, : times[place]] = views.pixels
                     if views.mask is not None:
                         masks[i] = views.mask
@@ -201,17 +201,25 @@ class Collate:
         }
 
     def _windowed(
-        self, images: Sequence[Tensor], sample: Sample, members: Sequence[Sample], generator: torch.Generator
-    ) -> tuple[list[Tensor], Sample]:
-        """Pictures (C, H, W) of a sample and its class map, both cut to a window, or whole, and resized."""
+        self,
+        images: Sequence[Tensor],
+        sample: Sample,
+        numbers: Tensor | None,
+        members: Sequence[Sample],
+        generator: torch.Generator,
+    ) -> tuple[list[Tensor], Sample, Tensor | None]:
+        """Pictures (C, H, W) of a sample, its class map and its targets, cut to a window, or whole, and resized."""
         size = self.transform.size
         if self.window is None or any(uncroppable(member) for member in members):
-            return [resize(image.permute(1, 2, 0).numpy(), size) for image in images], sample
+            whole = [resize(image.permute(1, 2, 0).numpy(), size) for image in images]
+            return whole, sample, None if numbers is None else nearest(numbers, size)
         classes = (
             None if sample.class_map is None else torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
         )
-        cut, classes = random_window(images, classes, sides=self.window, size=size, generator=generator)
-        return cut, replace(sample, class_map=None if classes is None else classes.numpy())
+        cut, (classes, numbers) = random_window(
+            images, [classes, numbers], sides=self.window, size=size, generator=generator
+        )
+        return cut, replace(sample, class_map=None if classes is None else classes.numpy()), numbers
 
     def prompt_length(self, sample: Sample) -> int:
         """Tokens of the history and the request of a sample, of which `max_prompt` are read."""

@@ -51,7 +51,10 @@ class Sample:
     mask: np.ndarray | Lazy | None = None
     """(H, W) bool target of a "mask" task; the union, where there are several."""
     masks: tuple[np.ndarray | Lazy, ...] = ()
-    """(H, W) bool each, of several targets, one for each [SEG] of the responses; () where ``mask`` is the only one."""
+    """(H, W) bool each, of several targets; () where ``mask`` is the only one. Where the responses hold several [SEG],
+    one for each of them."""
+    every: bool = False
+    """True where the mask is of every thing of a kind: then the same can be asked of any part of the picture."""
     class_map: np.ndarray | Lazy | None = None
     """(H, W) uint8 index into ``classes``, 255 where nothing is known and nothing is scored."""
     classes: tuple[str, ...] = ()

@@ -44,7 +44,8 @@ class Reply:
     masks: tuple[np.ndarray, ...] = ()
     """Of each [SEG] of the answer, in its order, (H, W) bool; where they overlap, the first has the pixel."""
     boxes: np.ndarray | None = None
-    """(n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg`` in pixels of ``dates``; None without one."""
+    """(n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg`` in pixels of ``dates``, of the words or else of a head
+    that locates; None without one."""
     land_cover: np.ndarray | None = None
     """(H, W) uint8 classes of a single picture, of the size of ``shown``; None without a map of land cover."""
     change_map: np.ndarray | None = None

@@ -147,7 +147,7 @@ class Responder:
                     confidence=sure[place],
                     mask=None if prediction.mask is None else prediction.mask & own.valid,
                     masks=_apart(prediction, own),
-                    boxes=_boxes(prediction.text, convention, (width, height)),
+                    boxes=_boxes(prediction, convention, (width, height), own),
                     change_map=prediction.change_map,
                     change=tiled.get("change"),
                     cover=tiled.get("land_cover"),
@@ -243,8 +243,12 @@ def _known(knowledge: Knowledge, sample: Sample) -> Known:
         return Known(said=f"answered without knowledge: {error}")
 
 
-def _boxes(text: str, convention: str | None, size_px: tuple[int, int]) -> np.ndarray | None:
-    found = parse(text, convention=convention, size_px=size_px).boxes if convention else None
+def _boxes(prediction: Prediction, convention: str | None, size_px: tuple[int, int], shown: Dates) -> np.ndarray | None:
+    """Boxes of the words, else of a head, which has seen the picture as it was shown."""
+    found = parse(prediction.text, convention=convention, size_px=size_px).boxes if convention else None
+    if (found is None or not len(found)) and prediction.boxes_px is not None:
+        height, width = shown.valid.shape
+        found = prediction.boxes_px * np.array(2 * [size_px[0] / width, size_px[1] / height], np.float32)
     return found if found is not None and len(found) else None
 
 

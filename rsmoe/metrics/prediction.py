@@ -39,6 +39,9 @@ class Prediction:
     experts: tuple[str, ...] = ()
     masks: tuple[np.ndarray, ...] = ()
     """Masks (H, W) bool of several targets, one each."""
+    boxes_px: np.ndarray | None = None
+    """(m, 4) float ``x1 y1 x2 y2`` in pixels of the first image, of a head that locates, the surest first. Boxes in
+    words are in ``text``."""
     change_map: np.ndarray | None = None
     """(H, W) uint8 kind of change of each pixel of a pair, 0 none, of the first image's size; None without a map."""
     ranking: tuple[str, ...] = ()
@@ -56,6 +59,8 @@ class Prediction:
             row["mask"] = None if self.mask is None else _rle(self.mask)
         if self.masks:
             row["masks"] = [_rle(mask) for mask in self.masks]
+        if self.boxes_px is not None:
+            row["boxes_px"] = np.round(self.boxes_px.astype(float), 2).tolist()
         if self.ranking:
             row["ranking"] = list(self.ranking)
         if self.sources:

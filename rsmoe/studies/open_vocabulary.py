@@ -101,7 +101,7 @@ def windows_of(samples: Sequence[Sample], asked: OpenMap, *, seed: int) -> Windo
         truth = torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
         shown, known = [], []
         for _ in range(_WINDOWS):
-            (cut,), own = random_window([image], truth, sides=_SIDES, size=SIDE, generator=generator)
+            (cut,), (own,) = random_window([image], [truth], sides=_SIDES, size=SIDE, generator=generator)
             assert own is not None
             symmetry = int(torch.randint(8, (), generator=generator))
             brightness, contrast = (1 + 0.3 * (2 * torch.rand(2, generator=generator) - 1)).tolist()

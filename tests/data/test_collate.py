@@ -19,7 +19,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.image_cache import ImageCache
-from rsmoe.data.transforms.transforms import Transform, resize
+from rsmoe.data.transforms.transforms import resize
 from rsmoe.errors import UserError
 
 CODEC = TextCodec.fit(
@@ -240,10 +240,8 @@ def test_a_mask_is_resized_by_majority() -> None:
     mask = np.zeros((32, 64), bool)
     mask[:, :32] = True
     mask[0, 40] = True  # one of eight pixels under an output pixel
-    views = Transform(size=16, mean=[0.5], std=[0.5])(
-        [resize(picture(bands=1, size=32), 16)], sample=make(mask=mask), generator=torch.Generator()
-    )
-    assert views.mask is not None and views.mask[:, :8].all() and not views.mask[:, 8:].any()
+    numbers = ImageCache(size=16, max_bytes=0).numbers(make(mask=mask))
+    assert numbers is not None and numbers[:, :8].all() and not numbers[:, 8:].any()
 
 
 # --- the cache ---

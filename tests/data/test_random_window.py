@@ -44,7 +44,7 @@ def test_a_window_has_a_side_of_the_range_and_lies_anywhere() -> None:
     generator = torch.Generator().manual_seed(0)
     extents, tops, lefts = [], [], []
     for _ in range(200):
-        (cut,), _ = random_window(images, None, sides=(20, 80), size=SIZE, generator=generator)
+        (cut,), _ = random_window(images, [], sides=(20, 80), size=SIZE, generator=generator)
         assert cut.shape == (3, SIZE, SIZE) and cut.dtype == torch.uint8
         # means of the first and last pixels lie half an output pixel from the edges
         extents.append(float(cut[0, -1].float().mean() - cut[0, 0].float().mean()) * SIZE / (SIZE - 1))
@@ -61,6 +61,22 @@ def test_the_class_map_is_cut_with_the_pixels_and_turns_with_them() -> None:
         shown = (batch.pixels[0, 0, 0] * 255).round() / 10  # the row, in classes
         apart = (shown - (batch.class_map[0].float() + 0.45)).abs()
         assert float(apart.max()) < 0.8 and batch.class_map.unique().numel() <= 6
+
+
+def test_the_mask_of_every_thing_is_cut_with_the_pixels_in_windows_and_in_crops() -> None:
+    """Targets are bands of rows, so that a pixel says which one it is on; a part of the picture may hold none."""
+    bands = tuple(k == ROWS // 10 for k in range(2))
+    asked = sample(class_map=None, mask=ROWS < 20, masks=bands, every=True)
+    met = set()
+    for options in ({"window_px": [20, 40]}, {"crop_area": 0.15}):
+        for seed in range(20):
+            batch = collate(**options)([(asked, seed)])
+            row = (batch.pixels[0, 0, 0] * 255).round()
+            told = torch.where(row < 20, (row / 10).floor() + 1, 0)
+            sure = ((row - 10).abs() > 3) & ((row - 20).abs() > 3)
+            assert torch.equal(batch.masks[0][sure].float(), told[sure])
+            met.add(bool((batch.masks > 0).any()))
+    assert met == {True, False}
 
 
 def test_only_training_and_only_what_may_be_cut() -> None:
@@ -89,5 +105,5 @@ def test_sides_that_are_none(given: list[int]) -> None:
 
 def test_dates_of_two_sizes_are_refused() -> None:
     pair = sample(images=(PLACES, PLACES[:30]), class_map=None, task="caption")
-    with pytest.raises(UserError, match="cuts dates and class map at one place"):
+    with pytest.raises(UserError, match="cuts dates and their masks and class maps at one place"):
         collate(window_px=[20, 40])([(pair, 0)])

@@ -19,6 +19,7 @@ from rsmoe.data.rasters.images import load_image, picture_size
 from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.transforms.alignment import misregister, shift_image
 from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
+from rsmoe.data.transforms.image_cache import ImageCache
 from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_vector
 from rsmoe.data.transforms.transforms import Transform, Views, resize
 
@@ -31,7 +32,8 @@ def views(sample: Sample, seed: int = 0, words: bool = True, **more: Any) -> Vie
     transform = Transform(size=SIZE, **options)
     images = [resize(load_image(image), SIZE) for image in sample.images]
     generator = torch.Generator().manual_seed(seed)
-    return transform(images, sample=sample, generator=generator, together=[sample] if words else [])
+    numbers = ImageCache(size=SIZE, max_bytes=0).numbers(sample)
+    return transform(images, sample=sample, generator=generator, together=[sample] if words else [], numbers=numbers)
 
 
 # --- the eight symmetries ---
@@ -340,8 +342,9 @@ def test_several_masks_are_numbered_and_turned_as_the_picture_is() -> None:
     asked = make(images=(image,), task="mask", mask=masks.any(0), masks=tuple(masks))
     for seed in range(8):
         views = Transform(size=SIZE, mean=[0.0] * 3, std=[1.0] * 3, augment=True, jitter=0.0)(
-            [resize(image, SIZE)], sample=asked, generator=torch.Generator().manual_seed(seed), together=[asked]
-        )
+            [resize(image, SIZE)], sample=asked, generator=torch.Generator().manual_seed(seed), together=[asked],
+            numbers=ImageCache(size=SIZE, max_bytes=0).numbers(asked),
+        )  # fmt: skip
         assert views.mask is not None and views.mask.dtype == torch.uint8
         assert sorted(views.mask.unique().tolist()) == [0, 1, 2]  # a quarter of a pixel is none
         assert int((views.mask == 1).sum()) == 3 * SIZE and int((views.mask == 2).sum()) == 7 * SIZE

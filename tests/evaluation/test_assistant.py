@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rsmoe.evaluation.embedding import EMBED
 from rsmoe.evaluation.reply_files import write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.generation.decoding import Decoding
+from rsmoe.geo.dates import Dates
 from rsmoe.metrics.prediction import Prediction
 from rsmoe.model import RSMoE
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
@@ -110,6 +112,15 @@ def test_boxes_and_masks_are_in_pixels_of_the_picture(model: Assistant, monkeypa
     np.testing.assert_allclose(model.boxes(picture(), "where ?", boxes="minigpt"), [[13, 20, 39, 40]])
     assert model.boxes([picture(), picture()], "where ?") == [None, None]  # nothing says how it writes boxes
     np.testing.assert_array_equal(model.mask(picture(), "the ship"), mask)
+    located = replace(said, text="the ship is here [SEG]", boxes_px=np.array([[3.0, 4, 13, 24]], np.float32))
+    monkeypatch.setattr(module, "answer_batch", lambda model, codec, batch, **_: [located] * len(batch))
+    np.testing.assert_allclose(
+        model.boxes(picture(), "where ?"), [[3, 4, 13, 24]]
+    )  # those of a head need no convention
+    large = Dates(images=(picture(),), valid=np.ones((80, 208), bool), georeference=None, notes=())
+    thinned = replace(large, valid=np.ones((40, 52), bool))
+    found = module._boxes(located, None, (208, 80), thinned)  # in pixels of the whole picture
+    np.testing.assert_allclose(found, [[12, 8, 52, 48]])
 
 
 def test_each_target_is_a_layer_of_its_own(model: Assistant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.path import Path as Polygon
+from matplotlib.path import Path as Outline
 
 from rsmoe.data.boxes import ParsedBoxes, obb_corners, parse, write
+from rsmoe.data.sample import Sample
+from rsmoe.evaluation.formats.layouts import read_predictions, read_references
+from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.regions.grounding import Grounding, grounding_row, grounding_tally, hbb_iou, match
 from rsmoe.metrics.regions.obb import obb_iou
+from rsmoe.metrics.regions.object_boxes import ObjectBoxes
 
 
 def answer(*boxes: tuple[float, ...], failed: int = 0, width: int = 4) -> ParsedBoxes:
@@ -30,6 +36,33 @@ def score(
 
 UNIT = (0.0, 0.0, 10.0, 10.0)
 TARGET = np.array([UNIT])
+
+
+# ---- boxes of a head
+
+
+def test_boxes_of_a_head_count_as_boxes_in_words(tmp_path: Path) -> None:
+    """The surest first; a sample that asks for what is not there has no say; a file of predictions gives the same."""
+    more = {"images": (np.zeros((9, 9, 3), np.uint8),), "instruction": "", "responses": ("",), "task": "mask"}
+    true = [TARGET, np.array([UNIT, (20, 0, 30, 10)]), np.zeros((0, 4))]
+    samples = [Sample(id=str(k), source="toy", boxes_px=own, **more) for k, own in enumerate(true)]  # type: ignore[arg-type]
+    said = [np.array([(50.0, 0, 60, 10), UNIT]), np.array([(20.0, 0, 30, 10), UNIT, (5, 5, 9, 9)]), np.array([UNIT])]
+    pairs = [(s, Prediction(id=s.id, task="mask", boxes_px=boxes)) for s, boxes in zip(samples, said, strict=True)]
+    found = ObjectBoxes().tally(pairs)
+    assert found is not None
+    words = score([ParsedBoxes(boxes=boxes) for boxes in said[:2]], true[:2])
+    assert found.values() == words
+    assert words["acc@0.5"] == pytest.approx(2 / 3) and words["ap@0.5"] == pytest.approx(3 / 5)
+    path, keys = tmp_path / "predictions.jsonl", ("id", "task")
+    path.write_text("".join(json.dumps(prediction.as_dict()) + "\n" for _, prediction in pairs))
+    told = [{key: getattr(s, key) for key in keys} | {"boxes_px": s.boxes_px.tolist()} for s in samples]  # type: ignore[union-attr]
+    (tmp_path / "truth.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+    truth = read_references(tmp_path / "truth.jsonl", task="mask", split="test")
+    read = read_predictions(path, truth, task="mask")
+    assert ObjectBoxes().tally(list(zip(truth.samples, read, strict=True))).values() == words  # type: ignore[union-attr]
+    silent = ObjectBoxes().tally([(samples[1], Prediction(id="1", task="mask"))])
+    assert silent is not None and silent.values()["acc@0.5"] == 0 and silent.values()["parse_failures"] == 1
+    assert ObjectBoxes().tally(pairs[2:]) is None
 
 
 # ---- overlap
@@ -70,7 +103,7 @@ def test_oriented_overlap_against_pixels() -> None:
         boxes = np.concatenate(
             [rng.uniform(35, 65, (2, 2)), rng.uniform(5, 50, (2, 2)), rng.uniform(-180, 180, (2, 1))], 1
         )
-        one, two = (Polygon(corners).contains_points(grid) for corners in obb_corners(boxes))
+        one, two = (Outline(corners).contains_points(grid) for corners in obb_corners(boxes))
         assert obb_iou(boxes[:1], boxes[1:]) == pytest.approx((one & two).sum() / (one | two).sum(), abs=4e-3)
 
 

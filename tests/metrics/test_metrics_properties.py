@@ -448,6 +448,7 @@ CASES: dict[str, Case] = {
         worst=full("miou pixel_accuracy iou/road", 0) | {"parse_failures": N},
     ),
     "Grounding": grounding([*BOXES]),
+    "ObjectBoxes": grounding([*BOXES]),
     "Grounding, oriented": grounding([*ORIENTED]),
     "Retrieval": retrieval(),
     "Retrieval, unique captions": retrieval(unique=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,17 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.checks.ranges import Fraction, Positive
+from rsmoe.checks.ranges import Fraction, NonNegative, Positive
 from rsmoe.data.boxes import convention as named
 from rsmoe.data.boxes.held import UNKNOWN_PLACE
 from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.values import is_missing, is_number, shown, text_of
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.rasters.mask_sources import UnionMask
+from rsmoe.data.rasters.mask_sources import RLEMask, UnionMask
 from rsmoe.data.readers.annotations import data_root, field, identity, read_json, rows_by_id
 from rsmoe.data.readers.picture_check import PictureCheck, seen_size
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
+from rsmoe.data.sample import Lazy, Sample
 from rsmoe.errors import UserError, require_known
 
 _HUGE = 1e9
@@ -39,8 +41,8 @@ class COCOInstances(Reader):
 
     ``{"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name"}], "annotations": [{"id",
     "image_id", "category_id", "bbox": [x, y, w, h] in pixels, "segmentation", "iscrowd"}]}``. A segmentation is a list
-    of polygons or a run-length code; the mask of a sample is the union over the instances. Only classes that are in a
-    picture are asked for, in the order of the annotations. Crowds ("iscrowd": 1) are one region
+    of polygons or a run-length code; a sample has the mask and the box of each instance, and the union. Only classes
+    that are in a picture are asked for, and for masks those of ``absent``. Crowds ("iscrowd": 1) are one region
     of many objects: a class with a crowd is not counted and not located in that picture, its mask holds the crowd. Nor
     is one with a box that nobody can read, or none; one with a broken segmentation has no mask. Boxes are clipped to
     the picture and left out where nothing is left (`rsmoe.data.boxes.hold_boxes`); a picture of another size than
@@ -51,6 +53,8 @@ class COCOInstances(Reader):
         annotations: split -> json, relative to ``root``.
         tasks: of "ground", "mask", "vqa".
         prompts: task -> request with {name}, where it is not that of `PROMPTS`.
+        absent: so many classes that are not in a picture are asked for too, by empty masks: a model that has never been
+            asked in vain marks something everywhere. The same ones every time, others for every picture.
         max_boxes: a class with more instances in a picture is not located; None asks for all.
         val_fraction: share of the pictures of "train" that becomes "val", by `held_out`; 0 where the release has one.
         test_fraction: the same for "test".
@@ -71,6 +75,7 @@ class COCOInstances(Reader):
         tasks: Sequence[str] = ("ground", "mask", "vqa"),
         convention: str = "minigpt",
         prompts: Mapping[str, str] | None = None,
+        absent: NonNegative = 0,
         max_boxes: Positive | None = None,
         val_fraction: Fraction = 0.0,
         test_fraction: Fraction = 0.0,
@@ -114,6 +119,10 @@ class COCOInstances(Reader):
             label = stem(of) if stems[stem(of)] == 1 else of
             for category in sorted(grouped[of]):
                 self._add_class(paths[of], label, (width, height), category, grouped[of][category], tasks)
+            others = sorted(set(names.values()) - set(grouped[of])) if "mask" in tasks and absent else []
+            for category in random.Random(of).sample(others, min(absent, len(others))):
+                nowhere = RLEMask((width * height,), (height, width))
+                self._samples.append(self._mask(paths[of], label, category, (nowhere,), np.zeros((0, 4), np.float32)))
         self._check.finish()
         if not self._samples:
             raise UserError(f"{name}: split {split!r} holds no instance for the tasks {', '.join(tasks)}")
@@ -193,12 +202,20 @@ class COCOInstances(Reader):
             found = [self._check.mask(shape, size, path, place) for shape, place in zip(shapes, places, strict=True)]
             masks = [mask for mask in found if mask is not None]
             if len(masks) == len(rows):
-                request, answer = self._prompts["mask"].format(name=word), f"the {word} is here [SEG]"
-                key, mask = f"{label}:{category}:mask", UnionMask(tuple(masks))
-                self._add(key, (path,), request, (answer,), "mask", kind=category, mask=mask)
+                located = None if crowd or lost else held.boxes.astype(np.float32)
+                self._samples.append(self._mask(path, label, category, tuple(masks), located))
         if "vqa" in tasks and not crowd and not lost:
             request = self._prompts["vqa"].format(name=word)
             self._add(f"{label}:{category}:vqa", (path,), request, (str(len(rows)),), "vqa", kind="count")
+
+    def _mask(self, path: Path, label: str, category: str, masks: tuple[Lazy, ...], boxes: np.ndarray | None) -> Sample:
+        """The request for every thing of a class."""
+        several, word = len(masks) > 1, category.replace("_", " ")
+        return self._make(
+            f"{label}:{category}:mask", (path,), self._prompts["mask"].format(name=word), (f"every {word} [SEG]",),
+            "mask", kind=category, mask=UnionMask(masks) if several else masks[0], masks=masks if several else (),
+            every=True, boxes_px=boxes, labels=() if boxes is None else (category,) * len(boxes),
+        )  # fmt: skip
 
 
 def _id(row: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ BLOCK = 512
 PIXELS = ("encoded", "raw")
 """How pictures may be kept: as the release has them, or decoded."""
 
-_PLAIN = ("kind", "history", "classes", "labels", "directional", "meta")
+_PLAIN = ("kind", "history", "classes", "labels", "directional", "every", "meta")
 _TUPLES = ("responses", "classes", "labels")
 
 

@@ -1,4 +1,4 @@
-"""Cache in memory, up to a bound, of decoded and resized pictures and class maps."""
+"""Cache in memory, up to a bound, of decoded and resized pictures, class maps and masks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsmoe.data.rasters.images import load_image
-from rsmoe.data.sample import Lazy
-from rsmoe.data.transforms.transforms import nearest, resize
+from rsmoe.data.rasters.images import load_image, read_array
+from rsmoe.data.sample import Lazy, Sample
+from rsmoe.data.transforms.transforms import nearest, resize, target_numbers
 
 
 class ImageCache:
@@ -58,6 +58,25 @@ class ImageCache:
             kept = whole if self.size is None else nearest(whole, self.size).contiguous()
             self._keep(source.key, kept)
         return kept.numpy()
+
+    def numbers(self, sample: Sample) -> Tensor | None:
+        """(size, size) uint8, or (H, W), of the targets of a sample, see `target_numbers`; None without a mask; not to
+        be changed in place.
+
+        Raises:
+            UserError: when a mask cannot be read.
+        """
+        masks = sample.masks or (() if sample.mask is None else (sample.mask,))
+        if not masks:
+            return None
+        named = [mask.key for mask in masks if not isinstance(mask, np.ndarray)]
+        key = "numbers:" + " ".join(named) if len(named) == len(masks) else None
+        kept = None if key is None else self._kept.get(key)
+        if kept is None:
+            kept = target_numbers([read_array(mask) for mask in masks], self.size)
+            if key is not None:
+                self._keep(key, kept)
+        return kept
 
     def _sized(self, source: Path | np.ndarray | Lazy) -> Tensor:
         pixels = load_image(source)

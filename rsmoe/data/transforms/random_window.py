@@ -24,32 +24,37 @@ def check_sides(window_px: Sequence[int]) -> tuple[int, int]:
 
 
 def random_window(
-    images: Sequence[Tensor], classes: Tensor | None, *, sides: tuple[int, int], size: int, generator: torch.Generator
-) -> tuple[list[Tensor], Tensor | None]:
-    """One window of all dates and of their class map, resized to a square.
+    images: Sequence[Tensor],
+    maps: Sequence[Tensor | None],
+    *,
+    sides: tuple[int, int],
+    size: int,
+    generator: torch.Generator,
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """One window of all dates and of what is known of their pixels, resized to a square.
 
     The logarithm of its side is drawn evenly, so that things are as often seen half as large as twice as large; the
     side of the picture bounds it.
 
     Args:
         images: (C, H, W) uint8 each, of one size.
-        classes: (H, W) uint8, or None.
+        maps: (H, W) uint8 each, classes or numbers of targets; None stays None.
         sides: least and greatest side, see `check_sides`.
         size: S, side of what comes out.
         generator: source of side and place.
 
     Returns:
-        (C, S, S) uint8 each, and (S, S) uint8.
+        (C, S, S) uint8 each, and (S, S) uint8 each.
 
     Raises:
-        UserError: dates, or their class map, of different sizes.
+        UserError: dates, or their maps, of different sizes.
     """
     height, width = images[0].shape[1:]
-    shapes = {tuple(image.shape[1:]) for image in images} | ({tuple(classes.shape)} if classes is not None else set())
+    shapes = {tuple(image.shape[1:]) for image in images} | {tuple(one.shape) for one in maps if one is not None}
     if len(shapes) > 1:
         raise UserError(
-            f"loader.collate.window_px cuts dates and class map at one place, and theirs are of {sorted(shapes)} "
-            "(height, width). Give them one size, or leave window_px out"
+            f"loader.collate.window_px cuts dates and their masks and class maps at one place, and theirs are of "
+            f"{sorted(shapes)} (height, width). Give them one size, or leave window_px out"
         )
     scale, y, x = torch.rand(3, generator=generator).tolist()
     least, greatest = sides
@@ -57,7 +62,7 @@ def random_window(
     top, left = round(y * (height - side)), round(x * (width - side))
     rows, columns = slice(top, top + side), slice(left, left + side)
     cut = [_resized(image[:, rows, columns], size) for image in images]
-    return cut, None if classes is None else nearest(classes[rows, columns], size)
+    return cut, [None if one is None else nearest(one[rows, columns], size) for one in maps]
 
 
 def _resized(image: Tensor, size: int) -> Tensor:

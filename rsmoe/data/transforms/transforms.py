@@ -57,8 +57,9 @@ class Transform:
     """Augments and normalises the pictures of one sample; dates, mask and class map get the same geometry.
 
     With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
-    of at least ``crop_area`` of the picture, only for captions, retrieval and all classes of a map, without direction
-    words, coordinates and masks; brightness and contrast, each date its own, hue never (colour words must stay true).
+    of at least ``crop_area`` of the picture, only for captions, retrieval, all classes of a map and masks of every
+    thing of a kind, without direction words and coordinates; brightness and contrast, each date its own, hue never
+    (colour words must stay true).
 
     Args:
         size: S, side of the output in pixels.
@@ -110,6 +111,7 @@ class Transform:
         sample: Sample,
         generator: torch.Generator,
         together: Sequence[Sample] = (),
+        numbers: Tensor | None = None,
     ) -> Views:
         """Pictures (C, S, S) uint8, as `resize` makes them, to `Views`.
 
@@ -119,6 +121,7 @@ class Transform:
             sample: whose mask, boxes, task and words decide what may be done.
             together: all samples that share these pictures, ``sample`` too; the caller then takes their words from
                 `turn_sample` and ``Views.symmetry``. Without it the words stay, and directional samples unturned.
+            numbers: (S, S) of the targets of ``sample``, as `target_numbers` makes them; None: it has no mask.
 
         Raises:
             UserError: for another number of bands than ``mean`` has.
@@ -144,7 +147,7 @@ class Transform:
         if self.match_levels:
             pixels = match_levels(pixels)
         plain = Views(pixels=self.normalised(pixels), symmetry=symmetry)
-        return self._annotated(plain, sample, window)
+        return self._annotated(plain, sample, window, numbers)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(..., C, S, S) float of the scale 0-255 -> (x / 255 - mean) / std, in place."""
@@ -184,19 +187,23 @@ class Transform:
             pixels[:, band] = self._mean[band]
         return pixels
 
-    def _annotated(self, views: Views, sample: Sample, window: tuple[int, int, int, int] | None) -> Views:
+    def _annotated(
+        self, views: Views, sample: Sample, window: tuple[int, int, int, int] | None, numbers: Tensor | None
+    ) -> Views:
         """The mask and class map of the sample, placed as the pixels are."""
-        if sample.mask is not None:
-            mask = _resize_masks([read_array(mask) for mask in sample.masks or (sample.mask,)], self.size)
-            views = replace(views, mask=turn_image(mask, views.symmetry).contiguous())  # never cut, see `uncroppable`
+        if numbers is not None:
+            views = replace(views, mask=self._placed(numbers, views.symmetry, window))
         if sample.class_map is not None:
-            classes = torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
-            classes = turn_image(nearest(classes, self.size), views.symmetry)
-            if window is not None:
-                left, top, width, height = window
-                classes = nearest(classes[top : top + height, left : left + width], self.size)
-            views = replace(views, class_map=classes.contiguous())
+            classes = nearest(torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map))), self.size)
+            views = replace(views, class_map=self._placed(classes, views.symmetry, window))
         return views
+
+    def _placed(self, known: Tensor, symmetry: int, window: tuple[int, int, int, int] | None) -> Tensor:
+        known = turn_image(known, symmetry)
+        if window is not None:
+            left, top, width, height = window
+            known = nearest(known[top : top + height, left : left + width], self.size)
+        return known.contiguous()
 
 
 def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Generator) -> int:
@@ -212,18 +219,18 @@ def uncroppable(sample: Sample) -> bool:
     task = find_task(sample.task)
     every_class = task.answer == "mask" and sample.mask is None and sample.class_map is not None
     return (
-        not (task.croppable or every_class)
+        not (task.croppable or every_class or sample.every)
         or sample.directional
-        or sample.mask is not None
+        or (sample.mask is not None and not sample.every)
         or has_coordinates(sample.instruction, *sample.responses)
     )
 
 
-def _resize_masks(masks: Sequence[np.ndarray], size: int) -> Tensor:
+def target_numbers(masks: Sequence[np.ndarray], size: int | None) -> Tensor:
     """(H, W) bool each -> (size, size) uint8: the number, from 1, of the mask that covers most of a pixel and at least
-    half of it."""
+    half of it; of every pixel as it is where ``size`` is None."""
     covered = torch.from_numpy(np.stack(masks)).float()[None]  # (1, n, H, W)
-    if covered.shape[2:] != (size, size):
+    if size is not None and covered.shape[2:] != (size, size):
         covered = functional.interpolate(covered, (size, size), mode="area")
     most, number = covered[0].max(0)
     return torch.where(most >= 0.5, number + 1, 0).to(torch.uint8)

@@ -34,7 +34,7 @@ from rsmoe.evaluation.formats.answer_rows import Rows, answer_of, file_rows, has
 from rsmoe.evaluation.formats.class_maps import read_map_predictions, read_map_references
 from rsmoe.evaluation.formats.references import References as References
 from rsmoe.evaluation.formats.references import coco, karpathy, of_split, references_of
-from rsmoe.evaluation.formats.row_arrays import list_of, numbers_of, outputs_of, read_mask
+from rsmoe.evaluation.formats.row_arrays import boxes_of, list_of, numbers_of, outputs_of, read_mask
 from rsmoe.evaluation.formats.row_ids import IDS, id_columns, match_ids
 from rsmoe.metrics.prediction import Prediction
 
@@ -139,7 +139,7 @@ def _prediction(row: dict[str, Any], name: str, task: str, where: str) -> Predic
         for key, shape in (("image_embedding", (1,)), ("text_embeddings", (2,)))
         if not is_missing(row.get(key))
     }
-    others = bool({"mask", "masks", "ranking", "outputs", *embeddings} & set(row))
+    others = bool({"mask", "masks", "boxes_px", "ranking", "outputs", *embeddings} & set(row))
     masks, ranking = (
         [] if is_missing(row.get(key)) else list_of(row[key], f"{where}: {key!r}") for key in ("masks", "ranking")
     )
@@ -149,6 +149,7 @@ def _prediction(row: dict[str, Any], name: str, task: str, where: str) -> Predic
         text="" if others and not has_answer(row) else answer_of(row, where),
         mask=None if is_missing(row.get("mask")) else read_mask(row["mask"], where),
         masks=tuple(read_mask(mask, where) for mask in masks),
+        boxes_px=boxes_of(row["boxes_px"], f"{where}: 'boxes_px'", 4) if row.get("boxes_px") else None,
         ranking=tuple(id_of(item, f"{where}: 'ranking'") for item in ranking),
         outputs=outputs_of(row, where),
         **embeddings,

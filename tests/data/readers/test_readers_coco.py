@@ -44,7 +44,7 @@ def test_nwpu_is_read_whole(nwpu: dict[str, COCOInstances]) -> None:
     assert all(data.unused == {} for data in nwpu.values())
     images = [{s.images[0] for s in data} for data in nwpu.values()]
     assert not images[0] & images[1] and not images[0] & images[2] and not images[1] & images[2]
-    labels = Counter(label for data in nwpu.values() for s in data for label in s.labels)
+    labels = Counter(label for data in nwpu.values() for s in data if s.task == "ground" for label in s.labels)
     assert labels["airplane"] == 142 and labels["bridge"] == 25 and len(labels) == 10
     for data in nwpu.values():
         assert Counter(s.task for s in data) == {task: data.counts[task] for task in ("ground", "mask", "vqa")}
@@ -101,8 +101,27 @@ def test_coco(tmp_path: Path) -> None:
     expected = np.zeros((80, 100), dtype=bool)
     expected[20:50, 10:30] = expected[8:12, 60:70] = True
     assert (mask == expected).all()
+    several = by_id["7:cargo_ship:mask"]
+    assert [int(read_array(one).sum()) for one in several.masks] == [600, 40] and several.every
+    assert several.boxes_px is not None and several.boxes_px.tolist() == ground.boxes_px.tolist()
+    assert by_id["7:car:mask"].boxes_px is None, "a crowd is no box"
     assert data.counts == {"images": 2, "boxes": 2, "ground": 1, "mask": 2, "vqa": 1}
     assert data.unused == {"no area": ["a.json, 7.jpg, annotation 4"], "crowd": ["3"], "no instance": ["9.jpg"]}
+
+
+def test_coco_asks_in_vain(tmp_path: Path) -> None:
+    names = [{"id": i, "name": name} for i, name in ((2, "cargo_ship"), (5, "car"), (6, "bridge"), (7, "harbor"))]
+    root = coco(tmp_path, categories=names)
+    assert [s.id for s in instances(root, tasks=["mask"], absent=1)][:2] == ["7:car:mask", "7:cargo_ship:mask"]
+    for absent, expected in ((1, 1), (2, 2), (9, 2)):
+        asked = instances(root, tasks=["mask"], absent=absent)
+        assert sum(s.id.startswith("9:") for s in asked) == min(absent, 4), "a picture without any is asked too"
+        vain = [s for s in asked if s.id in ("7:bridge:mask", "7:harbor:mask")]
+        assert len(vain) == expected
+        for sample in vain:
+            mask = read_array(sample.mask)  # type: ignore[arg-type]
+            assert mask.shape == (80, 100) and not mask.any() and sample.every
+            assert sample.boxes_px is not None and sample.boxes_px.shape == (0, 4)
 
 
 def test_coco_settings(tmp_path: Path) -> None:
