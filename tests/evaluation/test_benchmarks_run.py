@@ -212,6 +212,7 @@ def test_three_dates_are_refused_before_anything_is_asked(home: Path, tmp_path: 
 SKIP = ("reader.missing_images=skip", "split=train")
 REAL: dict[str, tuple[str, ...]] = {
     "levir_cc": (*SKIP, "protocols.change_caption=change-caption/levir-ids@1"),
+    "nwpu_vhr10": (),
     "rsicd_captions": ("split=val",),
     "rsicd_retrieval": ("split=val",),
     "rsivqa_rsicd": ("split=val",),

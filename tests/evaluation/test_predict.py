@@ -282,6 +282,7 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     assert written == {  # untrained words may say [SEG]
         "answer.json", "answers.jsonl", "answers.geojson", "answers_crs.geojson", "change.geojson",
         "change_crs.geojson", "change.png", "change.tif",
+        "change.tif.aux.xml",
     }  # fmt: skip
     with rasterio.open(out / "change.tif") as file:
         kinds = file.read(1)

@@ -197,6 +197,26 @@ def coco(root: Path, **changes: Any) -> Path:
     return root
 
 
+def vhr10(root: Path) -> Path:
+    """Twelve pictures, 40 x 40, an airplane on each and a ship on every other one."""
+    rows = []
+    for i in range(12):
+        save(root / "imgs" / f"{i:03d}.jpg", size=(40, 40))
+        for kind, x in enumerate((4, 20)[: 1 + i % 2], start=1):
+            rows.append({
+                "id": len(rows), "image_id": i, "category_id": kind, "bbox": [x, 8, 10, 12], "iscrowd": 0,
+                "segmentation": [[x, 8, x + 10, 8, x + 10, 20, x, 20]],
+            })  # fmt: skip
+    content = {
+        "images": [{"id": i, "file_name": f"{i:03d}.jpg", "width": 40, "height": 40} for i in range(12)],
+        "categories": [{"id": 1, "name": "airplane"}, {"id": 2, "name": "ship"}],
+        "annotations": rows,
+    }
+    (root / "annotations").mkdir()
+    (root / "annotations/instances.json").write_text(json.dumps(content))
+    return root
+
+
 def rsvg(root: Path, rows: Any) -> Path:
     save(root / "images" / "a.png", size=(200, 100))
     torch.save(rows, root / "rsvg_test.pth")

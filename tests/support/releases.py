@@ -10,7 +10,7 @@ from pathlib import Path
 from support.readers import config, write
 from support.release_captions import camel, karpathy, nwpu, rsicap, scenes
 from support.release_change import NEW, PAIRS, changechat, levir
-from support.release_objects import dior, geopix, rrsis
+from support.release_objects import dior, geopix, rrsis, vhr10
 from support.release_questions import LINES, geobench, lhrs, rsieval, rsivqa, triples, vrsbench
 
 PARTS = ("train", "train", "test", "test", "val", "train")
@@ -96,6 +96,8 @@ RELEASES: dict[str, Callable[[Path], object]] = {
     "levir_cc": _levir,
     "lhrs_bench": lambda home: lhrs(home / "lhrs_bench"),
     "nwpu_captions": _nwpu,
+    "nwpu_layout": lambda home: vhr10(home / "nwpu_layout"),
+    "nwpu_vhr10": lambda home: vhr10(home / "nwpu_vhr10"),
     "resisc45": _scenes("resisc45", lambda words: words.replace(" ", "_")),
     "rrsis_d": lambda home: rrsis(home / "rrsis_d"),
     "rsicd": _captions("rsicd", "dataset_rsicd.json", "RSICD_images"),
