@@ -52,10 +52,13 @@ class PretrainedText(nn.Module):
             raise UserError(f"the tokenizer of {pretrained} has {vocab_size} tokens, its text model {own.vocab_size}")
         self.wrap, self.padded, self.longest = True, family == "siglip", int(own.max_position_embeddings)
         self.out: nn.Module = nn.Linear(int(own.hidden_size), dim)
+        self.projects = False
+        """Whether ``out`` is the checkpoint's own."""
         if config.model_type == family:
             whole = both_towers(pretrained)
             self.tower: Any = whole.text_model
-            if dim == embedding_width(whole):
+            self.projects = dim == embedding_width(whole)
+            if self.projects:
                 self.out = nn.Identity() if self.padded else whole.text_projection
         else:
             kind = getattr(transformers, _MODELS[family])

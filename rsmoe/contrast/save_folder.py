@@ -32,8 +32,11 @@ def save_folder(model: DualEncoder, codec: TextCodec, config: Mapping[str, Any],
         UserError: a tower, head or adapter that transformers' own model has no place for.
     """
     vision, head, text = model.vision, model.image, model.text
-    if not (isinstance(vision, PretrainedTower) and isinstance(head, PretrainedHead)) or not (
-        isinstance(text, PretrainedText) and not (isinstance(text.out, nn.Linear) and text.out.bias is not None)
+    if not (
+        isinstance(vision, PretrainedTower)
+        and isinstance(head, PretrainedHead)
+        and isinstance(text, PretrainedText)
+        and text.projects
     ):
         raise UserError(
             "only a run with image_head=pretrained text_tower=pretrained, such as recipe=clip_finetune, becomes a CLIP "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -26,6 +28,15 @@ def things_of(kind: np.ndarray) -> list[np.ndarray]:
         if own.sum() >= SMALLEST:
             found.append((float(kind[own].sum()), own))
     return [own for _, own in sorted(found, key=lambda one: -one[0])]
+
+
+def located(kind: np.ndarray) -> dict[str, Any]:
+    """Fields of a `Prediction` from the (H, W) probability of a kind: ``mask``, (H, W) bool, ``masks`` of its things
+    and ``boxes_px``, (m, 4) ``x1 y1 x2 y2`` around them, the surest first."""
+    things = things_of(kind)
+    boxes = np.array([hull(thing) for thing in things], np.float32).reshape(-1, 4)
+    mask = np.logical_or.reduce([np.zeros(kind.shape, bool), *things])
+    return {"mask": mask, "masks": tuple(things), "boxes_px": boxes}
 
 
 def hull(mask: np.ndarray) -> tuple[int, int, int, int]:

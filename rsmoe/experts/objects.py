@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +13,7 @@ from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
 from rsmoe.errors import UserError
 from rsmoe.experts.expert import AnswerInput, HeadInput
-from rsmoe.experts.instances import hull, things_of
+from rsmoe.experts.instances import located
 from rsmoe.experts.seg import SegExpert, pixel_bce, soft_dice
 from rsmoe.maps.decoder import PyramidDecoder, resized
 
@@ -98,8 +97,7 @@ class ObjectsExpert(SegExpert):
         return {"object_bce": bce, "object_dice": dice}
 
     def answer(self, request: AnswerInput) -> dict[int, dict[str, Any]]:
-        """ "mask": (H, W) bool of the size of the picture; "masks" of its things, the surest first, and "boxes_px"
-        (m, 4) ``x1 y1 x2 y2`` in its pixels."""
+        """ "mask", "masks" and "boxes_px" in pixels of the picture, see `rsmoe.experts.instances.located`."""
         answers: dict[int, dict[str, Any]] = {}
         for place, kind in zip(*self.decode(request.inputs), strict=True):
             sample = int(place)
@@ -107,8 +105,5 @@ class ObjectsExpert(SegExpert):
                 answers[sample] = {"mask": request.maps[sample]["change"] > 0}
                 continue
             share = resized(kind[None, None], request.size_px[sample])[0, 0].sigmoid().cpu().numpy()
-            things = things_of(share)
-            boxes = np.array([hull(thing) for thing in things], np.float32).reshape(-1, 4)
-            mask = np.logical_or.reduce([np.zeros(share.shape, bool), *things])
-            answers[sample] = {"mask": mask, "masks": tuple(things), "boxes_px": boxes}
+            answers[sample] = located(share)
         return answers

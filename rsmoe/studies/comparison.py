@@ -10,7 +10,7 @@ from typing import Any
 
 from rsmoe.metrics.bootstrap import Interval
 from rsmoe.studies.method_names import method_names
-from rsmoe.studies.paired import paired_differences
+from rsmoe.studies.paired import Texts, paired_differences, texts_of
 from rsmoe.studies.run_results import RunResults
 
 Column = tuple[str, str]
@@ -98,12 +98,12 @@ def compare(
         columns = tuple(dict.fromkeys(column for row in cells.values() for column in row))
         if columns:
             data, split, sha256, n = key
-            methods: dict[str, list[RunResults]] = {}
+            methods: dict[str, dict[int, Texts]] = {}
             for run, _ in (entry for place, entry in newest.items() if place[0] == key):
-                methods.setdefault(labels[run.key], []).append(run)
+                methods.setdefault(labels[run.key], {})[run.seed] = texts_of(run, data) if against else {}
             base = labels.get(against, "") if against else ""
             gaps = {
-                label: paired_differences(own, methods[base], data=data, columns=columns, draws=draws)
+                label: paired_differences(own, methods[base], columns=columns, draws=draws)
                 for label, own in sorted(methods.items())
                 if base in methods and label != base
             }

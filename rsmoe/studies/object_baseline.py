@@ -31,7 +31,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.class_maps import picture_sizes
 from rsmoe.evaluation.open_run import OpenRun, collate_options, open_run
-from rsmoe.experts.instances import hull, things_of
+from rsmoe.experts.instances import located
 from rsmoe.experts.seg import pixel_bce, soft_dice
 from rsmoe.maps.decoder import PyramidDecoder, resized
 from rsmoe.metrics import Metric, Prediction, Tally
@@ -111,18 +111,6 @@ def train(module: FPN, data: RSDataModule, run: OpenRun, *, steps: int, seed: in
     return (time.process_time() - started) / 60
 
 
-def components(prediction: Prediction, share: np.ndarray) -> Prediction:
-    """A prediction with the masks and boxes of `things_of`.
-
-    Args:
-        share: (H, W) probability.
-    """
-    things = things_of(share)
-    boxes = np.array([hull(thing) for thing in things], np.float32).reshape(-1, 4)
-    mask = np.logical_or.reduce([np.zeros(share.shape, bool), *things])
-    return replace(prediction, mask=mask, masks=tuple(things), boxes_px=boxes)
-
-
 @torch.no_grad()
 def answers(run: OpenRun, module: FPN, batches: Sequence[Batch]) -> tuple[list[Sample], dict[str, list[Prediction]]]:
     """Predictions of the run and of the FPN."""
@@ -135,7 +123,7 @@ def answers(run: OpenRun, module: FPN, batches: Sequence[Batch]) -> tuple[list[S
         logits = module(batch)
         for place, (one, size) in enumerate(zip(own, picture_sizes(batch), strict=True)):
             share = resized(logits[place][None, None], size)[0, 0].sigmoid().numpy()
-            said["FPN"].append(components(one, share))
+            said["FPN"].append(replace(one, **located(share)))
     return samples, said
 
 

@@ -19,29 +19,25 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.tally import Tally
 from rsmoe.studies.run_results import RunResults
 
-_Pairs = dict[str, tuple[Sample, Prediction]]
+Texts = Mapping[str, tuple[Sample, Prediction]]
+"""Id -> sample, without its pictures, and prediction."""
 
 
 def paired_differences(
-    mine: Sequence[RunResults], theirs: Sequence[RunResults], *, data: str, columns: Sequence[tuple[str, str]],
-    draws: int = 1000,
-) -> dict[tuple[str, str], Interval]:  # fmt: skip
+    mine: Mapping[int, Texts], theirs: Mapping[int, Texts], *, columns: Sequence[tuple[str, str]], draws: int = 1000
+) -> dict[tuple[str, str], Interval]:
     """(metric, protocol) -> mine minus theirs, the mean over the seeds that both have, with bounds of 95 %.
 
     The samples are drawn again, the same for both methods and all seeds; how far another seed would move the number is
     not in the bounds. Known for protocols that read texts alone, whose references are in ``predictions.jsonl``.
 
     Args:
-        mine, theirs: runs of one method each, a seed each.
-        data: name of the data set.
+        mine, theirs: seed -> texts of the run, see `texts_of`; of one method each.
         columns: that are asked for.
     """
-    seeds = {run.seed: run for run in theirs}
-    both = [(_pairs(run, data), _pairs(seeds[run.seed], data)) for run in mine if run.seed in seeds]
-    if not both or any(one.keys() != other.keys() or not one for one, other in both):
-        return {}
-    order = sorted(both[0][0])
-    if any(one.keys() != both[0][0].keys() for one, _ in both):
+    both = [(mine[seed], theirs[seed]) for seed in mine if seed in theirs]
+    order = sorted(both[0][0]) if both else []
+    if not order or any(sorted(given) != order for pair in both for given in pair):
         return {}
     found: dict[tuple[str, str], Interval] = {}
     for family, protocol in dict.fromkeys((metric.partition("/")[0], protocol) for metric, protocol in columns):
@@ -68,8 +64,8 @@ def _of_texts(protocol: str) -> Metric | None:
     return metric if metric.protocol.fields == ("text",) and not metric.needs_vocabulary else None
 
 
-def _pairs(run: RunResults, data: str) -> _Pairs:
-    """Samples without their pictures, and predictions, by id; {} where the run has left none with references."""
+def texts_of(run: RunResults, data: str) -> Texts:
+    """Of one data set; {} where the run has left no predictions with references."""
     path = run.path.parent / "predictions.jsonl"
     if not path.is_file():
         return {}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from support.clip_words import clip_tokenizer
+from support.clip_words import TEXT, clip_tokenizer
 from support.release_web_pairs import rs5m, skyscript
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
@@ -26,10 +26,6 @@ from rsmoe.training.checkpoints import load_checkpoint
 from rsmoe.training.freeze import set_trainable
 from rsmoe.vision.pretrained_tower import PretrainedTower
 
-TEXT = {
-    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 40,
-    "max_position_embeddings": 12, "bos_token_id": 38, "eos_token_id": 39, "pad_token_id": 39,
-}  # fmt: skip
 SEEN = {
     "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16,
     "patch_size": 8,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.clip_words import clip_tokenizer
+from support.clip_words import TEXT, clip_tokenizer
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
@@ -20,10 +20,6 @@ from rsmoe.contrast.text_tokens import TextTokens
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 
-TEXT = {
-    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 40,
-    "max_position_embeddings": 12, "bos_token_id": 38, "eos_token_id": 39, "pad_token_id": 39,
-}  # fmt: skip
 SEEN = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16,
     "patch_size": 8,

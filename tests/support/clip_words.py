@@ -8,6 +8,12 @@ from transformers import PreTrainedTokenizerFast
 WORDS = 40
 """w0 to w37, and what stands around a text; the end has the highest id, as in CLIP."""
 
+TEXT = {
+    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": WORDS,
+    "max_position_embeddings": 12, "bos_token_id": WORDS - 2, "eos_token_id": WORDS - 1, "pad_token_id": WORDS - 1,
+}  # fmt: skip
+"""Config of a text model that reads them."""
+
 
 def clip_tokenizer() -> PreTrainedTokenizerFast:
     words = {f"w{i}": i for i in range(WORDS - 2)} | {"<s>": WORDS - 2, "<e>": WORDS - 1}
