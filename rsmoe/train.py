@@ -49,6 +49,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
 
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.cli.terminal import console as open_console
+    from rsmoe.contrast.build import is_dual
     from rsmoe.data.corpus import absent_from, build_corpus
     from rsmoe.data.datamodule import RSDataModule
     from rsmoe.data.sampling.dataset_mixture import Mixture
@@ -65,7 +66,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.training.ranks import leave_group
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
-    from rsmoe.training.start import load_adapters, start_from
+    from rsmoe.training.start import load_adapters, start_from, start_vision
     from rsmoe.training.validation import Validation
 
     started = time.monotonic()
@@ -95,7 +96,11 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         corpus.check_land_cover(model.maps["land_cover"].names)
     kinds = len(model.maps["change"].names) - 1 if "change" in model.maps else 0
     if start:
-        taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)
+        begun = load_checkpoint(start)
+        if is_dual(begun):
+            taken, anew = start_vision(model.vision, begun)
+        else:
+            taken, anew = start_from(model, begun, codec=codec, instruction_codec=words)
         console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
     if config.get("adapters") and not resume:
         load_adapters(model, config["adapters"], stages)

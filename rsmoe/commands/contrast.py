@@ -45,6 +45,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
     from rsmoe.training.curves import open_curves
     from rsmoe.training.ranks import leave_group
+    from rsmoe.training.start import start_vision
 
     started = time.monotonic()
     resume, kept = None, None
@@ -64,6 +65,9 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     codec = kept or fit_codec(config, corpus.captions())
     torch.manual_seed(config["seed"])
     model = build_dual(config, codec)
+    if config["start"] and not resume:
+        taken, anew = start_vision(model.vision, load_checkpoint(Path(config["start"])))
+        console.print(f"start={config['start']}: {taken} tensors of the vision encoder taken over, {len(anew)} stay")
     data = RSDataModule(
         train=corpus.train, codec=codec, instruction_codec=codec, image_size=config["image_size"], mean=config["mean"],
         std=config["std"], seed=config["seed"], **config["loader"],

@@ -55,6 +55,9 @@ class Contrast(Settings):
     name: Word = Field(description="of the run folder; a recipe sets its own")
     seed: Seed = Field(description="of weights, order, captions, augmentation and dropout")
     resume: PathWord | None = Field(description="a run folder, or a checkpoint in it, to continue, as it was")
+    start: PathWord | None = Field(
+        description="a run whose vision encoder this one begins with, mixture or dual encoder"
+    )
     data: Root
     image_size: Annotated[int, Ge(8), Le(8192)] = Field(description="side in pixels of what the model sees")
     bands: Annotated[int, Ge(1), Le(1000)] = Field(description="of the pictures")

@@ -99,7 +99,8 @@ class Train(Settings):
     seed: Seed = Field(description="of weights, order, augmentation and dropout")
     resume: PathWord | None = Field(description="a run folder, or a checkpoint in it, to continue")
     start: PathWord | None = Field(
-        description="a run folder, or a checkpoint, of any run: weights that fit by name and shape are taken over"
+        description="a run folder, or a checkpoint, of any run: weights that fit by name and shape are taken over; of "
+        "a dual encoder those of its vision encoder"
     )
     adapters: Annotated[dict[str, PathWord], Says("names of experts with a folder each")] | None = Field(
         description="adapters={vqa:folder}: LoRA adapters in PEFT's format that experts begin with"

@@ -14,6 +14,7 @@ from rsmoe.errors import UserError, require_known
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.trust.checkpoint import check_finite
+from rsmoe.vision import VisionEncoder
 
 
 def start_from(
@@ -36,10 +37,7 @@ def start_from(
         UserError: nothing fits, or the checkpoint was not written by `rsmoe.train`.
     """
     pairs = list(zip(codecs_of(checkpoint), (codec, instruction_codec), strict=True))
-    given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
-    check_finite(given)
-    if checkpoint.get("bases"):  # it leaves its frozen base out
-        given = load_run(checkpoint)[0].state_dict()
+    given = _weights(checkpoint)
     shared = [_shared(old, new) for old, new in pairs]
     tables = _tables(model)
     own, anew = model.state_dict(), []
@@ -60,6 +58,38 @@ def start_from(
         raise UserError("start=...: no weight of that checkpoint has a place in this model. Is it the run you mean?")
     model.load_state_dict(own)
     return len(own) - len(anew), anew
+
+
+def start_vision(vision: VisionEncoder, checkpoint: Mapping[str, Any]) -> tuple[int, list[str]]:
+    """Copies the weights of another run's vision encoder, as far as they have a place of the same name and shape.
+
+    Args:
+        vision: of a mixture or of a dual encoder.
+        checkpoint: of either kind.
+
+    Returns:
+        how many tensors were copied, and the names of those that stay as they are.
+
+    Raises:
+        UserError: nothing fits.
+    """
+    given, own = _weights(checkpoint), vision.state_dict()
+    taken = {name: given[f"vision.{name}"] for name in own if f"vision.{name}" in given}
+    taken = {name: value for name, value in taken.items() if value.shape == own[name].shape}
+    if not taken:
+        raise UserError(
+            "start=...: no weight of that run's vision encoder has a place here. Choose the vision= of that run, "
+            "which config.yaml in its folder names"
+        )
+    vision.load_state_dict(own | taken)
+    return len(taken), [name for name in own if name not in taken]
+
+
+def _weights(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Name in the model -> weight, with those of a frozen base that the file leaves out."""
+    given = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+    check_finite(given)
+    return load_run(checkpoint)[0].state_dict() if checkpoint.get("bases") else given
 
 
 def load_adapters(model: RSMoE, folders: Mapping[str, str], stages: Sequence[Stage]) -> None:

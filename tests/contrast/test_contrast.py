@@ -15,10 +15,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from support.models import tiny_config
 
 import rsmoe
 import rsmoe.evaluate
 from rsmoe.archive.tile_store import TileStore
+from rsmoe.build import build_model
 from rsmoe.commands import index, search
 from rsmoe.commands.contrast import contrast
 from rsmoe.config import compose, conf_dir
@@ -34,6 +36,7 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 from rsmoe.training.checkpoints import load_checkpoint
+from rsmoe.training.start import start_vision
 from rsmoe.vision.frozen import FrozenPart
 
 RECIPES = sorted(path.stem for path in (conf_dir() / "recipe").glob("*.yaml"))
@@ -92,6 +95,24 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     again = trained(tmp_path / "again", f"resume={whole / 'checkpoints' / 'last.ckpt'}")
     first, second = weights(whole), weights(again)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_an_encoder_goes_from_run_to_run(run: Path, tmp_path: Path) -> None:
+    """Dual encoder -> mixture -> dual encoder: at no step that trains it, the encoder is the first one's."""
+    codec = TextCodec.fit(["two ships"], special=("[RET]", "[SEG]"))
+    vision = config_of()["vision"]
+    model = build_model(tiny_config() | {"vision": vision}, codec, codec)
+    assert start_vision(model.vision, load_checkpoint(run)) == (len(model.vision.state_dict()), [])
+    hparams = {"config": tiny_config() | {"vision": vision}, "codec": codec.state(), "instruction_codec": codec.state()}
+    state = {f"model.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state, "hyper_parameters": hparams}, tmp_path / "mixture.ckpt")
+    back = trained(
+        tmp_path / "back", f"start={tmp_path / 'mixture.ckpt'}", 'stage.train=["*",-vision]', "stage.steps=1"
+    )
+    first, last = weights(run), weights(back)
+    assert all(torch.equal(first[name], last[name]) for name in first if name.startswith("model.vision."))
+    with pytest.raises(UserError, match="no weight of that run's vision encoder has a place"):
+        start_vision(torch.nn.Linear(1, 1), load_checkpoint(run))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
