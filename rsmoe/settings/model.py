@@ -22,6 +22,8 @@ PART_WORDS = frozenset(
     "data path project save_dir vocabulary test_images".split()
 )
 """Keys of parts (``data.root``, ``lm.pretrained``) that hold a path or a sentence, whatever the part."""
+_NUMBERS = ("losses", "losses_until", "lr_groups", "mix")
+"""Mappings of numbers, whose keys are names that somebody chose."""
 
 _TOP = ("train", "evaluate", "predict", "score", "serve")
 """Entry points that are no `rsmoe.commands`."""
@@ -106,8 +108,10 @@ def verbatim(settings: type[Settings], key: str) -> tuple[Verbatim, bool] | None
         kinds = list(_flat(known[key].annotation, known[key].metadata))
         marks = [kind for kind in kinds if isinstance(kind, Verbatim)]
         return (marks[0], NoneType in kinds) if marks else None
-    first, _, rest = key.partition(".")
-    if rest.rpartition(".")[2] in PART_WORDS and (first in settings.groups or first in known):
+    first = key.partition(".")[0]
+    above, _, last = key.rpartition(".")
+    of_a_part = bool(above) and above.rpartition(".")[2] not in _NUMBERS
+    if of_a_part and last in PART_WORDS and (first in settings.groups or first in known):
         return Verbatim(), True
     return None
 

@@ -116,6 +116,12 @@ def test_every_key_of_words_takes_any(name: str, key: str) -> None:
     assert value(key, name, *base, f"{key}={word}") == word
 
 
+@pytest.mark.parametrize("word", ["stage.experts.losses.label=0.1", "stage.experts.losses_until.label=5"])
+def test_a_number_stays_one_under_a_name_that_elsewhere_has_words(word: str) -> None:
+    key, _, number = word.partition("=")
+    assert value(key, "train", word) == float(number)
+
+
 def test_lists_of_words() -> None:
     given = config("predict", "checkpoint=c", "image=a", "classes=[no change,'a, b',[c]]")
     assert given["classes"] == ["no change", "a, b", "[c]"]
