@@ -251,7 +251,7 @@ def whole_state(
     Raises:
         UserError: the parts of ``model`` were loaded from other weights.
     """
-    # a training loss may keep weights of its own beside those of the model
+    # of a loss that older checkpoints kept weights of
     state = {name.removeprefix("model."): v for name, v in checkpoint[key].items() if not name.startswith("word_head.")}
     for base in LeftOut.from_checkpoint(checkpoint):
         base.check(model)

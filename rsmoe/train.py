@@ -93,6 +93,8 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     model = build_model(config, codec, words)
     if "land_cover" in model.maps:
         corpus.check_land_cover(model.maps["land_cover"].names)
+    if "change" in model.maps:
+        corpus.check_change()
     kinds = len(model.maps["change"].names) - 1 if "change" in model.maps else 0
     if start:
         taken, anew = start_from(model, load_checkpoint(start), codec=codec, instruction_codec=words)

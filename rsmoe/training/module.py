@@ -20,10 +20,9 @@ from rsmoe.parts import instantiate, locate
 from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import label_loss, z_loss
 from rsmoe.settings.stage import Stage
-from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.router_state import router_state
 from rsmoe.training.stage_checks import learning_rates
-from rsmoe.training.stage_losses import of_perception
+from rsmoe.training.stage_losses import of_maps
 from rsmoe.training.validation import Means
 
 
@@ -38,7 +37,6 @@ class StageModule(pl.LightningModule):
         hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
         optimizer: config of a class of ``torch.optim``, without parameters, learning rate and weight decay.
         first_step: steps of the stages before, from where the curves go on.
-        word_head: of the loss "words", trained beside the model where a stage weighs it.
     """
 
     def __init__(
@@ -51,12 +49,8 @@ class StageModule(pl.LightningModule):
         hparams: dict[str, Any],
         optimizer: Mapping[str, Any],
         first_step: int = 0,
-        word_head: BagOfWordsHead | None = None,
     ) -> None:
         super().__init__()
-        self.word_head = word_head
-        if word_head is not None:
-            word_head.requires_grad_(stage.losses.get("words", 0.0) > 0)
         self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
         self._optimizer, self._validated = optimizer, Means()
         self.over = False  # whether the stage has ended before its last step
@@ -134,15 +128,12 @@ class StageModule(pl.LightningModule):
         return total
 
     def _terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        if set(self.stage.losses) <= of_perception(self.model):
-            return self._perception_losses(batch, self.model.see(batch))
+        if set(self.stage.losses) <= of_maps(self.model):
+            return self._map_losses(batch, self.model.see(batch))
         return self._losses(batch, step)
 
-    def _perception_losses(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
-        """Of a stage that has no other losses: no language model runs."""
+    def _map_losses(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
-        if self.word_head is not None and self.stage.losses.get("words"):
-            terms["words"] = self.word_head.loss(sight.memory[batch.view], batch.samples)
         for name, seen in sight.maps.items():
             terms |= self.model.maps[name].losses(seen.evidence, batch.class_map[seen.views])
         return terms
@@ -175,7 +166,7 @@ class StageModule(pl.LightningModule):
                 }
             terms |= model.bank.losses(reading.gates)
             self._note_routing(batch, reading, step)
-        terms |= self._perception_losses(batch, perception.sight)
+        terms |= self._map_losses(batch, perception.sight)
         if reading.prompt_loss is not None:
             terms["prompt"] = reading.prompt_loss
         for index, inputs in model.head_inputs(batch, reading).items():
@@ -211,9 +202,6 @@ class StageModule(pl.LightningModule):
                 groups.setdefault((rates.get(name, self.stage.lr), decay), []).append(p)
         if not groups:
             raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
-        if self.word_head is not None and self.stage.losses.get("words"):
-            for p in self.word_head.parameters():
-                groups.setdefault((self.stage.lr, self.stage.weight_decay if p.ndim > 1 else 0.0), []).append(p)
         node = {"_partial_": True, **self._optimizer}
         # a tenth of the time on CPU; Lightning clips no fused optimiser's gradients in mixed precision
         mixed = self._trainer is not None and isinstance(self.trainer.precision_plugin, MixedPrecision)

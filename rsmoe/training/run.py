@@ -21,7 +21,6 @@ from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 from rsmoe.settings.stage import Stage
-from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import log_config
@@ -123,12 +122,6 @@ def run_stages(
             start, resume = start + 1, None
     if loaded is None:
         fit_clusters(model, data)
-    word_head = None
-    if any(stage.steps and stage.losses.get("words") for stage in stages):
-        word_head = BagOfWordsHead(width=model.vision.width, codec=data.eval_collate.codec)
-        if loaded is not None:
-            state = {k.removeprefix("word_head."): v for k, v in loaded[1]["state_dict"].items() if "word_head." in k}
-            word_head.load_state_dict(state)
     if validation is not None and not data.datasets["val"]:
         validation = None
     _check_monitors(callbacks or {}, validation)
@@ -157,7 +150,6 @@ def run_stages(
             hparams={**hparams, **own},
             optimizer=optimizer,
             first_step=sum(s.steps for s in stages[:index]),
-            word_head=word_head,
         )
         ours: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"), Throughput()]
         if stage.ema > 0:

@@ -17,18 +17,18 @@ ROUTING = ("label", "balance", "z")
 """Losses of the router: a model with one adapter, and one whose router learns nothing, has none."""
 
 
-def of_perception(model: RSMoE) -> set[str]:
-    """Losses of perception: in a stage that has no other, no language model runs."""
-    return {"words"}.union(*(part.terms for part in model.maps.values()))
+def of_maps(model: RSMoE) -> set[str]:
+    """Losses of the maps: in a stage that has no other, no language model runs."""
+    return set().union(*(part.terms for part in model.maps.values()))
 
 
 def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
     """The stage with a weight for every loss that counts in it.
 
     A part brings its losses with their weights, ``terms``: maps in the stages that train them, heads of experts where
-    text is taught, prompts and fusion where several experts are. ``stage.<name>.losses`` adds those of text, router and
-    words, and changes the others. In a dense twin (``moe=none``), and under a control that
-    learns nothing (``router=uniform``), what concerns routing is left out.
+    text is taught, prompts and fusion where several experts are. ``stage.<name>.losses`` adds those of text and
+    router, and changes the others. In a dense twin (``moe=none``), and under a control that learns nothing
+    (``router=uniform``), what concerns routing is left out.
 
     Args:
         trained: names of the parameters that the stage trains.
@@ -39,7 +39,7 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
     text, several = bool(stage.losses.get("text")), model.bank.size > 1 and not stage.single_expert
     learns = model.bank.size > 1 and model.router.balance is not None
     counted: dict[str, float] = {}
-    possible = {"text", "words", *(ROUTING if several and learns else ())}
+    possible = {"text", *(ROUTING if several and learns else ())}
     for name, module in model.maps.items():
         possible |= set(module.terms)
         counted |= module.terms if any(p.startswith(f"maps.{name}.") for p in trained) else {}

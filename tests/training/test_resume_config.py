@@ -206,7 +206,7 @@ def test_the_same_text_under_another_key_is_no_choice(
 def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The continued folder is whole, its config is the run's, and so is its fingerprint."""
     monkeypatch.delenv("RSMOE_DATA", raising=False)
-    small = short(plain(compose(["experiment=rsicap_moe", "stage.perception.losses.words=0.2"])))
+    small = short(plain(compose(["experiment=rsicap_moe", "stage.perception.losses.land_cover=0.2"])))
     run_config(small, tmp_path, monkeypatch)
     out = tmp_path / "again"
     out.mkdir()
@@ -218,7 +218,7 @@ def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.Monk
     assert first["results"] == then["results"]
     kept = OmegaConf.load(out / "config.yaml")
     assert kept.name == "rsicap_moe" and kept.resume == str(tmp_path / "run")
-    assert load_checkpoint(out)["hyper_parameters"]["config"]["stage"]["perception"]["losses"] == {"words": 0.2}
+    assert load_checkpoint(out)["hyper_parameters"]["config"]["stage"]["perception"]["losses"] == {"land_cover": 0.2}
 
 
 def test_a_resume_is_not_another_configuration() -> None:
