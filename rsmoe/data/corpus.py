@@ -81,7 +81,8 @@ class Corpus:
         if not found:
             raise UserError(
                 "maps=[land_cover] is taught by class maps of single pictures, and the training data has none. "
-                "Type maps=[] noun_grounding=false 'stage=[dense,experts]', or give maps, corpus.<name>.reader.class_maps=<folder>"
+                "Type maps=[] noun_grounding=false 'stage=[dense,experts]', or give maps, "
+                "corpus.<name>.reader.class_maps=<folder>"
             )
         for classes, source in found.items():
             if classes != tuple(names):

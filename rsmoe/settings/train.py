@@ -166,6 +166,6 @@ class Train(Settings):
             if stage.steps and not self.maps and not any(stage.losses.values()):
                 rest = ",".join(s.name for s in stages if s is not stage) or "dense,experts"
                 raise UserError(
-                    f"stage {stage.name!r} has no loss: it teaches maps, and this run has none (maps=[]). Leave it out, "
-                    f"stage=[{rest}], or choose maps that the data teach, maps=[land_cover]"
+                    f"stage {stage.name!r} has no loss: it teaches maps, and this run has none (maps=[]). Leave it "
+                    f"out, stage=[{rest}], or choose maps that the data teach, maps=[land_cover]"
                 )

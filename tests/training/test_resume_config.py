@@ -113,7 +113,7 @@ def test_a_group_that_changes_takes_its_old_keys_away() -> None:
         (["seed=0"], r"cannot change: seed=0 \(was 3\).*start=<run>"),
         (["corpus=scenes"], "corpus"),
         (["experiment=changechat_moe"], "corpus|name=changechat_moe"),
-        (["model=small"], r"image_size=128 \(was 64\).* and \d+ more"),
+        (["model=small", "schedule=from_scratch"], r"image_size=128 \(was 64\).* and \d+ more"),
         (["expert=[theme,vqa]"], r"expert\.\S+absent \(was"),
         (["stage.perception.lr=1"], "stage.perception.lr=1"),
         (["stage.dense.batch_size=8"], "stage.dense.batch_size"),
@@ -206,7 +206,7 @@ def test_the_same_text_under_another_key_is_no_choice(
 def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The continued folder is whole, its config is the run's, and so is its fingerprint."""
     monkeypatch.delenv("RSMOE_DATA", raising=False)
-    small = short(plain(compose(["experiment=rsicap_moe", "stage.perception.losses.land_cover=0.2"])))
+    small = short(plain(compose(["experiment=rsicap_moe", "+stage.perception.losses.land_cover=0.2"])))
     run_config(small, tmp_path, monkeypatch)
     out = tmp_path / "again"
     out.mkdir()

@@ -119,7 +119,8 @@ def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.Mon
         real = compose(["experiment=rsicap_moe", *words])
         assert (real.world, real.loader.collate.jitter, real.noun_grounding) == ("real", 0.2, False), words
         assert not any("_target_" in node for node in real.maps.values())
-        dense, experts = stages_of(plain(real))  # nothing teaches perception
+        perception, dense, _ = stages_of(plain(real))
+        assert perception.steps == 0  # nothing teaches it
         assert dense.teacher_forcing == [0.0, 0.0] and not dense.lr_groups and not dense.freeze_batch_norm, words
     assert compose(["experiment=rsicap_moe", "world=generated"]).world == "generated"
     typed = compose(["experiment=rsicap_moe", "maps=[land_cover]", "loader.collate.jitter=0.1"])
@@ -128,7 +129,9 @@ def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.Mon
         compose(["experiment=ucm_moe", "world=generated"])
 
 
-@pytest.mark.parametrize("words", [["experiment=change_temporal"], ["experiment=changechat_moe", "maps=[]", "stage=[dense,experts]"]])
+@pytest.mark.parametrize(
+    "words", [["experiment=change_temporal"], ["experiment=changechat_moe", "maps=[]", "stage=[dense,experts]"]]
+)
 def test_without_maps_nothing_is_left_of_them(words: list[str]) -> None:
     config = plain(compose(words))
     assert config["maps"] == {}
