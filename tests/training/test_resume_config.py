@@ -26,7 +26,7 @@ import rsmoe.training.resume
 from rsmoe.cli.check import checked
 from rsmoe.config import compose
 from rsmoe.errors import UserError
-from rsmoe.evaluation.report import run_facts
+from rsmoe.evaluation.run_facts import run_facts, start_of
 from rsmoe.launch import stamp
 from rsmoe.train import train
 from rsmoe.training import ranks
@@ -251,6 +251,26 @@ def test_the_place_of_older_weights_is_no_method() -> None:
     facts = [run_facts(model, config | {"start": start}) for start in ("runs/a", "runs/b")]  # type: ignore[arg-type]
     assert facts[0]["method_sha256"] == facts[1]["method_sha256"]
     assert facts[0]["config_sha256"] != facts[1]["config_sha256"]
+
+
+def test_older_weights_of_another_method_are_another_method() -> None:
+    """Another seed of the started run is not; another setting of it, or of the one before, and another stage are."""
+    model = type("M", (), {"parameters": lambda self: [], "dense": True})()
+    first, more = saved(), {"seed": 7, "start": "runs/y"}
+
+    def method(started: dict[str, Any]) -> str:
+        facts = run_facts(model, tiny_config() | {"start": "runs/x"}, start_method=start_of(started))  # type: ignore[arg-type]
+        return str(facts["method_sha256"])
+
+    def of(**changed: Any) -> dict[str, Any]:
+        kept = first["hyper_parameters"]
+        return first | {"hyper_parameters": kept | {"config": kept["config"] | changed}}
+
+    before = of(**more)
+    before["hyper_parameters"]["start_method"] = "f" * 16
+    others = [of(image_size=48), of(**more), before, saved(stage=0), saved(step=9)]
+    assert method(of(seed=7)) == method(first)
+    assert len({method(first), *map(method, others)}) == 1 + len(others)
 
 
 def test_a_stage_that_is_complete_is_kept_where_the_next_one_goes_on(tmp_path: Path) -> None:
