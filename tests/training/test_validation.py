@@ -67,9 +67,7 @@ def test_it_changes_nothing_and_goes_on_over_stages(validated: tuple[RSMoE, Path
     loss = curve(folder, "val/loss")
     assert list(loss) == [1, 3, 6, 8]  # behind steps 2 and 4 of five, of each stage
     assert list(curve(folder, "val/router/accuracy")) == [6, 8]
-    assert {"val/text", "val/mask_bce"} <= set(
-        (folder / "metrics.csv").read_text().split("\n")[0].split(",")
-    )
+    assert {"val/text", "val/mask_bce"} <= set((folder / "metrics.csv").read_text().split("\n")[0].split(","))
     text = curve(folder, "val/text")
     assert text[3] < text[1] and all(value > 0 for value in loss.values())
     assert "val/loss" not in header(tmp_path)
