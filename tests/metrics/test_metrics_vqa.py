@@ -117,7 +117,7 @@ def test_order_changes_nothing() -> None:
 
 
 def test_nothing_added_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no sample"):
+    with pytest.raises(ValueError, match="no question"):
         accuracy_tally([])
 
 

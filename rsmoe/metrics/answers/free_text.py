@@ -60,6 +60,8 @@ def free_text_row(prediction: str, references: Sequence[str], kind: str) -> list
 
 def free_text_tally(rows: Sequence[list[Any]]) -> Tally:
     """exact, normalised and f1 of rows from `free_text_row`, and each per type as "f1/<type>"; n and parse_failures."""
+    if not rows:
+        raise ValueError("no question was added")
     kinds = sorted({row[0] for row in rows})
     place = {kind: i for i, kind in enumerate(kinds, start=1)}
     table = np.zeros((len(rows), 1 + len(kinds), 5))  # n, the three numbers, unreadable

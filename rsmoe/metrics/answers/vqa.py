@@ -74,6 +74,8 @@ def accuracy_tally(rows: Sequence[list[Any]]) -> Tally:
     Numbers: one accuracy per type under its name; ``average`` (over types: what RSVQA tables call average accuracy),
     ``overall`` (over questions); ``n`` and ``parse_failures``, and the same per type as ``n/<type>``.
     """
+    if not rows:
+        raise ValueError("no question was added")
     kinds = sorted({kind for own, _, _ in rows for kind in own})
     place = {kind: i for i, kind in enumerate(kinds, start=1)}
     table = np.zeros((len(rows), 1 + len(kinds), 3))  # in all and per type: questions, right, unreadable

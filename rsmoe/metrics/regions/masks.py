@@ -78,6 +78,8 @@ def mask_row(prediction: Mask | None, target: Mask, kind: str = "") -> list[Any]
 
 def mask_tally(rows: Sequence[list[Any]]) -> Tally:
     """Numbers of `MaskIoU` from rows of `mask_row`."""
+    if not rows:
+        raise ValueError("no mask was added")
     both, either, missing = (np.array([row[i] for row in rows], dtype=np.float64) for i in (1, 2, 3))
     iou = np.where(missing > 0, 0.0, ratio(both, either, empty=1.0))
     kinds = sorted({row[0] for row in rows} - {""})
