@@ -1,4 +1,4 @@
-"""Config -> model: widths flow from the modules that are built, not from the config."""
+"""Config -> model: each width comes from the module that was built before, not from the config."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from rsmoe.weights.vocabularies import check_vocabularies
 
 
 def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCodec, TextCodec]:
-    """Codecs of the language model and of the Q-Former: pretrained by name, or fitted on the training text.
+    """Tokenizers of the language model and of the Q-Former: pretrained by name, or fitted on the training text.
 
-    The special tokens are those of the experts' heads, [SEG] and [RET] always among them.
+    That of the language model has the special tokens of the experts' heads, and [SEG] and [RET] always.
     """
     check_vocabularies(config)
     lm, instruction = config["text"]["lm"], config["text"]["instruction"]
@@ -39,7 +39,7 @@ def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCo
 
 
 def codecs_of(checkpoint: Mapping[str, Any]) -> tuple[TextCodec, TextCodec]:
-    """The codecs that a checkpoint carries.
+    """The tokenizers that a checkpoint holds: of the language model, and of the Q-Former.
 
     Raises:
         UserError: it was not written by `rsmoe.train`.
@@ -50,31 +50,32 @@ def codecs_of(checkpoint: Mapping[str, Any]) -> tuple[TextCodec, TextCodec]:
 
 
 def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: TextCodec) -> RSMoE:
-    """The model of a resolved config (plain containers).
+    """The model of a resolved config (plain containers), with new weights but for those of pretrained parts.
 
     Args:
         config: with the groups vision, temporal, maps, qformer, bypass, router, choice, balance, prompts, lm, expert,
             moe, fusion.
-        codec: of the language model; instruction_codec: of the Q-Former and the router.
+        codec: tokenizer of the language model.
+        instruction_codec: tokenizer of what the Q-Former and the router read.
     """
     if not config.get("expert"):
         raise UserError("no expert is selected; add for example expert=[theme,vqa]")
     vision = instantiate(config["vision"], bands=config["bands"])
     temporal = instantiate(config["temporal"], width=vision.width)
-    words = instruction_codec.vocab_size
-    qformer = instantiate(config["qformer"], memory_width=vision.width, vocab_size=words)
+    instruction_vocab = instruction_codec.vocab_size
+    qformer = instantiate(config["qformer"], memory_width=vision.width, vocab_size=instruction_vocab)
     moe = dict(config["moe"])
     size = moe.pop("adapters") or len(config["expert"])
     lm = instantiate(config["lm"], vocab_size=codec.vocab_size)
     bank = instantiate(config["bank"], lm=lm, experts=size)
-    widths = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
-    experts = [instantiate(e, **widths) for e in config["expert"].values()]
+    head_sizes = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
+    experts = [instantiate(e, **head_sizes) for e in config["expert"].values()]
     # a template that says no more than the user's instruction adds no words
     templates = [codec.encode(e.template.replace("{instruction}", "").strip()) for e in experts][:size]
     prompts = dict(config["prompts"])
-    inner = {"lm": instantiate(prompts.pop("lm"), vocab_size=codec.vocab_size)} if "lm" in prompts else {}
-    seen = {"pyramid_widths": vision.pyramid_widths, "width": vision.width, "bands": config["bands"]}
-    maps = {name: instantiate(node, **seen) for name, node in config["maps"].items() if node.get("_target_")}
+    prompt_lm = {"lm": instantiate(prompts.pop("lm"), vocab_size=codec.vocab_size)} if "lm" in prompts else {}
+    map_sizes = {"pyramid_widths": vision.pyramid_widths, "width": vision.width, "bands": config["bands"]}
+    maps = {name: instantiate(node, **map_sizes) for name, node in config["maps"].items() if node.get("_target_")}
     nouns = None
     if config["noun_grounding"]:
         if "land_cover" not in maps:
@@ -83,18 +84,20 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
             )
         names = maps["land_cover"].names
         nouns = NounGrounding(names=names, codec=codec, memory_width=vision.width, width=bank.width)
-    past = {"memory_width": vision.width, "width": bank.width, "pyramid_widths": vision.pyramid_widths}
+    bypass_sizes = {"memory_width": vision.width, "width": bank.width, "pyramid_widths": vision.pyramid_widths}
     return RSMoE(
         vision=vision.to(memory_format=torch.channels_last),  # a quarter faster convolutions on CPU
         temporal=temporal,
         maps=maps,
         qformer=qformer,
-        router=build_router(config, width=qformer.width, memory_width=vision.width, vocab_size=words, experts=size),
-        prompts=instantiate(prompts, width=bank.width, vocab_size=codec.vocab_size, templates=templates, **inner),
+        router=build_router(
+            config, width=qformer.width, memory_width=vision.width, vocab_size=instruction_vocab, experts=size
+        ),
+        prompts=instantiate(prompts, width=bank.width, vocab_size=codec.vocab_size, templates=templates, **prompt_lm),
         bank=bank,
         fusion=instantiate(config["fusion"], codec=codec, names=[e.name for e in experts], bank=bank),
         experts=experts,
-        bypass=instantiate(config["bypass"], **past) if config["bypass"] else None,
+        bypass=instantiate(config["bypass"], **bypass_sizes) if config["bypass"] else None,
         nouns=nouns,
         bos_id=codec.bos_id if config["text"]["lm"] else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},
@@ -115,10 +118,10 @@ def build_router(config: Mapping[str, Any], **sizes: int) -> Router:
 
 
 def built_configs(model: RSMoE) -> dict[str, dict[str, Any]]:
-    """Group of a config ("vision", "lm", "prompts") -> transformers' config of what was built there.
+    """Config group ("vision", "lm", "prompts") -> the transformers config of the model that was built for it.
 
-    A checkpoint carries them: what was loaded may differ from the yaml, in numbers that no shape shows, and
-    transformers may change its defaults.
+    Checkpoints keep these, because a yaml is not enough to build the same model again: a loaded model may differ from
+    it in numbers that no tensor shape shows (heads, dropout), and transformers may change its defaults.
     """
     tower = getattr(model.vision, "tower", None)
     parts = {"vision": tower, "lm": model.bank.base, "prompts": getattr(model.prompts, "lm", None)}
@@ -135,12 +138,12 @@ _OF_A_FILE = ("_name_or_path", "architectures", "auto_map", "dtype", "transforme
 
 
 def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec]:
-    """Model and codecs of a checkpoint that `rsmoe.train` wrote, weights loaded, in eval mode, nothing trainable.
+    """Model and tokenizers of a checkpoint that `rsmoe.train` wrote: weights loaded, eval mode, nothing trainable.
 
-    Frozen pretrained weights that the file does not hold are taken from their folder again, and must be the same.
+    Frozen pretrained weights that the file leaves out are loaded from their own folder, and must be the same as then.
 
     Raises:
-        UserError: such a folder is not there or holds other weights; the checkpoint was not written by `rsmoe.train`.
+        UserError: that folder is missing or holds other weights; the checkpoint was not written by `rsmoe.train`.
     """
     codec, instruction_codec = codecs_of(checkpoint)
     with without_weights():
@@ -152,7 +155,7 @@ def load_run(checkpoint: Mapping[str, Any]) -> tuple[RSMoE, TextCodec, TextCodec
 
 
 def _rebuilt(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a run's config that builds what the run built: of a part that the file holds nothing is loaded."""
+    """A copy of a run's config that builds the same model and loads no weights but those missing in the checkpoint."""
     hparams = checkpoint["hyper_parameters"]
     config, built = deepcopy(hparams["config"]), hparams.get("built", {})
     bases = {base.part.split(".")[0]: base for base in LeftOut.from_checkpoint(checkpoint)}
@@ -176,11 +179,14 @@ _TOWER, _LM = "rsmoe.vision.pretrained_tower.PretrainedTower", "rsmoe.experts.la
 
 
 def require_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
-    """Refuses weights of another model, by names, shapes and kinds of numbers; no weight is read.
+    """Refuses the weights of another model by their names, shapes and kinds of dtype; no value is read.
 
     Args:
         own: state dict of the model, which may be on the meta device.
-        state: of the checkpoint, by the same names.
+        state: state dict of the checkpoint.
+
+    Raises:
+        UserError: what differs, with the first names.
     """
     shapes = [
         f"{k} {tuple(v.shape)} here {tuple(own[k].shape)}"
@@ -208,17 +214,17 @@ def require_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tenso
 
 
 def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = False) -> None:
-    """Gives a model the weights of a checkpoint; one of another model is refused with what differs first.
+    """Loads the weights of a checkpoint into a model; those of another model are refused, see `require_fit`.
 
     Args:
-        model: whose pretrained parts, where the checkpoint holds no copy of them, were loaded already.
+        model: its pretrained parts that the checkpoint leaves out are loaded already.
         checkpoint: see `rsmoe.training.checkpoints.load_checkpoint`.
-        assign: take its tensors themselves, for a model that was built `without_weights`.
+        assign: use the checkpoint's tensors without copying, for a model that was built `without_weights`.
     """
     own = model.state_dict()
     state = whole_state(checkpoint, model, own)
     require_fit(own, state)
-    same = {name for name, value in state.items() if value is own[name]}  # they stay, of whatever kind they are
+    same = {name for name, value in state.items() if value is own[name]}  # not in the file: they keep their dtype
     given = {name: value.to(own[name].dtype) for name, value in state.items() if name not in same}
     if not assign:
         model.load_state_dict(given, strict=False)
@@ -235,23 +241,24 @@ def load_weights(model: RSMoE, checkpoint: Mapping[str, Any], *, assign: bool = 
 
 
 def _kind(value: torch.Tensor) -> tuple[bool, bool]:
-    """Whether fractions and whether complex numbers; the bits may differ."""
+    """(is floating point, is complex); the number of bits may differ."""
     return value.is_floating_point(), value.is_complex()
 
 
 def whole_state(
     checkpoint: Mapping[str, Any], model: RSMoE, own: Mapping[str, torch.Tensor], *, key: str = "state_dict"
 ) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint by their names in the model, with those that it leaves out.
+    """All weights of a checkpoint by their names in the model, the frozen pretrained ones that it leaves out included.
 
     Args:
-        model, own: a model whose pretrained parts are as they were loaded, and its state dict.
-        key: of the checkpoint: what holds the weights.
+        model: its pretrained parts are as they were loaded.
+        own: state dict of ``model``.
+        key: of the checkpoint, where the weights are.
 
     Raises:
-        UserError: the parts of ``model`` were loaded from other weights.
+        UserError: the pretrained parts of ``model`` were loaded from other weights.
     """
-    # a training loss may keep weights of its own beside those of the model
+    # older checkpoints hold the head of a loss that is gone
     state = {name.removeprefix("model."): v for name, v in checkpoint[key].items() if not name.startswith("word_head.")}
     for base in LeftOut.from_checkpoint(checkpoint):
         base.check(model)

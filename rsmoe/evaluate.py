@@ -63,6 +63,7 @@ def evaluate(config: dict[str, Any]) -> None:
         codec=codec,
         instruction_codec=words,
         config=trained,
+        start_method=loaded["hyper_parameters"].get("start_method", ""),
         checkpoint=checkpoint,
         checkpoint_sha256=sha256_of_file(checkpoint),
         console=console,

@@ -38,17 +38,19 @@ class RSMoE(nn.Module):
     4. router: instruction + queries -> experts, weights
     5. prompts: one per chosen (sample, expert) row
     6. bank: every row through its own expert, in one pass
-    7. fusion: rows of one sample -> one distribution (`rsmoe.generation`); it also says what the rows are
-    8. heads: states that emit [SEG] or [RET] -> masks, embeddings
+    7. fusion: the rows of a sample -> one next-token distribution; it also decides which rows there are
+    8. heads: hidden states that emit [SEG] or [RET] -> masks, embeddings
 
     Training, scoring and generation all go through `see`, `perceive`, `start` and the bank: there is no second path.
 
     Args:
-        maps: name -> dense prediction head, whose tokens stand behind the visual memory.
-        experts: E experts in the bank's order; with a bank of one adapter (``moe=none``) they only lend their heads.
+        maps: name -> dense prediction module; the language model reads its tokens after the visual memory.
+        experts: E experts in the bank's order; with a bank of one adapter (``moe=none``) only their heads are used.
         special: id of each special token in the language model's vocabulary.
-        bypass: lets visual tokens past the Q-Former, for perception that starts from random weights.
-        nouns: adds to a word of the instruction the token of the class of a map that it names.
+        bypass: passes visual tokens to the language model beside those of the Q-Former, which helps a model that starts
+            from random weights.
+        nouns: noun grounding: adds, to each word of the instruction that names a land cover class, the map's token of
+            that class.
         bos_id: put before every row, where the language model was trained with one.
     """
 
@@ -89,11 +91,11 @@ class RSMoE(nn.Module):
         return ("dense",) if self.bank.size == 1 else tuple(e.name for e in self.experts)
 
     def see(self, batch: Batch) -> Sight:
-        """Steps 1 and 2: every view is encoded once, whatever is asked of it."""
+        """Steps 1 and 2: every view is encoded once, however many requests are about it."""
         frames, times = batch.frames, batch.pixels.shape[1]
         valid = torch.arange(times, device=frames.device) < frames[:, None]  # (V, T)
         dtype = next((p.dtype for p in self.vision.parameters() if p.is_floating_point()), batch.pixels.dtype)
-        # padded frames stay out, they would pollute batch statistics; channels_last is a quarter faster on CPU
+        # padded frames are left out: they would change batch statistics; channels_last is a quarter faster on CPU
         if batch.features is None:
             seen = self.vision(batch.pixels[valid].to(dtype).contiguous(memory_format=torch.channels_last))
         else:
@@ -116,8 +118,8 @@ class RSMoE(nn.Module):
         """Steps 1 to 4: what the language model reads.
 
         Args:
-            sight: of the batch, where it is there already.
-            truth: (V, H, W) uint8 true maps in the place of the predicted ones, 255 where the prediction stays.
+            sight: of the batch; None sees it now.
+            truth: (V, H, W) uint8 true maps, used in place of the predicted ones; 255 keeps the prediction.
             also: (B, E) bool, experts added to the router's choice, in warm-up only.
         """
         sight = self.see(batch) if sight is None else sight
@@ -148,7 +150,7 @@ class RSMoE(nn.Module):
         return Perception(prefix=prefix, routing=routing, sight=sight)
 
     def _describe(self, batch: Batch, sight: Sight, truth: Tensor | None) -> tuple[VisualMemory, Tensor, Tensor | None]:
-        """Tokens of the maps (V, n, D), which views they compare the dates of (V,), and tokens of classes (V, K, D)."""
+        """Map tokens (V, n, D); (V,) bool, the views whose dates a map compares; class tokens (V, K, D) or None."""
         count, classes = len(batch.frames), None
         described = VisualMemory.of(sight.memory.tokens[:, :0])
         compared = torch.zeros_like(batch.frames, dtype=torch.bool)
@@ -165,7 +167,7 @@ class RSMoE(nn.Module):
         return described, compared, classes
 
     def start(self, batch: Batch, prefix: VisualPrefix, rows: Rows) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Step 5: [bos, prompt, queries, instruction] of every row.
+        """Step 5: input embeddings of every row, [bos, prompt, visual tokens, instruction].
 
         Returns:
             embeds (R, S, D), mask (R, S), and the prompt writer's own loss or None.
@@ -198,7 +200,7 @@ class RSMoE(nn.Module):
         return torch.cat(parts, dim=1), torch.cat(masks, dim=1), prompts.loss
 
     def read(self, batch: Batch, perception: Perception | None = None, *, rows: Rows | None = None) -> Reading:
-        """Steps 5 and 6 over given responses: training, scoring, and the heads after generation.
+        """Steps 5 and 6 on given responses (teacher forcing): in training, scoring, and for the heads after generation.
 
         Args:
             perception: of the batch; None perceives it now.
@@ -220,7 +222,7 @@ class RSMoE(nn.Module):
         )
 
     def head_inputs(self, batch: Batch, reading: Reading) -> dict[int, HeadInput]:
-        """Step 8: for each expert with a special token, where the responses hold it."""
+        """Input of step 8: index of an expert -> hidden states that emit its special token, if a response holds it."""
         inputs, rows, sight = {}, reading.rows, reading.perception.sight
         compared = batch.frames.new_zeros(len(batch.frames), dtype=torch.bool)
         for name, seen in sight.maps.items():
@@ -247,7 +249,7 @@ class RSMoE(nn.Module):
         return inputs
 
     def read_text(self, expert: int, ids: Tensor, mask: Tensor) -> Tensor:
-        """(n, Lt) texts without an image -> (n, D): the state after the last word, in that expert."""
+        """(n, Lt) token ids of texts without an image -> (n, D): one expert's hidden state after the last token."""
         index = torch.full((len(ids),), 0 if self.dense else expert, device=ids.device)
         hidden = self.bank(self.bank.embed(ids, index), mask, index).hidden
         last: Tensor = hidden[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]

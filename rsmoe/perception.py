@@ -1,4 +1,4 @@
-"""What the model knows of a batch after each part of its way: V views, B requests on them, R rows."""
+"""Intermediate results of the forward pass: V views, B requests on them, R rows of the language model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class SeenMap:
     """The dense prediction of one map module."""
 
     views: Tensor
-    """(r,) long: the views that have as many dates as the map reads."""
+    """(r,) long: the views that have as many dates as the map module reads."""
     evidence: MapEvidence
     """Of these r views."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What is seen of V views, whatever they are asked."""
+    """Visual features of V views, before any instruction is read."""
 
     memory: VisualMemory
     """Of each view, without the tokens of the maps."""
@@ -36,25 +36,25 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True)
 class VisualPrefix:
-    """Visual tokens in the width of a language model, of B requests."""
+    """Visual tokens of B requests, projected to the width of the language model."""
 
     tokens: Tensor
     """(B, M, D_lm); those of the bypass first."""
     mask: Tensor
     """(B, M) bool, True where a token is valid."""
     classes: Tensor | None = None
-    """(B, 1 + K, D): the mean of the memory, and the token of each class of the map that nouns are grounded in, zero
-    for views without it. None without noun grounding."""
+    """For noun grounding, (B, 1 + K, D): the mean of the visual memory, then the token of each land cover class, zero
+    for views without a map. None without noun grounding."""
 
     def __getitem__(self, index: Tensor | Sequence[int]) -> VisualPrefix:
-        """Of these requests."""
+        """Those of some requests."""
         classes = None if self.classes is None else self.classes[index]
         return VisualPrefix(tokens=self.tokens[index], mask=self.mask[index], classes=classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perception:
-    """What is known of B requests before any expert has read them."""
+    """Visual prefix and routing of B requests, before any expert reads them."""
 
     prefix: VisualPrefix
     routing: Routing
@@ -68,11 +68,11 @@ class Reading:
     perception: Perception
     rows: Rows
     hidden: Tensor
-    """(R, Lr, D) states that emit each response token."""
+    """(R, Lr, D) hidden states that predict each response token."""
     log_probability: Tensor
-    """(R, Lr) of each reference token under each row's own expert."""
+    """(R, Lr) of each response token under the row's own expert."""
     smooth: Tensor
     """(R, Lr) mean log-probability over the vocabulary, for label smoothing."""
     gates: Mapping[str, Routing]
-    """Gate of a block of the language model -> how it routed the tokens; {} where it has none."""
+    """With ``bank=token``, name of a gate in a block of the language model -> its routing of the tokens; else {}."""
     prompt_loss: Tensor | None

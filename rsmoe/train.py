@@ -59,6 +59,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.evaluation.log_results import log_results
     from rsmoe.evaluation.objective import by_name, check_objective, full_name
     from rsmoe.evaluation.report import baselines, write_report
+    from rsmoe.evaluation.run_facts import start_of
     from rsmoe.settings.stage import stages_of
     from rsmoe.training.band_order import check_band_order
     from rsmoe.training.checkpoints import load_checkpoint
@@ -89,18 +90,24 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         corpus = replace(corpus, train={n: Part(d, most=limit["samples"]) for n, d in corpus.train.items()})
     resume = Path(config["resume"]) if config["resume"] else None
     start = Path(config["start"]) if config["start"] and not resume else None  # what the run began with is in it
-    codec, words = codecs_of(load_checkpoint(resume, weights=False)) if resume else fit_codecs(config, corpus.texts())
+    begun = load_checkpoint(resume, weights=False) if resume else None
+    start_method = begun["hyper_parameters"].get("start_method", "") if begun else ""
+    codec, words = codecs_of(begun) if begun else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
     if "land_cover" in model.maps:
         corpus.check_land_cover(model.maps["land_cover"].names)
+    if "change" in model.maps:
+        corpus.check_change()
     kinds = len(model.maps["change"].names) - 1 if "change" in model.maps else 0
     if start:
-        begun = load_checkpoint(start)
-        if is_dual(begun):
-            taken, anew = start_vision(model.vision, begun)
+        loaded = load_checkpoint(start)
+        if is_dual(loaded):
+            taken, anew = start_vision(model.vision, loaded)
         else:
-            taken, anew = start_from(model, begun, codec=codec, instruction_codec=words)
+            taken, anew = start_from(model, loaded, codec=codec, instruction_codec=words)
+        start_method = start_of(loaded)
+        del loaded
         console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
     if config.get("adapters") and not resume:
         load_adapters(model, config["adapters"], stages)
@@ -139,6 +146,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
             "words": list(typed),
             "codec": codec.state(),
             "instruction_codec": words.state(),
+            "start_method": start_method,
             "change_classes": corpus.change_classes(kinds=kinds) if kinds else [],
         },
         trainer=config["trainer"],
@@ -175,6 +183,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         cpu_minutes=sum(shares),
         processes=len(shares),
         config=config,
+        start_method=start_method,
         console=console,
     )
     if curves is not None:

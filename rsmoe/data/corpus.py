@@ -57,6 +57,18 @@ class Corpus:
         named = (s.classes for s in samples if len(s.images) == 2 and s.class_map is not None)
         return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
 
+    def check_change(self) -> None:
+        """Nothing, where pairs, among the first `SEARCHED` training samples of each data set, have class maps.
+
+        Raises:
+            UserError: none has.
+        """
+        if not any(len(s.images) == 2 and s.class_map is not None for s in self.training_samples(SEARCHED)):
+            raise UserError(
+                "maps=[change] is taught by class maps of pairs, and the training data has none. "
+                "Type maps=[] 'stage=[dense,experts]', or choose a corpus that has masks of change"
+            )
+
     def check_land_cover(self, names: Sequence[str]) -> None:
         """Nothing, where class maps of single pictures, among the first `SEARCHED` training samples of each data set,
         are of these classes.
@@ -69,7 +81,8 @@ class Corpus:
         if not found:
             raise UserError(
                 "maps=[land_cover] is taught by class maps of single pictures, and the training data has none. "
-                "Type maps=[] noun_grounding=false, or give maps, corpus.<name>.reader.class_maps=<folder>"
+                "Type maps=[] noun_grounding=false 'stage=[dense,experts]', or give maps, "
+                "corpus.<name>.reader.class_maps=<folder>"
             )
         for classes, source in found.items():
             if classes != tuple(names):

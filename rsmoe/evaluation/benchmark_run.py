@@ -31,7 +31,8 @@ from rsmoe.evaluation.evaluate_splits import answers, assess
 from rsmoe.evaluation.formats.layouts import read_vocabulary
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
 from rsmoe.evaluation.open_run import collate_options
-from rsmoe.evaluation.report import baselines, run_facts
+from rsmoe.evaluation.report import baselines
+from rsmoe.evaluation.run_facts import run_facts
 from rsmoe.evaluation.table import results_table
 from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.metric import Metric, Vocabulary
@@ -74,6 +75,7 @@ class BenchmarkRun:
 
     Args:
         model, codec, instruction_codec: of `rsmoe.build.load_run`.
+        start_method: of the run, see `run_facts`.
         checkpoint, checkpoint_sha256: where it is, and its content.
         beams, max_new: in place of the benchmark's; None keeps those.
         limit, sample_ids: see `Benchmark.choose`.
@@ -90,6 +92,7 @@ class BenchmarkRun:
         codec: TextCodec,
         instruction_codec: TextCodec,
         config: Mapping[str, Any],
+        start_method: str,
         checkpoint: Path,
         checkpoint_sha256: str,
         console: Console,
@@ -107,6 +110,7 @@ class BenchmarkRun:
     ) -> None:
         self._knowledge = knowledge
         self.model, self.codec, self.config, self.console = model, codec, config, console
+        self._start_method = start_method
         self.checkpoint, self.checkpoint_sha256 = checkpoint, checkpoint_sha256
         self._beams, self._max_new, self._batch_size, self._workers = beams, max_new, batch_size, workers
         self._limit, self._ids, self._neighbours, self._draws = limit, sample_ids, neighbours, draws
@@ -185,7 +189,7 @@ class BenchmarkRun:
         total = len(benchmark.data)  # type: ignore[arg-type]
         split = str(getattr(benchmark.data, "split", ""))
         facts = {
-            "run": run_facts(self.model, self.config)
+            "run": run_facts(self.model, self.config, start_method=self._start_method)
             | {"checkpoint": self.checkpoint.stem, "checkpoint_sha256": self.checkpoint_sha256},
             "benchmark": {
                 "name": benchmark.name, "data": _name(benchmark), "split": split, "n": len(samples), "of": total,

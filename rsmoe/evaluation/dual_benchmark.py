@@ -19,7 +19,7 @@ from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import assess
-from rsmoe.evaluation.report import hash_of
+from rsmoe.evaluation.run_facts import hash_of
 from rsmoe.evaluation.table import results_table
 from rsmoe.files import sha256_of_file
 from rsmoe.metrics.added import added_metrics

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from rsmoe.data.boxes import box_corners, parse
@@ -23,6 +20,7 @@ from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.constant_answers import resize_mask
 from rsmoe.evaluation.evaluate_splits import Outcome
 from rsmoe.evaluation.neighbours import image_features
+from rsmoe.evaluation.run_facts import run_facts
 from rsmoe.evaluation.table import results_table
 from rsmoe.figures.router_history import RouterHistory
 from rsmoe.figures.router_plot import plot_router
@@ -50,6 +48,7 @@ def write_report(
     cpu_minutes: float,
     processes: int,
     config: Mapping[str, Any],
+    start_method: str,
     console: Console,
 ) -> None:
     """Writes everything into the run folder, each file whole or not at all, and prints the table.
@@ -58,9 +57,10 @@ def write_report(
         trace: the router's, of `rsmoe.training.run.run_stages`.
         minutes: wall-clock time of training; cpu_minutes: processor time of all processes, which says
             more on a shared machine.
+        start_method: see `run_facts`.
     """
     rows: dict[str, Any] = {
-        "run": run_facts(model, config)
+        "run": run_facts(model, config, start_method=start_method)
         | {"processes": processes, "minutes": round(minutes, 2), "cpu_minutes": round(cpu_minutes, 2)},
         "results": [],
         "baselines": {},
@@ -220,43 +220,3 @@ def covered(text: str, sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
     for box in boxes:
         fill_polygon(mask, box_corners(box))
     return mask
-
-
-def run_facts(model: RSMoE, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``metrics.json`` says of a model and of how it was trained.
-
-    ``method_sha256`` is of what makes a number: the model, its stages, the corpus, the batches, and how answers are
-    decoded. The seed, the places of files (also of the run that it started from), and how the work is done (trainer,
-    loader processes, validation, checkpoints) are left out: runs that share it are one method, over seeds.
-    """
-    return {
-        "name": config["name"],
-        "seed": config["seed"],
-        "hardware": f"{torch.get_num_threads()} threads of {platform.processor() or platform.machine()}"
-        if not torch.cuda.is_available()
-        else torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "router": {"name": config["router"]["_target_"], "told_the_task": not model.dense and model.router.reads_label},
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "config_sha256": hash_of({**config, "resume": None}),  # a run that went on is the same run
-        "method_sha256": hash_of(_method(config)),
-    }
-
-
-_NOT_METHOD = (
-    "seed", "resume", "data", "logger", "trainer", "checkpoint_every", "validation", "objective",
-)  # fmt: skip
-"""Keys of a config that leave the method as it is."""
-
-
-def _method(config: Mapping[str, Any]) -> dict[str, Any]:
-    loader = {k: v for k, v in config["loader"].items() if k not in ("workers", "eval_batch_size")}
-    decoding = {key: config["evaluation"].get(key) for key in ("beams", "max_new")}
-    older = {"start": bool(config.get("start")), "adapters": sorted(config.get("adapters") or {})}
-    kept = {k: v for k, v in config.items() if k not in _NOT_METHOD}
-    return kept | {"loader": loader, "evaluation": decoding, **older}
-
-
-def hash_of(node: Mapping[str, Any]) -> str:
-    """16 hex digits that change with a config."""
-    return hashlib.sha256(json.dumps(node, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Answers batches of requests by a trained model."""
+"""Answers of a trained model to batches of requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DESCRIBE = "Describe this image in detail."
 
 
 class Responder:
-    """Answers batches of requests; `rsmoe.evaluation.assistant.Assistant` puts its one-line ways before it."""
+    """Answers batches of requests; `rsmoe.evaluation.assistant.Assistant` adds shortcuts for a single one."""
 
     def __init__(self, *, run: OpenRun) -> None:
         self.run = run
@@ -70,21 +70,21 @@ class Responder:
         """Replies to B requests, which are one batch.
 
         Args:
-            beams: of the search; 1 is greedy. None: 3, or 1 with a temperature above 0.
-            temperature: 0 to 2. Above 0 tokens are drawn from softmax(log p / temperature), not sought.
-            top_p: 0 to 1, the share of the probability that is drawn from, the most probable tokens first.
-            seed: of every request's own random numbers, so that its answer does not depend on the others; None: other
-                numbers every time.
-            stop: texts before the first of which an answer ends.
+            beams: of beam search; 1 is greedy. None: 3, or 1 with a temperature above 0.
+            temperature: 0 to 2. Above 0, tokens are sampled from softmax(log p / temperature).
+            top_p: 0 to 1, nucleus sampling: only the most probable tokens with this much probability in sum.
+            seed: of the sampling. Each request has random numbers of its own, so that its answer does not depend on
+                the others; None: other numbers every time.
+            stop: texts; an answer ends before the first of them that it would hold.
             raster: options of `rsmoe.geo.RasterSource`, for rasters.
             boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
-            confidence: also how sure the model is.
-            prompts: also the prompts of the router for each request, in words.
+            confidence: fill `Reply.confidence`.
+            prompts: fill `Reply.prompts`.
             tile: side in pixels of the tiles of maps of land cover and of changes; None: that of the model's pictures
                 (every pixel is seen as it is), 0: the whole picture resized, -1: no such map.
-            opened: the pictures of every request, where `open` has read them already.
-            knowledge: whose notes on the (last) picture stand before every question; where it cannot be reached or has
-                none, `Reply.notes` says so and the answer is without.
+            opened: the pictures of every request, if `open` has read them already.
+            knowledge: a store, whose notes on the (last) picture are put before every question; if it cannot be reached
+                or has none, `Reply.notes` says so and the question is answered without.
 
         Raises:
             UserError: see `open` and `rsmoe.generation.decoding.Decoding`; an expert that this model does not have;
@@ -165,7 +165,7 @@ class Responder:
         raster: Mapping[str, Any] | None = None,
         opened: Sequence[Dates] | None = None,
     ) -> list[Embedding]:
-        """Embeddings of the pictures of B requests, which are one batch, by the experts that answer them.
+        """Embeddings of the pictures of B requests, which are one batch, by the head of the retrieval expert.
 
         Raises:
             UserError: no retrieval expert; see `open`.
@@ -198,7 +198,7 @@ class Responder:
         return [self.open(request, raster=raster) for request in requests]
 
     def _forced(self, perception: Perception, requests: Sequence[Request]) -> Perception:
-        """All weight on its expert, for each request that names one."""
+        """Routing with all weight on the expert that a request names; other requests keep theirs."""
         if all(request.expert is None for request in requests):
             return perception
         weights, logits = perception.routing.weights.clone(), perception.routing.logits.clone()
@@ -236,7 +236,7 @@ class Responder:
 
 
 def _known(knowledge: Knowledge, sample: Sample) -> Known:
-    """What is known of the last picture; a store that cannot be read, or not any more, is no reason not to answer."""
+    """What is known of the last picture; if the store cannot be read, the question is answered without it."""
     try:
         return known_of(knowledge, sample)
     except UserError as error:
@@ -244,7 +244,7 @@ def _known(knowledge: Knowledge, sample: Sample) -> Known:
 
 
 def _boxes(prediction: Prediction, convention: str | None, size_px: tuple[int, int], shown: Dates) -> np.ndarray | None:
-    """Boxes of the words, else of a head, which has seen the picture as it was shown."""
+    """Boxes in pixels of the full picture: those in the answer's words, else those of a head."""
     found = parse(prediction.text, convention=convention, size_px=size_px).boxes if convention else None
     if (found is None or not len(found)) and prediction.boxes_px is not None:
         height, width = shown.valid.shape
@@ -253,7 +253,7 @@ def _boxes(prediction: Prediction, convention: str | None, size_px: tuple[int, i
 
 
 def _apart(prediction: Prediction, shown: Dates) -> tuple[np.ndarray, ...]:
-    """Masks of the targets that are on pixels with data, none of which two have."""
+    """The mask of each target, without pixels that hold no data or are in an earlier mask."""
     free, apart = shown.valid.copy(), []
     for mask in prediction.masks or (() if prediction.mask is None else (prediction.mask,)):
         apart.append(mask & free)

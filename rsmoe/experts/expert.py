@@ -1,4 +1,4 @@
-"""An expert's own parts beside its adapter: what it is for, and the head on its special token."""
+"""What an expert has beside its adapter: name, tasks, prompt template, and a head on its special token."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rsmoe.data.tasks import find_task
 
 @dataclass(frozen=True, kw_only=True)
 class HeadInput:
-    """Hidden states of one special token: the n that stand in the responses of a batch, several in one perhaps."""
+    """Hidden states of the n occurrences of one special token in the responses of a batch; one may hold several."""
 
     hidden: Tensor
     """(n, D) hidden state that emits the token, mixed over the sample's experts with the router's weights."""
     sample: Tensor
-    """(n,) long, ascending: the sample in the batch whose response holds it."""
+    """(n,) long, ascending: the sample of the batch whose response holds the token."""
     view: Tensor
-    """(n,) long: the place of that sample's view in the pyramid."""
+    """(n,) long: index of that sample's view in the pyramid."""
     pyramid: tuple[Tensor, ...]
     """Feature maps (V, D_l, h, w) of each view's last frame, finest first."""
     compared: Tensor
@@ -33,7 +33,7 @@ class HeadInput:
     """(n, D) the same token after the reference text alone, without the image (retrieval)."""
 
     def __getitem__(self, index: Tensor) -> HeadInput:
-        """Of these of the n tokens, (m,) long or (n,) bool."""
+        """Some of the n tokens, by (m,) long or (n,) bool."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen: dict[str, Any] = {name: value[index] for name, value in tensors.items() if isinstance(value, Tensor)}
         return replace(self, **chosen)
@@ -41,7 +41,7 @@ class HeadInput:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerInput:
-    """What the head of an expert answers from, for the B samples of a batch."""
+    """Input of `Expert.answer`, for the B samples of a batch."""
 
     inputs: HeadInput
     size_px: Sequence[tuple[int, int]]
@@ -55,8 +55,8 @@ class Expert(nn.Module):
 
     Args:
         name: unique in the model.
-        tasks: names of ``conf/task`` that this expert is a right answer for.
-        template: its fixed sub-instruction; ``{instruction}`` is replaced by the user's.
+        tasks: names of ``conf/task`` that this expert serves.
+        template: its prompt with ``prompts=template``; ``{instruction}`` is replaced by the user's instruction.
         hidden_width: D of the language model.
         pyramid_widths: channels of the vision pyramid, finest first.
     """
@@ -81,27 +81,27 @@ class Expert(nn.Module):
         self.name, self.tasks, self.template = name, tuple(tasks), template
 
     def head(self, inputs: HeadInput) -> Tensor:
-        """Output of the head for each of the n tokens; only called when `token` is set."""
+        """Output of the head for each of the n tokens; only called if `token` is set."""
         raise TypeError(f"expert {self.name!r} has no head: it defines no special token")
 
     def losses(self, inputs: HeadInput, batch: Batch) -> dict[str, Tensor]:
-        """Named losses of the head; only called when `token` is set and n >= 1."""
+        """Named losses of the head; only called if `token` is set and n >= 1."""
         return {}
 
     def answer(self, request: AnswerInput) -> Mapping[int, Mapping[str, Any]]:
-        """Place of a sample that holds the token -> named outputs, which are the fields or `outputs` of
-        `rsmoe.metrics.prediction.Prediction`.
+        """Index of a sample whose response holds the token -> its outputs, by the name of a field of
+        `rsmoe.metrics.prediction.Prediction`, or of one of its ``outputs``.
 
-        By default what `head` returns for the last token of the sample, under the name of the expert.
+        By default, what `head` returns for the last token of the sample, under the name of the expert.
         """
         outputs = self.head(request.inputs).float().cpu().numpy()
         places = request.inputs.sample.tolist()
         return {place: {self.name: np.asarray(output)} for place, output in zip(places, outputs, strict=True)}
 
     def references(self, sample: Sample, read: Callable[[Sequence[str]], Tensor]) -> Mapping[str, np.ndarray]:
-        """Named outputs for the references of a sample, for metrics that compare embeddings; none by default.
+        """Outputs for the references of a sample, likewise, for metrics that compare embeddings; none by default.
 
         Args:
-            read: n texts -> (n, D) states of this expert after each text alone.
+            read: n texts -> (n, D) hidden states of this expert after each text, without an image.
         """
         return {}

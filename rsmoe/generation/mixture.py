@@ -1,4 +1,4 @@
-"""Fusion by mixture: the experts of a sample share every next token."""
+"""Mixture fusion: each next token comes from the weighted mean of the experts' distributions."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 class Mixture(nn.Module):
     """p(y_t | y_<t) = sum_e w_e p_e(y_t | y_<t): one text, differentiable through the router's weights.
 
-    The RS-MoE paper does not publish its fusion; this one is ours (design section 3) and claims no parity. A fusion of
-    other rows overrides `rows`.
+    The RS-MoE paper does not publish its fusion; this one is ours and claims no parity. A fusion with other rows
+    overrides `rows`.
 
     Args:
         codec, names, bank: of the fusion contract; unused.
         length_penalty: of beam search.
-        length_weight: an answer of n tokens weighs n ** length_weight in the loss. 1 is the mean over tokens, where
-            "yes" beside a description learns nothing; 0 the mean over answers; 0.5 lies between, as in InternVL
-            (square averaging, arXiv 2412.05271, section 3.2).
+        length_weight: an answer of n tokens has the weight n ** length_weight in the loss. 1 is the mean over tokens,
+            where a "yes" counts for almost nothing beside a description; 0 is the mean over answers; 0.5 lies between
+            (square averaging of InternVL, arXiv 2412.05271, section 3.2).
     """
 
     terms: Mapping[str, float] = {}
@@ -53,7 +53,8 @@ class Mixture(nn.Module):
         return routing.rows()
 
     def log_probability(self, model: RSMoE, batch: Batch, reading: Reading) -> tuple[Tensor, Tensor]:
-        """(B, Lr) of each response token under the mixture, and (B, Lr) the weighted mean of ``reading.smooth``."""
+        """Log-probability (B, Lr) of each response token under the mixture, and the weighted mean (B, Lr) of
+        ``reading.smooth``."""
         rows, samples = reading.rows, len(batch)
         flat = sum_rows(reading.smooth * rows.weight[:, None], rows, samples)
         return mix(reading.log_probability, rows, samples), flat
@@ -61,7 +62,7 @@ class Mixture(nn.Module):
     def losses(self, model: RSMoE, batch: Batch, reading: Reading, *, smoothing: float = 0.0) -> dict[str, Tensor]:
         """Negative log-likelihood of the responses' tokens, averaged by ``length_weight``.
 
-        ``smoothing`` moves that much of the target onto the uniform distribution, see `log_probability`.
+        ``smoothing`` is label smoothing: that share of the target goes to the uniform distribution.
         """
         loss = smoothed(*self.log_probability(model, batch, reading), smoothing=smoothing)
         return {"text": by_length(loss, batch.response_mask, power=self.length_weight)}
@@ -98,12 +99,12 @@ class Mixture(nn.Module):
 
 
 def smoothed(log_probability: Tensor, flat: Tensor, *, smoothing: float) -> Tensor:
-    """Negative log-likelihood of tokens, with that much of the target on ``flat``, their mean over the vocabulary."""
+    """Label-smoothed negative log-likelihood of tokens; ``flat`` is the mean log-probability over the vocabulary."""
     return -(1 - smoothing) * log_probability - smoothing * flat if smoothing > 0 else -log_probability
 
 
 def by_length(loss: Tensor, mask: Tensor, *, power: float) -> Tensor:
-    """Mean of (B, L) losses of tokens, where an answer of n tokens weighs n ** power; 0 without a token."""
+    """Mean of token losses (B, L) in which an answer of n tokens has the weight n ** power; 0 without tokens."""
     share = mask * mask.sum(1, keepdim=True).clamp_min(1).to(loss.dtype) ** (power - 1)  # (B, L)
     return (loss * share).sum() / share.sum().clamp_min(1e-9)
 

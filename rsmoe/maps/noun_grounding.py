@@ -1,4 +1,4 @@
-"""Noun grounding: the words of an instruction bring along the tokens of the classes that they name."""
+"""Noun grounding: words of an instruction carry the map tokens of the land cover classes that they name."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ BEFORE = 4
 
 
 class NounGrounding(nn.Module):
-    """Class-conditioned word embeddings: adds to a word the token of the class of a map that it names.
+    """Class-conditioned word embeddings: to the embedding of a word, adds the map token of the class that it names.
 
-    "How many ships are there?" is answered by whoever finds the token of the ships among those of the picture; a small
-    language model learns that search slowly. Here the word "ships" brings the token along, and how it differs from
-    what the other words bring, for "which is larger"; and for "where is the ship relative to the pier", in which the
-    first is asked for and the second stands for comparison, the difference of the two in that sense, whatever the
-    order they are named in::
+    To answer "How many ships are there?", a language model has to find the token of ships among the visual tokens, and
+    a small one learns that search slowly. Here the embedding of "ships" already holds
+
+    - the token of its class (W v_i);
+    - the difference to the mean over all nouns of the instruction, for "which is larger" (U n_i (v_i - v));
+    - the difference to the other noun, signed by the roles of both, for "where is the ship relative to the pier": the
+      sign does not depend on which of them is named first (R ...)::
 
         x_i += W v_i + U n_i (v_i - v) + R n_i sum_j r_j n_j (v_j - v) / sum_j n_j + V LN(m)
         v_i = sum_k a_ik t_k,   a_i = softmax(s_(w_i)),   n_i = max_k a_ik,   v = mean of v_i by n_i
         r_j = tanh(sum_(d = 1..4) q_(w_(j-d)))
 
-    with t_k the token of class k, m the mean of the visual memory, for words that are about the whole picture
-    ("season", "theme"), s_w learned scores of word w, high at first for a class where w or its plural is in its
-    name, and q_w learned for word w: the four words before a noun ("relative to the", "seen from the") tell its role.
-    W, U, R and V are zero at first, so that a language model reads its words as it knows them. Ours.
+    with t_k the token of class k, and m the mean of the visual memory, for words about the whole picture ("season",
+    "theme"). s_w are learned scores of the classes for word w, initially high where the name of a class holds w or w is
+    its plural. q_w is learned for word w: the four words before a noun ("relative to the", "seen from the") tell its
+    role. W, U, R and V start at zero, so that a pretrained language model reads its words unchanged. Ours.
 
     Args:
         names: of the K classes.

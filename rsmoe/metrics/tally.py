@@ -25,6 +25,10 @@ class Tally:
     finish: Finish
     """Also gives "n" and "parse_failures", and "n/<part>", "parse_failures/<part>" where a part has its own."""
 
+    def __post_init__(self) -> None:
+        if not len(self.rows):
+            raise ValueError("no sample was scored")
+
     def values(self) -> dict[str, float]:
         """Every number on all samples."""
         return {name: float(value) for name, value in self.finish(self.rows.sum(axis=0)).items()}

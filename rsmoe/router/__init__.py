@@ -1,4 +1,4 @@
-"""Router contract: what is asked and seen -> `Routing`, then one prompt per chosen (sample, expert) row.
+"""Router contract: instruction and visual queries -> `Routing`, then one prompt per chosen (sample, expert) row.
 
 A router, a choice, a balance and a prompt writer are ``nn.Module``s, each one file with one yaml in ``conf/router/``,
 ``conf/choice/``, ``conf/balance/``, ``conf/prompts/``. Their constructors take, beside options of their own:
@@ -26,15 +26,15 @@ __all__ = ["Balance", "Choice", "PromptWriter", "Router", "Routing"]
 
 @runtime_checkable
 class Choice(Protocol):
-    """Which experts follow from the logits of a gate."""
+    """Selection of experts by the logits of a gate."""
 
     def __call__(self, logits: Tensor, *, by: Tensor, state: Tensor) -> Routing:
-        """At least one expert for each of B requests; it must not depend on the others at inference.
+        """At least one expert for each of B requests; at inference, the choice for one must not depend on the others.
 
         Args:
-            logits: (B, E) fp32; `RULED_OUT` where an expert may not be chosen.
-            by: (B, E) logits that choose, with the bias of `Balance`; weights follow from ``logits``.
-            state: (B, width) hidden state that the gate read.
+            logits: (B, E) fp32, from which the weights are computed; `RULED_OUT` where an expert may not be chosen.
+            by: (B, E) logits with the bias of `Balance` added, by which experts are chosen.
+            state: (B, width) hidden state of the gate.
         """
 
 
@@ -44,10 +44,10 @@ class Balance(Protocol):
 
     @property
     def bias(self) -> Tensor | None:
-        """(E,), added to the logits that choose; None: nothing is added."""
+        """(E,), added to the logits by which experts are chosen; None adds nothing."""
 
     def __call__(self, routing: Routing) -> Tensor:
-        """Loss of a batch, a scalar; in training the shares are those of the batches of all ranks."""
+        """Loss of a batch, a scalar; in training, loads are means over the batches of all ranks."""
 
 
 class Router(Protocol):
@@ -56,7 +56,7 @@ class Router(Protocol):
     reads_label: bool
     """Whether it is given the label of the task (`RouterRequest.right`): True of ``router=oracle`` alone."""
     balance: Balance | None
-    """None of a router that learns nothing: it has no losses, and no routes are taught to it."""
+    """None for a router that learns nothing: it has no losses, and ``teach_routing_steps`` has no effect on it."""
 
     def __call__(self, request: RouterRequest) -> Routing:
         """Experts and their weights for each of B requests."""

@@ -1,4 +1,4 @@
-"""What routers without weights share."""
+"""Base class of routers without weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rsmoe.router.routing import RULED_OUT, Routing
 class FixedRouter(nn.Module, ABC):
     """A control that learns nothing and holds no weights, so that it can stand in a trained model.
 
-    It chooses by itself: ``choice`` and ``balance`` have no part in it, and no routes are taught to it.
+    ``choice`` and ``balance`` are not used, and ``teach_routing_steps`` has no effect on it.
 
     Args:
         experts: E; the others of the router contract are unused.

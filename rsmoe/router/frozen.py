@@ -8,13 +8,13 @@ from rsmoe.router.instruction import InstructionRouter
 
 
 class FrozenRouter(InstructionRouter):
-    """Random routing by content: the instruction router with the weights that it begins with, which nothing trains.
+    """Random routing by content: the instruction router with its initial weights, which are never trained.
 
-    What a learned router is worth is its distance to this one. The weights are buffers, so that no pattern of
-    ``stage.<name>.train`` reaches them and a checkpoint holds them.
+    The gain of a learned router is its distance to this one. The weights are buffers, so that no pattern of
+    ``stage.<name>.train`` matches them and checkpoints hold them.
 
     Args:
-        options: of `InstructionRouter`; ``balance`` and its losses have no part in it.
+        options: of `InstructionRouter`; ``balance`` is not used.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""What learned routers share: a choice, a balance, and the way from logits to experts."""
+"""Base class of learned routers: logits -> choice of experts, with load balance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Gate(nn.Module):
 
     Args:
         choice: builds the `Choice` for ``width`` (of the hidden state) and ``experts``.
-        balance: keeps the load even; its bias is added to the logits that choose.
+        balance: keeps the load even; its bias is added to the logits by which experts are chosen.
         jitter: standard deviation of the noise on the logits in training.
     """
 
@@ -38,7 +38,7 @@ class Gate(nn.Module):
         self.choice, self.balance, self.jitter = choice(width=width, experts=experts), balance, jitter
 
     def route(self, logits: Tensor, state: Tensor, request: RouterRequest) -> Routing:
-        """(B, E) fp32 logits and the (B, width) state that they were read from -> `Routing`."""
+        """(B, E) fp32 logits and the (B, width) hidden state that they were computed from -> `Routing`."""
         if self.training and self.jitter > 0:
             logits = logits + self.jitter * torch.randn_like(logits)
         logits = logits.masked_fill(~request.allowed, RULED_OUT)

@@ -1,4 +1,4 @@
-"""The instruction router: reads the request and the queries, picks experts."""
+"""The instruction router: chooses experts by the instruction and the visual queries."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class InstructionRouter(Gate):
         experts: E.
         choice, balance: see `Gate`.
         hidden: width of the gate's MLP.
-        reads: "both"; "instruction": the words alone; "image": the mean of the visual memory alone. The queries are in
-            neither of the last two, for the Q-Former has read both picture and instruction.
+        reads: "both"; "instruction": word embeddings alone; "image": the mean of the visual memory alone. The last two
+            do not use the queries, because the Q-Former reads both picture and instruction.
         jitter: standard deviation of the noise on the logits in training.
     """
 

@@ -11,13 +11,13 @@ from rsmoe.router.routing import Routing
 def label_loss(routing: Routing, right: Tensor, task: Tensor) -> Tensor:
     """Cross-entropy against the experts that serve the task: -log of their summed probability, task by task.
 
-    Mean over the tasks of the batch of the mean over each one's samples: where one request of twenty is a caption, a
-    mean over samples leaves captions with the experts for questions. A sample whose task no expert serves has no right
-    answer and is left out; 0 where that is so for all.
+    The loss is the mean over the samples of each task, then over the tasks of the batch: with one caption among twenty
+    requests, a mean over samples would leave captions with the experts for questions. Samples whose task no expert
+    serves are left out; 0 if all are.
 
     Args:
-        right: (B, E) bool, the experts that are a right answer for each sample.
-        task: (B,) long, which task each sample is of.
+        right: (B, E) bool, the experts that serve the task of each sample.
+        task: (B,) long, the task of each sample.
     """
     served = right.any(-1)
     log_probability = routing.logits[served].log_softmax(-1).masked_fill(~right[served], float("-inf"))

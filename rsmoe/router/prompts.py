@@ -1,4 +1,4 @@
-"""What a prompt writer is asked for and what it gives back."""
+"""Input and output of a prompt writer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class PromptRequest:
     expert: Tensor
     """(R,) long."""
     share: Tensor | None = None
-    """(R, E) float, weights of a row that several experts share: soft tokens are summed with them, written words are
-    those of ``expert``, which weighs most. None: every row is one expert's."""
+    """(R, E) float, weights of the experts of a row that several share: soft tokens are their weighted sum, written
+    prompts are those of ``expert``, the one of highest weight. None: each row is of one expert."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts:
-    """One prompt per row: soft tokens, or the ids of written ones (which the bank then embeds)."""
+    """One prompt per row: soft tokens, or token ids, which the bank embeds."""
 
     mask: Tensor
     """(R, P) bool, False first (left-padded)."""

@@ -1,4 +1,4 @@
-"""What a router is asked."""
+"""Input of a router."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class RouterRequest:
     """B requests of a batch."""
 
     queries: Tensor
-    """(B, M, D) of the Q-Former, which reads the picture with the instruction."""
+    """(B, M, D) of the Q-Former, which reads picture and instruction."""
     memory: Tensor
     """(B, D_m) mean of the visual memory, before any instruction is read."""
     instruction_ids: Tensor
@@ -22,7 +22,6 @@ class RouterRequest:
     allowed: Tensor
     """(E,) bool: experts that may be chosen, those that serve a task."""
     also: Tensor | None = None
-    """(B, E) bool: experts that are added to the choice, while training teaches routes."""
+    """(B, E) bool: experts that are chosen, too, in the first ``teach_routing_steps`` of a stage."""
     right: Tensor | None = None
-    """(B, E) bool: experts that serve the label of each request. None for every router that does not ask for it with
-    ``reads_label``."""
+    """(B, E) bool: experts that serve the task label of each request; None unless the router has ``reads_label``."""

@@ -1,4 +1,4 @@
-"""The router's decision and the rows that follow from it."""
+"""The router's decision, and the rows of the language model that follow from it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Rows:
     weight: Tensor
     """(R,) float, the router's weight of this row; sums to 1 over the rows of a sample."""
     share: Tensor | None = None
-    """(R, E) float: each row has the sum of all adapters, with these weights, and ``expert`` is the one that weighs
-    most; None: the row has the adapter of ``expert`` alone."""
+    """(R, E) float: each row goes through the sum of all adapters with these weights, and ``expert`` is the one that
+    weighs most. None: each row goes through the adapter of ``expert`` alone."""
 
     @property
     def adapters(self) -> Tensor:
-        """What the bank is told of the rows: ``share`` where adapters are summed, else ``expert``."""
+        """What the bank is called with: ``share`` where adapters are summed, else ``expert``."""
         return self.expert if self.share is None else self.share
 
     def __getitem__(self, index: Tensor) -> Rows:
-        """These of the R rows, (R,) bool."""
+        """Those of the R rows for which ``index`` (R,) bool is True."""
         share = None if self.share is None else self.share[index]
         return Rows(sample=self.sample[index], expert=self.expert[index], weight=self.weight[index], share=share)
 
@@ -64,18 +64,18 @@ class Routing:
 
     @classmethod
     def joined(cls, parts: Sequence[Routing]) -> Routing:
-        """One after another, B1 + B2 ..."""
+        """Concatenated over samples, B1 + B2 + ..."""
         own = {name: torch.cat([getattr(p, name) for p in parts]) for name in ("logits", "weights", "chosen")}
         return cls(**own)
 
     def adding(self, also: Tensor) -> Routing:
-        """With the experts of ``also`` (B, E) bool among the chosen."""
+        """With the experts of ``also`` (B, E) bool chosen as well."""
         return replace(Routing.of(self.logits, self.chosen | also), load=self.load)
 
     def only(self, experts: Tensor) -> Routing:
-        """Answered by ``experts`` (E,) bool alone, at least one: the chosen ones among them keep their shares.
+        """Restricted to ``experts`` (E,) bool, at least one; weights are scaled to sum to 1 again.
 
-        A request whose chosen experts are all left out goes to the most probable of these.
+        A request of which no chosen expert is left goes to the most probable of them.
         """
         logits = self.logits.masked_fill(~experts, -torch.inf)
         kept = self.weights * experts

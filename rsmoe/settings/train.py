@@ -163,3 +163,10 @@ class Train(Settings):
         stages = stages_of({"stage": self.stage})
         for place, mix in (("mix", self.mix or {}), *((f"stage.{s.name}.mix", s.mix) for s in stages)):
             require_known(f"data set in {place}", *mix, known=self.corpus)
+        for stage in stages:
+            if stage.steps and not self.maps and not any(stage.losses.values()):
+                rest = ",".join(s.name for s in stages if s is not stage) or "dense,experts"
+                raise UserError(
+                    f"stage {stage.name!r} has no loss: it teaches maps, and this run has none (maps=[]). Leave it "
+                    f"out, stage=[{rest}], or choose maps that the data teach, maps=[land_cover]"
+                )

@@ -13,7 +13,7 @@ Method = tuple[str, str, str]
 _MOST = 3
 """Keys in a name; methods that differ in more are told apart by their hashes."""
 _ELSEWHERE = ("seed", "start", "resume", "name")
-"""Keys that are no part of a method, or are said otherwise."""
+"""Keys that are no part of a method, or are said otherwise: ``start`` where the methods of two starts differ."""
 
 
 def method_names(runs: Sequence[RunResults], first: Method | None = None) -> dict[Method, str]:
@@ -34,6 +34,8 @@ def method_names(runs: Sequence[RunResults], first: Method | None = None) -> dic
         label = key[0] + (f"@{key[1] or 'training'}" if len({other[1] for other in same}) > 1 else "")
         if len({other[2] for other in same}) > 1:
             told = sorted(_differences(oldest[base].config, run.config))
+            if run.start_method != oldest[base].start_method:
+                told.append(f"start={run.config.get('start') or 'none'}")
             known = bool(run.config) and len(told) <= _MOST and (bool(told) or key[2] == base[2])
             label += "".join(f" {word}" for word in told) if known else f"#{key[2][:6]}"
         found[key] = label

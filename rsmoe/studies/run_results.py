@@ -29,6 +29,8 @@ class RunResults:
     results: tuple[dict[str, Any], ...]
     """Rows of `rsmoe.metrics.Result`, each with its "data"."""
     baselines: dict[str, tuple[dict[str, Any], ...]]
+    start_method: str = ""
+    """Hash of the method of the run that it started from; "" without one."""
     config: dict[str, Any] = field(default_factory=dict)
     """Of the run, {} where it is not beside the results."""
 
@@ -67,6 +69,7 @@ def _read(path: Path) -> RunResults:
             # files from before the method had a hash: only the same config is the same method
             method=run.get("method_sha256", run["config_sha256"]),
             seed=run["seed"],
+            start_method=run.get("start_method", ""),
             results=tuple(rows["results"]),
             baselines={name: tuple(own) for name, own in rows["baselines"].items()},
             config=_config(path.parent / "config.yaml"),

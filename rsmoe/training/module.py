@@ -20,10 +20,9 @@ from rsmoe.parts import instantiate, locate
 from rsmoe.perception import Reading, Sight
 from rsmoe.router.losses import label_loss, z_loss
 from rsmoe.settings.stage import Stage
-from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.router_state import router_state
 from rsmoe.training.stage_checks import learning_rates
-from rsmoe.training.stage_losses import of_perception
+from rsmoe.training.stage_losses import of_maps
 from rsmoe.training.validation import Means
 
 
@@ -33,12 +32,11 @@ class StageModule(pl.LightningModule):
     Args:
         model: trained in place.
         stage: the stage.
-        index: its place among the stages; part of every seed.
+        index: position among the stages, from 0; the random numbers of a step depend on it.
         seed: of the run.
-        hparams: plain containers (resolved config, codecs) that a checkpoint must carry to rebuild the model.
-        optimizer: config of a class of ``torch.optim``, without parameters, learning rate and weight decay.
-        first_step: steps of the stages before, from where the curves go on.
-        word_head: of the loss "words", trained beside the model where a stage weighs it.
+        hparams: plain containers (resolved config, tokenizers) that a checkpoint needs to rebuild the model.
+        optimizer: config of a class of ``torch.optim``; parameters, learning rate and weight decay are added here.
+        first_step: optimiser steps of all earlier stages, where the curves of this one begin.
     """
 
     def __init__(
@@ -51,31 +49,27 @@ class StageModule(pl.LightningModule):
         hparams: dict[str, Any],
         optimizer: Mapping[str, Any],
         first_step: int = 0,
-        word_head: BagOfWordsHead | None = None,
     ) -> None:
         super().__init__()
-        self.word_head = word_head
-        if word_head is not None:
-            word_head.requires_grad_(stage.losses.get("words", 0.0) > 0)
         self.model, self.stage, self.index, self.seed, self.first_step = model, stage, index, seed, first_step
         self._optimizer, self._validated = optimizer, Means()
-        self.over = False  # whether the stage has ended before its last step
+        self.over = False  # whether a callback ended the stage before its last step
         self.trace: list[dict[str, Any]] = []
-        self.began = False  # whether a first batch is near: what a checkpoint held is restored
+        self.began = False  # True once training starts: by then Lightning has restored the checkpoint
         self._micro = 0
         self.save_hyperparameters({**hparams, "stage": index}, logger=False)  # whole tokenizers among them
 
     def on_train_start(self) -> None:
-        """Starts the trace of the router anew, unless a checkpoint brought one."""
+        """Empties the router's trace, unless the stage was resumed and goes on with that of its checkpoint."""
         self.began = True
         if self.trainer.global_step == 0:
             self.trace = []
-            # Lightning counts what it logs from 0 in every fit: one axis for all stages
+            # Lightning counts logged steps from 0 in every fit; ours are one axis over all stages
             self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.first_step
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes dropout a function of (seed, stage, number of the batch, rank), and keeps frozen parts in eval mode,
-        and batch norms where the stage says so."""
+        """Seeds dropout by (seed, stage, number of the batch, rank). Puts frozen parts into eval mode, and batch norms
+        where the stage freezes their statistics."""
         step = self.trainer.global_step
         every = self.trainer.accumulate_grad_batches
         self._micro = batch_idx % every
@@ -119,7 +113,7 @@ class StageModule(pl.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in means.items()}, sync_dist=True)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Logs the norm of the gradients before they are clipped, where curves are written."""
+        """Logs the norm of the gradients before clipping, in steps that are logged."""
         often: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (self.first_step + self.trainer.global_step + 1) % often == 0:
             gradients = [p.grad for p in self.parameters() if p.grad is not None]
@@ -134,15 +128,12 @@ class StageModule(pl.LightningModule):
         return total
 
     def _terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        if set(self.stage.losses) <= of_perception(self.model):
-            return self._perception_losses(batch, self.model.see(batch))
+        if set(self.stage.losses) <= of_maps(self.model):
+            return self._map_losses(batch, self.model.see(batch))
         return self._losses(batch, step)
 
-    def _perception_losses(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
-        """Of a stage that has no other losses: no language model runs."""
+    def _map_losses(self, batch: Batch, sight: Sight) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
-        if self.word_head is not None and self.stage.losses.get("words"):
-            terms["words"] = self.word_head.loss(sight.memory[batch.view], batch.samples)
         for name, seen in sight.maps.items():
             terms |= self.model.maps[name].losses(seen.evidence, batch.class_map[seen.views])
         return terms
@@ -175,16 +166,16 @@ class StageModule(pl.LightningModule):
                 }
             terms |= model.bank.losses(reading.gates)
             self._note_routing(batch, reading, step)
-        terms |= self._perception_losses(batch, perception.sight)
+        terms |= self._map_losses(batch, perception.sight)
         if reading.prompt_loss is not None:
             terms["prompt"] = reading.prompt_loss
         for index, inputs in model.head_inputs(batch, reading).items():
-            if set(model.experts[index].terms) & set(self.stage.losses):  # a head that waits costs nothing
+            if set(model.experts[index].terms) & set(self.stage.losses):  # other heads are not run
                 terms |= model.experts[index].losses(inputs, batch)
         return terms
 
     def _note_routing(self, batch: Batch, reading: Reading, step: int) -> None:
-        """Logs the router's state, and notes it about a hundred times a stage for the report."""
+        """Logs the router's state, and records it about a hundred times a stage for the report."""
         state = router_state(reading.perception.routing, self.model.serves_task[batch.task], self.model.names)
         if not self.training:
             self._validated.add(state, len(batch))
@@ -211,11 +202,8 @@ class StageModule(pl.LightningModule):
                 groups.setdefault((rates.get(name, self.stage.lr), decay), []).append(p)
         if not groups:
             raise UserError(f"stage {self.stage.name!r} trains nothing: train={list(self.stage.train)}")
-        if self.word_head is not None and self.stage.losses.get("words"):
-            for p in self.word_head.parameters():
-                groups.setdefault((self.stage.lr, self.stage.weight_decay if p.ndim > 1 else 0.0), []).append(p)
         node = {"_partial_": True, **self._optimizer}
-        # a tenth of the time on CPU; Lightning clips no fused optimiser's gradients in mixed precision
+        # fused takes a tenth of the time on CPU; in mixed precision Lightning cannot clip its gradients
         mixed = self._trainer is not None and isinstance(self.trainer.precision_plugin, MixedPrecision)
         if "fused" in signature(locate(node["_target_"])).parameters and not mixed:
             node = {"fused": True, **node}
@@ -236,8 +224,8 @@ class StageModule(pl.LightningModule):
         checkpoint["router_trace"], checkpoint["stage_over"] = self.trace, self.over
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the router's trace back. A step whose batches were not all read begins anew with its first one, also
-        where another number of them is accumulated than before."""
+        """Restores the router's trace. A step that was saved in the middle of its accumulated batches starts again with
+        the first of them, also with another ``accumulate_grad_batches``."""
         self.trace = checkpoint.get("router_trace", [])
         loop = checkpoint["loops"]["fit_loop"]
         progress = loop["epoch_loop.batch_progress"]

@@ -21,7 +21,6 @@ from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate
 from rsmoe.settings.stage import Stage
-from rsmoe.training.bag_of_words import BagOfWordsHead
 from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import log_config
@@ -72,24 +71,25 @@ def run_stages(
     validation: Validation | None = None,
     features: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` at each end and ``last.ckpt`` meanwhile.
+    """Trains ``model`` in place; writes ``checkpoints/<n>-<stage>.ckpt`` after each stage and ``last.ckpt`` during it.
 
-    The model is left on the device of the trainer, the same on every rank, with nothing trainable.
+    Afterwards the model is on the trainer's device, the same on every rank, and no parameter is trainable.
 
     Args:
-        logger: of all stages; it gets the config of ``hparams``.
-        resume: a checkpoint of these stages; its stage and step are found in it.
+        hparams: see `StageModule`.
+        logger: of all stages; the config in ``hparams`` is logged to it.
+        resume: a checkpoint of the same stages, which says in which stage and step it was written.
         optimizer: config of a class of ``torch.optim``.
-        callbacks: name -> config of a Lightning callback; every stage has its own.
+        callbacks: name -> config of a Lightning callback, built anew for every stage.
         validation: of every stage on the data sets of split "val"; None for none.
-        features: options of `stage_features`, which computes a frozen encoder's features once; None: in every step.
+        features: options of `stage_features`, which stores a frozen encoder's features; None computes them every step.
 
     Returns:
-        the router's trace: per noted step its stage, entropy, accuracy and load.
+        the router's trace: stage, entropy, accuracy and load at each recorded step.
 
     Raises:
-        UserError: unknown parameter patterns or losses, draws that processes cannot share equally, a loss that is not
-            finite, a checkpoint of another model.
+        UserError: unknown parameter patterns or losses, a batch size that the processes cannot divide, a loss that is
+            not finite, a checkpoint of another model.
     """
     for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -123,19 +123,13 @@ def run_stages(
             start, resume = start + 1, None
     if loaded is None:
         fit_clusters(model, data)
-    word_head = None
-    if any(stage.steps and stage.losses.get("words") for stage in stages):
-        word_head = BagOfWordsHead(width=model.vision.width, codec=data.eval_collate.codec)
-        if loaded is not None:
-            state = {k.removeprefix("word_head."): v for k, v in loaded[1]["state_dict"].items() if "word_head." in k}
-            word_head.load_state_dict(state)
     if validation is not None and not data.datasets["val"]:
         validation = None
     _check_monitors(callbacks or {}, validation)
     if logger is not None:
         log_config(logger, hparams)
-    kinds = {name: value.dtype for name, value in model.state_dict().items()}
-    computed = {name: value.clone() for name, value in model.named_buffers() if name not in kinds}
+    dtypes = {name: value.dtype for name, value in model.state_dict().items()}
+    computed = {name: value.clone() for name, value in model.named_buffers() if name not in dtypes}
     bases = left_out(model, stages)
     if bases and not rank_zero_only.rank:  # type: ignore[attr-defined]
         print(sizes(model, bases))
@@ -157,7 +151,6 @@ def run_stages(
             hparams={**hparams, **own},
             optimizer=optimizer,
             first_step=sum(s.steps for s in stages[:index]),
-            word_head=word_head,
         )
         ours: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"), Throughput()]
         if stage.ema > 0:
@@ -174,7 +167,7 @@ def run_stages(
             folder=folder,
             validate_every=None if validation is None else min(validation.every, stage.steps),
         )
-        _check_shares([s for s in stages[index:] if s.steps], fit.world_size)
+        _check_batch_sizes([s for s in stages[index:] if s.steps], fit.world_size)
         data.stage(stage, index, validated=None if validation is None else validation.limit)
         if features is not None:
             data.train_collate.features = stage_features(
@@ -205,15 +198,15 @@ def run_stages(
         fit = stage_trainer(
             trainer, steps=1, callbacks=[], files=files, logger=False, folder=folder, validate_every=None
         )
-    model.requires_grad_(False)  # torch multiplies a trainable matrix in another order: as `load_run` will ask it
-    model.to(fit.strategy.root_device)  # the trainer's teardown takes it to the processor
-    _as_built(model, kinds, computed)
+    model.requires_grad_(False)  # torch multiplies trainable matrices in another order: answer as after `load_run`
+    model.to(fit.strategy.root_device)  # the trainer's teardown moves it to the CPU
+    _restore_dtypes(model, dtypes, computed)
     alike(model)
     return trace
 
 
 def _check_monitors(callbacks: Mapping[str, Any], validation: Validation | None) -> None:
-    """`UserError` for a callback that waits for a validation which never comes."""
+    """Raises `UserError` for a callback that monitors validation in a run without any."""
     for name, node in callbacks.items():
         monitor = str(node.get("monitor", ""))
         if monitor.startswith("val/") and validation is None:
@@ -223,21 +216,21 @@ def _check_monitors(callbacks: Mapping[str, Any], validation: Validation | None)
             )
 
 
-def _as_built(model: RSMoE, kinds: Mapping[str, torch.dtype], computed: Mapping[str, torch.Tensor]) -> None:
-    """Number types as before training: what is asked next is asked as the checkpoint's reader will ask it.
+def _restore_dtypes(model: RSMoE, dtypes: Mapping[str, torch.dtype], computed: Mapping[str, torch.Tensor]) -> None:
+    """Gives weights the dtypes from before training, so that the model answers as when its checkpoint is loaded.
 
     Args:
-        kinds: of what a checkpoint holds.
-        computed: buffers that it does not hold, positions for example; bf16-true has rounded them.
+        dtypes: of the tensors that a checkpoint holds.
+        computed: the other buffers, such as positions, as they were before bf16-true rounded them.
     """
     for name, value in chain(model.named_parameters(), model.named_buffers()):
-        if name in kinds and value.dtype != kinds[name]:
-            value.data = value.data.to(kinds[name])
+        if name in dtypes and value.dtype != dtypes[name]:
+            value.data = value.data.to(dtypes[name])
         elif name in computed:
             value.data = computed[name].to(value.device)
 
 
-def _check_shares(stages: Sequence[Stage], world: int) -> None:
+def _check_batch_sizes(stages: Sequence[Stage], world: int) -> None:
     for stage in stages:
         if stage.batch_size % world:
             raise UserError(

@@ -1,4 +1,4 @@
-"""A stage held against the model that it is to train, before the first step."""
+"""Checks of a stage against the model that it trains, before the first step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.training.freeze import matching, set_trainable
-from rsmoe.training.stage_losses import weighed
+from rsmoe.training.stage_losses import with_losses
 
 
 def fitted(model: RSMoE, stage: Stage) -> Stage:
-    """The stage with all its losses, see `weighed`, where the model has what it names: parameters that train, rates.
+    """The stage with all its losses, see `with_losses`, checked against the model.
 
     Raises:
-        UserError: a pattern that matches nothing, or a rate of nothing that trains; see also `weighed`.
+        UserError: a pattern that matches no parameter, or a learning rate for parameters that do not train; see also
+            `with_losses`.
     """
     trained = trainable(model, stage)
     for pattern in stage.lr_groups:
@@ -26,11 +27,11 @@ def fitted(model: RSMoE, stage: Stage) -> Stage:
                 f"stage.{stage.name}.lr_groups: nothing that {pattern!r} names trains in this stage "
                 f"(train: {', '.join(stage.train)}). Take it out, or let it train"
             )
-    return weighed(model, stage, trained)
+    return with_losses(model, stage, trained)
 
 
 def trainable(model: RSMoE, stage: Stage) -> list[str]:
-    """Freezes all but what the stage trains; names of that."""
+    """Freezes all parameters but those that the stage trains; the names of these."""
     try:
         return set_trainable(model, [pattern for pattern in stage.train if has_part(model, pattern)])
     except UserError as error:
@@ -38,7 +39,7 @@ def trainable(model: RSMoE, stage: Stage) -> list[str]:
 
 
 def learning_rates(model: RSMoE, stage: Stage) -> dict[str, float]:
-    """Learning rate of every parameter that a pattern of ``lr_groups`` names; the first pattern that does decides.
+    """Parameter -> learning rate, for those that a pattern of ``lr_groups`` matches; the first pattern decides.
 
     Raises:
         UserError: a pattern that matches nothing, see `rsmoe.training.freeze.matching`.
@@ -51,8 +52,8 @@ def learning_rates(model: RSMoE, stage: Stage) -> dict[str, float]:
 
 
 def has_part(model: nn.Module, pattern: str) -> bool:
-    """False for a pattern of a part that this model has none of (``maps``, with ``maps=[]``), or that learns nothing: a
-    stage serves all models."""
+    """False for a pattern that begins with a part which this model lacks (``maps``, with ``maps=[]``) or which has no
+    parameters: one yaml of a stage serves all models, so that such a pattern is no mistake."""
     part: Any = model
     for name in pattern.removeprefix("-").split("[")[0].split("."):
         if not hasattr(part, name):

@@ -1,4 +1,4 @@
-"""The losses that count in a stage, on the model that it is to train."""
+"""Which losses, with which weights, a stage has on the model that it trains."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from rsmoe.router import PromptWriter
 from rsmoe.settings.stage import Stage
 
 ROUTING = ("label", "balance", "z")
-"""Losses of the router: a model with one adapter, and one whose router learns nothing, has none."""
+"""Losses of the router. A model with one adapter has none of them, nor one whose router learns nothing."""
 
 
-def of_perception(model: RSMoE) -> set[str]:
-    """Losses of perception: in a stage that has no other, no language model runs."""
-    return {"words"}.union(*(part.terms for part in model.maps.values()))
+def of_maps(model: RSMoE) -> set[str]:
+    """Losses of the maps: in a stage that has no other, no language model runs."""
+    return set().union(*(part.terms for part in model.maps.values()))
 
 
-def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
-    """The stage with a weight for every loss that counts in it.
+def with_losses(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
+    """The stage with the weights of all its losses.
 
-    A part brings its losses with their weights, ``terms``: maps in the stages that train them, heads of experts where
-    text is taught, prompts and fusion where several experts are. ``stage.<name>.losses`` adds those of text, router and
-    words, and changes the others. In a dense twin (``moe=none``), and under a control that
-    learns nothing (``router=uniform``), what concerns routing is left out.
+    A part of the model has losses with default weights, its ``terms``. Those of a map count in stages that train it;
+    those of experts' heads in stages with a text loss; those of bank, prompts and fusion in stages with a text loss and
+    several experts. ``stage.<name>.losses`` adds the losses of text and router, and changes the defaults. In a dense
+    twin (``moe=none``), and with a router that learns nothing (``router=uniform``), losses of the router are ignored.
 
     Args:
         trained: names of the parameters that the stage trains.
@@ -39,7 +39,7 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
     text, several = bool(stage.losses.get("text")), model.bank.size > 1 and not stage.single_expert
     learns = model.bank.size > 1 and model.router.balance is not None
     counted: dict[str, float] = {}
-    possible = {"text", "words", *(ROUTING if several and learns else ())}
+    possible = {"text", *(ROUTING if several and learns else ())}
     for name, module in model.maps.items():
         possible |= set(module.terms)
         counted |= module.terms if any(p.startswith(f"maps.{name}.") for p in trained) else {}
@@ -68,11 +68,11 @@ def weighed(model: RSMoE, stage: Stage, trained: Sequence[str]) -> Stage:
             f"weight, or leave the stage out with 0 steps"
         )
     if any(stage.teacher_forcing) and not (text and len(model.maps)):
-        raise _inert(stage, "teacher_forcing", list(stage.teacher_forcing), "no map of this model", "[0.0,0.0]")
+        raise _no_effect(stage, "teacher_forcing", list(stage.teacher_forcing), "no map of this model", "[0.0,0.0]")
     if stage.teach_routing_steps and stage.single_expert:
-        raise _inert(stage, "teach_routing_steps", stage.teach_routing_steps, "no router, with one expert", "0")
+        raise _no_effect(stage, "teach_routing_steps", stage.teach_routing_steps, "no router, with one expert", "0")
     if stage.smoothing and not text:
-        raise _inert(stage, "smoothing", stage.smoothing, "no loss of text", "0.0")
+        raise _no_effect(stage, "smoothing", stage.smoothing, "no loss of text", "0.0")
     taught = stage.teach_routing_steps if learns else 0
     return replace(stage, losses=losses, losses_until=until, teach_routing_steps=taught)
 
@@ -85,7 +85,7 @@ def _no_loss(stage: Stage, given: str, name: str, known: Sequence[str] | set[str
     )
 
 
-def _inert(stage: Stage, key: str, value: object, why: str, instead: str) -> UserError:
+def _no_effect(stage: Stage, key: str, value: object, why: str, instead: str) -> UserError:
     return UserError(
         f"stage.{stage.name}.{key}={value} has no effect: there is {why}. Give stage.{stage.name}.{key}={instead}"
     )

@@ -121,8 +121,7 @@ def _by_expert(name: str, value: torch.Tensor) -> bool:
 def _tables(model: RSMoE) -> dict[str, int]:
     """Weights that may have one row a token -> whose tokens: 0 of the language model, 1 of the instruction."""
     names = [f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)]
-    heads = ("lm_head.weight", "words.predict.weight", "words.predict.bias")
-    names += [name for name in model.state_dict() if name.endswith(heads)]
+    names += [name for name in model.state_dict() if name.endswith("lm_head.weight")]
     return {name: int(name.startswith(("qformer.", "router."))) for name in names}
 
 

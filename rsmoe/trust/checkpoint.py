@@ -49,6 +49,7 @@ class _Parameters(BaseModel, **_STRICT):
     trace: list[dict[str, Any]] = []
     change_classes: list[str] = []
     built: dict[str, dict[str, Any]] = {}
+    start_method: str = ""
     words: list[Annotated[str, AfterValidator(_plain_word)]] = []
 
 

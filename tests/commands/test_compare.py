@@ -139,6 +139,16 @@ def test_methods_are_called_by_what_differs(tmp_path: Path) -> None:
     assert turned.against == "moe" and table.against == ""
 
 
+def test_starts_of_two_methods_are_told_apart(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for method, folder in (("aa", "seen"), ("bb", "unworded")):
+            own = {"method_sha256": f"moe-{method}", "start_method": method}
+            config = f"seed: {seed}\nstart: runs/{folder}/{seed}\n"
+            written(tmp_path / f"{folder}{seed}", "moe", seed, [True], config, **own)
+    (table,), _ = tables(tmp_path)
+    assert table.seeds == {"moe": 2, "moe start=runs/unworded/0": 2}
+
+
 def test_differences_are_those_of_the_same_samples(tmp_path: Path) -> None:
     """Of one seed those of `rsmoe.score`'s comparison; of two seeds their mean, with narrower bounds."""
     rng = np.random.default_rng(0)

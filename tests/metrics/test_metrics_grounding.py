@@ -233,7 +233,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         score([answer(UNIT)], [np.zeros((0, 4))])
     with pytest.raises(ValueError, match=r"\(n, 5\)"):
         score([answer(UNIT)], [np.zeros((1, 5))])
-    with pytest.raises(ValueError, match="no box"):
+    with pytest.raises(ValueError, match="no sample"):
         grounding_tally([])
     with pytest.raises(ValueError, match="zip"):
         score([answer(UNIT)], [TARGET, TARGET])

@@ -30,7 +30,6 @@ LOSSES = {"text": 1.0, "label": 0.5, "balance": 0.01, "z": 0.001}
 
 DENSE = Stage(
     name="dense", steps=5, single_expert=True, train=["*", "-router.*"], batch_size=6, warmup=1,
-    losses={"text": 1.0, "words": 0.5},
 )  # fmt: skip
 
 

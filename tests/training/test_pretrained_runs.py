@@ -21,7 +21,7 @@ from rsmoe.data.collate import Collate
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.evaluation.report import run_facts
+from rsmoe.evaluation.run_facts import run_facts
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.language_model import causal_lm
 from rsmoe.model import RSMoE

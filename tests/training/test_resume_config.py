@@ -26,7 +26,7 @@ import rsmoe.training.resume
 from rsmoe.cli.check import checked
 from rsmoe.config import compose
 from rsmoe.errors import UserError
-from rsmoe.evaluation.report import run_facts
+from rsmoe.evaluation.run_facts import run_facts, start_of
 from rsmoe.launch import stamp
 from rsmoe.train import train
 from rsmoe.training import ranks
@@ -113,7 +113,7 @@ def test_a_group_that_changes_takes_its_old_keys_away() -> None:
         (["seed=0"], r"cannot change: seed=0 \(was 3\).*start=<run>"),
         (["corpus=scenes"], "corpus"),
         (["experiment=changechat_moe"], "corpus|name=changechat_moe"),
-        (["model=small"], r"image_size=128 \(was 64\).* and \d+ more"),
+        (["model=small", "schedule=from_scratch"], r"image_size=128 \(was 64\).* and \d+ more"),
         (["expert=[theme,vqa]"], r"expert\.\S+absent \(was"),
         (["stage.perception.lr=1"], "stage.perception.lr=1"),
         (["stage.dense.batch_size=8"], "stage.dense.batch_size"),
@@ -206,7 +206,7 @@ def test_the_same_text_under_another_key_is_no_choice(
 def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The continued folder is whole, its config is the run's, and so is its fingerprint."""
     monkeypatch.delenv("RSMOE_DATA", raising=False)
-    small = short(plain(compose(["experiment=rsicap_moe", "stage.perception.losses.words=0.2"])))
+    small = short(plain(compose(["experiment=rsicap_moe", "+stage.perception.losses.land_cover=0.2"])))
     run_config(small, tmp_path, monkeypatch)
     out = tmp_path / "again"
     out.mkdir()
@@ -218,7 +218,7 @@ def test_a_run_killed_in_its_evaluation(tmp_path: Path, monkeypatch: pytest.Monk
     assert first["results"] == then["results"]
     kept = OmegaConf.load(out / "config.yaml")
     assert kept.name == "rsicap_moe" and kept.resume == str(tmp_path / "run")
-    assert load_checkpoint(out)["hyper_parameters"]["config"]["stage"]["perception"]["losses"] == {"words": 0.2}
+    assert load_checkpoint(out)["hyper_parameters"]["config"]["stage"]["perception"]["losses"] == {"land_cover": 0.2}
 
 
 def test_a_resume_is_not_another_configuration() -> None:
@@ -251,6 +251,26 @@ def test_the_place_of_older_weights_is_no_method() -> None:
     facts = [run_facts(model, config | {"start": start}) for start in ("runs/a", "runs/b")]  # type: ignore[arg-type]
     assert facts[0]["method_sha256"] == facts[1]["method_sha256"]
     assert facts[0]["config_sha256"] != facts[1]["config_sha256"]
+
+
+def test_older_weights_of_another_method_are_another_method() -> None:
+    """Another seed of the started run is not; another setting of it, or of the one before, and another stage are."""
+    model = type("M", (), {"parameters": lambda self: [], "dense": True})()
+    first, more = saved(), {"seed": 7, "start": "runs/y"}
+
+    def method(started: dict[str, Any]) -> str:
+        facts = run_facts(model, tiny_config() | {"start": "runs/x"}, start_method=start_of(started))  # type: ignore[arg-type]
+        return str(facts["method_sha256"])
+
+    def of(**changed: Any) -> dict[str, Any]:
+        kept = first["hyper_parameters"]
+        return first | {"hyper_parameters": kept | {"config": kept["config"] | changed}}
+
+    before = of(**more)
+    before["hyper_parameters"]["start_method"] = "f" * 16
+    others = [of(image_size=48), of(**more), before, saved(stage=0), saved(step=9)]
+    assert method(of(seed=7)) == method(first)
+    assert len({method(first), *map(method, others)}) == 1 + len(others)
 
 
 def test_a_stage_that_is_complete_is_kept_where_the_next_one_goes_on(tmp_path: Path) -> None:

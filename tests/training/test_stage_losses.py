@@ -11,6 +11,7 @@ from support.composed import plain
 from support.models import tiny_model
 from support.runs import DENSE, EXPERTS
 
+from rsmoe.cli.check import checked
 from rsmoe.config import compose
 from rsmoe.errors import UserError
 from rsmoe.settings.stage import Stage, stages_of
@@ -33,7 +34,7 @@ def stage(**values: Any) -> Stage:
 @pytest.mark.parametrize(
     ("given", "losses"),
     [
-        ({"train": ["vision", "maps"], "losses": {"words": 0.3}}, {"words": 0.3} | CHANGE | COVER),
+        ({"train": ["vision", "maps"], "losses": {"change": 2.0}}, CHANGE | COVER | {"change": 2.0}),
         ({"single_expert": True, "train": ["*", "-router"]}, {"text": 1.0} | CHANGE | COVER | HEADS),
         ({"train": ["router", "*lora_*"], "losses": {"text": 1.0} | ROUTING}, {"text": 1.0} | ROUTING | HEADS),
         ({"losses": {"text": 1.0, "land_cover": 2.0, "mask_bce": 0.0}, "train": ["*", "-maps.change"]},
@@ -62,7 +63,7 @@ def test_the_dense_twin_has_no_router_to_teach() -> None:
         ((), {"lr_groups": {"vision": 1e-4}, "train": ["*", "-vision"]}, "nothing that 'vision' names trains"),
         ((), {"teacher_forcing": [0.8, 0.0]}, r"teacher_forcing=\[0\.8, 0\.0\] has no effect.*=\[0\.0,0\.0\]"),
         ((), {"single_expert": True, "teach_routing_steps": 3}, r"stage\.x\.teach_routing_steps=3 has no effect"),
-        (MAPS, {"smoothing": 0.1, "losses": {"words": 1.0}}, r"stage\.x\.smoothing=0\.1 has no effect"),
+        (MAPS, {"smoothing": 0.1, "losses": {}}, r"stage\.x\.smoothing=0\.1 has no effect"),
         ((), {"losses": {}, "train": ["vision"]}, "has no loss that this model knows"),
     ],
 )  # fmt: skip
@@ -118,7 +119,9 @@ def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.Mon
         real = compose(["experiment=rsicap_moe", *words])
         assert (real.world, real.loader.collate.jitter, real.noun_grounding) == ("real", 0.2, False), words
         assert not any("_target_" in node for node in real.maps.values())
-        assert stages_of(plain(real))[1].teacher_forcing == [0.0, 0.0]
+        perception, dense, _ = stages_of(plain(real))
+        assert perception.steps == 0  # nothing teaches it
+        assert dense.teacher_forcing == [0.0, 0.0] and not dense.lr_groups and not dense.freeze_batch_norm, words
     assert compose(["experiment=rsicap_moe", "world=generated"]).world == "generated"
     typed = compose(["experiment=rsicap_moe", "maps=[land_cover]", "loader.collate.jitter=0.1"])
     assert typed.maps.land_cover["_target_"] and typed.loader.collate.jitter == 0.1  # what is typed wins
@@ -126,11 +129,20 @@ def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.Mon
         compose(["experiment=ucm_moe", "world=generated"])
 
 
-@pytest.mark.parametrize("words", [["experiment=change_temporal"], ["experiment=changechat_moe", "maps=[]"]])
+@pytest.mark.parametrize(
+    "words", [["experiment=change_temporal"], ["experiment=changechat_moe", "maps=[]", "stage=[dense,experts]"]]
+)
 def test_without_maps_nothing_is_left_of_them(words: list[str]) -> None:
     config = plain(compose(words))
     assert config["maps"] == {}
     assert all(not any(stage.teacher_forcing) for stage in stages_of(config))
+
+
+def test_perception_without_maps_is_refused_before_the_work_starts() -> None:
+    message = r"stage 'perception' has no loss: .*maps=\[\].*stage=\[dense,experts\]"
+    with pytest.raises(UserError, match=message):
+        checked("train", ["experiment=changechat_moe", "maps=[]"])
+    checked("train", ["experiment=changechat_moe", "maps=[]", "stage=[dense,experts]"])
 
 
 def test_what_is_typed_of_a_map_that_is_not_chosen_is_refused() -> None:

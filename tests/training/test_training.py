@@ -231,11 +231,11 @@ def test_mistakes_in_a_stage_are_explained(stage: Stage, message: str, tmp_path:
 
 def test_a_stage_of_perception_alone_runs_no_language_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RSMoE, "read", lambda *args, **kwargs: kill())
-    seen = Stage(name="see", steps=12, train=["vision.*"], losses={"words": 1.0}, batch_size=6, lr=1e-2, warmup=1)
-    run(tmp_path, seen)
+    seen = Stage(name="see", steps=12, train=["vision.*", "maps"], losses={}, batch_size=6, lr=1e-2, warmup=1)
+    run(tmp_path, seen, overrides=MAPS)
     (curves,) = tmp_path.rglob("metrics.csv")
     head, *rows = curves.read_text().splitlines()
-    assert {"train/words", "train/loss"} <= set(head.split(","))
+    assert {"train/land_cover", "train/change", "train/loss"} <= set(head.split(","))
     assert rows
 
 

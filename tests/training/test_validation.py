@@ -67,9 +67,7 @@ def test_it_changes_nothing_and_goes_on_over_stages(validated: tuple[RSMoE, Path
     loss = curve(folder, "val/loss")
     assert list(loss) == [1, 3, 6, 8]  # behind steps 2 and 4 of five, of each stage
     assert list(curve(folder, "val/router/accuracy")) == [6, 8]
-    assert {"val/text", "val/mask_bce", "val/words"} <= set(
-        (folder / "metrics.csv").read_text().split("\n")[0].split(",")
-    )
+    assert {"val/text", "val/mask_bce"} <= set((folder / "metrics.csv").read_text().split("\n")[0].split(","))
     text = curve(folder, "val/text")
     assert text[3] < text[1] and all(value > 0 for value in loss.values())
     assert "val/loss" not in header(tmp_path)
@@ -79,7 +77,7 @@ def test_a_short_stage_is_validated_once_and_a_limit_spreads(tmp_path: Path) -> 
     run(tmp_path, replace(DENSE, steps=2), validation=Validation(every=100, limit=4))
     assert list(curve(tmp_path, "val/loss")) == [1]
     # four of seven, all over them: captions, a question and a mask, no retrieval
-    expected = {"val/loss", "val/text", "val/words", "val/mask_bce", "val/mask_dice"}
+    expected = {"val/loss", "val/text", "val/mask_bce", "val/mask_dice"}
     assert {name for name in header(tmp_path) if name.startswith("val/")} == expected
 
 

@@ -60,8 +60,6 @@ class ChangeCells(Metric):
 
 def cells_tally(rows: Sequence[list[Any]], *, empty_jaccard: float = 1.0) -> Tally:
     """Numbers of `ChangeCells` from rows of [cells by class or None, true cells by class]."""
-    if not rows:
-        raise ValueError("no pair was added")
     classes = sorted({name for _, truth in rows for name in truth})
     table = np.zeros((len(rows), 3 + _COLUMNS * len(classes)))  # n, all right, unreadable
     for i, (said, truth) in enumerate(rows):

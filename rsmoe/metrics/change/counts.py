@@ -41,8 +41,6 @@ class ChangeCounts(Metric):
 
 def counts_tally(rows: Sequence[list[Any]]) -> Tally:
     """Numbers of `ChangeCounts` from rows of [counts or None, true counts]."""
-    if not rows:
-        raise ValueError("no pair was added")
     classes = sorted({name for _, truth in rows for name in truth})
     largest = {name: max(truth.get(name, 0) for _, truth in rows) for name in classes}
     table = np.zeros((len(rows), 5 + 3 * len(classes)))  # n, exact, unchanged, alarms, unreadable; n, |e|, e^2 a class

@@ -37,8 +37,6 @@ class ChangePresence(Metric):
 
 def presence_tally(rows: Sequence[list[Any]]) -> Tally:
     """Numbers of `ChangePresence` from rows of [said or None, truth]."""
-    if not rows:
-        raise ValueError("no pair was added")
     table = np.zeros((len(rows), 5))  # tp, fp, fn, tn, unreadable
     for i, (said, truth) in enumerate(rows):
         said_changed = not truth if said is None else said

@@ -72,8 +72,6 @@ def instances_row(predictions: Sequence[Mask], targets: Sequence[Mask]) -> list[
 
 def instances_tally(rows: Sequence[list[Any]]) -> Tally:
     """Numbers of `InstanceMasks` from rows of `instances_row`."""
-    if not rows:
-        raise ValueError("no mask was added")
     table = np.array([[*row, row[1] == 0] for row in rows], dtype=np.float64)
 
     def finish(sums: np.ndarray) -> dict[str, np.ndarray]:

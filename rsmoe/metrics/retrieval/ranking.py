@@ -52,8 +52,6 @@ def ranking_row(ranking: Sequence[str], relevant: Sequence[str]) -> list[Any]:
 
 def ranking_tally(rows: Sequence[list[Any]]) -> Tally:
     """r1, r5, r10, their mean mr, and mrr (mean reciprocal rank), from 0 to 1, of rows from `ranking_row`."""
-    if not rows:
-        raise ValueError("no ranking was added")
 
     def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
         n = sums[..., -1]

@@ -98,8 +98,6 @@ def zero_shot_rows(scores: Tensor, labels: Sequence[Any], *, classes: Sequence[A
 
 def zero_shot_tally(rows: Sequence[list[Any]]) -> Tally:
     """Numbers of `ZeroShot` from rows of `zero_shot_rows`."""
-    if not rows:
-        raise ValueError("no image was added")
     classes = sorted({row[0] for row in rows})
     table = np.zeros((len(rows), 3 + 2 * len(classes)))
     for i, (label, hit, failed) in enumerate(rows):
