@@ -65,6 +65,8 @@ class Expert(nn.Module):
     """Special token whose hidden state the head reads."""
     terms: Mapping[str, float] = {}
     """Losses of the head and their weights, which ``stage.<name>.losses`` may change."""
+    smallest_px: int = 1
+    """Pixels of the picture that a thing of its masks has at least."""
 
     def __init__(
         self,
