@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,35 +41,39 @@ def boxes_of(
     return found if found is not None and len(found) else None
 
 
-def masks_of(prediction: Prediction, shown: Dates) -> tuple[np.ndarray, ...]:
-    """Masks of the targets that are on pixels with data, none of which two have."""
-    free, apart = shown.valid.copy(), []
+def places_of(
+    prediction: Prediction, shown: Dates, *, convention: str | None, size_px: tuple[int, int], sure: float | None
+) -> dict[str, Any]:
+    """The fields of a `rsmoe.evaluation.reply.Reply` that say where things are, of a picture that was answered whole.
+
+    Args:
+        shown: the picture as the model was shown it.
+        convention, size_px: see `boxes_of`.
+        sure: mean log-probability of the answer's tokens; None where it is not known.
+    """
+    free, masks = shown.valid.copy(), []
     for mask in prediction.masks or (() if prediction.mask is None else (prediction.mask,)):
-        apart.append(mask & free)
+        masks.append(mask & free)
         free &= ~mask
-    return tuple(apart)
+    scores = _scores(prediction, masks)
+    boxes = boxes_of(prediction, convention, size_px, shown)
+    told: tuple[float | None, ...] = ()
+    if boxes is not None:
+        of_masks = prediction.boxes_px is not None and len(boxes) == len(scores)
+        told = scores if of_masks else (None if sure is None else math.exp(sure),) * len(boxes)
+    return {
+        "mask": None if prediction.mask is None else prediction.mask & shown.valid,
+        "masks": tuple(masks),
+        "mask_scores": scores,
+        "boxes": boxes,
+        "box_scores": told,
+    }
 
 
-def mask_scores(prediction: Prediction, masks: Sequence[np.ndarray]) -> tuple[float | None, ...]:
+def _scores(prediction: Prediction, masks: Sequence[np.ndarray]) -> tuple[float | None, ...]:
     """Of each (H, W) bool mask the mean probability inside; None where it is empty, or of a map."""
     if prediction.mask_logits is None or not masks:
         return (None,) * len(masks)
     logits = torch.from_numpy(prediction.mask_logits)[None, None]
     likely = resized(logits, (masks[0].shape[0], masks[0].shape[1]))[0, 0].sigmoid().numpy()
     return tuple(float(likely[mask].mean()) if mask.any() else None for mask in masks)
-
-
-def box_scores(
-    prediction: Prediction, boxes: np.ndarray | None, scores: Sequence[float | None], sure: float | None
-) -> tuple[float | None, ...]:
-    """Of each box the score of its mask, where a head locates; of words the probability of their tokens.
-
-    Args:
-        scores: of `mask_scores`.
-        sure: mean log-probability of the answer's tokens; None where it is not known.
-    """
-    if boxes is None:
-        return ()
-    if prediction.boxes_px is not None and len(boxes) == len(scores):
-        return tuple(scores)
-    return (None if sure is None else math.exp(sure),) * len(boxes)

@@ -15,10 +15,9 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, require_known
 from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
-from rsmoe.evaluation.change_report import thinned
 from rsmoe.evaluation.embedding import Embedding, embed_batch
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
-from rsmoe.evaluation.located import box_scores, boxes_of, locates, mask_scores, masks_of
+from rsmoe.evaluation.located import locates, places_of
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
@@ -132,26 +131,16 @@ class Responder:
                     dates = replace(dates, valid=tiled[name].valid)  # to read it again would warp every pixel again
             own = shown[place]
             height, width = dates.valid.shape
-            found_boxes = boxes_of(prediction, convention, (width, height), own)
-            masks = masks_of(prediction, own)
-            scores = mask_scores(prediction, masks)
-            sure_boxes = box_scores(prediction, found_boxes, scores, sure[place])
-            mask = None if prediction.mask is None else prediction.mask & own.valid
+            boxes_in: dict[str, Any] = {"convention": convention, "size_px": (width, height)}
+            places = places_of(prediction, own, sure=sure[place], **boxes_in)
+            large = tile is not None and 0 < tile < max(height, width) and len(request.pictures) == 1
             answered: TiledAnswer | None = None
-            if (
-                tile is not None
-                and 0 < tile < max(height, width)
-                and len(request.pictures) == 1
-                and locates(model.experts, prediction, found_boxes)
-            ):
+            if large and locates(model.experts, prediction, places["boxes"]):
                 answered = AskedTiles(
-                    run=run, asked=batch.samples[place], decoding=each[place], beams=beams, convention=convention,
-                    routing=perception.routing.repeated(place, 1), size_px=(width, height), tile_px=tile,
+                    run=run, asked=batch.samples[place], decoding=each[place], beams=beams, tile_px=tile or 0,
+                    routing=perception.routing.repeated(place, 1), **boxes_in,
                 ).draw(dates, console=console)  # fmt: skip
-                dates = replace(dates, valid=answered.valid)
-                mask = None if answered.mask is None else thinned(answered.mask, own.valid.shape)
-                masks, scores = () if mask is None else (mask,), ()
-                found_boxes, sure_boxes = answered.boxes, answered.box_scores
+                dates, places = replace(dates, valid=answered.valid), answered.places(own.valid.shape)
             replies.append(
                 Reply(
                     id=request.id,
@@ -169,11 +158,7 @@ class Responder:
                     answered=answered,
                     sources=prediction.sources,
                     confidence=sure[place],
-                    mask=mask,
-                    masks=masks,
-                    mask_scores=scores,
-                    boxes=found_boxes,
-                    box_scores=sure_boxes,
+                    **places,
                     change_map=prediction.change_map,
                     change=tiled.get("change"),
                     cover=tiled.get("land_cover"),

@@ -20,6 +20,7 @@ from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates
 from rsmoe.geo.polygons import area, map_polygons
+from rsmoe.geo.strips import thinned
 from rsmoe.geo.things import large_things, mean_inside
 from rsmoe.geo.write import NO_DATA
 from rsmoe.metrics.prediction import Prediction
@@ -53,6 +54,16 @@ class TiledAnswer:
     """Number of tiles that were asked."""
     tile_px: int
     """Side of a tile in pixels of the picture."""
+
+    def places(self, shape: tuple[int, int]) -> dict[str, Any]:
+        """The fields of a `rsmoe.evaluation.reply.Reply` that say where things are.
+
+        Args:
+            shape: (h, w) of the picture as it is shown, to which the mask is thinned.
+        """
+        mask = None if self.mask is None else thinned(self.mask, shape)
+        masks = () if mask is None else (mask,)
+        return {"mask": mask, "masks": masks, "boxes": self.boxes, "box_scores": self.box_scores}
 
 
 class AskedTiles:
@@ -91,17 +102,15 @@ class AskedTiles:
             each=[self._decoding] * len(batch),
         )  # fmt: skip
         self._keep_boxes(batch, perception, found)
-        masks = [torch.from_numpy(own.mask_logits) for own in found if own.mask_logits is not None]
-        size = masks[0].shape if masks else (1, 1)
-        logits = torch.full((len(found), 2, *size), _UNMARKED)
-        logits[:, 0] = 0
         smallest = {expert.name: expert.smallest_px for expert in model.experts}
+        size = next((own.mask_logits.shape for own in found if own.mask_logits is not None), (1, 1))
+        marked = torch.full((len(found), *size), _UNMARKED)
         for place, own in enumerate(found):
             if own.mask_logits is not None:
-                logits[place, 1] = torch.from_numpy(own.mask_logits)
+                marked[place] = torch.from_numpy(own.mask_logits)
                 self._smallest = smallest[own.expert]
                 self._located |= own.boxes_px is not None
-        return logits
+        return torch.stack([torch.zeros_like(marked), marked], dim=1)
 
     def classify(self, shares: Tensor) -> Tensor:
         """(2, H, W) shares -> (H, W) uint8: how likely a pixel is of what is asked, in percent; 0 up to a half."""
@@ -145,11 +154,9 @@ class AskedTiles:
             return
         sure = confidences(self.run.model, self.run.codec, batch, perception, [own.text for own in found])
         for (boxes, tile), score in zip(each, sure, strict=True):
-            for box in boxes.astype(np.float64):
-                box[:2] += tile[:2]
-                box[2:4] += tile[:2] if len(box) == 4 else 0
-                self._boxes.append(box)
-                self._found.append((float(np.exp(score)), tile))
+            corner = np.array([*tile[:2], *(tile[:2] if boxes.shape[1] == 4 else (0, 0, 0))])
+            self._boxes += list(boxes + corner)
+            self._found += [(float(np.exp(score)), tile)] * len(boxes)
 
 
 def _things(mask: Any, shares: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -323,11 +323,11 @@ def test_the_command_writes_layers_and_shows_one_bar(
     monkeypatch.setattr(map_tiles, "watched", watched)
     path, out = write(tmp_path / "a.tif", ground()), tmp_path / "out"
     rsmoe.predict.cli(
-        [f"checkpoint={run}", f"image={path}", "instruction=mark every ship", "tile=48", f"out={out}", "beams=1"]
+        [f"checkpoint={run}", f"image={path}", "instruction=mark every ship", "tile=48", f"out={out}", "layers=gpkg"]
     )
     assert titles == [("answer, tiles", 12)]
     told = json.loads((out / "answer.json").read_text())
-    names = ["mask.tif", "mask.geojson", "mask_crs.geojson", "boxes.geojson", "boxes_crs.geojson"]
+    names = ["mask.tif", "mask.geojson", "mask_crs.geojson", "boxes.geojson", "boxes_crs.geojson", "layers.gpkg"]
     assert told["files"] == names and len(told["boxes_px"]) == 4
     assert "mask and boxes: 12 tiles of 48 px" in capsys.readouterr().out
     rsmoe.predict.cli(
