@@ -15,6 +15,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, require_known
 from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
+from rsmoe.evaluation.asked_tiles import AskedTiles
 from rsmoe.evaluation.embedding import Embedding, embed_batch
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
 from rsmoe.evaluation.located import locates, places_of
@@ -22,7 +23,7 @@ from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request, open_pictures
-from rsmoe.evaluation.tiled_answer import AskedTiles, TiledAnswer
+from rsmoe.evaluation.tiled_answer import TiledAnswer
 from rsmoe.generation.decoding import Decoding, OnToken
 from rsmoe.generation.stop_words import StopWords
 from rsmoe.geo.dates import Dates
@@ -81,7 +82,7 @@ class Responder:
             confidence: also how sure the model is.
             prompts: also the prompts of the router for each request, in words.
             tile: side in pixels of the tiles of maps, and of the masks and boxes of one picture that is larger, see
-                `rsmoe.evaluation.tiled_answer`. None: maps in tiles of the side of the model's pictures (every pixel is
+                `rsmoe.evaluation.asked_tiles`. None: maps in tiles of the side of the model's pictures (every pixel is
                 seen as it is), masks and boxes of the whole picture resized; 0: maps likewise; -1: no maps.
             opened: the pictures of every request, where `open` has read them already.
             knowledge: whose notes on the (last) picture stand before every question; where it cannot be reached or has

@@ -92,7 +92,8 @@ class Expert(nn.Module):
 
     def answer(self, request: AnswerInput) -> Mapping[int, Mapping[str, Any]]:
         """Place of a sample that holds the token -> named outputs, which are the fields or `outputs` of
-        `rsmoe.metrics.prediction.Prediction`.
+        `rsmoe.metrics.prediction.Prediction`. Of one that marks pixels: "mask", and "mask_logits", which are mixed
+        where tiles of a large picture overlap; without them the masks of the tiles vote.
 
         By default what `head` returns for the last token of the sample, under the name of the expert.
         """
