@@ -44,9 +44,12 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.evaluation.predict_one import predict_one
     from rsmoe.evaluation.reply_files import picture_name
     from rsmoe.evaluation.request_list import list_requests, read_requests
+    from rsmoe.geo.layers import require_layers
 
     if cfg.boxes is not None:
         convention(cfg.boxes)
+    if cfg.layers is not None:
+        require_layers()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if cfg.requests is None:
         requests = list_requests(config["image"], dates=cfg.dates, instruction=cfg.instruction)
@@ -56,6 +59,8 @@ def cli(cfg: DictConfig) -> None:
     several = len(requests) > 1 or cfg.requests is not None
     if several and out is not None and picture_name(out):
         raise UserError(f"out={out} is a picture, for the mask of one request; of {len(requests)}, give a folder")
+    if cfg.layers is not None and picture_name(Path(cfg.out)):
+        raise UserError(f"out={cfg.out} is a picture: layers={cfg.layers} needs a folder, out=folder")
     console = open_console()
     model = rsmoe.load(cfg.checkpoint, device=cfg.device)
     options = {
@@ -71,6 +76,7 @@ def cli(cfg: DictConfig) -> None:
     }
     where: dict[str, Any] = {
         "checkpoint": Path(cfg.checkpoint), "classes": config["classes"] or model.run.change_classes,
+        "layers": cfg.layers,
     }  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

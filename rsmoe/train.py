@@ -103,7 +103,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     if start:
         loaded = load_checkpoint(start)
         if is_dual(loaded):
-            taken, anew = start_vision(model.vision, loaded)
+            taken, anew = start_vision(model.get_submodule("vision"), loaded)
         else:
             taken, anew = start_from(model, loaded, codec=codec, instruction_codec=words)
         start_method = start_of(loaded)

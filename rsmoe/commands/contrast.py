@@ -66,7 +66,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     torch.manual_seed(config["seed"])
     model = build_dual(config, codec)
     if config["start"] and not resume:
-        taken, anew = start_vision(model.vision, load_checkpoint(Path(config["start"])))
+        taken, anew = start_vision(model.get_submodule("vision"), load_checkpoint(Path(config["start"])))
         console.print(f"start={config['start']}: {taken} tensors of the vision encoder taken over, {len(anew)} stay")
     data = RSDataModule(
         train=corpus.train, codec=codec, instruction_codec=codec, image_size=config["image_size"], mean=config["mean"],

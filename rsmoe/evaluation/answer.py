@@ -57,7 +57,11 @@ def answer_batch(
     written = [ids for ids, _ in cut]
     weights = perception.routing.weights
     sizes, maps = picture_sizes(batch), class_maps(model, perception.sight, batch)
-    outputs: list[dict[str, Any]] = [{_NAMES.get(name, name): value for name, value in of.items()} for of in maps]
+    first = weights.argmax(1).tolist()
+    outputs: list[dict[str, Any]] = [
+        {"expert": model.names[best], **{_NAMES.get(name, name): value for name, value in of.items()}}
+        for best, of in zip(first, maps, strict=True)
+    ]
     found: list[tuple[float, int, dict[str, Any]]] = []
     tokens = torch.tensor(sorted(model.special.values()), device=weights.device)
     ids, mask = pad(written, codec.pad_id, batch.pixels.device)
@@ -69,7 +73,8 @@ def answer_batch(
         for index, inputs in model.head_inputs(again, model.read(again, perception, rows=rows)).items():
             weight = weights[:, 0 if model.dense else index].tolist()
             answers = model.experts[index].answer(AnswerInput(inputs=inputs, size_px=sizes, maps=maps))
-            found += [(weight[place], place, dict(answer)) for place, answer in answers.items()]
+            by = {"expert": model.experts[index].name}
+            found += [(weight[place], place, by | dict(answer)) for place, answer in answers.items()]
     for _, place, answer in sorted(found, key=lambda item: item[0]):
         outputs[place] |= answer
     for index, expert in enumerate(model.experts):

@@ -20,6 +20,7 @@ from rsmoe.evaluation.reply_files import reply_row, write_reply
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.watch import watched
 from rsmoe.files import sha256_of_file
+from rsmoe.geo.layers import LayerFormat
 from rsmoe.training.checkpoints import find_checkpoint
 
 
@@ -35,10 +36,11 @@ def decoding_facts(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: options[key] for key in keys if key in options}
 
 
-def job_facts(facts: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def job_facts(facts: Mapping[str, Any], options: Mapping[str, Any], layers: LayerFormat | None) -> dict[str, Any]:
     """What the answers in a folder depend on, plain."""
+    files = {} if layers is None else {"layers": layers}
     knowledge = {"knowledge": options["knowledge"].fingerprint} if options.get("knowledge") else {}
-    return {**facts, "checkpoint": "", **options, **knowledge}
+    return {**facts, "checkpoint": "", **options, **knowledge, **files}
 
 
 def answer_requests(
@@ -49,6 +51,7 @@ def answer_requests(
     folder: Path | None,
     batch_size: int,
     classes: Sequence[str],
+    layers: LayerFormat | None,
     options: Mapping[str, Any],
     console: Console,
 ) -> None:
@@ -64,7 +67,7 @@ def answer_requests(
         UserError: some requests could not be answered; the first is told.
     """
     facts = checkpoint_facts(checkpoint) if folder is not None else {}
-    job = None if folder is None else AnswerFile(folder, facts=job_facts(facts, options))
+    job = None if folder is None else AnswerFile(folder, facts=job_facts(facts, options, layers))
     left = list(requests) if job is None else job.pending(requests)
     if len(left) < len(requests):
         console.print(f"{len(requests) - len(left)} of {len(requests)} requests have their answer in {folder}")
@@ -83,7 +86,7 @@ def answer_requests(
                         own = folder / reply_folder(request.id)
                         told = write_reply(
                             reply, own, titles=request.titles, cover_classes=model.cover_classes,
-                            change_classes=classes, console=Console(quiet=True),
+                            change_classes=classes, layers=layers, console=Console(quiet=True),
                         )  # fmt: skip
                         row["files"] = [f"{own.name}/{name}" for name in told["files"]]
                     if job is None:

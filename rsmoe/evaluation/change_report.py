@@ -15,7 +15,7 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation.reply import Reply
 from rsmoe.geo.geojson import map_features, write_geojson
 from rsmoe.geo.georeference import Georeference
-from rsmoe.geo.strips import row_slices
+from rsmoe.geo.strips import row_slices, thinned
 from rsmoe.geo.write import write_class_map
 
 _DRAWN = 2**20
@@ -136,16 +136,3 @@ def cell_shares(counts: np.ndarray) -> dict[str, float | None]:
     """Name of each of `CELLS` -> share of its pixels with data that changed; None for a cell without data."""
     known, changed = counts.sum(1), counts[:, 1:].sum(1)
     return {name: float(c / n) if n else None for name, c, n in zip(CELLS, changed, known, strict=True)}
-
-
-def thinned(values: Any, shape: tuple[int, int]) -> np.ndarray:
-    """A map (H, W), at some of its pixels, as `rsmoe.geo.dates.Dates.overview` thins a picture."""
-    if values.shape == shape:
-        return np.asarray(values)
-    rows, columns = (np.arange(n) * side // n for n, side in zip(shape, values.shape, strict=True))
-    parts = []
-    for strip in row_slices(values.shape):
-        own = rows[(rows >= strip.start) & (rows < strip.stop)] - strip.start
-        if len(own):
-            parts.append(values[strip, :][own[:, None], columns])
-    return np.concatenate(parts)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.evaluation.change_report import ground, thinned
+from rsmoe.evaluation.change_report import ground
 from rsmoe.evaluation.reply import Reply
 from rsmoe.geo.dates import Dates
 from rsmoe.geo.geojson import map_features, write_geojson
-from rsmoe.geo.strips import row_slices
+from rsmoe.geo.strips import row_slices, thinned
 from rsmoe.geo.write import write_class_map
 
 _DRAWN = 2**20

@@ -34,6 +34,15 @@ _STRIP_BYTES = 64 * 2**20
 """Of the probabilities that are mixed at once."""
 _SAMPLE = 2**20
 """Pixels that set the light of a pair that is read in windows."""
+_DESCRIBE = Sample(
+    id="",
+    images=(np.zeros((1, 1, 3), np.uint8),),
+    instruction="describe",
+    responses=("",),
+    task="caption",
+    source="tile",
+)
+"""A request of which the pixels alone are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +125,15 @@ def draw_tiles(
     *,
     tile_px: int,
     title: str,
+    asked: Sample = _DESCRIBE,
     console: Console | None = None,
 ) -> TiledMap:
-    """A map in tiles, as `map_tiles` tells; ``look`` takes requests on n tiles to (n, K, h, w) logits."""
+    """A map in tiles, as `map_tiles` tells.
+
+    Args:
+        look: takes a request on each of n tiles to (n, K, h, w) logits.
+        asked: of every tile, with other pictures; its id becomes "top,left", in pixels of ``dates``.
+    """
     blank = 0 if part.dates > 1 else NO_DATA
     height, width = dates.valid.shape
     side = tile_px or max(height, width)
@@ -134,7 +149,7 @@ def draw_tiles(
     looked = 0
     with watched(title, len(tops) * len(lefts), console) as advance:
         for top, end in zip(tops, [*tops[1:], height], strict=True):
-            row, known = _look(look, collate, dates, light, top, lefts, side, advance)
+            row, known = _look(look, collate, dates, light, asked, top, lefts, side, advance)
             looked += len(row.tiles)
             open_rows.append(row)
             for rows in _strips(top, end, width, len(part.names)):
@@ -172,8 +187,8 @@ def tiled_outputs(
 
 
 def _look(
-    look: Callable[[Batch], Tensor], collate: Collate, dates: Dates, light: tuple[Tensor, Tensor] | None, top: int,
-    lefts: Sequence[int], side: int, advance: Callable[[int], None],
+    look: Callable[[Batch], Tensor], collate: Collate, dates: Dates, light: tuple[Tensor, Tensor] | None, asked: Sample,
+    top: int, lefts: Sequence[int], side: int, advance: Callable[[int], None],
 ) -> tuple[_TileRow, np.ndarray | None]:  # fmt: skip
     """The tiles of one row, and the (h, W) bool mask of data below its top; None where tiles are too large for it."""
     height, width = dates.valid.shape
@@ -193,7 +208,11 @@ def _look(
             (left, part if thinned else part.cut(slice(None), slice(left - some[0], left - some[0] + wide)))
             for left in some
         ]
-        places = [(left, _request(tile, top, left)) for left, tile in cut if tile.valid.any()]
+        places = [
+            (left, replace(asked, id=f"{top},{left}", images=tile.images, georeference=None))
+            for left, tile in cut
+            if tile.valid.any()
+        ]
         for start in range(0, len(places), _BATCH):
             batch = collate([(sample, i) for i, (_, sample) in enumerate(places[start : start + _BATCH])])
             for (left, _), logits in zip(places[start : start + _BATCH], look(batch), strict=True):
@@ -250,10 +269,3 @@ def _weights(height: int, width: int) -> np.ndarray:
     """(h, w) float32, 1 in the middle and little at the edges."""
     y, x = (1 - np.abs(2 * (np.arange(n) + 0.5) / n - 1) * 0.9 for n in (height, width))
     return (y[:, None] * x[None]).astype(np.float32)
-
-
-def _request(tile: Dates, top: int, left: int) -> Sample:
-    """A tile as a request, of which the pixels alone are read."""
-    return Sample(
-        id=f"{top},{left}", images=tile.images, instruction="describe", responses=("",), task="caption", source="tile"
-    )

@@ -17,6 +17,7 @@ from rsmoe.evaluation.land_cover_report import land_cover_shares
 from rsmoe.evaluation.reply_files import picture_name, reply_row, write_reply
 from rsmoe.evaluation.request import Request
 from rsmoe.files import write_text
+from rsmoe.geo.layers import LayerFormat
 
 
 def predict_one(
@@ -26,13 +27,15 @@ def predict_one(
     checkpoint: Path,
     out: Path | None,
     classes: Sequence[str],
+    layers: LayerFormat | None,
     options: Mapping[str, Any],
     console: Console,
 ) -> None:
     """Prints the answer and the router's table; writes the answer, its boxes, mask and map into the folder ``out``, or
     the mask alone where that names a picture."""
     folder = None if out is None or picture_name(out) else out
-    options = dict(options) | ({} if folder is not None or len(request.pictures) > 1 else {"tile": -1})
+    unwritten = folder is None and len(request.pictures) == 1 and options.get("tile") is None
+    options = dict(options) | ({"tile": -1} if unwritten else {})
     (reply,) = model.answer([request], prompts=True, console=console, **options)
     console.print(reply.text.strip() or "(empty answer)", style="bold", markup=False, highlight=False, soft_wrap=True)
     if reply.sources:
@@ -43,7 +46,7 @@ def predict_one(
     console.print(table)
     told = write_reply(
         reply, folder, picture=out if folder is None else None, titles=request.titles,
-        cover_classes=model.cover_classes, change_classes=classes, console=console,
+        cover_classes=model.cover_classes, change_classes=classes, layers=layers, console=console,
     )  # fmt: skip
     files, notes = told.pop("files"), told.pop("notes", list(reply.notes))
     shares: dict[str, Any] | None = None
@@ -63,12 +66,12 @@ def predict_one(
     said = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "land_cover": shares}
     said |= {"changed": None, "cells": None, "kinds": None, "polygons": None} | told
     write_text(folder / "answer.json", json.dumps({**row, **said}, indent=1, ensure_ascii=False) + "\n")
-    job = AnswerFile(folder, facts=job_facts(facts, options))
+    job = AnswerFile(folder, facts=job_facts(facts, options, layers))
     job.add([(request, row)])
     written = [
         "answer.json",
         *job.finish([request]),
-        *(name for name in files if name.startswith(("boxes", "land_cover"))),
+        *(name for name in files if name.startswith(("boxes", "land_cover")) or name.endswith((".gpkg", ".fgb"))),
     ]
     console.print(f"written to {folder}: {', '.join(written)}", markup=False, soft_wrap=True)
 

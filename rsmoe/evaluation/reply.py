@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsmoe.evaluation.map_tiles import TiledMap
+from rsmoe.evaluation.tiled_answer import TiledAnswer
 from rsmoe.geo.dates import Dates
 
 
@@ -43,9 +44,20 @@ class Reply:
     """(H, W) bool of the size of ``shown``, where the answer holds [SEG]: the union of ``masks``."""
     masks: tuple[np.ndarray, ...] = ()
     """Of each [SEG] of the answer, in its order, (H, W) bool; where they overlap, the first has the pixel."""
+    mask_scores: tuple[float | None, ...] = ()
+    """Of each of ``masks`` the mean probability inside; None where it is empty or of a map. () of an answer in
+    tiles."""
     boxes: np.ndarray | None = None
     """(n, 4) ``x1 y1 x2 y2`` or (n, 5) ``cx cy w h angle_deg`` in pixels of ``dates``, of the words or else of a head
     that locates; None without one."""
+    box_scores: tuple[float | None, ...] = ()
+    """Of each box: of a head the mean probability inside of its mask, of words the probability of the answer's tokens
+    (geometric mean), where ``confidence`` is there."""
+    answered: TiledAnswer | None = None
+    """Masks and boxes tile by tile, of the size of ``dates``; ``mask`` and ``boxes`` are then of these. None where the
+    whole picture was answered."""
+    expert: str = ""
+    """Which of them gave the mask or the boxes; else the one of the highest weight."""
     land_cover: np.ndarray | None = None
     """(H, W) uint8 classes of a single picture, of the size of ``shown``; None without a map of land cover."""
     change_map: np.ndarray | None = None

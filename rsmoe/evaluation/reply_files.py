@@ -11,13 +11,16 @@ from PIL import Image
 from rich.console import Console
 
 from rsmoe.data.boxes import box_corners
+from rsmoe.data.boxes.geometry import polygon_area
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.evaluation.change_report import ground, report_change
 from rsmoe.evaluation.land_cover_report import write_land_cover
 from rsmoe.evaluation.reply import Reply
+from rsmoe.experts.seg import SegExpert
 from rsmoe.files import whole_file
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
-from rsmoe.geo.write import write_class_map
+from rsmoe.geo.layers import LayerFormat, write_layers
+from rsmoe.geo.write import NO_DATA, write_class_map
 
 
 def picture_name(out: Path) -> bool:
@@ -33,6 +36,7 @@ def write_reply(
     titles: Sequence[str],
     cover_classes: Sequence[str],
     change_classes: Sequence[str],
+    layers: LayerFormat | None = None,
     console: Console,
 ) -> dict[str, Any]:
     """Writes the mask, the boxes and the maps that a reply holds, and prints what becomes of them.
@@ -40,6 +44,7 @@ def write_reply(
     Args:
         folder: for all of them; None writes none.
         picture: for the mask alone, in the place of a folder.
+        layers: the polygons in this format too, see `rsmoe.geo.layers.write_layers`.
 
     Returns:
         "files" (names), "mask" (the first file of the mask, or None), and of a map of changes what
@@ -65,6 +70,8 @@ def write_reply(
     if reply.change is not None:
         told = report_change(reply, titles, folder, change_classes, console)
         files += told["files"]
+    if folder is not None and layers is not None:
+        files += write_layers(folder, files, layers)
     return told | {"files": files, "mask": masks[0] if masks else None}
 
 
@@ -77,15 +84,17 @@ def write_mask_picture(reply: Reply, path: Path) -> str:
 
 
 def write_mask(reply: Reply, folder: Path) -> list[str]:
-    """Writes the mask of an answer that has one: ``mask.tif``, whose values are the numbers of the targets from 1, and
-    ``mask.geojson`` and ``mask_crs.geojson``, see `mask_features`.
+    """Writes the mask of an answer that has one: ``mask.tif``, whose values are the numbers of the targets from 1, 254
+    for all further ones, and 1 everywhere of an answer in tiles; and ``mask.geojson`` and ``mask_crs.geojson``, see
+    `mask_features`.
     """
-    place = reply.shown.georeference
-    numbers = np.zeros(reply.shown.valid.shape, np.uint8)
-    for number, mask in enumerate(reply.masks, start=1):
-        numbers[mask] = number
-    write_class_map(folder / "mask.tif", numbers, georeference=place, valid=reply.shown.valid)
-    written = write_geojson(folder / "mask.geojson", mask_features(reply), georeference=place)
+    tiled = None if reply.answered is None else reply.answered.mask
+    dates = reply.shown if tiled is None else reply.dates
+    numbers: Any = np.zeros(dates.valid.shape, np.uint8) if tiled is None else tiled
+    for number, mask in enumerate(reply.masks if tiled is None else (), start=1):
+        numbers[mask] = min(number, NO_DATA - 1)
+    write_class_map(folder / "mask.tif", numbers, georeference=dates.georeference, valid=dates.valid)
+    written = write_geojson(folder / "mask.geojson", mask_features(reply), georeference=dates.georeference)
     return ["mask.tif", *written.names]
 
 
@@ -120,21 +129,48 @@ def reply_row(reply: Reply) -> dict[str, Any]:
 
 def mask_features(reply: Reply) -> Iterator[Feature]:
     """The masks of an answer as polygons in pixels, with the number of their target, from 1: one polygon a target, or
-    as many as it has pieces; none of a target that is not there."""
+    as many as it has pieces; none of a target that is not there. Of an answer in tiles each region is a target."""
+    said, names = _said(reply), _names(reply.text, len(reply.masks))
+    found = reply.answered
+    if found is not None and found.mask is not None:
+        gsd_m, _ = ground(reply.dates.georeference)
+        features = map_features(found.mask, classes=("", names[0]), gsd_m=gsd_m)
+        for number, score, (own, rings) in zip(found.numbers.tolist(), found.scores.tolist(), features, strict=True):
+            yield {"target": number, **own, "score": round(score, 4), **said}, rings
+        return
     gsd_m, _ = ground(reply.shown.georeference)
-    for number, mask in enumerate(reply.masks, start=1):
-        for properties, rings in map_features(mask.astype(np.uint8), classes=("", "object"), gsd_m=gsd_m):
-            yield {"target": number, **properties}, rings
+    scores = reply.mask_scores or (None,) * len(reply.masks)
+    for number, (name, mask, score) in enumerate(zip(names, reply.masks, scores, strict=True), start=1):
+        for own, rings in map_features(mask.astype(np.uint8), classes=("", name), gsd_m=gsd_m):
+            yield {"target": number, **own, "score": None if score is None else round(score, 4), **said}, rings
 
 
 def box_features(reply: Reply) -> Iterator[Feature]:
     """The boxes of an answer that has some, as polygons in pixels."""
     assert reply.boxes is not None
-    for number, box in enumerate(reply.boxes.astype(np.float64)):
+    said, gsd_m = _said(reply), ground(reply.dates.georeference)[0]
+    scores = reply.box_scores or (None,) * len(reply.boxes)
+    (name,) = _names(reply.text, 1)
+    for number, (box, score) in enumerate(zip(reply.boxes.astype(np.float64), scores, strict=True)):
         corners = box_corners(box)
         ring = np.concatenate([corners, corners[:1]])
         x, y = ring.T
         if x[:-1] @ y[1:] < x[1:] @ y[:-1]:  # the region has to be on the right of its outline
             ring = ring[::-1]
-        properties = {"id": reply.id, "box": number, "instruction": reply.instruction, "answer": reply.text}
-        yield properties | {"box_px": np.round(box, 2).tolist()}, [ring]
+        own: dict[str, Any] = {"box": number, "name": name, "box_px": np.round(box, 2).tolist()}
+        own["score"] = None if score is None else round(score, 4)
+        if gsd_m is not None:
+            own["area_m2"] = round(polygon_area([(float(a), float(b)) for a, b in corners]) * gsd_m**2, 2)
+        yield own | said, [ring]
+
+
+def _said(reply: Reply) -> dict[str, Any]:
+    """What every feature of an answer says of it."""
+    return {"id": reply.id, "expert": reply.expert, "prompt": reply.instruction, "answer": reply.text}
+
+
+def _names(text: str, count: int) -> list[str]:
+    """What an answer calls each of its targets: the words before its [SEG], of all before the first where they are not
+    one for each; "object" without words."""
+    said = [part.strip(" .,:;") or "object" for part in text.split(SegExpert.token)]
+    return said[:count] if len(said) == count + 1 else [said[0] if len(said) > 1 else "object"] * count

@@ -6,23 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
 from rsmoe.data.batch import Batch
-from rsmoe.data.boxes import parse
 from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, require_known
 from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
+from rsmoe.evaluation.asked_tiles import AskedTiles
 from rsmoe.evaluation.embedding import Embedding, embed_batch
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
+from rsmoe.evaluation.located import locates, places_of
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request, open_pictures
+from rsmoe.evaluation.tiled_answer import TiledAnswer
 from rsmoe.generation.decoding import Decoding, OnToken
 from rsmoe.generation.stop_words import StopWords
 from rsmoe.geo.dates import Dates
@@ -80,8 +81,9 @@ class Responder:
             boxes: how the answers write boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None: as in training.
             confidence: fill `Reply.confidence`.
             prompts: fill `Reply.prompts`.
-            tile: side in pixels of the tiles of maps of land cover and of changes; None: that of the model's pictures
-                (every pixel is seen as it is), 0: the whole picture resized, -1: no such map.
+            tile: side in pixels of the tiles of maps, and of the masks and boxes of one picture that is larger, see
+                `rsmoe.evaluation.asked_tiles`. None: maps in tiles of the side of the model's pictures (every pixel is
+                seen as it is), masks and boxes of the whole picture resized; 0: maps likewise; -1: no maps.
             opened: the pictures of every request, if `open` has read them already.
             knowledge: a store, whose notes on the (last) picture are put before every question; if it cannot be reached
                 or has none, `Reply.notes` says so and the question is answered without.
@@ -130,6 +132,16 @@ class Responder:
                     dates = replace(dates, valid=tiled[name].valid)  # to read it again would warp every pixel again
             own = shown[place]
             height, width = dates.valid.shape
+            boxes_in: dict[str, Any] = {"convention": convention, "size_px": (width, height)}
+            places = places_of(prediction, own, sure=sure[place], **boxes_in)
+            large = tile is not None and 0 < tile < max(height, width) and len(request.pictures) == 1
+            answered: TiledAnswer | None = None
+            if large and locates(model.experts, prediction, places["boxes"]):
+                answered = AskedTiles(
+                    run=run, asked=batch.samples[place], decoding=each[place], beams=beams, tile_px=tile or 0,
+                    routing=perception.routing.repeated(place, 1), **boxes_in,
+                ).draw(dates, console=console)  # fmt: skip
+                dates, places = replace(dates, valid=answered.valid), answered.places(own.valid.shape)
             replies.append(
                 Reply(
                     id=request.id,
@@ -142,12 +154,12 @@ class Responder:
                     dates=dates,
                     shown=own,
                     image_size=size,
-                    notes=(*_notes(dates, own, prediction, tiled), *filter(None, [known[place].said])),
+                    notes=(*_notes(dates, own, prediction, tiled, answered), *filter(None, [known[place].said])),
+                    expert=prediction.expert,
+                    answered=answered,
                     sources=prediction.sources,
                     confidence=sure[place],
-                    mask=None if prediction.mask is None else prediction.mask & own.valid,
-                    masks=_apart(prediction, own),
-                    boxes=_boxes(prediction, convention, (width, height), own),
+                    **places,
                     change_map=prediction.change_map,
                     change=tiled.get("change"),
                     cover=tiled.get("land_cover"),
@@ -243,28 +255,18 @@ def _known(knowledge: Knowledge, sample: Sample) -> Known:
         return Known(said=f"answered without knowledge: {error}")
 
 
-def _boxes(prediction: Prediction, convention: str | None, size_px: tuple[int, int], shown: Dates) -> np.ndarray | None:
-    """Boxes in pixels of the full picture: those in the answer's words, else those of a head."""
-    found = parse(prediction.text, convention=convention, size_px=size_px).boxes if convention else None
-    if (found is None or not len(found)) and prediction.boxes_px is not None:
-        height, width = shown.valid.shape
-        found = prediction.boxes_px * np.array(2 * [size_px[0] / width, size_px[1] / height], np.float32)
-    return found if found is not None and len(found) else None
-
-
-def _apart(prediction: Prediction, shown: Dates) -> tuple[np.ndarray, ...]:
-    """The mask of each target, without pixels that hold no data or are in an earlier mask."""
-    free, apart = shown.valid.copy(), []
-    for mask in prediction.masks or (() if prediction.mask is None else (prediction.mask,)):
-        apart.append(mask & free)
-        free &= ~mask
-    return tuple(apart)
-
-
-def _notes(dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap]) -> tuple[str, ...]:
+def _notes(
+    dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap], answered: TiledAnswer | None
+) -> tuple[str, ...]:
+    notes = list(dates.notes)
+    if answered is not None:
+        said = "boxes" if answered.mask is None else "mask" if answered.boxes is None else "mask and boxes"
+        notes.append(f"{said}: {answered.tiles} tiles of {answered.tile_px} px, each answered by itself")
     if shown.valid.shape == dates.valid.shape:
-        return dates.notes
+        return tuple(notes)
     (height, width), (deep, wide) = dates.valid.shape, shown.valid.shape
-    thinned = ["words", *(["mask"] if prediction.mask is not None else [])]
+    thinned = ["words", *(["mask"] if prediction.mask is not None and answered is None else [])]
     thinned += ["land cover"] if "land_cover" in prediction.outputs and "land_cover" not in tiled else []
-    return (*dates.notes, f"{' and '.join(thinned)}: {width} x {height} px are read thinned to {wide} x {deep}")
+    said = f"{' and '.join(thinned)}: {width} x {height} px are read thinned to {wide} x {deep}"
+    whole = "mask" in thinned and prediction.mask_logits is not None
+    return (*notes, said + ("; tile=1024 answers tiles of so many pixels" if whole else ""))

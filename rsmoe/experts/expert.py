@@ -65,6 +65,8 @@ class Expert(nn.Module):
     """Special token whose hidden state the head reads."""
     terms: Mapping[str, float] = {}
     """Losses of the head and their weights, which ``stage.<name>.losses`` may change."""
+    smallest_px: int = 1
+    """Pixels of the picture that a thing of its masks has at least."""
 
     def __init__(
         self,
@@ -90,7 +92,8 @@ class Expert(nn.Module):
 
     def answer(self, request: AnswerInput) -> Mapping[int, Mapping[str, Any]]:
         """Index of a sample whose response holds the token -> its outputs, by the name of a field of
-        `rsmoe.metrics.prediction.Prediction`, or of one of its ``outputs``.
+        `rsmoe.metrics.prediction.Prediction`, or of one of its ``outputs``. Of one that marks pixels: "mask", and
+        "mask_logits", which are averaged where tiles of a large picture overlap; without them the tiles vote.
 
         By default, what `head` returns for the last token of the sample, under the name of the expert.
         """

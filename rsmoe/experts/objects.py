@@ -13,7 +13,7 @@ from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
 from rsmoe.errors import UserError
 from rsmoe.experts.expert import AnswerInput, HeadInput
-from rsmoe.experts.instances import located
+from rsmoe.experts.instances import SMALLEST, located
 from rsmoe.experts.seg import SegExpert, pixel_bce, soft_dice
 from rsmoe.maps.decoder import PyramidDecoder, resized
 
@@ -43,6 +43,7 @@ class ObjectsExpert(SegExpert):
     """
 
     terms: Mapping[str, float] = {"object_bce": 10.0, "object_dice": 1.0}
+    smallest_px = SMALLEST
 
     def __init__(
         self,
@@ -97,7 +98,8 @@ class ObjectsExpert(SegExpert):
         return {"object_bce": bce, "object_dice": dice}
 
     def answer(self, request: AnswerInput) -> dict[int, dict[str, Any]]:
-        """ "mask", "masks" and "boxes_px" in pixels of the picture, see `rsmoe.experts.instances.located`."""
+        """ "mask", "masks" and "boxes_px" in pixels of the picture, see `rsmoe.experts.instances.located`; and
+        "mask_logits", (h, w) as the head gives them."""
         answers: dict[int, dict[str, Any]] = {}
         for place, kind in zip(*self.decode(request.inputs), strict=True):
             sample = int(place)
@@ -105,5 +107,5 @@ class ObjectsExpert(SegExpert):
                 answers[sample] = {"mask": request.maps[sample]["change"] > 0}
                 continue
             share = resized(kind[None, None], request.size_px[sample])[0, 0].sigmoid().cpu().numpy()
-            answers[sample] = located(share)
+            answers[sample] = located(share) | {"mask_logits": kind.detach().float().cpu().numpy()}
         return answers

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,16 +26,21 @@ class SegExpert(Expert):
     token = "[SEG]"
 
     def answer(self, request: AnswerInput) -> dict[int, dict[str, Any]]:
-        """ "mask": (H, W) bool of the size of the picture, the union; of several [SEG] also "masks", one each."""
-        own: dict[int, list[np.ndarray]] = defaultdict(list)
+        """ "mask": (H, W) bool of the size of the picture, the union; of several [SEG] also "masks", one each; and
+        "mask_logits", (h, w) of the union as the head gives them."""
+        own: dict[int, list[Tensor]] = defaultdict(list)
         for logits, place in zip(self.head(request.inputs), request.inputs.sample.tolist(), strict=True):
-            own[place].append((resized(logits[None, None], request.size_px[place])[0, 0] > 0).cpu().numpy())
+            own[place].append(logits)
         answers: dict[int, dict[str, Any]] = {}
-        for place, masks in own.items():
+        for place, found in own.items():
             if "change" in request.maps[place]:
-                masks = [request.maps[place]["change"] > 0]
+                answers[place] = {"mask": request.maps[place]["change"] > 0}
+                continue
+            full = (resized(logits[None, None], request.size_px[place])[0, 0] for logits in found)
+            masks = [(logits > 0).cpu().numpy() for logits in full]
             answers[place] = {"mask": np.logical_or.reduce(masks)}
             answers[place] |= {"masks": tuple(masks)} if len(masks) > 1 else {}
+            answers[place]["mask_logits"] = torch.stack(found).amax(0).detach().float().cpu().numpy()
         return answers
 
 

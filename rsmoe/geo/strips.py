@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,3 +55,16 @@ def row_slices(shape: Sequence[int], pixels: int = 2**22) -> Iterator[slice]:
     step = max(1, pixels // max(1, shape[1]))
     for top in range(0, shape[0], step):
         yield slice(top, min(top + step, shape[0]))
+
+
+def thinned(values: Any, shape: tuple[int, int]) -> np.ndarray:
+    """A map (H, W), at some of its pixels, as `rsmoe.geo.dates.Dates.overview` thins a picture."""
+    if values.shape == shape:
+        return np.asarray(values)
+    rows, columns = (np.arange(n) * side // n for n, side in zip(shape, values.shape, strict=True))
+    parts = []
+    for strip in row_slices(values.shape):
+        own = rows[(rows >= strip.start) & (rows < strip.stop)] - strip.start
+        if len(own):
+            parts.append(values[strip, :][own[:, None], columns])
+    return np.concatenate(parts)

@@ -39,6 +39,10 @@ class Prediction:
     experts: tuple[str, ...] = ()
     masks: tuple[np.ndarray, ...] = ()
     """Masks (H, W) bool of several targets, one each."""
+    mask_logits: np.ndarray | None = None
+    """(h, w) float32 of ``mask`` at the size of the head, above 0 where it is true; None for the mask of a map."""
+    expert: str = ""
+    """Whose head gave the mask, boxes or embedding; without one, the expert of the highest weight."""
     boxes_px: np.ndarray | None = None
     """(m, 4) float ``x1 y1 x2 y2`` in pixels of the first image, of a head that locates, the surest first. Boxes in
     words are in ``text``."""

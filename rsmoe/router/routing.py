@@ -85,6 +85,11 @@ class Routing:
         logits = logits.masked_fill(~experts, RULED_OUT)
         return Routing(logits=logits, weights=kept / kept.sum(-1, keepdim=True), chosen=kept > 0)
 
+    def repeated(self, place: int, times: int) -> Routing:
+        """Of one of the samples, for so many."""
+        own = {name: getattr(self, name)[place].expand(times, -1) for name in ("logits", "weights", "chosen")}
+        return Routing(**own)
+
     def usable(self) -> Tensor:
         """(E,) bool: experts that are not ruled out."""
         return (self.logits > RULED_OUT / 2).any(0)

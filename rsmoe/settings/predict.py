@@ -106,7 +106,11 @@ class Predict(Settings):
     )
     raster: Raster
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
-        description="side in pixels of the tiles of land cover and changes; null: of the model's pictures, 0: no tiles"
+        description="side in pixels of the tiles of maps, masks and boxes; null: maps in tiles of the side of the "
+        "model's pictures, masks and boxes of the whole picture; 0: no tiles"
+    )
+    layers: Literal["gpkg", "fgb"] | None = Field(
+        description="polygons for a GIS beside the GeoJSON in out=: gpkg, all in layers.gpkg; fgb, FlatGeobuf, one each"
     )
     classes: Words = Field(
         description='names of the kinds of change, the first is "no change"; []: the training data\'s'
@@ -119,6 +123,8 @@ class Predict(Settings):
                 "give image=... or requests=..., one of them: a file, [before,after], a folder or a pattern; or a "
                 "jsonl with one request a line"
             )
+        if self.layers is not None and self.out is None:
+            raise UserError(f"layers={self.layers} is about the files of an answer: give out=folder too")
         if self.temperature > 0 and (self.beams or 1) > 1:
             raise UserError(
                 f"temperature={self.temperature:g} draws tokens, beams={self.beams} searches: give one of them"

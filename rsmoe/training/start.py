@@ -14,7 +14,6 @@ from rsmoe.errors import UserError, require_known
 from rsmoe.model import RSMoE
 from rsmoe.settings.stage import Stage
 from rsmoe.trust.checkpoint import check_finite
-from rsmoe.vision import VisionEncoder
 
 
 def start_from(
@@ -60,7 +59,7 @@ def start_from(
     return len(own) - len(anew), anew
 
 
-def start_vision(vision: VisionEncoder, checkpoint: Mapping[str, Any]) -> tuple[int, list[str]]:
+def start_vision(vision: nn.Module, checkpoint: Mapping[str, Any]) -> tuple[int, list[str]]:
     """Copies the weights of another run's vision encoder, as far as they have a place of the same name and shape.
 
     Args:

@@ -100,10 +100,11 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_an_encoder_goes_from_run_to_run(run: Path, tmp_path: Path) -> None:
     """Dual encoder -> mixture -> dual encoder: at no step that trains it, the encoder is the first one's."""
     codec = TextCodec.fit(["two ships"], special=("[RET]", "[SEG]"))
-    vision = config_of()["vision"]
-    model = build_model(tiny_config() | {"vision": vision}, codec, codec)
-    assert start_vision(model.vision, load_checkpoint(run)) == (len(model.vision.state_dict()), [])
-    hparams = {"config": tiny_config() | {"vision": vision}, "codec": codec.state(), "instruction_codec": codec.state()}
+    config = tiny_config() | {"vision": config_of()["vision"]}
+    model = build_model(config, codec, codec)
+    vision = model.get_submodule("vision")
+    assert start_vision(vision, load_checkpoint(run)) == (len(vision.state_dict()), [])
+    hparams = {"config": config, "codec": codec.state(), "instruction_codec": codec.state()}
     state = {f"model.{name}": value for name, value in model.state_dict().items()}
     torch.save({"state_dict": state, "hyper_parameters": hparams}, tmp_path / "mixture.ckpt")
     back = trained(
@@ -112,7 +113,7 @@ def test_an_encoder_goes_from_run_to_run(run: Path, tmp_path: Path) -> None:
     first, last = weights(run), weights(back)
     assert all(torch.equal(first[name], last[name]) for name in first if name.startswith("model.vision."))
     with pytest.raises(UserError, match="no weight of that run's vision encoder has a place"):
-        start_vision(torch.nn.Linear(1, 1), load_checkpoint(run))  # type: ignore[arg-type]
+        start_vision(torch.nn.Linear(1, 1), load_checkpoint(run))
 
 
 @pytest.mark.slow

@@ -267,6 +267,8 @@ def test_what_image_may_be(tiles: Path, tmp_path: Path, monkeypatch: pytest.Monk
         (["image=a.png", "requests=a.jsonl"], r"give image=\.\.\. or requests=\.\.\., one of them"),
         (["image={tiles}", "out={tiles}/mask.png"], "is a picture, for the mask of one request; of 5, give a folder"),
         (["image={tiles}/a.png", "boxes=minigtp"], "unknown box convention 'minigtp'. Did you mean 'minigpt'"),
+        (["image={tiles}/a.png", "layers=gpkg"], "layers=gpkg is about the files of an answer: give out=folder too"),
+        (["image={tiles}/a.png", "layers=fgb", "out=a.png"], "out=a.png is a picture: layers=fgb needs a folder"),
     ],
 )
 def test_words_that_do_not_go_together(words: list[str], message: str, run: Path, tiles: Path) -> None:

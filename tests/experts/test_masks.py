@@ -195,6 +195,7 @@ def test_answers_are_of_the_size_of_each_picture_one_mask_a_seg() -> None:
     expected = F.interpolate(logits[:, None], size=(9, 40), mode="bilinear", align_corners=False)[1:, 0] > 0
     assert np.array_equal(np.stack(answers[2]["masks"]), expected.numpy())
     assert np.array_equal(answers[2]["mask"], expected.any(0).numpy())
+    assert np.array_equal(answers[2]["mask_logits"], logits[1:].amax(0).detach().numpy())
 
 
 @pytest.mark.slow

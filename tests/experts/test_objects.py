@@ -71,6 +71,8 @@ def test_a_reply_is_of_its_own_states_and_picture_and_answers_in_pixels_of_the_p
         answers = expert.answer(AnswerInput(inputs=inputs, size_px=size, maps=[{}, {}, {}, compared]))
     assert sorted(answers) == [0, 1, 3] and answers[3]["mask"].sum() == 60 and "boxes_px" not in answers[3]
     answer = answers[0]
+    np.testing.assert_array_equal(answers[1]["mask_logits"], expert.head(inputs)[1].detach().numpy())
+    assert "mask_logits" not in answers[3]
     assert answer["mask"].all() and len(answer["masks"]) == len(answer["boxes_px"]) > 0
     assert (np.sum(answer["masks"], 0) == 1).all()
     for box, mask in zip(answer["boxes_px"], answer["masks"], strict=True):

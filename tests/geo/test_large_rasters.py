@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_strips_are_mixed_as_the_whole_would_be(model: Any) -> None:
     images = tuple(rng.integers(0, 255, (70, 45, 3), dtype=np.uint8) for _ in range(2))
     dates = Dates(images=images, valid=np.ones((70, 45), bool), georeference=None, notes=())
     found = map_tiles(model, look(), dates, name="change", tile_px=32)
-    from rsmoe.evaluation.map_tiles import _request, _weights
+    from rsmoe.evaluation.map_tiles import _DESCRIBE, _weights
     from rsmoe.geo.windows import tile_starts
 
     total = torch.zeros(3, 70, 45)
@@ -99,7 +100,7 @@ def test_strips_are_mixed_as_the_whole_would_be(model: Any) -> None:
         for x in tile_starts(45, 32, overlap=0.25):
             tile = dates.cut(slice(y, y + 32), slice(x, x + 32))
             with torch.no_grad():
-                logits = model.see(look()([(_request(tile, y, x), 0)])).maps["change"].evidence.logits
+                logits = model.see(look()([(replace(_DESCRIBE, images=tile.images), 0)])).maps["change"].evidence.logits
             scores = torch.nn.functional.interpolate(logits, size=(32, 32), mode="bilinear")[0].softmax(0)
             total[:, y : y + 32, x : x + 32] += scores * torch.from_numpy(_weights(32, 32))
     assert (model.maps["change"].classify(total).numpy() != found.kinds).mean() <= 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -39,7 +40,7 @@ def tiny_config(*overrides: str, experts: str = FIVE_KINDS) -> dict[str, Any]:
 def _composed(overrides: tuple[str, ...], experts: str) -> dict[str, Any]:
     groups = [o for o in overrides if "." not in o.split("=")[0]]
     keys = [o for o in overrides if o not in groups]
-    heads = [h for h in SMALL_HEADS if h.split(".")[1] in experts]
+    heads = [h for h in SMALL_HEADS if h.split(".")[1] in re.split(r"\W+", experts)]
     other = any(g.startswith("router=") for g in groups)  # its keys are others
     whole = [t for t in TINY if not t.startswith("vision=") and not (other and t.startswith("router."))]
     config: dict[str, Any] = OmegaConf.to_container(compose([experts, *groups, *whole, *heads, *keys]), resolve=True)  # type: ignore[assignment]
