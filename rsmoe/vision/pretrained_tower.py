@@ -173,7 +173,7 @@ def tower_config(pretrained: str, config: Mapping[str, Any] | None) -> tuple[Pre
     """
     whole = load_config(pretrained)
     family, own = _family(whole), _vision_part(whole)
-    _must_agree(pretrained, own, config or {})
+    require_same(pretrained, own, config or {})
     return own, family
 
 
@@ -197,7 +197,8 @@ def _family(config: PretrainedConfig) -> _Family:
     return FAMILIES[config.model_type]
 
 
-def _must_agree(name: str, own: PretrainedConfig, config: Mapping[str, Any]) -> None:
+def require_same(name: str, own: PretrainedConfig, config: Mapping[str, Any]) -> None:
+    """Refuses ``vision.config`` where it differs from the config of the checkpoint beside it."""
     differ = {
         key: (value, getattr(own, key, None))
         for key, value in config.items()
