@@ -28,6 +28,7 @@ class PretrainedText(nn.Module):
         vocab_size: of the tokenizer, which must be the checkpoint's.
         dim: of the embedding.
         lora, bottleneck: adapters of its linear layers, which change nothing at first.
+        prefix: see `rsmoe.vision.prefix_attention.PrefixAttention`.
 
     Raises:
         UserError: the checkpoint cannot be read, is of another family, or has fewer words than the tokenizer.
@@ -41,6 +42,7 @@ class PretrainedText(nn.Module):
         dim: Positive,
         lora: TowerLora | None = None,
         bottleneck: TowerBottleneck | None = None,
+        prefix: Positive | None = None,
     ) -> None:
         super().__init__()
         config = load_config(pretrained)
@@ -62,7 +64,7 @@ class PretrainedText(nn.Module):
                 self.out = nn.Identity() if self.padded else whole.text_projection
         else:
             self.tower = load_pretrained(_MODELS[family], pretrained, config=own, key_mapping={r"^text_model\.": ""})
-        adapt(self.tower, key="text_tower", lora=lora, bottleneck=bottleneck)
+        adapt(self.tower, key="text_tower", lora=lora, bottleneck=bottleneck, prefix=prefix)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(n, L) token ids and the bool mask of the tokens -> (n, dim)."""

@@ -17,6 +17,7 @@ from rsmoe.contrast.pretrained_text import PretrainedText
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.vision.clip_resnet import ClipResNet
+from rsmoe.vision.prefix_attention import PrefixAttention
 from rsmoe.vision.pretrained_tower import PretrainedTower
 from rsmoe.vision.tower_adapters import Bottleneck
 
@@ -73,8 +74,10 @@ def save_folder(model: DualEncoder, codec: TextCodec, config: Mapping[str, Any],
 
 def _plain(tower: nn.Module) -> dict[str, Tensor]:
     """Weights by the names of a tower without adapters; a LoRA is added to the layer that it adapts."""
-    if any(isinstance(module, Bottleneck) for module in tower.modules()):
-        raise UserError("bottleneck adapters have no place in a CLIP folder: train with lora=, or ask the run as it is")
+    if any(isinstance(module, Bottleneck | PrefixAttention) for module in tower.modules()):
+        raise UserError(
+            "bottleneck adapters and prefixes have no place in a CLIP folder: train with lora=, or ask the run as it is"
+        )
     for module in tower.modules():
         if isinstance(module, LoraLayer):
             module.merge()

@@ -82,6 +82,9 @@ WAYS = {
     "pfeiffer": (["*adapter_*"], ("vision.bottleneck={width: 4}",), {"fc2.adapter"}),
     "houlsby": (["*adapter_*"], ("vision.bottleneck={width: 4, targets: [out_proj, fc2]}",), {
         "out_proj.adapter", "fc2.adapter"}),
+    "prefix": (["*prefix_*"], ("vision.prefix=3", "text_tower.prefix=2"), {
+        "vision.tower.encoder.layers.0.self_attn.prefix_key", "layers.1.self_attn.prefix_value",
+        "text.tower.encoder.layers.1.self_attn.prefix_key"}),
     "linear probe": (["image.project", "text.out"], (), {"image.project", "text.out"}),
 }  # fmt: skip
 
@@ -179,5 +182,5 @@ def test_heads_towers_and_adapters_that_do_not_fit(
     (tmp_path / "run").mkdir()
     contrast(config, tmp_path / "run")
     monkeypatch.setattr(sys, "argv", ["export", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'out'}"])
-    with pytest.raises(SystemExit, match="bottleneck adapters have no place in a CLIP folder"):
+    with pytest.raises(SystemExit, match="bottleneck adapters and prefixes have no place in a CLIP folder"):
         export.cli()
