@@ -196,6 +196,8 @@ def _vision_part(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def _family(config: PretrainedConfig) -> _Family:
+    if config.model_type == "clip_resnet":
+        raise UserError("this checkpoint of CLIP has a ResNet for pictures: choose vision=clip_rn50")
     require_known("kind of vision tower", config.model_type, known=FAMILIES)
     return FAMILIES[config.model_type]
 

@@ -25,6 +25,8 @@ from rsmoe.contrast.build import build_dual, fit_codec
 from rsmoe.contrast.open_dual import open_dual
 from rsmoe.errors import UserError
 from rsmoe.vision.clip_resnet import ClipResNet
+from rsmoe.vision.pretrained_tower import PretrainedTower
+from rsmoe.weights.clip_resnet import ClipResNetConfig, ClipResNetModel
 from rsmoe.weights.open_clip import read_clip, to_transformers
 
 WIDTH, LAYERS, SIDE, DIM = 8, (1, 2, 2, 1), 2, 24
@@ -175,11 +177,20 @@ def test_the_folder_is_asked_and_is_a_tower(folder: Path) -> None:
     assert seen.tokens.shape == (3, 1 + SIDE**2, tower.width) and tower.width == 256
     bare = ClipResNet(pretrained=str(folder), keep_prefix=False)(pixels_of())
     assert torch.equal(bare.tokens, seen.tokens[:, 1:])
+    with pytest.raises(UserError, match="has a ResNet for pictures: choose vision=clip_rn50"):
+        PretrainedTower(pretrained=str(folder))
     (seen.tokens.square().sum()).backward()
     assert [name for name, p in tower.named_parameters() if p.grad is None] == []
     grey = torch.randn(1, 1, 64, 64)
     four = ClipResNet(pretrained=str(folder), bands=4)(grey.expand(-1, 4, -1, -1)).tokens
     torch.testing.assert_close(four, tower(grey.expand(-1, 3, -1, -1)).tokens, atol=1e-4, rtol=1e-4)
+
+
+def test_rn50_has_its_published_size() -> None:
+    text = {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}  # the rest is CLIP's default
+    with torch.device("meta"):
+        model = ClipResNetModel(ClipResNetConfig(text_config=text))
+    assert sum(p.numel() for p in model.parameters()) == 102_007_137
 
 
 def test_another_size_is_resized_by_word_or_refused(folder: Path, tmp_path: Path) -> None:
