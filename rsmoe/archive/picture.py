@@ -11,6 +11,7 @@ import numpy as np
 from rsmoe.data.files.byte_ranges import read_range
 from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.shards.member import ShardMember
+from rsmoe.errors import UserError
 from rsmoe.geo.georeference import Georeference
 
 _BLOCK = 2**24
@@ -47,20 +48,24 @@ class Picture:
         library's shards hold nothing else.
 
         Raises:
-            UserError: the tar file is damaged, the address cannot be read.
+            UserError: the tar file is damaged, the address cannot be read, the disk is full.
         """
         if isinstance(self.content, Path):
             return self.content
         if isinstance(self.content, ShardMember) and self.content.form != "picture":
             return self.content.read()
         name = unquote(urlsplit(self.content).path) if isinstance(self.content, str) else self.path
-        copy = folder / (name.rstrip("/").rpartition("/")[2][-200:] or "picture")
-        if isinstance(self.content, str):
-            with copy.open("wb") as file:  # all of its tiles are read, so that ranges would save nothing
-                while block := read_range(self.content, file.tell(), _BLOCK):
-                    file.write(block)
-        else:
-            copy.write_bytes(self.content.content())
+        name = name.rstrip("/").rpartition("/")[2].replace("\0", "_")[-60:]  # some file systems take 255 bytes
+        copy = folder / (name if name.strip(".") else "picture")
+        try:
+            with copy.open("wb") as file:
+                if isinstance(self.content, str):  # all of its tiles are read, so that ranges would save nothing
+                    while block := read_range(self.content, file.tell(), _BLOCK):
+                        file.write(block)
+                else:
+                    file.write(self.content.content())
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be copied to {folder} ({error.strerror}): free some space") from error
         return copy
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from rsmoe.archive.picture import Picture, stamp_of
 from rsmoe.data.files.byte_ranges import is_url
@@ -54,7 +55,7 @@ def _picture(path: Path, item: dict[str, Any], wanted: str | None) -> Picture:
     if not isinstance(href, str) or not href:
         raise UserError(f"{where}: its asset has no href")
     href = href.removeprefix("file://")
-    content = href if is_url(href) else path.absolute().parent / href
+    content = href if is_url(href) else _beside(path, href)
     said = item.get("properties") or {}
     place, day = _place(item.get("bbox"), where), _day(said, where)
     size = chosen.get("file:size")
@@ -67,6 +68,12 @@ def _picture(path: Path, item: dict[str, Any], wanted: str | None) -> Picture:
         place=place,
         day=day,
     )
+
+
+def _beside(path: Path, href: str) -> Path:
+    """A file whose name may be written as addresses are ("my%20scene.tif")."""
+    folder = path.absolute().parent
+    return folder / href if (folder / href).is_file() else folder / unquote(href)
 
 
 def _asset(assets: Mapping[str, Any], wanted: str | None, where: str) -> Mapping[str, Any]:

@@ -139,14 +139,14 @@ def test_shards_of_the_library_give_their_pictures_alone(pixels: str, embedder: 
 
     samples = [
         sample("scene", scene(), georeference=place, mask=np.ones((64, 96), bool), task="mask"),
-        sample("red 1", image),
+        sample("..", image),
         sample("red 2", image),
         sample("dates", plain("green"), plain("white"), task="change_caption"),
     ]
     shards_of(Listed(samples), tmp_path / "shards", pixels=pixels)
     indexed(tmp_path / "shards", tmp_path / "store")
     names = [path.partition(".tar/")[2] for path in TileStore.open(tmp_path / "store").paths()]
-    assert sorted(names) == ["dates at 0", "dates at 1", "red 1", "scene"]
+    assert sorted(names) == ["..", "dates at 0", "dates at 1", "scene"]
     assert corner(tmp_path / "store").window == (64, 32, 32, 32)
     np.testing.assert_allclose(corner(tmp_path / "store").box, expected_box(), atol=1e-6)
 
@@ -169,11 +169,11 @@ def item(id: str, *, href: str, day: str = "2021-03-04T10:11:12Z", bbox: Any = (
 
 
 def test_items_say_where_and_when(embedder: ColourEmbedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    raster(tmp_path / "scene_20200830.tif", scene())
+    raster(tmp_path / "my scene_20200830.tif", scene())
     Image.fromarray(plain("red", (20, 40))).save(tmp_path / "chip.png")
     path = items(
         tmp_path / "items.json",
-        item("S2A", href="./scene_20200830.tif"),
+        item("S2A", href="./my%20scene_20200830.tif"),
         item("chip", href="chip.png", day="2019-01-02T00:00:00Z", bbox=(9, 45, 0, 10, 46, 100)),
     )
     store = tmp_path / "store"
@@ -195,7 +195,7 @@ def test_items_say_where_and_when(embedder: ColourEmbedder, tmp_path: Path, caps
     os.utime(path, ns=(1, 1))
     indexed(path, store)
     assert embedder.seen == []  # neither an item nor a file has changed
-    items(path, item("S2A", href="scene_20200830.tif", day="2022-01-01T00:00:00Z"))
+    items(path, item("S2A", href="my scene_20200830.tif", day="2022-01-01T00:00:00Z"))
     indexed(path, store)
     assert sum(embedder.seen) == 6 and corner(store).source.day == "2022-01-01" and len(TileStore.open(store)) == 6
 
