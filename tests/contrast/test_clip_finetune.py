@@ -83,8 +83,7 @@ WAYS = {
     "houlsby": (["*adapter_*"], ("vision.bottleneck={width: 4, targets: [out_proj, fc2]}",), {
         "out_proj.adapter", "fc2.adapter"}),
     "prefix": (["*prefix_*"], ("vision.prefix=3", "text_tower.prefix=2"), {
-        "vision.tower.encoder.layers.0.self_attn.prefix_key", "layers.1.self_attn.prefix_value",
-        "text.tower.encoder.layers.1.self_attn.prefix_key"}),
+        "self_attn.prefix_key", "self_attn.prefix_value"}),
     "linear probe": (["image.project", "text.out"], (), {"image.project", "text.out"}),
 }  # fmt: skip
 
