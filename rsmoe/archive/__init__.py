@@ -3,7 +3,8 @@
 - `Embedder`: pictures and texts in one space: `mixture_embedder.MixtureEmbedder`, the retrieval expert of a model, and
   `dual_embedder.DualEmbedder`, two towers; `open_embedder.open_embedder` opens either;
 - `Store`: where vectors and tiles lie; `tile_store.TileStore` is a folder of this machine that is searched exactly;
-- `index_pictures.index_pictures`: brings a store up to date with folders of pictures;
+- `listing.listed`: the pictures of folders, tar files and STAC items; `picture.Picture` is one of them;
+- `index_pictures.index_pictures`: brings a store up to date with them;
 - `source_tiles.SourceTiles`: one picture as tiles that know where and of when they are.
 
 A vector has length 1, so that the dot product of two is their cosine, and the sum of two asks for both.

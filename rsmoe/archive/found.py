@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from rsmoe.archive.listing import picture_at
 from rsmoe.archive.source_tiles import SourceTiles
 from rsmoe.archive.tile import Hit
 from rsmoe.errors import UserError
@@ -38,13 +40,15 @@ def table_of(hits: Sequence[Hit]) -> Table:
     return table
 
 
-def write_found(folder: Path, hits: Sequence[Hit], *, heading: str, raster: Mapping[str, Any], bands: int) -> list[str]:
+def write_found(
+    folder: Path, hits: Sequence[Hit], *, heading: str, raster: Mapping[str, Any], asset: str | None, bands: int
+) -> list[str]:
     """Writes ``hits.geojson`` (RFC 7946; a tile without a place is an unlocated feature) and ``hits.png``.
 
     Args:
         hits: 1 at least.
         heading: what was searched for.
-        raster: options of `rsmoe.geo.RasterSource` that the store was made with.
+        raster, asset: options of `rsmoe.geo.RasterSource`, and the asset of STAC items, that the store was made with.
         bands: of the tiles.
 
     Returns:
@@ -56,19 +60,24 @@ def write_found(folder: Path, hits: Sequence[Hit], *, heading: str, raster: Mapp
     features = ((_said(rank, hit), hit.tile.footprint()) for rank, hit in enumerate(hits, start=1))
     write_feature_collection(folder / "hits.geojson", features)
     cells = []
+
+    @lru_cache(maxsize=8)
+    def opened(name: str) -> SourceTiles:
+        return SourceTiles(picture_at(name, asset=asset), bands=bands, raster=raster, side=0, overlap=0)
+
     for rank, hit in enumerate(hits, start=1):
         path = Path(hit.tile.source.path)
         notes = tuple(filter(None, (path.name, hit.tile.source.day, _centre(hit))))
-        pixels = _pixels(hit, raster=raster, bands=bands)
+        pixels = _pixels(hit, opened)
         cells.append(FoundPicture(pixels=pixels, title=f"{rank}  {hit.score:.3f}", notes=notes))
     plot_found(folder / "hits.png", heading, cells)
     return ["hits.geojson", "hits.png"]
 
 
-def _pixels(hit: Hit, *, raster: Mapping[str, Any], bands: int) -> np.ndarray | None:
-    """Of the tile; None where its file is gone, or smaller than it was."""
+def _pixels(hit: Hit, opened: Callable[[str], SourceTiles]) -> np.ndarray | None:
+    """Of the tile; None where its picture is gone, or smaller than it was."""
     try:
-        tiles = SourceTiles(Path(hit.tile.source.path), stamp="", bands=bands, raster=raster, side=0, overlap=0)
+        tiles = opened(hit.tile.source.path)
         left, top, width, height = hit.tile.window
         deep, wide = tiles.dates.valid.shape
         return tiles.cut(hit.tile.window) if left + width <= wide and top + height <= deep else None

@@ -1,4 +1,4 @@
-"""A store brought up to date with the pictures that lie on a disk."""
+"""A store brought up to date with the pictures of an archive."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ import numpy as np
 from rich.console import Console
 
 from rsmoe.archive import Embedder, Store
+from rsmoe.archive.picture import Picture
 from rsmoe.archive.source_tiles import SourceTiles
 from rsmoe.archive.tile import Source, Tile
-from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.errors import UserError
-from rsmoe.evaluation.request_list import find_pictures
 from rsmoe.evaluation.watch import watched
 from rsmoe.files import write_text
 
@@ -42,26 +41,10 @@ class Indexed:
     """Path of a picture that could not be read -> why."""
 
 
-def listed(images: str | Sequence[str]) -> dict[str, str]:
-    """Absolute path -> stamp of the pictures of ``images=``: files, folders with those below them, patterns.
-
-    Raises:
-        UserError: nothing there, or an address.
-    """
-    stamps = {}
-    for word in [images] if isinstance(images, str) else images:
-        if is_url(word):
-            raise UserError(f"images={word}: an archive is made of files; download it first")
-        for _, name in find_pictures(word):
-            stat = Path(name).stat()
-            stamps[str(Path(name).absolute())] = f"{stat.st_size}.{stat.st_mtime_ns}"
-    return stamps
-
-
 def index_pictures(
     embedder: Embedder,
     store: Store,
-    pictures: Mapping[str, str],
+    pictures: Mapping[str, Picture],
     *,
     images: str | Sequence[str],
     side: int,
@@ -78,7 +61,7 @@ def index_pictures(
 
     Args:
         embedder: of the model that the store was made with.
-        pictures: path -> stamp, see `listed`.
+        pictures: by their names in the store, see `rsmoe.archive.listing.listed`.
         images: where they were looked for; what the store has from there and the disk has not is dropped.
         side, overlap: see `SourceTiles`.
         raster: options of `rsmoe.geo.RasterSource`.
@@ -94,7 +77,7 @@ def index_pictures(
     missing = [path for path in store.paths() if path not in pictures and not Path(path).is_file()]
     gone = [path for path in missing if _below(path, images)]
     store.drop(gone)
-    left = {path: stamp for path, stamp in pictures.items() if known.get(path) != stamp}
+    left = {path: picture for path, picture in pictures.items() if known.get(path) != picture.stamp}
     done.dropped, done.kept = len(gone), len(pictures) - len(left)
     waiting: list[tuple[Tile, np.ndarray]] = []
     ended: list[Source] = []
@@ -117,14 +100,12 @@ def index_pictures(
             done.failed[path] = str(error)
             return []
 
-    sizes = {path: int(stamp.partition(".")[0]) / 1e6 for path, stamp in left.items()}
+    sizes = {path: picture.size / 1e6 for path, picture in left.items()}
     with watched("images, MB", max(1, round(sum(sizes.values()))), console) as advance:
         before = 0.0  # MB of the pictures so far
-        for path, stamp in left.items():
+        for path, picture in left.items():
             try:
-                found = SourceTiles(
-                    Path(path), stamp=stamp, bands=embedder.bands, raster=raster, side=side, overlap=overlap
-                )
+                found = SourceTiles(picture, bands=embedder.bands, raster=raster, side=side, overlap=overlap)
             except UserError as error:
                 done.failed[path] = str(error)
             else:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.archive import Embedder
+from rsmoe.archive.picture import Picture
 from rsmoe.archive.source_tiles import SourceTiles
 from rsmoe.errors import UserError
 
@@ -27,7 +28,7 @@ def query_vector(embedder: Embedder, *, text: str | None, image: str | None, ras
     if text is not None:
         found.append(embedder.embed_texts([text])[0])
     if image is not None:
-        tiles = SourceTiles(Path(image), stamp="", bands=embedder.bands, raster=raster, side=0, overlap=0)
+        tiles = SourceTiles(Picture.of(Path(image)), bands=embedder.bands, raster=raster, side=0, overlap=0)
         pixels = tiles.cut(tiles.windows[0])
         assert pixels is not None  # read_dates refuses a picture without data
         found.append(embedder.embed_images([pixels])[0])

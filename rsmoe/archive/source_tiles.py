@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
+from rsmoe.archive.picture import Picture
 from rsmoe.archive.tile import Box, Source, Tile, box_of
 from rsmoe.errors import UserError
 from rsmoe.geo.dates import Dates, read_dates
@@ -23,8 +27,7 @@ class SourceTiles:
     """The tiles of a picture: itself, or, where it is larger, windows that overlap and end at its edges.
 
     Args:
-        path: of the picture.
-        stamp: see `rsmoe.archive.tile.Source`.
+        picture: a copy of what is no file lasts as long as this object.
         bands: C of the tiles.
         raster: options of `rsmoe.geo.RasterSource`, for rasters alone.
         side: of a tile in pixels; 0 takes every picture as one tile.
@@ -34,17 +37,27 @@ class SourceTiles:
         UserError: see `rsmoe.geo.dates.read_dates`; another number of bands.
     """
 
-    def __init__(
-        self, path: Path, *, stamp: str, bands: int, raster: Mapping[str, Any], side: int, overlap: float
-    ) -> None:
-        given = dict(raster) if raster_drivers(path) else {}
-        self.dates: Dates = read_dates([path], bands=bands, options=given)
-        found = self.dates.images[0].shape[2]
+    def __init__(self, picture: Picture, *, bands: int, raster: Mapping[str, Any], side: int, overlap: float) -> None:
+        folder = Path()
+        if not isinstance(picture.content, Path):
+            folder = Path(mkdtemp(prefix="rsmoe-"))
+            finalize(self, rmtree, folder, ignore_errors=True)
+        file, day = picture.local(folder), picture.day
+        if isinstance(file, Path):
+            given = dict(raster) if raster_drivers(file) else {}
+            self.dates: Dates = read_dates([file], bands=bands, options=given)
+            day = day or _day(file, given)
+        else:
+            self.dates = Dates(images=(file,), valid=np.ones(file.shape[:2], bool), georeference=None, notes=())
+        height, width, found = self.dates.images[0].shape
         if found != bands:
-            raise UserError(f"{path} has {found} bands, and the model reads {bands}: give a raster, raster.bands=[...]")
-        self.source = Source(
-            path=str(path.absolute()), stamp=stamp, georeference=self.dates.georeference, day=_day(path, given)
-        )
+            raise UserError(
+                f"{picture.path} has {found} bands, and the model reads {bands}: give a raster, raster.bands=[...]"
+            )
+        place = self.dates.georeference
+        if place is None and picture.place is not None:
+            place = picture.place.resized(width, height)
+        self.source = Source(path=picture.path, stamp=picture.stamp, georeference=place, day=day)
         self._side, self._overlap = side, overlap
 
     @cached_property

@@ -18,13 +18,13 @@ class Source:
     """A picture that tiles are cut from."""
 
     path: str
-    """Absolute."""
+    """See `rsmoe.archive.picture.Picture`."""
     stamp: str
     """Changes with the file."""
     georeference: Georeference | None = None
     """None where the file does not say."""
     day: str | None = None
-    """When it was taken, "2020-08-30", where its name or the file says so."""
+    """When it was taken, "2020-08-30", where its name, the file or its STAC item says so."""
 
 
 @dataclass(frozen=True, kw_only=True)

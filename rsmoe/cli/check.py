@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from rsmoe.cli.words import option_words, spelled, split_words
 from rsmoe.config import check_config_folder, compose, config_groups
@@ -80,7 +80,11 @@ def check_config(settings: type[Settings], cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: keys that have to be given, or a value that is wrong.
     """
-    if missing := OmegaConf.missing_keys(cfg):
+    try:
+        missing = OmegaConf.missing_keys(cfg)
+    except InterpolationToMissingValueError as error:  # another key repeats it
+        missing = {str(error).splitlines()[0].rpartition(": ")[2]}
+    if missing:
         raise UserError(f"give {', '.join(f'{key}=...' for key in sorted(missing))}")
     try:
         config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]

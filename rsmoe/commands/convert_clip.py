@@ -39,11 +39,13 @@ def cli(cfg: DictConfig) -> None:
         "do_normalize": True, "do_convert_rgb": True,
     }  # fmt: skip
     write_text(out / "preprocessor_config.json", json.dumps(pixels, indent=1) + "\n")
+    tower = f"ViT of {vision.hidden_size} channels, patches of {vision.patch_size}"
+    if hasattr(vision, "layers"):
+        tower = f"ResNet of {'-'.join(map(str, vision.layers))} blocks for vision=clip_rn50"
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     console.print(
-        f"{cfg.file}: {file.kind}, ViT of {vision.hidden_size} channels, patches of "
-        f"{vision.patch_size}, {size} px, {millions:.0f} M parameters; "
-        f"{vision.hidden_act}, as {file.kind} was trained. "
+        f"{cfg.file}: {file.kind}, {tower}, {size} px, {millions:.0f} M parameters; "
+        f"{model.config.text_config.hidden_act}, as {file.kind} was trained. "
         f"{'With' if tokenizer is not None else 'Without'} a tokenizer, into {out}",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip

@@ -33,7 +33,7 @@ def cli(cfg: DictConfig) -> None:
     out, given = Path(cfg.out), Path(cfg.checkpoint)
     if is_dual_path(given):
         save_folder(*load_dual(load_checkpoint(find_checkpoint(given))), out)
-        console().print(f"written to {out}: a CLIP folder of transformers", markup=False, highlight=False)
+        console().print(f"written to {out}: a folder as the run began with", markup=False, highlight=False)
         return
     assistant = rsmoe.load(cfg.checkpoint, device="cpu")
     assistant.save_pretrained(out)

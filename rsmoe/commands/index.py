@@ -1,4 +1,4 @@
-"""``python -m rsmoe.commands.index images=<folder> out=<store>``: an archive of pictures, for `search`."""
+"""``python -m rsmoe.commands.index images=<folder, shards, STAC items> out=<store>``: an archive, for `search`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ def cli(cfg: DictConfig) -> None:
     """Embeds what is new or has changed, and says how fast that was."""
     from omegaconf import OmegaConf
 
-    from rsmoe.archive.index_pictures import index_pictures, listed
+    from rsmoe.archive.index_pictures import index_pictures
+    from rsmoe.archive.listing import listed
     from rsmoe.archive.open_embedder import open_embedder
     from rsmoe.archive.tile_store import TileStore
     from rsmoe.cli.terminal import console as open_console
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     raster = {key: value for key, value in config["raster"].items() if value is not None}
-    pictures = listed(config["images"])
+    pictures = listed(config["images"], asset=cfg.asset)
     embedder = open_embedder(cfg.checkpoint, device=cfg.device)
     here = Path(cfg.checkpoint)
     store = TileStore.create(
@@ -36,6 +37,7 @@ def cli(cfg: DictConfig) -> None:
             "tile": cfg.tile,
             "overlap": cfg.overlap,
             "raster": raster,
+            "asset": cfg.asset,
         },
     )
     errors, console = Path(cfg.out) / "errors.jsonl", open_console()

@@ -46,7 +46,9 @@ def _cli(cfg: DictConfig) -> None:
         console.print(f"words that the model has never read: {', '.join(unknown)}", style="red", highlight=False)
     if cfg.out is not None:
         heading = ", ".join(_words(config, "text", "image", "bbox", "dates"))
-        names = write_found(Path(cfg.out), hits, heading=heading, raster=raster, bands=embedder.bands)
+        names = write_found(
+            Path(cfg.out), hits, heading=heading, raster=raster, asset=store.facts.get("asset"), bands=embedder.bands
+        )
         console.print(f"written to {cfg.out}: {', '.join(names)}", highlight=False, soft_wrap=True)
 
 

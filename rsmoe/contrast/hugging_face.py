@@ -41,7 +41,7 @@ class HuggingFaceDual(nn.Module):
         self._folder = folder
         self.model = both_towers(str(folder))
         config = self.model.config
-        self.siglip = config.model_type == "siglip"
+        self.siglip, self.resizes = config.model_type == "siglip", config.model_type != "clip_resnet"
         vision, text = config.vision_config, config.text_config
         self.patch, self.longest = int(vision.patch_size), int(text.max_position_embeddings)
         root: dict[str, Any] = {"vision": {"_target_": "PretrainedTower", "pretrained": str(folder)}}
@@ -71,7 +71,8 @@ class HuggingFaceDual(nn.Module):
     def embed_images(self, pixels: Tensor) -> Tensor:
         """(n, 3, H, W) normalised pixels -> (n, dim) of length 1."""
         check_pixels(pixels, bands=3, multiple=self.patch)
-        out = self.model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=True)
+        kwargs = {"interpolate_pos_encoding": True} if self.resizes else {}
+        out = self.model.get_image_features(pixel_values=pixels, **kwargs)
         return F.normalize(_pooled(out).float(), dim=-1)
 
     def embed_texts(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from rsmoe.errors import UserError
 class PretrainedHead(nn.Module):
     """Tokens of the checkpoint's vision tower -> embedding, as it was trained.
 
-    CLIP: the class token, its norm and a linear map. SigLIP: attention pooling of the patches by one learned query.
+    CLIP: the class token, its norm and a linear map; with a ResNet, attention pooling by the mean token and a linear
+    map. SigLIP: attention pooling of the patches by one learned query.
 
     Args:
         width: D of the tokens.
@@ -37,6 +38,8 @@ class PretrainedHead(nn.Module):
         tower: Any = whole.vision_model
         if whole.config.model_type == "clip":
             self.norm, self.pool, self.project = tower.post_layernorm, None, whole.visual_projection
+        elif whole.config.model_type == "clip_resnet":
+            self.norm, self.pool, self.project = nn.Identity(), whole.pool, whole.visual_projection
         else:
             self.norm, self.pool, self.project = nn.Identity(), tower.head, nn.Identity()
 

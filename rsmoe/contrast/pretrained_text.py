@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import transformers
 from torch import Tensor, nn
+from transformers import CLIPTextModel, SiglipTextModel
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.contrast.both_towers import both_towers, embedding_width
@@ -13,8 +13,8 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.vision.tower_adapters import TowerBottleneck, TowerLora, adapt
 from rsmoe.weights.pretrained import load_config, load_pretrained
 
-_MODELS = {"clip": "CLIPTextModel", "siglip": "SiglipTextModel"}
-"""Family of a config -> class of transformers."""
+_MODELS = {"clip": CLIPTextModel, "clip_resnet": CLIPTextModel, "siglip": SiglipTextModel}
+"""Family of a config -> class."""
 
 
 class PretrainedText(nn.Module):
@@ -28,6 +28,7 @@ class PretrainedText(nn.Module):
         vocab_size: of the tokenizer, which must be the checkpoint's.
         dim: of the embedding.
         lora, bottleneck: adapters of its linear layers, which change nothing at first.
+        prefix: see `rsmoe.vision.prefix_attention.PrefixAttention`.
 
     Raises:
         UserError: the checkpoint cannot be read, is of another family, or has fewer words than the tokenizer.
@@ -41,6 +42,7 @@ class PretrainedText(nn.Module):
         dim: Positive,
         lora: TowerLora | None = None,
         bottleneck: TowerBottleneck | None = None,
+        prefix: Positive | None = None,
     ) -> None:
         super().__init__()
         config = load_config(pretrained)
@@ -61,9 +63,8 @@ class PretrainedText(nn.Module):
             if self.projects:
                 self.out = nn.Identity() if self.padded else whole.text_projection
         else:
-            kind = getattr(transformers, _MODELS[family])
-            self.tower = load_pretrained(kind, pretrained, config=own, key_mapping={r"^text_model\.": ""})
-        adapt(self.tower, key="text_tower", lora=lora, bottleneck=bottleneck)
+            self.tower = load_pretrained(_MODELS[family], pretrained, config=own, key_mapping={r"^text_model\.": ""})
+        adapt(self.tower, key="text_tower", lora=lora, bottleneck=bottleneck, prefix=prefix)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(n, L) token ids and the bool mask of the tokens -> (n, dim)."""

@@ -16,6 +16,8 @@ from rsmoe.contrast.pretrained_head import PretrainedHead
 from rsmoe.contrast.pretrained_text import PretrainedText
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
+from rsmoe.vision.clip_resnet import ClipResNet
+from rsmoe.vision.prefix_attention import PrefixAttention
 from rsmoe.vision.pretrained_tower import PretrainedTower
 from rsmoe.vision.tower_adapters import Bottleneck
 
@@ -23,7 +25,7 @@ from rsmoe.vision.tower_adapters import Bottleneck
 def save_folder(model: DualEncoder, codec: TextCodec, config: Mapping[str, Any], folder: Path) -> None:
     """Writes config.json, model.safetensors, preprocessor_config.json and the tokenizer; LoRA is merged.
 
-    The folder is a CLIP or SigLIP of transformers, which ``checkpoint=`` and ``vision.pretrained=`` take.
+    The folder is one as the run began with, which ``checkpoint=`` and ``vision.pretrained=`` take.
 
     Args:
         config: of the run.
@@ -33,7 +35,7 @@ def save_folder(model: DualEncoder, codec: TextCodec, config: Mapping[str, Any],
     """
     vision, head, text = model.vision, model.image, model.text
     if not (
-        isinstance(vision, PretrainedTower)
+        isinstance(vision, PretrainedTower | ClipResNet)
         and isinstance(head, PretrainedHead)
         and isinstance(text, PretrainedText)
         and text.projects
@@ -43,13 +45,17 @@ def save_folder(model: DualEncoder, codec: TextCodec, config: Mapping[str, Any],
             "folder; any run is asked by rsmoe.evaluate, rsmoe.index and rsmoe.segment as it is"
         )
     whole = both_towers(str(config["vision"]["pretrained"]))
-    seen = _plain(vision.tower)
-    if whole.config.model_type == "clip":
+    kind, seen = whole.config.model_type, _plain(vision.tower)
+    pool: Any = head.pool
+    if kind == "clip":
         seen |= {f"post_layernorm.{name}": value for name, value in head.norm.state_dict().items()}
+    elif kind == "siglip":
+        seen |= {f"head.{name}": value for name, value in pool.state_dict().items()}
+    else:
+        whole.pool.load_state_dict(pool.state_dict())
+    if kind != "siglip":
         whole.visual_projection.load_state_dict(head.project.state_dict())
         whole.text_projection.load_state_dict(text.out.state_dict())
-    elif head.pool is not None:
-        seen |= {f"head.{name}": value for name, value in head.pool.state_dict().items()}
     whole.vision_model.load_state_dict(seen)
     whole.text_model.load_state_dict(_plain(text.tower))
     for name, value in model.loss.state_dict().items():
@@ -68,8 +74,10 @@ def save_folder(model: DualEncoder, codec: TextCodec, config: Mapping[str, Any],
 
 def _plain(tower: nn.Module) -> dict[str, Tensor]:
     """Weights by the names of a tower without adapters; a LoRA is added to the layer that it adapts."""
-    if any(isinstance(module, Bottleneck) for module in tower.modules()):
-        raise UserError("bottleneck adapters have no place in a CLIP folder: train with lora=, or ask the run as it is")
+    if any(isinstance(module, Bottleneck | PrefixAttention) for module in tower.modules()):
+        raise UserError(
+            "bottleneck adapters and prefixes have no place in a CLIP folder: train with lora=, or ask the run as it is"
+        )
     for module in tower.modules():
         if isinstance(module, LoraLayer):
             module.merge()

@@ -13,7 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from rsmoe.archive import Embedder, Hit
-from rsmoe.archive.index_pictures import index_pictures, listed
+from rsmoe.archive.index_pictures import index_pictures
+from rsmoe.archive.listing import listed
 from rsmoe.archive.tile_store import TileStore
 from rsmoe.archive.vector_file import VectorFile
 from rsmoe.data.files.json_text import read_json

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rsmoe.settings.model import Settings
 from rsmoe.settings.predict import Raster
-from rsmoe.settings.types import BatchSize, Device, OutFolder, Paths, PathWord
+from rsmoe.settings.types import BatchSize, Device, Name, OutFolder, Paths, PathWord
 
 
 class Index(Settings):
@@ -20,14 +20,20 @@ class Index(Settings):
         "images='scenes/*.tif' tile=512 overlap=0.5 out=archive",
         "images=[2019,2020] raster.bands=[4,3,2] raster.stretch=percentile out=archive",
         "images=pictures tile=0 out=archive checkpoint=models/remoteclip",
+        "images='shards/*.tar' tile=0 out=archive",
+        "images=items.json asset=visual out=archive",
     )
 
     images: Annotated[Paths, Len(1)] = Field(
-        description="a folder with all below it, a pattern, a file, or a list of these, [a,b]"
+        description="a folder with all below it, a pattern, a picture, a tar file of pictures (webdataset, shards), a "
+        "json of STAC items, or a list of these, [a,b]"
     )
     out: OutFolder = Field(description="the folder of the store")
     checkpoint: PathWord = Field(
         description="starter, a run with a retrieval expert, a run of contrast, a CLIP or SigLIP folder"
+    )
+    asset: Name | None = Field(
+        description="which asset of STAC items is embedded; null: the only picture among them, or visual"
     )
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] = Field(
         description="side of the tiles in pixels, into which larger pictures are cut; 0: every picture is one tile"

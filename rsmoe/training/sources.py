@@ -15,7 +15,8 @@ from rsmoe.build import build_model, codecs_of, require_fit
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.training.checkpoints import load_checkpoint
-from rsmoe.vision.pretrained_tower import tower_config
+from rsmoe.vision.clip_resnet import ClipResNet
+from rsmoe.vision.pretrained_tower import PretrainedTower, tower_config
 from rsmoe.weights.bases import LeftOut
 from rsmoe.weights.pretrained import check_weights, needs_flash, without_weights
 
@@ -34,9 +35,11 @@ def check_sources(config: Mapping[str, Any]) -> None:
             _with_key(key, partial(check, config), config[key])
     vision, prompts = config["vision"], config["prompts"]
     qformer, text = config["qformer"], config["text"]
-    tower = vision["_target_"] == "rsmoe.vision.pretrained_tower.PretrainedTower"
+    tower, resnet = (
+        vision["_target_"] == f"{part.__module__}.{part.__name__}" for part in (PretrainedTower, ClipResNet)
+    )
     weights = {
-        "vision.pretrained": vision.get("pretrained") if tower else None,  # other weights come out of a package
+        "vision.pretrained": vision.get("pretrained") if tower or resnet else None,  # others come out of a package
         "lm.pretrained": config["lm"].get("pretrained"),
         "prompts.lm.pretrained": (prompts.get("lm") or {}).get("pretrained"),
         "qformer.bert": qformer.get("bert"),

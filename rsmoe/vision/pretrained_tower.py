@@ -78,6 +78,8 @@ class PretrainedTower(nn.Module):
         pyramid_width: see `GridPyramid`.
         lora, bottleneck: adapters, which change nothing at first; a stage trains them by ``vision.*lora_*`` or
             ``vision.*adapter_*`` while the tower rests.
+        prefix: pairs of key and value that every attention of CLIP or SigLIP learns, ``vision.*prefix_*``; they change
+            the tower at once, see `rsmoe.vision.prefix_attention.PrefixAttention`.
 
     Raises:
         UserError: neither source is given, the checkpoint cannot be read or is of no family in `FAMILIES`, it differs
@@ -95,6 +97,7 @@ class PretrainedTower(nn.Module):
         pyramid_width: Positive | None = None,
         lora: TowerLora | None = None,
         bottleneck: TowerBottleneck | None = None,
+        prefix: Positive | None = None,
     ) -> None:
         super().__init__()
         if pretrained is not None and not (config and on_meta_device()):
@@ -115,7 +118,7 @@ class PretrainedTower(nn.Module):
         self.bands, self.patch, self.width = bands, int(own.patch_size), int(own.hidden_size)
         self.keep_prefix, self.resizes = keep_prefix, family.resizes
         _cut(tower, family, select_layer)
-        adapt(tower, key="vision", lora=lora, bottleneck=bottleneck)
+        adapt(tower, key="vision", lora=lora, bottleneck=bottleneck, prefix=prefix)
         self.tower = tower
         self.pyramid = GridPyramid(tokens=self.width, width=pyramid_width)
         self.pyramid_widths = self.pyramid.widths
@@ -173,7 +176,7 @@ def tower_config(pretrained: str, config: Mapping[str, Any] | None) -> tuple[Pre
     """
     whole = load_config(pretrained)
     family, own = _family(whole), _vision_part(whole)
-    _must_agree(pretrained, own, config or {})
+    require_same(pretrained, own, config or {})
     return own, family
 
 
@@ -193,11 +196,14 @@ def _vision_part(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def _family(config: PretrainedConfig) -> _Family:
+    if config.model_type == "clip_resnet":
+        raise UserError("this checkpoint of CLIP has a ResNet for pictures: choose vision=clip_rn50")
     require_known("kind of vision tower", config.model_type, known=FAMILIES)
     return FAMILIES[config.model_type]
 
 
-def _must_agree(name: str, own: PretrainedConfig, config: Mapping[str, Any]) -> None:
+def require_same(name: str, own: PretrainedConfig, config: Mapping[str, Any]) -> None:
+    """Refuses ``vision.config`` where it differs from the config of the checkpoint beside it."""
     differ = {
         key: (value, getattr(own, key, None))
         for key, value in config.items()

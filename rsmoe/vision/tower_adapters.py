@@ -1,4 +1,4 @@
-"""Small trainable parts for the linear layers of a pretrained tower, which itself may rest."""
+"""Small trainable parts for the layers of a pretrained tower, which itself may rest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from rsmoe.checks.ranges import Positive
 from rsmoe.errors import UserError
+from rsmoe.vision.prefix_attention import PrefixAttention
 from rsmoe.weights.pretrained import parent_of
 
 
@@ -63,15 +64,25 @@ class Bottleneck(nn.Module):
         return y + added
 
 
-def adapt(tower: nn.Module, *, key: str, lora: TowerLora | None, bottleneck: TowerBottleneck | None) -> None:
-    """Puts adapters on the linear layers of a tower, in place; at first they change nothing.
+def adapt(
+    tower: nn.Module, *, key: str, lora: TowerLora | None, bottleneck: TowerBottleneck | None, prefix: int | None
+) -> None:
+    """Puts adapters on the layers of a tower, in place; at first all but a prefix change nothing.
 
     Args:
         key: of the tower in the config, for messages.
+        prefix: pairs of key and value in each self-attention, see `rsmoe.vision.prefix_attention.PrefixAttention`.
 
     Raises:
-        UserError: no layer has a name that ends as given.
+        UserError: no layer has a name that ends as given; a prefix for another tower than CLIP's or SigLIP's.
     """
+    if prefix is not None:
+        layers = [n for n, m in tower.named_modules() if n.endswith(".self_attn") and hasattr(m, "q_proj")]
+        if not layers:
+            raise UserError(f"{key}.prefix={prefix}: a prefix is for towers of CLIP and SigLIP; choose {key}.lora=")
+        for name in layers:
+            parent, leaf = parent_of(tower, name)
+            setattr(parent, leaf, PrefixAttention(getattr(parent, leaf), prefix))
     if bottleneck is not None:
         ends = bottleneck.get("targets", ["fc2"])
         for name in _linear_layers(tower, ends, key=f"{key}.bottleneck.targets"):

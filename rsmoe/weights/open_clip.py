@@ -1,4 +1,4 @@
-"""CLIP as OpenAI and open_clip save it, and those who train with open_clip -> CLIP of transformers."""
+"""CLIP as OpenAI and open_clip save it, and those who train with open_clip -> CLIP of transformers, or our ResNet."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.vision.modified_resnet import STRIDE
+from rsmoe.weights.clip_resnet import ClipResNetConfig, ClipResNetModel
 from rsmoe.weights.torchscript import is_torchscript, read_torchscript
 
 QUICK, PLAIN = "quick_gelu", "gelu"
 KINDS: dict[str, Mapping[str, str]] = {
     "openai": {"*": QUICK},
-    "open_clip": {"*": PLAIN},
+    "open_clip": {"*": PLAIN, "ResNet": QUICK},
     "remoteclip": {"*": QUICK},
     "georsclip": {"B/32": QUICK, "L/14": QUICK, "H/14": PLAIN},
     "skyclip": {"B/32": PLAIN, "L/14": QUICK},
 }
 """Whose file it is -> the activation that its towers were trained with, by architecture where that matters. No file
 says it, and the other one gives other features without an error. RemoteCLIP and GeoRSCLIP began with OpenAI's weights
-(GeoRSCLIP's H/14 with LAION's), SkyCLIP's B/32 with LAION's. "open_clip" stands for what open_clip trained itself."""
+(GeoRSCLIP's H/14 with LAION's), SkyCLIP's B/32 with LAION's. "open_clip" stands for what open_clip trained itself, its
+ResNets on YFCC15M and CC12M with QuickGELU. A ResNet has it in its text tower alone."""
 _NAMES = {r"RS5M_": "georsclip", r"RemoteCLIP-": "remoteclip", r"SkyCLIP|SkyScript": "skyclip"}
 """Beginnings of the published files' names."""
 _SIZES = {768: "B", 1024: "L", 1280: "H"}
@@ -53,6 +56,12 @@ _PLAIN_NAMES = {
     **{f"visual.ln_pre.{x}": f"vision_model.pre_layrnorm.{x}" for x in ("weight", "bias")},
     **{f"visual.ln_post.{x}": f"vision_model.post_layernorm.{x}" for x in ("weight", "bias")},
 }
+_RESNET = {
+    "visual.attnpool.positional_embedding": "vision_model.positional_embedding",
+    **{f"visual.attnpool.c_proj.{x}": f"visual_projection.{x}" for x in ("weight", "bias")},
+    **{f"visual.attnpool.{p}_proj.{x}": f"pool.{p}_proj.{x}" for p in "qkv" for x in ("weight", "bias")},
+}
+"""Of a ResNet; its layers keep their names behind ``vision_model``."""
 _TURNED = {"text_projection": "text_projection.weight", "visual.proj": "visual_projection.weight"}
 """Kept as (in, out); a linear layer has (out, in)."""
 
@@ -83,8 +92,6 @@ def read_clip(path: Path, *, kind: str | None = None) -> ClipFile:
     script = is_torchscript(path)
     state = read_torchscript(path) if script else _read(path)
     state = {_plain(name): value for name, value in state.items() if _plain(name) not in _EXTRA}
-    if "visual.layer1.0.conv1.weight" in state:
-        raise UserError(f"{path} has a ResNet for pictures; CLIP of transformers, and this command, know ViT alone")
     known = next((k for start, k in _NAMES.items() if re.match(start, path.name)), "openai" if script else None)
     if (kind or known) is None:
         raise UserError(
@@ -94,8 +101,10 @@ def read_clip(path: Path, *, kind: str | None = None) -> ClipFile:
     return ClipFile(state=state, kind=str(kind or known))
 
 
-def to_transformers(file: ClipFile, *, image_size: int | None = None) -> CLIPModel:
+def to_transformers(file: ClipFile, *, image_size: int | None = None) -> CLIPModel | ClipResNetModel:
     """The model of a file, in float32 and eval mode: every weight is used, and none is left at random.
+
+    With a ResNet for pictures, which transformers has not, it is an `rsmoe.weights.clip_resnet.ClipResNetModel`.
 
     Args:
         image_size: side of the pictures; other than the file's, its grid of positions is resized (bicubic).
@@ -105,25 +114,21 @@ def to_transformers(file: ClipFile, *, image_size: int | None = None) -> CLIPMod
             or a size that patches do not divide.
     """
     state = file.state
-    for name in (
-        "visual.conv1.weight",
-        "visual.positional_embedding",
-        "positional_embedding",
-        "token_embedding.weight",
-    ):
+    places = f"visual.{'attnpool.' * _is_resnet(state)}positional_embedding"
+    for name in ("visual.conv1.weight", places, "positional_embedding", "token_embedding.weight"):
         if name not in state:
             raise UserError(f"the file holds no CLIP: no {name} among its {len(state)} tensors")
-    config = _config(state, activation=_activation(file))
+    config = _config(state, len(state[places]) - 1, activation=_activation(file))
     vision: Any = config.vision_config
     patch, old = vision.patch_size, vision.image_size
     size = old if image_size is None else image_size
     if size % patch:
         raise UserError(f"image_size={size}: expected a multiple of {patch}, the patches of this file (its own: {old})")
     vision.image_size = size
-    model = CLIPModel(config).float()
+    model = CLIPModel(config).float() if isinstance(config, CLIPConfig) else ClipResNetModel(config).float()
     given = {name: value.float() for name, value in _renamed(state)}
     if size != old:
-        key = _PLAIN_NAMES["visual.positional_embedding"]
+        key = {**_PLAIN_NAMES, **_RESNET}[places]
         given[key] = resized_positions(given[key], size // patch)
     own = model.state_dict()
     wrong = [f"{k} {tuple(v.shape)}, expected {tuple(own[k].shape)}" for k, v in given.items()
@@ -169,60 +174,71 @@ def _plain(name: str) -> str:
     return name
 
 
+def _is_resnet(state: Mapping[str, Tensor]) -> bool:
+    return "visual.layer1.0.conv1.weight" in state
+
+
 def _activation(file: ClipFile) -> str:
     known = KINDS[file.kind]
     width, _, patch, _ = file.state["visual.conv1.weight"].shape
-    name = f"{_SIZES.get(width, f'width {width}')}/{patch}"
+    name = "ResNet" if _is_resnet(file.state) else f"{_SIZES.get(width, f'width {width}')}/{patch}"
     if "*" not in known and name not in known:
         raise UserError(
             f"{file.kind} is known as {', '.join(known)}, and this file is {name}: which GELU it was trained with is "
             "not known. Give kind=openai for QuickGELU, kind=open_clip for GELU"
         )
-    return known.get("*") or known[name]
+    return known.get(name) or known["*"]
 
 
-def _config(state: Mapping[str, Tensor], *, activation: str) -> CLIPConfig:
+def _config(state: Mapping[str, Tensor], places: int, *, activation: str) -> CLIPConfig | ClipResNetConfig:
     """Of the shapes; heads have 64 channels, but for the larger vision towers."""
-    width, _, patch, _ = state["visual.conv1.weight"].shape
-    words, text = state["token_embedding.weight"].shape
-    places, side = (
-        len(state["visual.positional_embedding"]) - 1,
-        math.isqrt(len(state["visual.positional_embedding"]) - 1),
-    )
+    side = math.isqrt(places)
     if side * side != places:
-        raise UserError(f"visual.positional_embedding has {places} places beside the class token, which are no square")
-    layers = {
-        home: 1 + max((int(m[1]) for m in (re.match(rf"{home}(\d+)\.", n) for n in state) if m), default=-1)
-        for home in ("visual.transformer.resblocks.", "transformer.resblocks.")
-    }
-    for home, count in layers.items():
-        if not count or f"{home}0.mlp.c_fc.weight" not in state:
-            raise UserError(f"the file holds no CLIP: no {home}0.mlp.c_fc.weight")
+        raise UserError(f"the positions of pictures are {places} places beside the first, which are no square")
+    words, text = state["token_embedding.weight"].shape
     dim = state.get("text_projection", torch.empty(0, 512)).shape[-1]
-    vision_home, text_home = layers
-    return CLIPConfig(
-        projection_dim=dim,
-        vision_config={
-            "hidden_size": width, "patch_size": patch, "image_size": side * patch, "hidden_act": activation,
-            "num_hidden_layers": layers[vision_home], "num_attention_heads": max(1, width // _HEAD.get(width, 64)),
-            "intermediate_size": len(state[f"{vision_home}0.mlp.c_fc.weight"]), "projection_dim": dim,
-        },
-        text_config={
-            "hidden_size": text, "vocab_size": words, "hidden_act": activation,
-            "max_position_embeddings": len(state["positional_embedding"]), "num_hidden_layers": layers[text_home],
-            "num_attention_heads": max(1, text // 64), "projection_dim": dim,
-            "intermediate_size": len(state[f"{text_home}0.mlp.c_fc.weight"]),
-            "bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1,
-        },
-    )  # fmt: skip
+    depth, inner = _blocks(state, "transformer.resblocks.")
+    text_config = {
+        "hidden_size": text, "vocab_size": words, "hidden_act": activation, "num_hidden_layers": depth,
+        "max_position_embeddings": len(state["positional_embedding"]), "intermediate_size": inner,
+        "num_attention_heads": max(1, text // 64), "projection_dim": dim,
+        "bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1,
+    }  # fmt: skip
+    width, _, patch, _ = state["visual.conv1.weight"].shape
+    if _is_resnet(state):
+        layers = [_count(state, rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)]
+        sizes = {"width": 2 * width, "layers": layers, "image_size": side * STRIDE}
+        return ClipResNetConfig(projection_dim=dim, vision_config=sizes, text_config=text_config)
+    depth, inner = _blocks(state, "visual.transformer.resblocks.")
+    vision_config = {
+        "hidden_size": width, "patch_size": patch, "image_size": side * patch, "hidden_act": activation,
+        "num_hidden_layers": depth, "num_attention_heads": max(1, width // _HEAD.get(width, 64)),
+        "intermediate_size": inner, "projection_dim": dim,
+    }  # fmt: skip
+    return CLIPConfig(projection_dim=dim, vision_config=vision_config, text_config=text_config)
+
+
+def _blocks(state: Mapping[str, Tensor], home: str) -> tuple[int, int]:
+    """How many blocks a transformer has, and the channels of their MLPs."""
+    count = _count(state, rf"{home}(\d+)\.")
+    if not count or f"{home}0.mlp.c_fc.weight" not in state:
+        raise UserError(f"the file holds no CLIP: no {home}0.mlp.c_fc.weight")
+    return count, len(state[f"{home}0.mlp.c_fc.weight"])
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    return 1 + max((int(m[1]) for m in (re.match(pattern, name) for name in state) if m), default=-1)
 
 
 def _renamed(state: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
     """transformers' names; what has none keeps its own, and is then refused."""
     found: list[tuple[str, Tensor]] = []
+    resnet = _is_resnet(state)
     for name, value in state.items():
         block = re.fullmatch(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+?)[._](weight|bias)", name)
-        if name in _PLAIN_NAMES:
+        if resnet and name.startswith("visual."):
+            found.append((_RESNET.get(name, name.replace("visual", "vision_model", 1)), value))
+        elif name in _PLAIN_NAMES:
             found.append((_PLAIN_NAMES[name], value))
         elif name in _TURNED:
             found.append((_TURNED[name], value.T))

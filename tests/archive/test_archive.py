@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ import rasterio
 import rasterio.warp
 from PIL import Image
 from support.checkpoints import tiny_run
+from support.colour_archive import COLOURS, ColourEmbedder, found, indexed, paint, raster, refused, unit
 from support.forks import forked
 
 import rsmoe
 from rsmoe.archive.mixture_embedder import MixtureEmbedder
+from rsmoe.archive.picture import Picture
 from rsmoe.archive.query import query_vector
 from rsmoe.archive.source_tiles import SourceTiles
 from rsmoe.archive.tile import Source, Tile, box_of
@@ -26,57 +27,6 @@ from rsmoe.archive.tile_store import TileStore
 from rsmoe.archive.where import Where
 from rsmoe.commands import index, search
 from rsmoe.errors import UserError
-
-COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220), "white": (230, 230, 230)}
-UTM = (10.0, 0.0, 5e5, 0.0, -10.0, 5e6)
-
-
-class ColourEmbedder:
-    """Pictures by their mean colour, words by the colour that they name."""
-
-    fingerprint, bands, dim = "c0105", 3, 3
-
-    def __init__(self) -> None:
-        self.seen: list[int] = []
-        self.stop_after = 10**9
-
-    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        if sum(self.seen) >= self.stop_after:
-            raise KeyboardInterrupt
-        self.seen.append(len(images))
-        return unit(np.stack([image.reshape(-1, 3).mean(0) - 110 for image in images]))
-
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        return unit(np.array([COLOURS[text] for text in texts], np.float32) - 110)
-
-    def unknown_words(self, text: str) -> list[str]:
-        return [word for word in text.split() if word not in COLOURS]
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
-
-
-def paint(path: Path, colour: str, size: tuple[int, int] = (24, 30)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((*size, 3), COLOURS[colour], np.uint8)).save(path)
-    return path
-
-
-def raster(path: Path, pixels: np.ndarray, *, crs: str = "EPSG:32632", transform: Any = UTM, **more: Any) -> Path:
-    high, wide, bands = pixels.shape
-    options = {"driver": "GTiff", "height": high, "width": wide, "count": bands, "dtype": pixels.dtype, "crs": crs}
-    with rasterio.open(path, "w", **options, transform=rasterio.Affine(*transform), photometric="RGB", **more) as file:
-        file.write(np.moveaxis(pixels, -1, 0))
-    return path
-
-
-@pytest.fixture
-def embedder(monkeypatch: pytest.MonkeyPatch) -> ColourEmbedder:
-    """The model of the commands."""
-    made = ColourEmbedder()
-    monkeypatch.setattr(MixtureEmbedder, "open", lambda checkpoint, *, device: made)
-    return made
 
 
 @pytest.fixture
@@ -91,23 +41,6 @@ def pictures(tmp_path: Path) -> Path:
     raster(folder / "scene_20200830.tif", scene)
     (folder / "notes.txt").write_text("no picture")
     return folder
-
-
-def indexed(folder: Path, out: Path, *more: str) -> None:
-    index.cli([f"images={folder}", f"out={out}", "tile=32", "overlap=0", "batch_size=4", *more])
-
-
-def refused(command: Any, *words: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        command.cli(list(words))
-    said = str(stop.value.code)
-    assert said.startswith("error: ") and "\n" not in said and len(said) < 900
-    return said
-
-
-def found(store: Path, text: str, **options: Any) -> list[Any]:
-    query = ColourEmbedder().embed_texts([text])[0]
-    return TileStore.open(store).search(query, **{"limit": 3, **options})
 
 
 def test_an_archive_is_searched_by_words_by_a_picture_and_by_both(
@@ -314,7 +247,7 @@ def test_a_raster_too_large_to_be_read_at_once_gives_the_same(
     scene = pictures / "scene_20200830.tif"
     indexed(scene, tmp_path / "whole", "overlap=0.5", "tile=40")
     monkeypatch.setattr("rsmoe.geo.dates.WHOLE_PIXELS", 1000)
-    assert not SourceTiles(scene, stamp="1", bands=3, raster={}, side=40, overlap=0.5).dates.in_memory
+    assert not SourceTiles(Picture.of(scene), bands=3, raster={}, side=40, overlap=0.5).dates.in_memory
     indexed(scene, tmp_path / "lazy", "overlap=0.5", "tile=40")
     whole, lazy = (
         [(hit.tile.window, hit.tile.box, round(hit.score, 5)) for hit in found(tmp_path / name, "blue", limit=99)]
@@ -373,7 +306,7 @@ def test_a_tile_across_the_antimeridian_is_found_from_either_side(tmp_path: Path
     path = raster(
         tmp_path / "a.tif", np.full((8, 8, 3), 9, np.uint8), crs="EPSG:4326", transform=(0.5, 0, 178, 0, -0.5, 10)
     )
-    tiles = SourceTiles(path, stamp="1", bands=3, raster={}, side=0, overlap=0)
+    tiles = SourceTiles(Picture.of(path), bands=3, raster={}, side=0, overlap=0)
     ((tile, _),) = tiles.tiles()
     assert tile.box == (178, 6, 182, 10) and tile.footprint()["type"] == "MultiPolygon"  # type: ignore[index]
     facts = {"checkpoint": "c", "model": "m", "dim": 2}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from support.clip_words import TEXT, clip_tokenizer
+from support.clip_words import SCENES, TEXT, clip_tokenizer
 from support.release_web_pairs import rs5m, skyscript
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
@@ -31,11 +31,6 @@ SEEN = {
     "patch_size": 8,
 }  # fmt: skip
 COMMON = ("recipe=clip_finetune", "~vision.config", "benchmark=[]", "trainer=cpu", "logger=csv", "draws=0", "part=3")
-SCENES = (
-    "~corpus.ucm", "~corpus.rsicd", "+data@corpus.scenes.reader=scenes", "+corpus.scenes.as=retrieval",
-    "+corpus.scenes.splits={train:train}", "corpus.scenes.reader.size=16", "corpus.scenes.reader.tasks=[retrieval]",
-    "stage.steps=2", "stage.warmup=0", "stage.batch_size=4", "stage.lr=1e-2",
-)  # fmt: skip
 
 
 ADAPTERS = tuple(
@@ -87,6 +82,8 @@ WAYS = {
     "pfeiffer": (["*adapter_*"], ("vision.bottleneck={width: 4}",), {"fc2.adapter"}),
     "houlsby": (["*adapter_*"], ("vision.bottleneck={width: 4, targets: [out_proj, fc2]}",), {
         "out_proj.adapter", "fc2.adapter"}),
+    "prefix": (["*prefix_*"], ("vision.prefix=3", "text_tower.prefix=2"), {
+        "self_attn.prefix_key", "self_attn.prefix_value"}),
     "linear probe": (["image.project", "text.out"], (), {"image.project", "text.out"}),
 }  # fmt: skip
 
@@ -163,6 +160,7 @@ def test_the_published_recipes_run_on_their_releases(
     [
         (["vision.select_layer=-2"], "vision.select_layer=null vision.keep_prefix=true"),
         (["vision=clip_vit_l14"], "vision.select_layer=null vision.keep_prefix=true"),
+        (["vision=clip_rn50"], r"give vision.pretrained=\.\.\."),
         (["vision=resnet_tiny", "text_tower.pretrained=x"], "image_head=pretrained stands behind the last block"),
     ],
 )
@@ -183,5 +181,5 @@ def test_heads_towers_and_adapters_that_do_not_fit(
     (tmp_path / "run").mkdir()
     contrast(config, tmp_path / "run")
     monkeypatch.setattr(sys, "argv", ["export", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'out'}"])
-    with pytest.raises(SystemExit, match="bottleneck adapters have no place in a CLIP folder"):
+    with pytest.raises(SystemExit, match="bottleneck adapters and prefixes have no place in a CLIP folder"):
         export.cli()

@@ -1,4 +1,4 @@
-"""A tokenizer with CLIP's frame and forty words."""
+"""A tokenizer with CLIP's frame and forty words, and the pairs of generated scenes that are read with it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ TEXT = {
     "max_position_embeddings": 12, "bos_token_id": WORDS - 2, "eos_token_id": WORDS - 1, "pad_token_id": WORDS - 1,
 }  # fmt: skip
 """Config of a text model that reads them."""
+
+SCENES = (
+    "~corpus.ucm", "~corpus.rsicd", "+data@corpus.scenes.reader=scenes", "+corpus.scenes.as=retrieval",
+    "+corpus.scenes.splits={train:train}", "corpus.scenes.reader.size=16", "corpus.scenes.reader.tasks=[retrieval]",
+    "stage.steps=2", "stage.warmup=0", "stage.batch_size=4", "stage.lr=1e-2",
+)  # fmt: skip
+"""Words behind ``recipe=clip_finetune``."""
 
 
 def clip_tokenizer() -> PreTrainedTokenizerFast:

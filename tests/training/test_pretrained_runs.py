@@ -33,6 +33,7 @@ from rsmoe.training.sources import check_sources
 from rsmoe.training.start import start_from
 from rsmoe.vision.pretrained_tower import PretrainedTower
 from rsmoe.weights.bases import LeftOut
+from rsmoe.weights.clip_resnet import ClipResNetConfig, ClipResNetModel
 from rsmoe.weights.pretrained import check_weights, without_weights
 
 SPECIAL = ("[RET]", "[SEG]")
@@ -171,6 +172,21 @@ def test_a_run_is_asked_again_exactly(
     }, "of the tables, the rows of the special tokens"
     assert any(n.startswith("qformer.layers.0.attention") for n in names) == (qformer is None)
     assert all(f"{home / name} (" in capsys.readouterr().out for name in [lm])
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_run_on_the_resnet_of_clip_is_asked_again_exactly(trained: bool, home: Path, tmp_path: Path) -> None:
+    sizes = {"width": 8, "layers": [1, 1, 1, 1], "image_size": 32}
+    text = {"hidden_size": 16, "num_attention_heads": 2, "vocab_size": 40, "eos_token_id": 1}
+    ClipResNetModel(ClipResNetConfig(text_config=text, vision_config=sizes)).save_pretrained(tmp_path / "clip")
+    config = config_of(home, "clip", "llama")
+    config["vision"] = {"_target_": "rsmoe.vision.clip_resnet.ClipResNet", "config": sizes}
+    config["vision"]["pretrained"] = str(tmp_path / "clip")
+    stage = replace(STAGE, train=(*ADAPTERS, *(["vision"] if trained else [])))
+    model = train(tmp_path / "run", config, stage)
+    rebuilt, _, _ = load_run(load_checkpoint(tmp_path / "run"))
+    assert difference(asked(model, config), asked(rebuilt, config)) == 0.0
+    assert any(name.startswith("vision.") for name in held(tmp_path / "run")) is trained
 
 
 def test_rows_of_new_tokens_are_kept_and_tied_tables_stay_tied(slim: tuple[dict[str, Any], RSMoE, Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,14 +55,14 @@ def index_tar(path: Path, fields: Sequence[str], *, cache: Path | None = None) -
         kept = cache / f"{signature}.npy"
         if kept.is_file():
             return np.load(kept, allow_pickle=False)
-    index = _scan(path, list(fields), status.st_size)
+    index = _scan(path, list(fields))
     if kept is not None:
         with whole_file(kept) as part:
             np.save(part, index, allow_pickle=False)
     return index
 
 
-def _scan(path: Path, fields: list[str], total: int) -> np.ndarray:
+def _scan(path: Path, fields: list[str]) -> np.ndarray:
     rows: list[list[tuple[int, int]]] = []
     key, found = "", dict[str, tuple[int, int]]()
     dotted: dict[str, dict[str, tuple[int, int]]] = {}  # names with dots before the field: samples if they are whole
@@ -77,37 +77,49 @@ def _scan(path: Path, fields: list[str], total: int) -> np.ndarray:
         rows.append([found[field] for field in fields])
         found.clear()
 
+    for whole, offset, size in tar_members(path):
+        folder, _, name = whole.rpartition("/")
+        stem, _, ending = name.partition(".")
+        field = in_any_case.get(ending.lower(), "")
+        if not field:
+            field = next((f for low, f in in_any_case.items() if name.lower().endswith(f".{low}")), "")
+            if field:
+                here = dotted.setdefault(f"{folder}/{name[: -len(field) - 1]}", {})
+                here.setdefault(field, (offset, size))
+            continue
+        if f"{folder}/{stem}" != key:
+            close()
+            key = f"{folder}/{stem}"
+        if field in found:
+            raise UserError(f"{path}: sample {key!r} has {field} twice")
+        found[field] = (offset, size)
+    close()
+    rows += [[here[field] for field in fields] for here in dotted.values() if len(here) == len(fields)]
+    rows.sort(key=min)
+    return np.asarray(rows, dtype=np.int64).reshape(-1, len(fields), 2)
+
+
+def tar_members(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Name with "/", offset and size in bytes of every file in a tar file that is not compressed; hidden ones, which
+    macOS writes ("._a.jpg"), are left out.
+
+    Raises:
+        UserError: naming the file that is no tar, or is cut off.
+    """
+    total = require_file(path).stat().st_size
     try:
-        with tarfile.open(require_file(path), "r:") as tar:
+        with tarfile.open(path, "r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header that it has read
-                folder, _, name = slashes(member.name).rpartition("/")
+                name = slashes(member.name)
                 if member.offset_data + member.size > total:
                     raise UserError(f"{path} is cut off within {member.name}. Download the shard again")
-                if not member.isreg() or name.startswith("."):  # "._a.jpg" is what macOS says of "a.jpg"
-                    continue
-                stem, _, ending = name.partition(".")
-                field = in_any_case.get(ending.lower(), "")
-                if not field:
-                    field = next((f for low, f in in_any_case.items() if name.lower().endswith(f".{low}")), "")
-                    if field:
-                        here = dotted.setdefault(f"{folder}/{name[: -len(field) - 1]}", {})
-                        here.setdefault(field, (member.offset_data, member.size))
-                    continue
-                if f"{folder}/{stem}" != key:
-                    close()
-                    key = f"{folder}/{stem}"
-                if field in found:
-                    raise UserError(f"{path}: sample {key!r} has {field} twice")
-                found[field] = (member.offset_data, member.size)
+                if member.isreg() and not name.rpartition("/")[2].startswith("."):
+                    yield name, member.offset_data, member.size
             end = tar.offset
-        close()
-        rows += [[here[field] for field in fields] for here in dotted.values() if len(here) == len(fields)]
-        rows.sort(key=min)
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{path} is not a tar file, or is damaged ({error}). Download the shard again") from error
     with path.open("rb") as file:  # `tarfile` takes a damaged header for the end
         file.seek(end)
         if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise UserError(f"{path} is cut off or damaged at byte {end}. Download the shard again")
-    return np.asarray(rows, dtype=np.int64).reshape(-1, len(fields), 2)

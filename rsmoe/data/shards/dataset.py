@@ -63,11 +63,23 @@ class ShardDataset(Dataset[Sample]):
         return self._last[1][index - int(self._ends[view] - self._rows[view, 3])]
 
     def _view(self, view: int) -> list[Sample]:
-        offset, json_size, size, count, _ = map(int, self._rows[view])
-        shard = self.shards.path(int(self._shard[view]))
-        files = BLOCK + padded(json_size)
-        text = read_range(shard, offset + BLOCK, json_size, whole=True)
-        samples = decode_view(text, shard=shard, start=offset + files, room=size - files)
-        if len(samples) != count:
-            raise UserError(f"{shard}: the view at byte {offset} has {len(samples)} samples, its table says {count}")
-        return samples
+        return view_at(self.shards.path(int(self._shard[view])), self._rows[view])
+
+
+def view_at(shard: str, row: np.ndarray) -> list[Sample]:
+    """The samples of a view.
+
+    Args:
+        shard: path or address of the tar file.
+        row: of its table, see `rsmoe.data.shards.index.Shards.table`.
+
+    Raises:
+        UserError: bytes that are no view, or another than the table says.
+    """
+    offset, json_size, size, count, _ = map(int, row)
+    files = BLOCK + padded(json_size)
+    text = read_range(shard, offset + BLOCK, json_size, whole=True)
+    samples = decode_view(text, shard=shard, start=offset + files, room=size - files)
+    if len(samples) != count:
+        raise UserError(f"{shard}: the view at byte {offset} has {len(samples)} samples, its table says {count}")
+    return samples
