@@ -1,8 +1,7 @@
-"""The study of levels of routing: what it trains, and what its intervals say."""
+"""The study of levels of routing: what it trains, and what it compares."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,58 +9,27 @@ from typing import Any
 
 import pytest
 
+from rsmoe.commands import compare
 from rsmoe.config import compose
-from rsmoe.studies.routing_levels import ROWS, TWIN, compared, main
+from rsmoe.studies.routing_levels import ROWS, main
 
 
-def run_of(folder: Path, right: list[bool]) -> Path:
-    """A run that answered n questions."""
-    folder.mkdir(parents=True)
-    rows = [
-        {
-            "id": str(i), "data": "questions", "task": "vqa", "kind": "count", "instruction": "?",
-            "references": ["yes"], "text": "yes" if own else "no",
-        }
-        for i, own in enumerate(right)
-    ]  # fmt: skip
-    (folder / "predictions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (folder / "metrics.json").write_text(json.dumps({"run": {"cpu_minutes": 2.0}}))
-    return folder
-
-
-def test_a_difference_is_paired_over_samples_and_meant_over_seeds(tmp_path: Path) -> None:
-    even, none, most = [i % 2 == 0 for i in range(60)], [False] * 60, [i % 10 < 9 for i in range(60)]
-    runs = {
-        TWIN: [run_of(tmp_path / "twin" / "0", even), run_of(tmp_path / "twin" / "1", none)],
-        "tokens": [run_of(tmp_path / "tokens" / "0", even), run_of(tmp_path / "tokens" / "1", most)],
-        "hash": [run_of(tmp_path / "hash" / "0", none), run_of(tmp_path / "hash" / "1", even)],
-    }
-    table = compared(runs)
-    (key,) = table[TWIN]
-    assert key == ("questions", "overall")
-    value, gap = table["tokens"][key]
-    assert value == pytest.approx(70) and gap.value == pytest.approx(45) and 30 < gap.low < 45 < gap.high < 60
-    value, gap = table["hash"][key]  # the same answers, of other seeds: no sample differs in the mean
-    assert value == pytest.approx(25) and (gap.value, gap.low, gap.high) == (0, 0, 0)
-
-
-def test_what_is_there_is_not_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_of(tmp_path / "tokens" / "3", [True] * 9)
+def test_what_is_there_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = tmp_path / "tokens" / "3"
+    there.mkdir(parents=True)
+    (there / "metrics.json").write_text("{}")
     asked: list[list[str]] = []
-
-    def trained(words: list[str], check: bool) -> None:
-        asked.append(words)
-        run_of(tmp_path / "one_adapter-4_r" / "3", [True, *[False] * 8])
-
-    monkeypatch.setattr(subprocess, "run", trained)
+    monkeypatch.setattr(subprocess, "run", lambda words, check: asked.append(words))
+    monkeypatch.setattr(compare, "cli", asked.append)
     words = ["--start", "runs/dense", "--out", str(tmp_path), "--seeds", "3", "--rows", "tokens", "--", "trainer=cpus"]
     monkeypatch.setattr(sys, "argv", ["routing_levels", *words])
     main()
-    (only,) = asked
-    assert {"start=runs/dense", "seed=3", "moe=none", "bank.rank=32", "trainer=cpus"} < set(only)
-    assert "| tokens | 100.0, **+88.9 (" in capsys.readouterr().out
+    twin = tmp_path / "one_adapter-4_r" / "3"
+    trained, compared = asked
+    assert {"start=runs/dense", "seed=3", "moe=none", "bank.rank=32", "trainer=cpus", "name=one_adapter-4_r"} < set(
+        trained
+    )
+    assert compared[:3] == [str(twin), str(there), f"against={twin}"]
 
 
 @pytest.mark.parametrize("row", ROWS)
