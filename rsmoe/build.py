@@ -29,13 +29,17 @@ def fit_codecs(config: Mapping[str, Any], corpus: Iterable[str]) -> tuple[TextCo
     """
     check_vocabularies(config)
     lm, instruction = config["text"]["lm"], config["text"]["instruction"]
-    heads = [getattr(locate(e["_target_"]), "token", None) for e in config["expert"].values()]
-    special = sorted({"[SEG]", "[RET]", *filter(None, heads)})
+    special = sorted({"[SEG]", "[RET]", *_head_tokens(config)})
     fitted = None if lm and instruction else TextCodec.fit(corpus, special=special)
     codec = TextCodec.from_pretrained(lm, special=special) if lm else fitted
     words = TextCodec.from_pretrained(instruction) if instruction else fitted
     assert codec is not None and words is not None
     return codec, words
+
+
+def _head_tokens(config: Mapping[str, Any]) -> set[str]:
+    """Special tokens whose states the heads of the experts read."""
+    return {token for e in config["expert"].values() if (token := getattr(locate(e["_target_"]), "token", None))}
 
 
 def codecs_of(checkpoint: Mapping[str, Any]) -> tuple[TextCodec, TextCodec]:
@@ -67,7 +71,9 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     moe = dict(config["moe"])
     size = moe.pop("adapters") or len(config["expert"])
     lm = instantiate(config["lm"], vocab_size=codec.vocab_size)
-    bank = instantiate(config["bank"], lm=lm, experts=size)
+    pretrained = bool(config["text"]["lm"])
+    new_words = sorted(codec.token_id(token) for token in _head_tokens(config)) if pretrained else []
+    bank = instantiate(config["bank"], lm=lm, experts=size, new_words=new_words)
     head_sizes = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
     experts = [instantiate(e, **head_sizes) for e in config["expert"].values()]
     # a template that says no more than the user's instruction adds no words
@@ -99,7 +105,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         experts=experts,
         bypass=instantiate(config["bypass"], **bypass_sizes) if config["bypass"] else None,
         nouns=nouns,
-        bos_id=codec.bos_id if config["text"]["lm"] else None,
+        bos_id=codec.bos_id if pretrained else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},
     )
 

@@ -16,6 +16,7 @@ from rsmoe.checks.ranges import Depth, Fraction, Positive, PositiveReal
 from rsmoe.errors import UserError
 from rsmoe.experts.base_export import published_name, write_base
 from rsmoe.experts.lora import GroupedLoRA
+from rsmoe.experts.new_words import NewWords
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
 from rsmoe.experts.rows import RowExperts, checkpoint_contexts, using
@@ -37,6 +38,7 @@ class ExpertBank(nn.Module):
         dropout: on the input of the adapters.
         shared: one more adapter, which is always on; upcycling leaves it as it is.
         shared_a: all experts have one A.
+        new_words: ids of words that a pretrained ``lm`` did not have, see `NewWords`.
         checkpointing: recompute activations in the backward pass.
 
     Raises:
@@ -57,6 +59,7 @@ class ExpertBank(nn.Module):
         dropout: Fraction = 0.0,
         shared: bool = False,
         shared_a: bool = False,
+        new_words: Sequence[int] = (),
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -71,6 +74,8 @@ class ExpertBank(nn.Module):
         self.lm, self.size, self.targets = lm, experts, tuple(targets)
         adapter = {"experts": experts, "rank": rank, "alpha": alpha, "dropout": dropout}
         _adapt(lm, targets=self.targets, shared=shared, shared_a=shared_a, **adapter)
+        tied = lm.get_output_embeddings().weight is self._table.weight
+        self.words = NewWords(new_words, width=self.width, tied=tied) if new_words else None
         self.takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
         if checkpointing:
             lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
@@ -100,7 +105,7 @@ class ExpertBank(nn.Module):
     def embed(self, ids: Tensor, expert: Tensor) -> Tensor:
         """(R, L) token ids -> (R, L, D). All experts share one table: ``expert`` (R,) is for `SeparateBank`."""
         embedded: Tensor = self._table(ids)
-        return embedded
+        return embedded if self.words is None else self.words.embedded(ids, embedded)
 
     def forward(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None) -> BankOutput:
         """Runs every row through its own expert.
@@ -139,7 +144,7 @@ class ExpertBank(nn.Module):
     def logits(self, hidden: Tensor, expert: Tensor) -> Tensor:
         """(R, ..., D) -> (R, ..., V). All experts share the output layer: ``expert`` is for `SeparateBank`."""
         projected: Tensor = self.lm.get_output_embeddings()(hidden)
-        return projected
+        return projected if self.words is None else self.words.logits(hidden, projected)
 
     def select(self, cache: Any, expert: Tensor, index: Tensor) -> Any:
         """Keeps the rows ``index`` (R',) of a cache, in that order, repeats allowed: beams spread and move.
@@ -186,10 +191,10 @@ class ExpertBank(nn.Module):
         Args:
             base: folder for the model, which experts can share; by default ``<folder>-base``.
         """
-        name = published_name(self.lm)
+        name = published_name(self.lm, self.words)
         if name is None:
             home = Path(f"{Path(folder).absolute()}-base") if base is None else Path(base)
-            write_base(self.lm, home)
+            write_base(self.lm, home, words=self.words)
             name = str(home.absolute())
         write_adapter(self.adapted(), index, Path(folder), base=name, targets=self.targets)
 
@@ -200,9 +205,9 @@ class ExpertBank(nn.Module):
             names: of the experts, in their order.
             folder: for ``<name>/`` and ``base/``.
         """
-        base = published_name(self.lm)
+        base = published_name(self.lm, self.words)
         if base is None:
-            write_base(self.lm, folder / "base")
+            write_base(self.lm, folder / "base", words=self.words)
             base = str((folder / "base").absolute())
         for index, name in enumerate(names):
             write_adapter(self.adapted(), index, folder / name, base=base, targets=self.targets)

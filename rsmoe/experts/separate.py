@@ -41,13 +41,15 @@ class SeparateBank(nn.Module):
         alpha: PositiveReal,
         targets: Sequence[str],
         dropout: Fraction = 0.0,
+        new_words: Sequence[int] = (),
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         lms = [lm, *(copy.deepcopy(lm) for _ in range(experts - 1))] if isinstance(lm, PreTrainedModel) else list(lm)
         if len(lms) != experts or experts < 1:
             raise UserError(f"{len(lms)} language models for {experts} experts; give one model, or one per expert")
-        options: dict[str, Any] = {"targets": targets, "dropout": dropout, "checkpointing": checkpointing}
+        options: dict[str, Any] = {"targets": targets, "dropout": dropout, "new_words": new_words}
+        options |= {"checkpointing": checkpointing}
         banks = [ExpertBank(lm=each, experts=1, rank=rank, alpha=alpha, **options) for each in lms]
         shapes = [(bank.vocab_size, bank.width) for bank in banks]
         if len(set(shapes)) > 1:
