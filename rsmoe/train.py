@@ -67,6 +67,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.training.ranks import leave_group
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
+    from rsmoe.training.stage_checks import trainable
     from rsmoe.training.start import load_adapters, start_from, start_vision
     from rsmoe.training.validation import Validation
 
@@ -95,9 +96,11 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     codec, words = codecs_of(begun) if begun else fit_codecs(config, corpus.texts())
     torch.manual_seed(config["seed"])
     model = build_model(config, codec, words)
-    if "land_cover" in model.maps:
+    trained = {name for stage in stages if stage.steps for name in trainable(model, stage)}
+    taught = {name for name in model.maps if any(p.startswith(f"maps.{name}.") for p in trained)}
+    if "land_cover" in taught:
         corpus.check_land_cover(model.maps["land_cover"].names)
-    if "change" in model.maps:
+    if "change" in taught:
         corpus.check_change()
     kinds = len(model.maps["change"].names) - 1 if "change" in model.maps else 0
     if start:

@@ -109,4 +109,6 @@ def stages_of(config: Mapping[str, Any]) -> list[Stage]:
     for name, node in nodes.items():
         if not isinstance(node, Mapping) or node.get("name", name) != name:
             raise UserError(f"stage.{name}={node}: expected a mapping of keys, with name={name}")
-    return [Stage.from_config({"name": name, **node}) for name, node in nodes.items()]
+    shared = config.get("mix") or {}
+    made = {name: {**node, "mix": shared if node.get("mix") is None else node["mix"]} for name, node in nodes.items()}
+    return [Stage.from_config({"name": name, **node}) for name, node in made.items()]

@@ -101,9 +101,16 @@ def test_a_stage_that_is_not_chosen_leaves_nothing(tmp_path: Path) -> None:
         compose(["experiment=mine"], extra=str(tmp_path))
 
 
-def test_a_mix_of_one_stage_takes_the_place_of_that_of_the_run() -> None:
+def test_a_mix_of_one_stage_takes_the_place_of_that_of_the_run(tmp_path: Path) -> None:
     dense, experts = stages_of(plain(compose(["mix={captions:1}", "stage.dense.mix={questions:2}"])))
     assert experts.mix == {"captions": 1} and dense.mix == {"questions": 2}
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nmix: {captions: 1, questions: 1}\nstage: {dense: {mix: {questions: 2}}}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    dense, experts = stages_of(plain(compose(["experiment=mine"], extra=str(tmp_path))))
+    assert experts.mix == {"captions": 1, "questions": 1} and dense.mix == {
+        "questions": 2
+    }  # nothing of the run's is left
 
 
 def test_real_data_need_no_further_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
