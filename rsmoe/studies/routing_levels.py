@@ -14,8 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rsmoe.commands import compare
-
 ROWS: Mapping[str, tuple[str, ...]] = {
     "one adapter, r": ("moe=none",),
     "one adapter, 4 r": ("moe=none", "bank.rank=32", "bank.alpha=64"),
@@ -64,7 +62,8 @@ def main() -> None:
         for row in rows:
             train(row, seed=seed, start=asked.start, folder=folders[row][place], words=asked.words)
     runs = [str(folder) for own in folders.values() for folder in own]
-    compare.cli([*runs, f"against={folders[TWIN][0]}", f"metrics=[{','.join(METRICS)}]", "format=markdown"])
+    words = [*runs, f"against={folders[TWIN][0]}", f"metrics=[{','.join(METRICS)}]", "format=markdown"]
+    subprocess.run([sys.executable, "-m", "rsmoe.commands.compare", *words], check=True)
 
 
 if __name__ == "__main__":

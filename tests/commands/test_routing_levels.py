@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from rsmoe.commands import compare
 from rsmoe.config import compose
 from rsmoe.studies.routing_levels import ROWS, main
 
@@ -20,7 +19,6 @@ def test_what_is_there_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.
     (there / "metrics.json").write_text("{}")
     asked: list[list[str]] = []
     monkeypatch.setattr(subprocess, "run", lambda words, check: asked.append(words))
-    monkeypatch.setattr(compare, "cli", asked.append)
     words = ["--start", "runs/dense", "--out", str(tmp_path), "--seeds", "3", "--rows", "tokens", "--", "trainer=cpus"]
     monkeypatch.setattr(sys, "argv", ["routing_levels", *words])
     main()
@@ -29,7 +27,7 @@ def test_what_is_there_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.
     assert {"start=runs/dense", "seed=3", "moe=none", "bank.rank=32", "trainer=cpus", "name=one_adapter-4_r"} < set(
         trained
     )
-    assert compared[:3] == [str(twin), str(there), f"against={twin}"]
+    assert compared[2:6] == ["rsmoe.commands.compare", str(twin), str(there), f"against={twin}"]
 
 
 @pytest.mark.parametrize("row", ROWS)
