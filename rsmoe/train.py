@@ -49,7 +49,6 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
 
     from rsmoe.build import build_model, codecs_of, fit_codecs
     from rsmoe.cli.terminal import console as open_console
-    from rsmoe.contrast.build import is_dual
     from rsmoe.data.corpus import absent_from, build_corpus
     from rsmoe.data.datamodule import RSDataModule
     from rsmoe.data.sampling.dataset_mixture import Mixture
@@ -62,7 +61,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.evaluation.run_facts import start_of
     from rsmoe.settings.stage import stages_of
     from rsmoe.training.band_order import check_band_order
-    from rsmoe.training.checkpoints import load_checkpoint
+    from rsmoe.training.checkpoints import is_dual, load_checkpoint
     from rsmoe.training.curves import open_curves
     from rsmoe.training.ranks import leave_group
     from rsmoe.training.run import run_stages
@@ -110,8 +109,10 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
         else:
             taken, anew = start_from(model, loaded, codec=codec, instruction_codec=words)
         start_method = start_of(loaded)
+        of = " of the vision encoder" if is_dual(loaded) else ""
+        first = f" ({', '.join(anew[:3])} ...)" if anew else ""
+        console.print(f"start={start}: {taken} tensors{of} taken over, {len(anew)} begin anew{first}")
         del loaded
-        console.print(f"start={start}: {taken} tensors taken over, {len(anew)} begin anew ({', '.join(anew[:3])} ...)")
     if config.get("adapters") and not resume:
         load_adapters(model, config["adapters"], stages)
         console.print(f"adapters: {', '.join(f'{name} from {path}' for name, path in config['adapters'].items())}")

@@ -33,7 +33,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     from lightning.pytorch.utilities import rank_zero_only
 
     from rsmoe.cli.terminal import console as open_console
-    from rsmoe.contrast.build import build_dual, fit_codec, is_dual, text_tokens
+    from rsmoe.contrast.build import build_dual, fit_codec, text_tokens
     from rsmoe.contrast.fit import fit
     from rsmoe.contrast.open_dual import open_dual
     from rsmoe.data.corpus import build_corpus
@@ -42,7 +42,7 @@ def _contrast(config: dict[str, Any], folder: Path) -> None:
     from rsmoe.evaluation.benchmark import Benchmark
     from rsmoe.evaluation.dual_benchmark import measure
     from rsmoe.settings.contrast import Length
-    from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
+    from rsmoe.training.checkpoints import find_checkpoint, is_dual, load_checkpoint
     from rsmoe.training.curves import open_curves
     from rsmoe.training.ranks import leave_group
     from rsmoe.training.start import start_vision

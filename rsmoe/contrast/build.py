@@ -61,12 +61,6 @@ class _Saved(BaseModel):
     std: list[float]
 
 
-def is_dual(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint is one of `rsmoe.commands.contrast`."""
-    config = dict(checkpoint.get("hyper_parameters") or {}).get("config")
-    return isinstance(config, Mapping) and "text_tower" in config
-
-
 def load_dual(
     checkpoint: Mapping[str, Any], *, finest: int | None = None
 ) -> tuple[DualEncoder, TextCodec, dict[str, Any]]:

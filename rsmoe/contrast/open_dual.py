@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rsmoe.contrast import Embedder
-from rsmoe.contrast.build import is_dual, load_dual, text_tokens
+from rsmoe.contrast.build import load_dual, text_tokens
 from rsmoe.contrast.hugging_face import HuggingFaceDual, is_dual_folder
 from rsmoe.contrast.text_tokens import TextTokens
 from rsmoe.data.collate import Collate
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError
-from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
+from rsmoe.training.checkpoints import find_checkpoint, is_dual, load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsmoe.contrast.build import is_dual, load_dual, text_tokens
+from rsmoe.contrast.build import load_dual, text_tokens
 from rsmoe.contrast.dual_encoder import DualEncoder
 from rsmoe.contrast.text_tokens import TextTokens
 from rsmoe.data.readers.prompt_ensembles import ENSEMBLES
 from rsmoe.device import pick_device
 from rsmoe.errors import UserError
 from rsmoe.files import sha256_of_file
-from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
+from rsmoe.training.checkpoints import find_checkpoint, is_dual, load_checkpoint
 
 FINEST = 16
 """Stride of the finest level that guides the aggregation."""

@@ -35,16 +35,17 @@ class NewWords(nn.Module):
         place = (ids.unsqueeze(-1) == self.ids).to(rows.dtype)  # (..., L, S)
         return rows + place @ self.embedding.to(rows.dtype)
 
+    @property
+    def _outputs(self) -> Tensor:
+        return self.embedding if self.output is None else self.output
+
     def logits(self, hidden: Tensor, logits: Tensor) -> Tensor:
         """(..., D) states and the table's logits (..., V) -> (..., V)."""
-        vectors = self.embedding if self.output is None else self.output
-        return logits.index_add(-1, self.ids, (hidden @ vectors.to(hidden.dtype).t()).to(logits.dtype))
+        added = hidden @ self._outputs.to(hidden.dtype).t()  # (..., S)
+        return logits.index_add(-1, self.ids, added.to(logits.dtype))
 
     @torch.no_grad()
     def folded(self, embedding: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """Copies of both tables (V, D) with the vectors in their rows, which say the same without this module."""
-        vectors = self.embedding if self.output is None else self.output
-        return tuple(
-            table.index_add(0, self.ids, added.to(table.dtype))
-            for table, added in ((embedding, self.embedding), (output, vectors))
-        )  # type: ignore[return-value]
+        rows = self.embedding.to(embedding.dtype), self._outputs.to(output.dtype)
+        return embedding.index_add(0, self.ids, rows[0]), output.index_add(0, self.ids, rows[1])

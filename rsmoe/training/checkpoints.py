@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,9 @@ def _reached(file: Path) -> tuple[int, int, bool]:
             f"{file} does not say of which stage and step it is: it was not written by rsmoe.train"
         ) from error
     return stage, step, file.name != "last.ckpt"
+
+
+def is_dual(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is one of `rsmoe.commands.contrast`."""
+    config = dict(checkpoint.get("hyper_parameters") or {}).get("config")
+    return isinstance(config, Mapping) and "text_tower" in config

@@ -14,7 +14,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 from rsmoe.build import build_model, codecs_of, require_fit
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.training.checkpoints import load_checkpoint
+from rsmoe.training.checkpoints import is_dual, load_checkpoint
 from rsmoe.vision.clip_resnet import ClipResNet
 from rsmoe.vision.pretrained_tower import PretrainedTower, tower_config
 from rsmoe.weights.bases import LeftOut
@@ -74,6 +74,8 @@ def _check_started(config: Mapping[str, Any], path: str) -> None:
     vocabularies do not count. A model that begins with pretrained weights is not built twice for this.
     """
     checkpoint = load_checkpoint(Path(path), weights=False)
+    if is_dual(checkpoint):  # it gives its vision encoder alone, see `rsmoe.training.start.start_vision`
+        return
     codecs_of(checkpoint)
     if any(_pretrained(config)):
         return

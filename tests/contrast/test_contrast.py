@@ -36,6 +36,7 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 from rsmoe.training.checkpoints import load_checkpoint
+from rsmoe.training.sources import check_sources
 from rsmoe.training.start import start_vision
 from rsmoe.vision.frozen import FrozenPart
 
@@ -101,6 +102,7 @@ def test_an_encoder_goes_from_run_to_run(run: Path, tmp_path: Path) -> None:
     """Dual encoder -> mixture -> dual encoder: at no step that trains it, the encoder is the first one's."""
     codec = TextCodec.fit(["two ships"], special=("[RET]", "[SEG]"))
     config = tiny_config() | {"vision": config_of()["vision"]}
+    check_sources(config | {"start": str(run), "resume": None})  # what a training looks at before the work
     model = build_model(config, codec, codec)
     vision = model.get_submodule("vision")
     assert start_vision(vision, load_checkpoint(run)) == (len(vision.state_dict()), [])

@@ -60,6 +60,7 @@ def test_the_model_dial_wins_over_every_experiment(experiment: str) -> None:
         assert 0.005 < share < most and stage["lr"] == 1e-4
         assert not any(name.startswith("vision.tower") for name in trains)
         assert all("lora_" in name or "bank.words" in name for name in trains if name.startswith("bank."))
+        assert any("bank.words" in name for name in trains) == (model.bank.words is not None)  # of heads, [SEG]
         assert ("router.gate.weight" in trains) == (stage["name"] == "expert_adapters" and experiment[-6:] != "_dense")
         assert any(name.startswith("qformer.") for name in trains) == (stage["name"] == "dense_adapter")
 
