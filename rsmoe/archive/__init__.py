@@ -2,7 +2,8 @@
 
 - `Embedder`: pictures and texts in one space: `mixture_embedder.MixtureEmbedder`, the retrieval expert of a model, and
   `dual_embedder.DualEmbedder`, two towers; `open_embedder.open_embedder` opens either;
-- `Store`: where vectors and tiles lie; `tile_store.TileStore` is a folder of this machine that is searched exactly;
+- `Store`: where vectors and tiles lie; `tile_store.TileStore` is a folder of this machine that is searched exactly,
+  `qdrant_store.QdrantStore` a collection of a server; `open_store` opens either;
 - `listing.listed`: the pictures of folders, tar files and STAC items; `picture.Picture` is one of them;
 - `index_pictures.index_pictures`: brings a store up to date with them;
 - `source_tiles.SourceTiles`: one picture as tiles that know where and of when they are.
@@ -44,7 +45,7 @@ class Embedder(Protocol):
 
 
 class Store(Protocol):
-    """Vectors with their tiles; a cluster's client has the same calls."""
+    """Vectors with their tiles."""
 
     facts: Mapping[str, Any]
     """What the vectors depend on beside the pictures: the model's fingerprint, the side of the tiles ..."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rsmoe.archive.facts import require_facts
 from rsmoe.archive.tile import Hit, Source, Tile
 from rsmoe.archive.vector_file import VectorFile
 from rsmoe.archive.where import Where
@@ -87,20 +88,8 @@ class TileStore:
         return store
 
     def require(self, facts: Mapping[str, Any]) -> None:
-        """Raises a `UserError` where the store has other facts; ``checkpoint`` may have another name."""
-        held = self.facts
-        other = [key for key in facts if key != "checkpoint" and held.get(key) != facts[key]]
-        if other[:1] == ["model"]:
-            raise UserError(
-                f"{self.folder} holds vectors of another model, {held.get('checkpoint')} ({held.get('model', '')[:8]}),"
-                f" than checkpoint={facts['checkpoint']} ({facts['model'][:8]}): give that one, or another store"
-            )
-        if other:
-            key = other[0]
-            raise UserError(
-                f"{self.folder} was made with {key}={_shown(held.get(key))}, and this is {key}={_shown(facts[key])}: "
-                "give the same, or another out="
-            )
+        """See `rsmoe.archive.facts.require_facts`."""
+        require_facts(self.facts, facts, store=self.folder)
 
     def __len__(self) -> int:
         with self._told():
@@ -261,8 +250,3 @@ def _top(scores: np.ndarray, limit: int) -> np.ndarray:
     least = np.partition(scores, -limit)[-limit] if limit < len(scores) else scores.min()
     near = np.flatnonzero(scores >= least)
     return near[np.argsort(-scores[near], kind="stable")[:limit]]
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 24 else f"{text[:20]}..."

@@ -20,16 +20,17 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.archive.index_pictures import index_pictures
     from rsmoe.archive.listing import listed
     from rsmoe.archive.open_embedder import open_embedder
-    from rsmoe.archive.tile_store import TileStore
+    from rsmoe.archive.open_store import create_store
     from rsmoe.cli.terminal import console as open_console
+    from rsmoe.data.files.byte_ranges import is_url
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     raster = {key: value for key, value in config["raster"].items() if value is not None}
     pictures = listed(config["images"], asset=cfg.asset)
     embedder = open_embedder(cfg.checkpoint, device=cfg.device)
     here = Path(cfg.checkpoint)
-    store = TileStore.create(
-        Path(cfg.out),
+    store = create_store(
+        cfg.out,
         {
             "model": embedder.fingerprint,
             "checkpoint": str(here.absolute()) if here.exists() else cfg.checkpoint,
@@ -40,7 +41,8 @@ def cli(cfg: DictConfig) -> None:
             "asset": cfg.asset,
         },
     )
-    errors, console = Path(cfg.out) / "errors.jsonl", open_console()
+    name = f"{cfg.out.rstrip('/').rpartition('/')[2]}.errors.jsonl"  # of a server's store: in this folder
+    errors, console = Path(name) if is_url(cfg.out) else Path(cfg.out, "errors.jsonl"), open_console()
     try:
         done = index_pictures(
             embedder, store, pictures, images=config["images"], side=cfg.tile, overlap=cfg.overlap, raster=raster,

@@ -20,8 +20,8 @@ def _cli(cfg: DictConfig) -> None:
 
     from rsmoe.archive.found import table_of, write_found
     from rsmoe.archive.open_embedder import open_embedder
+    from rsmoe.archive.open_store import open_store
     from rsmoe.archive.query import query_vector
-    from rsmoe.archive.tile_store import TileStore
     from rsmoe.archive.where import Where
     from rsmoe.cli.terminal import console as open_console
 
@@ -29,7 +29,7 @@ def _cli(cfg: DictConfig) -> None:
     bbox, dates = config["bbox"], config["dates"]
     dates = (dates, dates) if isinstance(dates, str) else dates
     where = Where(bbox=bbox and tuple(bbox), dates=dates and tuple(dates))
-    store = TileStore.open(Path(cfg.store))
+    store = open_store(cfg.store)
     checkpoint, raster = cfg.checkpoint or store.facts["checkpoint"], store.facts["raster"]
     if cfg.image is not None and not Path(cfg.image).is_file():
         raise UserError(f"no image file {cfg.image}")
