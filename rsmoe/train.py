@@ -151,6 +151,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
             "codec": codec.state(),
             "instruction_codec": words.state(),
             "start_method": start_method,
+            "dialogues": config["lm"].get("pretrained") is not None or corpus.has_dialogues(),
             "change_classes": corpus.change_classes(kinds=kinds) if kinds else [],
         },
         trainer=config["trainer"],

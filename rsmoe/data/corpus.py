@@ -57,6 +57,10 @@ class Corpus:
         named = (s.classes for s in samples if len(s.images) == 2 and s.class_map is not None)
         return next((list(classes) for classes in named if len(classes) == 1 + kinds), [])
 
+    def has_dialogues(self) -> bool:
+        """Whether a request has earlier turns, among the first `SEARCHED` training samples of each data set."""
+        return any(sample.history for sample in self.training_samples(SEARCHED))
+
     def check_change(self) -> None:
         """Nothing, where pairs, among the first `SEARCHED` training samples of each data set, have class maps.
 

@@ -16,10 +16,12 @@ from rsmoe.figures.half_blocks import half_blocks
 WIDEST = 60
 """Columns of a picture at most."""
 HELP = "Ask about it. /new forgets the questions so far; an empty line ends."
+ALONE = "Ask about it. This model reads each question alone; an empty line ends."
 
 
 class Chat:
-    """Shows the pictures, then answers what is typed; earlier questions and answers are read as the history."""
+    """Shows the pictures, then answers what is typed; earlier questions and answers are read as the history, by a
+    model that was trained with some."""
 
     def __init__(self, *, model: Assistant, request: Request, options: Mapping[str, Any], console: Console) -> None:
         self.model, self.request, self.console = model, request, console
@@ -31,7 +33,8 @@ class Chat:
         shown = self.dates.overview()
         columns = min(WIDEST, (self.console.width - 1) // len(shown.images))
         self.console.print(Columns([half_blocks(image, columns=columns) for image in shown.images]))
-        self.console.print(" -> ".join(self.request.titles), HELP, sep="\n", style="dim", highlight=False)
+        said = HELP if self.model.run.dialogues else ALONE
+        self.console.print(" -> ".join(self.request.titles), said, sep="\n", style="dim", highlight=False)
         history = self.request.history
         while True:
             try:

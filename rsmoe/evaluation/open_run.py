@@ -34,6 +34,8 @@ class OpenRun:
     """Names of the values of its maps of changes, where its training data named them."""
     box_convention: str | None = None
     """How its training data wrote boxes, a name of `rsmoe.data.boxes.CONVENTIONS`; None where that is not known."""
+    dialogues: bool = True
+    """Whether it can read earlier turns: a language model from random weights has to have been trained with some."""
 
 
 def open_run(path: Path, *, device: str = "auto") -> OpenRun:
@@ -61,7 +63,7 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
     known["state_dict"] = dict.fromkeys(loaded["state_dict"])
     return OpenRun(
         model=model, codec=codec, collate=collate, config=config, checkpoint=known, change_classes=classes,
-        box_convention=_box_convention(config),
+        box_convention=_box_convention(config), dialogues=loaded["hyper_parameters"].get("dialogues", True),
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from rsmoe.router.routing import Routing
 
 DESCRIBE = "Describe this image in detail."
 """What one picture is asked, if nothing else is."""
+_UNREAD = "the request was read alone: this model was trained without earlier turns, or notes, before a request"
 
 
 class Responder:
@@ -86,7 +87,8 @@ class Responder:
                 seen as it is), masks and boxes of the whole picture resized; 0: maps likewise; -1: no maps.
             opened: the pictures of every request, if `open` has read them already.
             knowledge: a store, whose notes on the (last) picture are put before every question; if it cannot be reached
-                or has none, `Reply.notes` says so and the question is answered without.
+                or has none, or the model cannot read them (`OpenRun.dialogues`), `Reply.notes` says so and the question
+                is answered without.
 
         Raises:
             UserError: see `open` and `rsmoe.generation.decoding.Decoding`; an expert that this model does not have;
@@ -107,7 +109,10 @@ class Responder:
         shown = [overviews[id(dates)] for dates in opened]  # requests about the same pictures share a view
         samples = self._samples(requests, shown)
         known = [Known()] * len(samples)
-        if knowledge is not None:
+        if not run.dialogues:  # what it was never trained to read ends the answer, or makes another of it
+            known = [Known(said=_UNREAD if knowledge or sample.history else "") for sample in samples]
+            samples = [replace(sample, history=()) for sample in samples]
+        elif knowledge is not None:
             pairs = [informed(s, _known(knowledge, s), run.collate) for s in samples]
             samples, known = [sample for sample, _ in pairs], [own for _, own in pairs]
         batch = self._collated(samples)

@@ -20,7 +20,9 @@ from rsmoe.weights.int8 import quantised, restored
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_KEPT = ("config", "codec", "instruction_codec", "built", "change_classes", "dense", "stage", "start_method")
+_KEPT = (
+    "config", "codec", "instruction_codec", "built", "change_classes", "dialogues", "dense", "stage", "start_method",
+)  # fmt: skip
 """Of a checkpoint's hyper-parameters: what asking the model needs."""
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,

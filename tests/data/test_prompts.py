@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from torch.utils.data import Dataset
@@ -44,6 +46,14 @@ def test_synonyms_come_first_and_each_gets_every_sentence() -> None:
     assert responses() == ("river",)
     with pytest.raises(UserError, match="put {response} into it, or name one of rs5m, skyscript"):
         responses(response="rs5")
+
+
+def test_a_request_may_name_the_kind() -> None:
+    asked = [replace(One()[0], kind=kind) for kind in ("storage_tank", "ship", "")]
+    told = Recast(asked, prompt=["Mark every {kind}.", "{instruction} {kind}"])  # type: ignore[arg-type]
+    assert [told[i].instruction for i in range(2)] == ["Mark every storage tank.", "? ship"]
+    with pytest.raises(UserError, match="a is of no kind, and prompt='Mark every {kind}.' names it"):
+        told[2]
 
 
 def test_synonyms_are_of_the_classes_of_their_benchmark() -> None:

@@ -19,12 +19,14 @@ from PIL import Image
 from support.checkpoints import tiny_run
 
 import rsmoe
+from rsmoe.data.notes import Note
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation import responder as module
 from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.embedding import EMBED
+from rsmoe.evaluation.known import Known
 from rsmoe.evaluation.located import boxes_of
 from rsmoe.evaluation.reply_files import write_mask
 from rsmoe.evaluation.request import Request
@@ -59,6 +61,30 @@ def looks(model: Assistant) -> Iterator[list[int]]:
     handle = model.run.model.vision.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     yield seen
     handle.remove()
+
+
+class Notes:
+    """A store that has one note on every picture."""
+
+    fingerprint = "notes"
+
+    def about(self, picture: np.ndarray, question: str, *, georeference: Any) -> Known:
+        return Known(notes=(Note(id="n", text="this is port 7"),))
+
+
+def test_a_model_that_was_trained_without_earlier_turns_reads_each_request_alone(model: Assistant) -> None:
+    pixels, turns = picture(), (("what is there ?", "a port with ships"),)
+    alone, following = (Request(id="a", pictures=(pixels,), instruction=ASKED, history=h) for h in ((), turns))
+    single = Assistant(run=replace(model.run, dialogues=False))
+    (expected,) = model.answer([alone], max_new=6)
+    for asker, reads in ((model, True), (single, False)):
+        first, then = asker.answer([alone, following], max_new=6)
+        (known,) = asker.answer([alone], max_new=6, knowledge=Notes())
+        assert not first.notes and first.text == expected.text
+        for reply in (then, known):
+            assert (reply.prompt_tokens > first.prompt_tokens) == reads
+            assert any("the request was read alone" in note for note in reply.notes) != reads
+            assert reads or reply.text == expected.text
 
 
 def test_every_form_of_a_picture_is_the_same_picture(model: Assistant, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from support.checkpoints import CALM, tiny_run
 import rsmoe
 from rsmoe.cli.terminal import console
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.chat import Chat
+from rsmoe.evaluation.chat import ALONE, HELP, Chat
 from rsmoe.evaluation.request import Request
 from rsmoe.figures.half_blocks import half_blocks
 
@@ -72,6 +73,12 @@ def test_turns_are_the_history_until_it_is_forgotten(run: Path, monkeypatch: pyt
     assert [r.instruction for r in asked] == ["what is there ?", "and where ?", "what is there ?"]
     assert [len(r.history) for r in asked] == [0, 1, 0] and next(lines) == "never read"
     assert asked[1].history[0][0] == "what is there ?" and asked[1].history[0][1] in told.file.getvalue()  # type: ignore[attr-defined]
+    assert HELP in told.file.getvalue()  # type: ignore[attr-defined]
+
+    chat.model = Assistant(run=replace(model.run, dialogues=False))
+    lines = iter(["what is there ?", ""])
+    chat.run(lambda: next(lines))
+    assert ALONE in told.file.getvalue()  # type: ignore[attr-defined]
 
     def ended() -> str:
         raise EOFError

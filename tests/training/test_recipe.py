@@ -192,3 +192,4 @@ def test_the_recipe_trains_beside_frozen_checkpoints_of_folders(
     moved = [v for k, v in saved["state_dict"].items() if k.endswith("lora_B")]
     assert moved and any(bool(v.any()) for v in moved)
     assert OmegaConf.create(saved["hyper_parameters"]["config"]).trainer.precision == "bf16-mixed"
+    assert saved["hyper_parameters"]["dialogues"] is True  # a pretrained language model reads earlier turns

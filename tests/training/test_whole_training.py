@@ -84,6 +84,7 @@ def test_the_run_of_a_training_has_its_results(tmp_path: Path) -> None:
         assert run.files[cells["images"]["path"]].read_bytes().startswith(b"\x89PNG")
     assert run.history[-1]["router._type"] == run.history[-1]["samples._type"] == "image-file"
     assert len(list(folder.rglob("media/images/router*.png"))) == 1
+    assert rsmoe.load(folder).run.dialogues is False  # small_training has no earlier turns
 
 
 def test_an_objective_that_is_not_measured_is_refused_before_training(

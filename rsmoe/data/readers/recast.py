@@ -22,8 +22,8 @@ class Recast(Dataset[Sample]):
     Args:
         task: of every sample; None keeps each sample's own. To "retrieval" a caption is the text that its picture is
             matched with.
-        prompt: the request, in which ``{instruction}`` stands for the sample's own; of a list each sample has one, in
-            turns. None keeps it.
+        prompt: the request, in which ``{instruction}`` stands for the sample's own and ``{kind}`` for its kind, such as
+            the class that is asked for; of a list each sample has one, in turns. None keeps it.
         response: what becomes of every reference, in which ``{response}`` stands for it: "a satellite image of
             {response}" makes texts of classes. Several such texts, or the name of an ensemble of
             `rsmoe.data.readers.prompt_ensembles` ("rs5m"), make so many of each; None keeps them.
@@ -31,7 +31,8 @@ class Recast(Dataset[Sample]):
             a reference that is not named keeps its own.
 
     Raises:
-        UserError: an unknown task, no prompt in the list, a response without ``{response}``.
+        UserError: an unknown task, no prompt in the list, a response without ``{response}``; when a sample is read, a
+            ``{kind}`` where it has none.
     """
 
     def __init__(
@@ -71,7 +72,12 @@ class Recast(Dataset[Sample]):
         sample = self._data[index]
         instruction, responses = sample.instruction, sample.responses
         if self._prompts:
-            instruction = self._prompts[index % len(self._prompts)].replace("{instruction}", instruction)
+            prompt = self._prompts[index % len(self._prompts)]
+            if "{kind}" in prompt and not sample.kind:
+                raise UserError(
+                    f"{self.name}: {sample.id} is of no kind, and prompt={prompt!r} names it; leave {{kind}} out"
+                )
+            instruction = prompt.replace("{instruction}", instruction).replace("{kind}", sample.kind.replace("_", " "))
         responses = tuple(word for own in responses for word in self._synonyms.get(own, (own,)))
         if self._texts:
             responses = tuple(text.replace("{response}", own) for own in responses for text in self._texts)

@@ -54,6 +54,8 @@ class SemanticMasks(Reader):
         incomplete: whether listed images that are not there are left out (``unused``) instead of refused.
         requests: one of `REQUESTS`.
         min_pixels: fewest pixels of a class to be asked for, with "present".
+        absent: names of things that no image of the set has: each is asked for on every image too, by an empty mask, so
+            that a model does not take one of the classes for them.
 
     Attributes:
         unused: listed images that are not there, with ``incomplete``; images in which no class is present; those whose
@@ -74,6 +76,7 @@ class SemanticMasks(Reader):
         incomplete: bool = False,
         requests: str = "image",
         min_pixels: Positive = 1,
+        absent: Sequence[str] = (),
         meta: Mapping[str, object] | None = None,
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
@@ -100,6 +103,10 @@ class SemanticMasks(Reader):
             self._rows = [(i, k) for i in range(len(self._pairs)) for k in range(len(classes))]
         else:
             self._rows = [(i, k) for i, pair in enumerate(self._pairs) for k in self._present(pair, min_pixels)]
+        if known := sorted({*absent} & {*classes}):
+            raise UserError(f"{name}: absent={list(absent)} names a class of the maps, {known[0]!r}: leave it out")
+        self._kinds = (*classes, *absent)  # no map has the number of an absent one: its mask is empty
+        self._rows += [(i, len(classes) + k) for i in range(len(self._pairs)) for k in range(len(absent))]
         if not self._rows:
             raise UserError(f"{name}: no image of {split!r} has {min_pixels} pixels of any class. Lower min_pixels")
         self.counts = {"images": len(self._pairs), "requests": len(self._rows)}
@@ -114,13 +121,13 @@ class SemanticMasks(Reader):
         if asked is None:
             kind, request = "", f"Segment every pixel as one of: {', '.join(self.classes)}."
         else:
-            kind = self.classes[asked]
+            kind = self._kinds[asked]
             request = f"Segment the {kind}."
         return self._make(
             pair.id if asked is None else f"{pair.id}:{kind}",
             (pair.image,),
             request,
-            ("the classes are here [SEG]" if asked is None else f"the {kind} is here [SEG]",),
+            ("the classes are here [SEG]" if asked is None else f"the {kind} [SEG]",),
             "mask",
             kind=kind,
             mask=None if asked is None else ClassMask(source, (asked,)),

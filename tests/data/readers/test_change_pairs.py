@@ -254,6 +254,7 @@ def test_without_a_folder_the_pairs_are_generated(experiment: str, monkeypatch: 
     assert all(isinstance(d, SceneChanges) for d in (*corpus.train.values(), *corpus.test.values()))
     assert corpus.change_classes(kinds=len(CHANGE_KINDS) - 1) == list(CHANGE_KINDS)
     assert corpus.change_classes(kinds=1) == []  # a map of change or not has no name for what changed
+    assert corpus.has_dialogues() == any("dialogue" in entry["generated"].get("kinds", ()) for entry in chosen.values())
     corpus.check_change()
     for stage in stages_of(OmegaConf.to_container(compose([f"experiment={experiment}"]), resolve=True)):
         assert set(stage.mix) <= set(chosen)

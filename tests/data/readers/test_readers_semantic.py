@@ -56,6 +56,10 @@ def test_absent_classes_are_asked_for_only_when_wanted(tmp_path: Path) -> None:
     assert [s.kind for s in instantiate(node | {"requests": "present", "min_pixels": 4})] == ["background"]
     every = instantiate(node | {"requests": "every"})
     assert [bool(read_array(s.mask).any()) for s in every] == [s.kind in ("background", "water") for s in every]
+    told = instantiate(node | {"requests": "present", "absent": ["airplane", "ship"]})
+    assert [s.kind for s in told] == ["background", "water", "airplane", "ship"] and len({s.id for s in told}) == 4
+    assert [bool(read_array(s.mask).any()) for s in told] == [True, True, False, False]
+    assert told[2].instruction == "Segment the airplane." and told[2].responses == ("the airplane [SEG]",)
     picture(tmp_path / "Val/Urban/images_png/7.png")
     pixels(tmp_path / "Val/Urban/masks_png/7.png", np.zeros((H, W)))
     data = instantiate(node | {"requests": "present"})
@@ -93,6 +97,7 @@ def test_a_wrong_palette_is_found_out(tmp_path: Path) -> None:
         ({"requests": "all"}, "unknown requests of loveda 'all'"),
         ({"classes": {"a": 1, "b": "#000000"}}, "give every class either a colour '#RRGGBB' or a pixel value"),
         ({"classes": {"a": 1}, "ignore": None}, "give every class either"),
+        ({"absent": ["airplane", "road"]}, "names a class of the maps, 'road': leave it out"),
         ({"classes": {"a": 1, "b": 1}}, "a value of its own"),
         ({"classes": {"a": 0}}, "a value of its own"),
         ({"classes": {"a": "#00"}, "ignore": None}, "'#00' is not a colour"),
