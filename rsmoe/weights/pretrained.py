@@ -207,6 +207,13 @@ def _as_meta(module: nn.Module, name: str, given: nn.Parameter | None) -> None:
     _register(module, name, nn.Parameter(given.to("meta"), given.requires_grad) if real else given)  # type: ignore[union-attr]
 
 
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules that are built within have shapes alone: ``load_state_dict(..., assign=True)`` gives them all numbers."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
 class _Undrawn(TorchFunctionMode):
     """Draws no random numbers for tensors without memory: torch would import its compiler, two seconds, to draw none."""
 
