@@ -72,13 +72,14 @@ class Llama(nn.Module):
     def disable_input_require_grads(self) -> None:
         """Nothing: inputs keep the gradients that they have."""
 
-    def save_pretrained(self, folder: str | Path, *, state_dict: Mapping[str, Tensor]) -> None:
-        """Writes weights and config for ``AutoModelForCausalLM.from_pretrained``."""
+    def save_pretrained(self, folder: str | Path, *, state_dict: Mapping[str, Tensor] | None = None) -> None:
+        """Writes weights, by default its own, and config for ``AutoModelForCausalLM.from_pretrained``."""
         from safetensors.torch import save_file
         from transformers import LlamaConfig as Theirs  # here: an export can wait for it, an answer cannot
 
         tied = ("lm_head.weight",) if self.config.tie_word_embeddings else ()
-        kept = {name: value.detach().cpu().contiguous() for name, value in state_dict.items() if name not in tied}
+        state = self.state_dict() if state_dict is None else state_dict
+        kept = {name: value.detach().cpu().contiguous() for name, value in state.items() if name not in tied}
         save_file(kept, Path(folder) / "model.safetensors", metadata={"format": "pt"})
         whole = Theirs(**asdict(self.config), architectures=["LlamaForCausalLM"], dtype=self.dtype)
         whole.save_pretrained(folder)
