@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import rsmoe
 from rsmoe.build import load_run
 from rsmoe.data.collate import Collate
 from rsmoe.data.text_codec import TextCodec
@@ -47,7 +48,10 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
     """
     place = pick_device(device)
     loaded = load_checkpoint(path)
-    model, codec, words = load_run(loaded)
+    try:
+        model, codec, words = load_run(loaded)
+    except UserError as error:
+        raise UserError(f"{error}{_other_version(loaded)}") from error
     if model.router.reads_label and not model.dense:
         raise UserError(
             f"{path} was trained with router=oracle, which is told the task of a request: there is nobody to tell it "
@@ -63,6 +67,14 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
         model=model, codec=codec, collate=collate, config=config, checkpoint=known, change_classes=classes,
         box_convention=_box_convention(config),
     )  # fmt: skip
+
+
+def _other_version(checkpoint: Mapping[str, Any]) -> str:
+    """What helps with a saved folder of another rsmoe; "" of one of this."""
+    written = str(checkpoint.get("rsmoe_version") or rsmoe.__version__)
+    if written == rsmoe.__version__:
+        return ""
+    return f" rsmoe {written} wrote it, and this is {rsmoe.__version__}: ask it with that version"
 
 
 def collate_options(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class _KeyValues:
 
     def batch_select_indices(self, index: Tensor) -> None:
         """Keeps the rows ``index`` (R',), in that order."""
-        self.layers = [(key[index], value[index]) for key, value in self.layers]
+        self.layers = [(key.index_select(0, index), value.index_select(0, index)) for key, value in self.layers]
 
 
 class LlamaDecoder(nn.Module):

@@ -42,8 +42,9 @@ from rsmoe.timings.limit import core_rate, operations
 from rsmoe.training.freeze import set_trainable
 
 WORDS = (
-    "vision=vit_tiny", "temporal=passthrough", "bypass=none", "prompts=soft_short", "choice=top_k", "choice.k=1",
-    "bank.rank=8", "bank.targets=[q_proj,v_proj]", "bank.dropout=0", "qformer.init_std=0.02",
+    "vision=vit_tiny", "vision.pyramid_width=null", "temporal=passthrough", "bypass=none", "prompts=soft_short",
+    "choice=top_k", "choice.k=1", "bank.rank=8", "bank.targets=[q_proj,v_proj]", "bank.dropout=0",
+    "qformer.init_std=0.02",
 )  # fmt: skip
 TRAIN = ("qformer", "to_lm", "prompts", "router", "*lora_*")
 ASKED = ("what", "where", "how many", "which", "when")

@@ -215,7 +215,7 @@ def without_memory() -> Iterator[None]:
 
 
 class _Undrawn(TorchFunctionMode):
-    """Draws no random numbers for tensors without memory: torch would import its compiler, two seconds, to draw none."""
+    """Draws no random numbers for tensors without memory, for which torch would import its compiler: two seconds."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
