@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,12 +70,12 @@ class ExpertBank(nn.Module):
                     "not do; choose a model of the Llama, Qwen, Mistral, Phi, OPT or GPT families, or set it to null"
                 )
         self.size, self.targets = experts, tuple(targets)
-        self.lm: Any = lm
+        self.lm = cast(Any, lm)
         adapter = {"experts": experts, "rank": rank, "alpha": alpha, "dropout": dropout}
         _adapt(lm, targets=self.targets, shared=shared, shared_a=shared_a, **adapter)
-        tied = lm.get_output_embeddings().weight is self._table.weight
+        tied = self.lm.get_output_embeddings().weight is self._table.weight
         self.words = NewWords(new_words, width=self.width, tied=tied) if new_words else None
-        self.takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
+        self.takes_positions = "position_ids" in inspect.signature(self.lm.base_model.forward).parameters
         if checkpointing:
             self.lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
             self.lm.disable_input_require_grads()  # only re-entrant checkpoints need gradients of a frozen embedding

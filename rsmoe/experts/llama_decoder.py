@@ -36,6 +36,8 @@ class _KeyValues:
 class LlamaDecoder(nn.Module):
     """Layers of attention and feed-forward network between two norms."""
 
+    frequency: Tensor
+
     def __init__(self, *, config: LlamaConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)

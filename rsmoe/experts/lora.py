@@ -61,7 +61,7 @@ class GroupedLoRA(nn.Module):
             inputs, outputs = base_layer.weight.shape  # type: ignore[misc]
         else:
             raise TypeError(f"expected nn.Linear or Conv1D, got {type(base_layer).__name__}")
-        weight = base_layer.weight
+        weight: Any = base_layer.weight
         # adapters of a half-precision or quantised base train in fp32, as in PEFT
         dtype = torch.promote_types(weight.dtype, torch.float32) if weight.is_floating_point() else torch.float32
         self.base_layer = base_layer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class TextPrompts(nn.Module):
         end_id: NonNegative = 0,
     ) -> None:
         super().__init__()
-        self.lm: Any = lm
+        self.lm = cast(Any, lm)
         self.end_id, self.tokens = end_id, tokens
         own = int(self.lm.config.hidden_size)
         self.project = nn.Linear(width, own)

@@ -94,8 +94,10 @@ def main() -> None:
     torch.set_num_threads(1)
     every = instantiate(OmegaConf.load(conf_dir() / "data" / f"{given.data}.yaml"), split="train")
     samples = Subset(every, range(given.pictures))
-    codec = TextCodec.fit(text for sample in samples for text in (sample.instruction, *sample.responses))
-    paths = [Path(str(sample.images[0])) for sample in samples]
+    codec = TextCodec.fit(
+        text for i in range(given.pictures) for text in (samples[i].instruction, *samples[i].responses)
+    )
+    paths = [Path(str(samples[i].images[0])) for i in range(given.pictures)]
     collate = Collate(
         codec=codec, instruction_codec=codec, image_size=given.side, mean=MEAN, std=STD, augment=True
     )  # fmt: skip
