@@ -69,10 +69,10 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
     )  # fmt: skip
 
 
-def _other_version(checkpoint: Mapping[str, Any]) -> str:
+def _other_version(checkpoint: Any) -> str:
     """What helps with a saved folder of another rsmoe; "" of one of this."""
-    written = str(checkpoint.get("rsmoe_version") or rsmoe.__version__)
-    if written == rsmoe.__version__:
+    written = checkpoint.get("rsmoe_version") if isinstance(checkpoint, Mapping) else None
+    if not isinstance(written, str) or written in ("", rsmoe.__version__):
         return ""
     return f" rsmoe {written} wrote it, and this is {rsmoe.__version__}: ask it with that version"
 
