@@ -55,7 +55,7 @@ class Plain(Dataset[Tensor]):
         top = int(torch.randint(pixels.shape[1] - height + 1, ()))
         left = int(torch.randint(pixels.shape[2] - width + 1, ()))
         cut = pixels[None, :, top : top + height, left : left + width]
-        x = F.interpolate(cut, (self.side, self.side), mode="bicubic", antialias=True)[0].clamp(0, 1)
+        x = F.interpolate(cut, (self.side, self.side), mode="bilinear", antialias=True)[0]
         x = torch.rot90(x, int(torch.randint(4, ())), (1, 2))
         x = x.flip(2) if torch.rand(()) < 0.5 else x
         x = x * torch.empty(()).uniform_(0.8, 1.2)
