@@ -8,7 +8,6 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
@@ -129,6 +128,8 @@ def built_configs(model: RSMoE) -> dict[str, dict[str, Any]]:
     Checkpoints keep these, because a yaml is not enough to build the same model again: a loaded model may differ from
     it in numbers that no tensor shape shows (heads, dropout), and transformers may change its defaults.
     """
+    from transformers import PreTrainedModel  # here: a training can wait for it, a question cannot
+
     tower = getattr(model.vision, "tower", None)
     parts = {"vision": tower, "lm": model.bank.base, "prompts": getattr(model.prompts, "lm", None)}
     built = {}

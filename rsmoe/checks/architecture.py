@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from transformers import CONFIG_MAPPING
-
 from rsmoe.checks.arguments import check_arguments
+from rsmoe.checks.llama_config import LlamaConfig
 from rsmoe.checks.ranges import MOST
 from rsmoe.errors import UserError, shown, unknown_name
 
@@ -32,12 +31,11 @@ def check_architecture(config: Mapping[str, Any], *, key: str) -> None:
     kind = config.get("model_type")
     if kind is None:
         return  # the part that reads it says so
-    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        raise unknown_name(f"{key}.model_type", str(kind), CONFIG_MAPPING)
-    taken = inspect.signature(CONFIG_MAPPING[kind]).parameters
+    part = LlamaConfig if LlamaConfig.fits(config) else _theirs(kind, key=key)
+    taken = inspect.signature(part).parameters
     # transformers writes an infinity into its json as a mapping
     given = {name: value for name, value in config.items() if name in taken and "__float__" not in repr(value)}
-    check_arguments(CONFIG_MAPPING[kind], given, key=key, whole=False)
+    check_arguments(part, given, key=key, whole=False)
     for name, value in config.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, bool) or not isinstance(number, int | float):
@@ -48,3 +46,12 @@ def check_architecture(config: Mapping[str, Any], *, key: str) -> None:
                 raise UserError(f"{key}.{name}={shown(value)}: expected 1000 at most")
             if _DROPPED.fullmatch(name) and not 0 <= number < 1:
                 raise UserError(f"{key}.{name}={shown(value)}: expected 0 or more and less than 1")
+
+
+def _theirs(kind: Any, *, key: str) -> Callable[..., Any]:
+    from transformers import CONFIG_MAPPING  # here: a second, which a Llama of our own does not need
+
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise unknown_name(f"{key}.model_type", str(kind), CONFIG_MAPPING)
+    theirs: Callable[..., Any] = CONFIG_MAPPING[kind]
+    return theirs

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rsmoe.errors import UserError
 from rsmoe.weights.pretrained import source
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _WORD = r"\d+(?:[.,]\d+)+|\w+(?:['-]\w+)*|[^\w\s]"
 """A number, a word with its hyphens and apostrophes ("twenty-two"), or one punctuation mark."""
@@ -25,29 +28,37 @@ class TextCodec:
     Build one with `fit`, `from_pretrained` or `from_state`. Its vocabulary never changes afterwards.
 
     Attributes:
-        tokenizer: the wrapped ``transformers.PreTrainedTokenizerFast``.
+        backend: what splits texts, of the library ``tokenizers``.
+        roles: "pad_token", "eos_token" ... -> the token.
         special: tokens kept whole by `encode` and shown by `decode`, "[SEG]".
         pad_id, eos_id, bos_id: ids, the latter two None where the tokenizer has no such token.
         vocab_size: rows that an embedding needs: the highest id, added tokens included, plus one.
     """
 
-    def __init__(self, *, tokenizer: PreTrainedTokenizerFast, special: Sequence[str] = ()) -> None:
-        self.tokenizer = tokenizer
-        self.special = tuple(special)
-        missing = [token for token in self.special if token not in tokenizer.get_vocab()]
-        if missing:
-            tokenizer.add_tokens(missing, special_tokens=True)
-        if tokenizer.pad_token_id is None:
-            # Masks say what is padding, so any id serves; a new one would grow the language model's embedding.
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        if tokenizer.pad_token_id is None:
+    def __init__(self, *, backend: Tokenizer, roles: Mapping[str, str], special: Sequence[str] = ()) -> None:
+        self.backend, self.roles, self.special = backend, dict(roles), tuple(special)
+        known = backend.get_vocab()
+        if missing := [token for token in self.special if token not in known]:
+            backend.add_special_tokens(missing)
+        # Masks say what is padding, so any id serves; a new one would grow the language model's embedding.
+        pad = next((self.roles[role] for role in ("pad_token", "eos_token", "unk_token") if role in self.roles), None)
+        if pad is None:
             raise UserError("the tokenizer has no pad, end or unknown token, so that texts cannot be padded with it")
-        self.pad_id = int(tokenizer.pad_token_id)
-        self.eos_id: int | None = tokenizer.eos_token_id
-        self.bos_id: int | None = tokenizer.bos_token_id
-        self._backend: Tokenizer = tokenizer.backend_tokenizer
+        self.roles["pad_token"] = pad
+        self.pad_id = self.token_id(pad)
+        self.eos_id, self.bos_id, self._unknown_id = (
+            self.token_id(self.roles[role]) if role in self.roles else None
+            for role in ("eos_token", "bos_token", "unk_token")
+        )
         self._hidden = {self.pad_id, self.eos_id, self.bos_id}
-        self.vocab_size = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
+        self.vocab_size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The same for transformers, which writes it into folders."""
+        from transformers import PreTrainedTokenizerFast  # here: a second, which neither training nor an answer needs
+
+        return PreTrainedTokenizerFast(tokenizer_object=self.backend, clean_up_tokenization_spaces=False, **self.roles)
 
     @classmethod
     def fit(cls, texts: Iterable[str], *, special: Sequence[str] = ()) -> TextCodec:
@@ -77,7 +88,7 @@ class TextCodec:
         backend.pre_tokenizer = splitter
         backend.add_special_tokens(first)
         roles = dict(zip(_ROLES, first, strict=False))
-        return cls(tokenizer=_wrap(backend, roles), special=special)
+        return cls(backend=backend, roles=roles, special=special)
 
     @classmethod
     def from_pretrained(cls, name: str, *, special: Sequence[str] = ()) -> TextCodec:
@@ -88,6 +99,8 @@ class TextCodec:
         Raises:
             UserError: when it cannot be loaded, or is not a fast (Rust) tokenizer.
         """
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast  # here: see `tokenizer`
+
         try:
             place, options = source(name)
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
@@ -99,22 +112,24 @@ class TextCodec:
             ) from error
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             raise UserError(f"{name!r} has no fast tokenizer. Convert it to tokenizer.json with transformers first")
-        return cls(tokenizer=tokenizer, special=special)
+        roles = {role: str(token) for role in _ROLES if (token := getattr(tokenizer, role)) is not None}
+        codec = cls(backend=tokenizer.backend_tokenizer, roles=roles, special=special)
+        tokenizer.pad_token = codec.roles["pad_token"]
+        codec.tokenizer = tokenizer  # with what its folder says beside it: a chat template
+        return codec
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TextCodec:
         """The codec that `state` describes, token for token; `UserError` where that is no tokenizer."""
         try:
-            tokenizer = _wrap(Tokenizer.from_str(state["tokenizer"]), state["roles"])
+            return cls(backend=Tokenizer.from_str(state["tokenizer"]), roles=state["roles"], special=state["special"])
         except Exception as error:  # tokenizers has no errors of its own
             raise UserError(f"the tokenizer in the checkpoint cannot be read: {error}") from error
-        return cls(tokenizer=tokenizer, special=state["special"])
 
     def state(self) -> dict[str, Any]:
         """Plain strings and lists, fit for a checkpoint that is loaded with ``weights_only=True``."""
-        definition = json.loads(self._backend.to_str()) | {"truncation": None, "padding": None}
-        roles = {role: str(token) for role in _ROLES if (token := getattr(self.tokenizer, role)) is not None}
-        return {"tokenizer": json.dumps(definition), "roles": roles, "special": list(self.special)}
+        definition = json.loads(self.backend.to_str()) | {"truncation": None, "padding": None}
+        return {"tokenizer": json.dumps(definition), "roles": dict(self.roles), "special": list(self.special)}
 
     def encode(self, text: str, *, wrap: bool = False, last: int | None = None) -> list[int]:
         """Ids of ``text``.
@@ -124,7 +139,7 @@ class TextCodec:
             wrap: also what the tokenizer itself puts around a text (``[CLS]`` .. ``[SEP]``).
             last: keep so many ids at most, the wrapping and the end of the text.
         """
-        encoded = self._backend.encode(text, add_special_tokens=wrap)
+        encoded = self.backend.encode(text, add_special_tokens=wrap)
         ids: list[int] = encoded.ids
         if last is None or len(ids) <= last:
             return ids
@@ -139,25 +154,21 @@ class TextCodec:
             strip: without white space at both ends.
         """
         shown = [i for i in ids if i not in self._hidden]
-        text = str(self._backend.decode(shown, skip_special_tokens=False))
+        text = str(self.backend.decode(shown, skip_special_tokens=False))
         return text.strip() if strip else text
 
     def vocabulary(self) -> dict[str, int]:
         """Every token and its id."""
-        return dict(self._backend.get_vocab())
+        return dict(self.backend.get_vocab())
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the vocabulary lacks; none where a tokenizer spells out what it does not know."""
-        unknown = self.tokenizer.unk_token_id
+        unknown = self._unknown_id
         return [] if unknown is None else [word for word in text.split() if unknown in self.encode(word)]
 
     def token_id(self, token: str) -> int:
         """Id of one token of the vocabulary, "[SEG]"; `UserError` when there is none."""
-        found = self._backend.token_to_id(token)
+        found = self.backend.token_to_id(token)
         if found is None:
             raise UserError(f"the vocabulary has no token {token!r}; special tokens: {', '.join(self.special) or '-'}")
         return int(found)
-
-
-def _wrap(backend: Tokenizer, roles: dict[str, str]) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **roles)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import rsmoe
 from rsmoe.build import load_run
 from rsmoe.data.collate import Collate
 from rsmoe.data.text_codec import TextCodec
@@ -49,7 +50,10 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
     """
     place = pick_device(device)
     loaded = load_checkpoint(path)
-    model, codec, words = load_run(loaded)
+    try:
+        model, codec, words = load_run(loaded)
+    except UserError as error:
+        raise UserError(f"{error}{_other_version(loaded)}") from error
     if model.router.reads_label and not model.dense:
         raise UserError(
             f"{path} was trained with router=oracle, which is told the task of a request: there is nobody to tell it "
@@ -65,6 +69,14 @@ def open_run(path: Path, *, device: str = "auto") -> OpenRun:
         model=model, codec=codec, collate=collate, config=config, checkpoint=known, change_classes=classes,
         box_convention=_box_convention(config), dialogues=loaded["hyper_parameters"].get("dialogues", True),
     )  # fmt: skip
+
+
+def _other_version(checkpoint: Any) -> str:
+    """What helps with a saved folder of another rsmoe; "" of one of this."""
+    written = checkpoint.get("rsmoe_version") if isinstance(checkpoint, Mapping) else None
+    if not isinstance(written, str) or written in ("", rsmoe.__version__):
+        return ""
+    return f" rsmoe {written} wrote it, and this is {rsmoe.__version__}: ask it with that version"
 
 
 def collate_options(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,9 +40,12 @@ def predict_one(
     console.print(reply.text.strip() or "(empty answer)", style="bold", markup=False, highlight=False, soft_wrap=True)
     if reply.sources:
         console.print(f"from {', '.join(reply.sources)}", markup=False, highlight=False, soft_wrap=True)
-    table = Table("expert", "weight", "prompt")
+    prompts = reply.prompts or {}
+    learned = any(text.startswith("~") for text in prompts.values())
+    table = Table("expert", "weight", "words nearest to its prompt" if learned else "prompt")
     for name, weight in sorted(reply.routing.items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{weight:.3f}", (reply.prompts or {}).get(name, ""))
+        if f"{weight:.3f}" != "0.000" or name in prompts:  # of eight experts one or two answer
+            table.add_row(name, f"{weight:.3f}", prompts.get(name, ""))
     console.print(table)
     told = write_reply(
         reply, folder, picture=out if folder is None else None, titles=request.titles,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from rsmoe.experts.output import BankOutput
 from rsmoe.router.routing import Routing
@@ -41,7 +40,7 @@ class Bank(Protocol):
     """Losses of its own, and their weights."""
 
     @property
-    def base(self) -> PreTrainedModel:
+    def base(self) -> Any:
         """The language model, of expert 0 where each has its own."""
 
     def __call__(self, embeds: Tensor, mask: Tensor, expert: Tensor, cache: Any = None) -> BankOutput:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from rsmoe.checks.ranges import Depth, Fraction, Positive, PositiveReal
 from rsmoe.errors import UserError
 from rsmoe.experts.base_export import published_name, write_base
-from rsmoe.experts.lora import GroupedLoRA
+from rsmoe.experts.lora import GroupedLoRA, is_conv1d
 from rsmoe.experts.new_words import NewWords
 from rsmoe.experts.output import BankOutput
 from rsmoe.experts.peft_format import read_adapter, write_adapter
@@ -30,7 +28,7 @@ class ExpertBank(nn.Module):
     2. last hidden states -> the base's output layer, only where logits are asked for
 
     Args:
-        lm: any Hugging Face causal LM; it is changed in place.
+        lm: a `rsmoe.experts.llama.Llama` or any Hugging Face causal LM; it is changed in place.
         experts: E.
         rank: r of every adapter.
         alpha: updates are scaled by alpha / r.
@@ -51,7 +49,7 @@ class ExpertBank(nn.Module):
     def __init__(
         self,
         *,
-        lm: PreTrainedModel,
+        lm: nn.Module,
         experts: Depth,
         rank: Positive,
         alpha: PositiveReal,
@@ -71,18 +69,19 @@ class ExpertBank(nn.Module):
                     f"{type(lm).__name__} rescales its logits ({name}={getattr(lm.config, name)}), which the bank does "
                     "not do; choose a model of the Llama, Qwen, Mistral, Phi, OPT or GPT families, or set it to null"
                 )
-        self.lm, self.size, self.targets = lm, experts, tuple(targets)
+        self.size, self.targets = experts, tuple(targets)
+        self.lm = cast(Any, lm)
         adapter = {"experts": experts, "rank": rank, "alpha": alpha, "dropout": dropout}
         _adapt(lm, targets=self.targets, shared=shared, shared_a=shared_a, **adapter)
-        tied = lm.get_output_embeddings().weight is self._table.weight
+        tied = self.lm.get_output_embeddings().weight is self._table.weight
         self.words = NewWords(new_words, width=self.width, tied=tied) if new_words else None
-        self.takes_positions = "position_ids" in inspect.signature(lm.base_model.forward).parameters
+        self.takes_positions = "position_ids" in inspect.signature(self.lm.base_model.forward).parameters
         if checkpointing:
-            lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
-            lm.disable_input_require_grads()  # only re-entrant checkpoints need gradients of a frozen embedding
+            self.lm.activation_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
+            self.lm.disable_input_require_grads()  # only re-entrant checkpoints need gradients of a frozen embedding
 
     @property
-    def base(self) -> PreTrainedModel:
+    def base(self) -> Any:
         """The language model that the experts share."""
         return self.lm
 
@@ -117,13 +116,11 @@ class ExpertBank(nn.Module):
                 them, W x + (alpha / r) sum_e w_e B_e A_e x, the rows in the order of the expert that weighs most.
             cache: "new" to start one, or the ``cache`` of the output before; it is extended in place.
         """
-        if isinstance(cache, str):
-            cache = DynamicCache(config=self.lm.config)
         inputs: dict[str, Any] = {"attention_mask": mask.long()}
         if self.takes_positions:
             position = mask.long().cumsum(-1) - 1
             inputs["position_ids"] = position.clamp_min(0)[:, -embeds.shape[1] :]
-        if cache is not None:
+        if cache is not None and not isinstance(cache, str):
             inputs["past_key_values"] = cache
         rows = self.rows_of(expert)
         with using(rows):
@@ -131,7 +128,8 @@ class ExpertBank(nn.Module):
                 inputs_embeds=embeds.to(self._table.weight.dtype), use_cache=cache is not None, **inputs
             )
         gates = {} if rows.gates is None else rows.gates.chosen
-        return BankOutput(hidden=out.last_hidden_state, cache=cache, gates=gates)
+        kept = None if cache is None else out.past_key_values
+        return BankOutput(hidden=out.last_hidden_state, cache=kept, gates=gates)
 
     def rows_of(self, expert: Tensor) -> RowExperts:
         """What adapted layers read of the rows of a pass, see `forward`."""
@@ -221,9 +219,9 @@ class ExpertBank(nn.Module):
         return {name: m for name, m in self.lm.named_modules() if isinstance(m, GroupedLoRA)}
 
 
-def _adapt(lm: PreTrainedModel, *, targets: Sequence[str], **adapter: Any) -> None:
+def _adapt(lm: Any, *, targets: Sequence[str], **adapter: Any) -> None:
     """Puts a `GroupedLoRA` around every target of the decoder; the output layer is never one."""
-    linear = {n: m for n, m in lm.base_model.named_modules() if isinstance(m, nn.Linear | Conv1D)}
+    linear = {n: m for n, m in lm.base_model.named_modules() if isinstance(m, nn.Linear) or is_conv1d(m)}
     chosen = {n: m for n, m in linear.items() if any(n == t or n.endswith(f".{t}") for t in targets)}
     missing = [t for t in targets if not any(n == t or n.endswith(f".{t}") for n in chosen)]
     if missing or not chosen:

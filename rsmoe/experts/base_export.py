@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from rsmoe.experts.new_words import NewWords
 from rsmoe.weights.bases import Base, plain
 
 
-def published_name(lm: PreTrainedModel, words: NewWords | None = None) -> str | None:
+def published_name(lm: Any, words: NewWords | None = None) -> str | None:
     """Name or folder that ``lm`` was loaded from; None where it has other weights by now.
 
     Those are weights that a stage has trained, rows of new tokens, and a model that began with random weights.
@@ -27,7 +27,7 @@ def published_name(lm: PreTrainedModel, words: NewWords | None = None) -> str | 
     return None if grown or len(base.untouched(state)) < len(state) else base.name
 
 
-def write_base(lm: PreTrainedModel, folder: Path, *, words: NewWords | None = None) -> None:
+def write_base(lm: Any, folder: Path, *, words: NewWords | None = None) -> None:
     """Writes ``lm`` without its adapters, for ``AutoModelForCausalLM.from_pretrained``; new words are in its tables."""
     folder.mkdir(parents=True, exist_ok=True)
     # a full disk or an interruption leaves nothing half-written under the final names
@@ -37,7 +37,7 @@ def write_base(lm: PreTrainedModel, folder: Path, *, words: NewWords | None = No
             os.replace(Path(work) / name, folder / name)
 
 
-def _own(lm: PreTrainedModel, words: NewWords | None = None) -> dict[str, Tensor]:
+def _own(lm: Any, words: NewWords | None = None) -> dict[str, Tensor]:
     state = {plain(name): tensor for name, tensor in lm.state_dict().items() if ".lora_" not in name}
     if words is None:
         return state

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 SMALLEST = 40
 """Pixels of the picture of a thing that counts."""
@@ -20,6 +19,8 @@ def things_of(kind: np.ndarray) -> list[np.ndarray]:
     Returns:
         (H, W) bool each, of `SMALLEST` pixels at least, those of the highest sum of probabilities first.
     """
+    from scipy import ndimage  # here: see `label_components`
+
     parts, _ = ndimage.label(kind > 0.5)
     found: list[tuple[float, np.ndarray]] = []
     for number, place in enumerate(ndimage.find_objects(parts), start=1):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from rsmoe.checks.llama_config import LlamaConfig
 from rsmoe.checks.ranges import Positive
 from rsmoe.errors import UserError, require_known
+from rsmoe.experts.llama import Llama
 from rsmoe.weights.bases import remember
 from rsmoe.weights.pretrained import explained, load_config, load_pretrained, on_meta_device, rebuilding, with_weights
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# transformers' models are imported where one is built: that takes four seconds, and a `Llama` needs none of it
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -25,8 +29,8 @@ def causal_lm(
     config: Mapping[str, Any] | None = None,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"] | None = None,
-) -> PreTrainedModel:
-    """Builds or loads a Hugging Face causal LM.
+) -> nn.Module:
+    """Builds or loads a causal LM: a `Llama` with new weights is ours, any other is one of Hugging Face's.
 
     With ``pretrained`` its weights are loaded, and the embedding table grows to ``vocab_size`` where special tokens
     were added. Without it, and on the meta device (``with torch.device("meta")``), ``config`` alone says what is built.
@@ -52,6 +56,10 @@ def causal_lm(
     words = max(vocab_size, settings.pop("vocab_size", 0))  # a pretrained table may be longer than its tokenizer
     if "model_type" not in settings:
         raise UserError(f"lm.config needs model_type (llama, qwen3, opt, gpt2, ...), got {sorted(settings)}")
+    if attention in (None, "sdpa") and LlamaConfig.fits(settings):
+        return Llama(config=LlamaConfig.of({**settings, "vocab_size": words})).to(kind)
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     try:
         full = AutoConfig.for_model(settings.pop("model_type"), vocab_size=words, **settings)
     except ValueError as error:
@@ -63,6 +71,9 @@ def causal_lm(
 
 
 def _load(name: str, vocab_size: int, *, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
     kind = load_config(name)
     if kind.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(kind, "is_decoder", False):
         raise UserError(f"{name} is a {kind.model_type}, which reads in both directions: give a causal language model")

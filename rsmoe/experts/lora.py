@@ -13,10 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.pytorch_utils import Conv1D
 
 from rsmoe.experts.grouped import low_rank, routed
 from rsmoe.experts.rows import current
+
+
+def is_conv1d(layer: nn.Module) -> bool:
+    """Whether it is GPT-2's ``transformers.pytorch_utils.Conv1D``, a linear layer with a weight of (in, out).
+
+    By its name: who has no such layer need not wait for transformers to be imported.
+    """
+    return any(
+        kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.") for kind in type(layer).__mro__
+    )
 
 
 class GroupedLoRA(nn.Module):
@@ -48,11 +57,11 @@ class GroupedLoRA(nn.Module):
         super().__init__()
         if isinstance(base_layer, nn.Linear):
             inputs, outputs = base_layer.in_features, base_layer.out_features
-        elif isinstance(base_layer, Conv1D):
-            inputs, outputs = base_layer.weight.shape
+        elif is_conv1d(base_layer):
+            inputs, outputs = base_layer.weight.shape  # type: ignore[misc]
         else:
             raise TypeError(f"expected nn.Linear or Conv1D, got {type(base_layer).__name__}")
-        weight = base_layer.weight
+        weight: Any = base_layer.weight
         # adapters of a half-precision or quantised base train in fp32, as in PEFT
         dtype = torch.promote_types(weight.dtype, torch.float32) if weight.is_floating_point() else torch.float32
         self.base_layer = base_layer

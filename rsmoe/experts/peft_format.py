@@ -8,21 +8,18 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers.pytorch_utils import Conv1D
 
 from rsmoe.checks.arguments import explained
 from rsmoe.checks.ranges import Positive, Share
 from rsmoe.errors import UserError, shown
-
-if TYPE_CHECKING:
-    from rsmoe.experts.lora import GroupedLoRA
+from rsmoe.experts.lora import GroupedLoRA, is_conv1d
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight")
@@ -47,7 +44,7 @@ def write_adapter(
         lora_alpha=round(first.scale * rank, 6),  # type: ignore[arg-type]  # PEFT computes with it as a float
         lora_dropout=first.dropout,
         target_modules=list(targets),
-        fan_in_fan_out=isinstance(first.base_layer, Conv1D),
+        fan_in_fan_out=is_conv1d(first.base_layer),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
         inference_mode=True,

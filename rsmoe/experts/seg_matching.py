@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,6 +32,8 @@ def matched(logits: Tensor, numbers: Tensor, counts: Sequence[int], *, terms: Ma
             targets.append((number > 0).float().expand(len(own), -1, -1))
             continue
         true = (number == known[:, None, None]).float()  # (m, H, W)
+        from scipy.optimize import linear_sum_assignment  # here: half a second, for training alone
+
         cost = pair_costs(own, F.adaptive_avg_pool2d(true, size), terms=terms)
         rows, columns = linear_sum_assignment(cost.cpu().numpy())
         mine = true.new_zeros(len(own), *true.shape[1:])

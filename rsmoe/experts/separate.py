@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from rsmoe.checks.ranges import Depth, Fraction, Positive, PositiveReal
 from rsmoe.errors import UserError
@@ -35,7 +34,7 @@ class SeparateBank(nn.Module):
     def __init__(
         self,
         *,
-        lm: PreTrainedModel | Sequence[PreTrainedModel],
+        lm: nn.Module | Sequence[nn.Module],
         experts: Depth,
         rank: Positive,
         alpha: PositiveReal,
@@ -45,7 +44,7 @@ class SeparateBank(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        lms = [lm, *(copy.deepcopy(lm) for _ in range(experts - 1))] if isinstance(lm, PreTrainedModel) else list(lm)
+        lms = [lm, *(copy.deepcopy(lm) for _ in range(experts - 1))] if isinstance(lm, nn.Module) else list(lm)
         if len(lms) != experts or experts < 1:
             raise UserError(f"{len(lms)} language models for {experts} experts; give one model, or one per expert")
         options: dict[str, Any] = {"targets": targets, "dropout": dropout, "new_words": new_words}
@@ -61,7 +60,7 @@ class SeparateBank(nn.Module):
         self.size, self.width, self.vocab_size = experts, banks[0].width, banks[0].vocab_size
 
     @property
-    def base(self) -> PreTrainedModel:
+    def base(self) -> Any:
         """The language model of expert 0."""
         return self.banks[0].lm
 

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from rsmoe.checks.ranges import Depth, Fraction, NonNegativeReal, Positive
 from rsmoe.errors import UserError
-from rsmoe.qformer.weights import bert_weights, instructblip_weights
 from rsmoe.temporal.memory import VisualMemory
 from rsmoe.weights.bases import remember
 from rsmoe.weights.pretrained import on_meta_device, with_weights
@@ -86,6 +85,9 @@ class InstructQFormer(nn.Module):
             self.apply(partial(_init_bert, std=init_std))
             nn.init.normal_(self.query_tokens, std=init_std)
             if source:
+                # here: transformers' models take four seconds, and a saved run needs none
+                from rsmoe.qformer.weights import bert_weights, instructblip_weights
+
                 weights = bert_weights if bert else instructblip_weights
                 own = self.state_dict()
                 theirs = weights(source, into=own, heads=heads)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from rsmoe.checks.ranges import NonNegative, Positive
 from rsmoe.router.prompts import PromptRequest, Prompts
@@ -39,13 +39,14 @@ class TextPrompts(nn.Module):
         width: Positive,
         templates: Sequence[Sequence[int]],
         vocab_size: Positive,
-        lm: PreTrainedModel,
+        lm: nn.Module,
         tokens: Positive = 16,
         end_id: NonNegative = 0,
     ) -> None:
         super().__init__()
-        self.lm, self.end_id, self.tokens = lm, end_id, tokens
-        own = int(lm.config.hidden_size)
+        self.lm = cast(Any, lm)
+        self.end_id, self.tokens = end_id, tokens
+        own = int(self.lm.config.hidden_size)
         self.project = nn.Linear(width, own)
         self.expert = nn.Embedding(len(templates), own)
         targets = torch.full((len(templates), tokens), end_id)

@@ -27,10 +27,9 @@ from peft import PeftModel
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from rsmoe.experts.bank import ExpertBank
-from rsmoe.experts.language_model import causal_lm
 from rsmoe.experts.token import TokenBank
 
 TARGETS = ("q_proj", "v_proj", "gate_proj", "up_proj", "down_proj")
@@ -43,17 +42,14 @@ TOKEN_LIMIT = 1.15
 
 def base(*, hidden: int, layers: int) -> PreTrainedModel:
     """A frozen Llama of random weights, 1024 words."""
-    lm = causal_lm(
+    config = LlamaConfig(
         vocab_size=1024,
-        config={
-            "model_type": "llama",
-            "hidden_size": hidden,
-            "intermediate_size": 4 * hidden * 2 // 3 // 16 * 16,
-            "num_hidden_layers": layers,
-            "num_attention_heads": hidden // 64,
-        },
+        hidden_size=hidden,
+        intermediate_size=4 * hidden * 2 // 3 // 16 * 16,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
     )
-    return lm.requires_grad_(False)
+    return LlamaForCausalLM(config).requires_grad_(False)  # transformers', for PEFT can wrap no other
 
 
 def in_turns(ways: dict[str, Callable[[], Tensor]], *, repetitions: int, train: bool) -> dict[str, float]:

@@ -60,6 +60,7 @@ class _Checkpoint(BaseModel, **_STRICT):
     router_trace: list[dict[str, Any]] = []
     stage_over: bool = False
     bases: list[dict[str, Any]] = []
+    rsmoe_version: str = ""
     optimizer_states: list[dict[str, Any]] = []
     lr_schedulers: list[dict[str, Any]] = []
     loops: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rsmoe.checks.arguments import explained
 from rsmoe.checks.ranges import Depth, Positive, PositiveReal
 from rsmoe.errors import UserError, shown
-from rsmoe.parts import admitted, check_node, check_options, known_parts, locate, named_in_full
+from rsmoe.parts import FUNCTIONS, admitted, check_node, check_options, known_parts, locate, named_in_full
 from rsmoe.trust.plain import check_architecture_words, nodes, require_names, require_plain
 
 _BUILT = ("vision", "temporal", "qformer", "router", "choice", "balance", "prompts", "lm", "bank", "fusion")
@@ -114,8 +114,9 @@ def _check_seen(config: Mapping[str, Any]) -> None:
 
 def _check_named(path: str, target: Any) -> None:
     """A part that is not built: one that a user could have typed."""
+    listed = isinstance(target, str) and any(target in names for names in (FUNCTIONS, *known_parts().values()))
     try:
-        if not (isinstance(target, str) and (admitted(target) or any(target in t for t in known_parts().values()))):
+        if not listed and not (isinstance(target, str) and admitted(target)):
             locate(target)
     except UserError:
         raise _untrusted(path, target, "no part of rsmoe or Lightning") from None

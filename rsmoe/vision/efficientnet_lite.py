@@ -19,7 +19,7 @@ from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels, inflate_bands
 from rsmoe.vision.positions import sine_positions
 from rsmoe.weights.bases import Base
-from rsmoe.weights.pretrained import on_meta_device, with_weights
+from rsmoe.weights.pretrained import on_meta_device, with_weights, without_memory
 
 _STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
            (1, 3, 1, 6, 320))  # fmt: skip
@@ -89,7 +89,8 @@ class EfficientNetLite(nn.Module):
             inflate_bands(self.trunk, bands)
         else:
             with with_weights():
-                self.trunk = _Trunk(channels=channel_factor, depth=depth_factor)
+                with without_memory():
+                    self.trunk = _Trunk(channels=channel_factor, depth=depth_factor)
                 name, weights = _read(pretrained)
                 _load(self.trunk, weights, name)
                 self.trunk.loaded_base = Base.of(name, self.trunk.state_dict())  # type: ignore[assignment]
@@ -283,4 +284,4 @@ def _load(trunk: nn.Module, weights: dict[str, Tensor], name: str) -> None:
             f"vision.pretrained={name} holds weights of another architecture: {len(differ)} tensors differ, first "
             f"{differ[0]}. Choose the encoder of these weights, vision=efficientnet_lite0 or efficientnet_lite2"
         )
-    trunk.load_state_dict(given)
+    trunk.load_state_dict(given, assign=True)

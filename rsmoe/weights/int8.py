@@ -42,7 +42,7 @@ def restored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name.endswith(SCALE):
             continue
         scale = state.get(f"{name}{SCALE}")
-        whole[name] = weight if scale is None else (_rows(weight).float() * scale[:, None]).view(weight.shape)
+        whole[name] = weight if scale is None else (_rows(weight) * scale[:, None]).view(weight.shape)
     return whole
 
 

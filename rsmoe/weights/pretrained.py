@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import constants, get_session, try_to_load_from_cache
 from safetensors import SafetensorError
-from torch import nn
-from transformers import AutoConfig, PretrainedConfig
-from transformers.utils import logging
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rsmoe.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 _register = nn.Module.register_parameter
 _asked = False  # whether a checkpoint is being opened, see `without_weights`
@@ -67,6 +68,8 @@ def commit_of(name: str) -> str | None:
     place, options = source(name)
     if Path(place).is_dir():
         return None
+    from huggingface_hub import try_to_load_from_cache  # here, as everywhere in this file: a folder needs no hub
+
     file = try_to_load_from_cache(place, "config.json", revision=options.get("revision"))
     return Path(file).parent.name if isinstance(file, str) else None  # .../snapshots/<commit>/config.json
 
@@ -80,6 +83,8 @@ def load_config(name: str) -> PretrainedConfig:
     Raises:
         UserError: there is none, or it cannot be fetched.
     """
+    from transformers import AutoConfig  # here: a second, which a model without pretrained parts does not need
+
     place, options = source(name)
     with explained(place, options):
         config: PretrainedConfig = AutoConfig.from_pretrained(place, **options)
@@ -142,11 +147,15 @@ def check_weights(name: str) -> None:
 def reachable() -> bool:
     """Whether the hub may be asked: not under HF_HUB_OFFLINE=1, nor without a network, where its client would go on
     trying for half a minute."""
+    from huggingface_hub import constants
+
     return not constants.HF_HUB_OFFLINE and _answers()
 
 
 @cache
 def _answers() -> bool:
+    from huggingface_hub import constants, get_session
+
     try:
         get_session().head(constants.ENDPOINT, timeout=5)
     except Exception:  # those of whichever client is installed
@@ -169,7 +178,7 @@ def without_weights() -> Iterator[None]:
     global _asked
     _asked = True
     try:
-        with _registering(_as_meta):
+        with _registering(_as_meta), _Undrawn():
             yield
     finally:
         _asked = False
@@ -198,6 +207,31 @@ def _as_meta(module: nn.Module, name: str, given: nn.Parameter | None) -> None:
     _register(module, name, nn.Parameter(given.to("meta"), given.requires_grad) if real else given)  # type: ignore[union-attr]
 
 
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules that are built within have shapes alone: ``load_state_dict(..., assign=True)`` gives them all numbers."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no random numbers for tensors without memory, for which torch would import its compiler: two seconds."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func in _DRAWS and (drawn := args[0] if args else given["tensor"]).device.type == "meta":
+            return drawn
+        return func(*args, **given)
+
+
+_DRAWS = (
+    Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_, nn.init.kaiming_uniform_,
+    nn.init.kaiming_normal_,
+)  # fmt: skip
+
+
 def on_meta_device() -> bool:
     """Whether modules are being built under ``torch.device("meta")``: shapes only, so that nothing is to be loaded."""
     return torch.get_default_device().type == "meta"
@@ -216,6 +250,8 @@ def explained(name: str, options: Mapping[str, Any] | None = None) -> Iterator[N
     Raises:
         UserError: what it said, and what to type.
     """
+    from transformers.utils import logging  # here: see `load_config`
+
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # its load report lists a text tower's weights, which are left out on purpose
     logging.disable_progress_bar()

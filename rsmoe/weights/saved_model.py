@@ -120,7 +120,8 @@ def read_model(folder: Path, *, weights: bool = True) -> dict[str, Any]:
         state |= {f"model.{n}": state[f"model.{first}"] for n, first in dict(described.get("ties", {})).items()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{folder / WEIGHTS} is truncated or damaged ({error}). Copy or download it again") from error
-    found = {key: described.get(key, default) for key, default in (("hyper_parameters", {}), ("bases", []))}
+    kept = {"hyper_parameters": {}, "bases": [], "rsmoe_version": ""}
+    found = {key: described.get(key, default) for key, default in kept.items()}
     return {"state_dict": state, **found}
 
 

@@ -66,6 +66,9 @@ def test_every_command_is_listed_and_has_a_module() -> None:
         "timings.loading",
         "timings.search",
         "timings.instructblip",
+        "timings.augmenting",
+        "timings.cold_start",
+        "timings.features",
     ],
 )
 def test_programs_that_are_no_commands_have_help(

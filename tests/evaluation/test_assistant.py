@@ -274,7 +274,8 @@ def test_a_saved_folder_asks_the_same_model(model: Assistant, tmp_path: Path) ->
     for name, value in model.run.model.state_dict().items():
         assert torch.equal(value, again.run.model.state_dict()[name]), name
     ours, theirs = (m.ask(picture(), ASKED, max_new=6, confidence=True) for m in (model, again))
-    assert (ours.text, ours.routing, ours.confidence) == (theirs.text, theirs.routing, theirs.confidence)
+    assert ours.text == theirs.text and ours.confidence == pytest.approx(theirs.confidence, abs=1e-6)
+    assert ours.routing == pytest.approx(theirs.routing, abs=1e-6)  # where weights lie in memory moves the last bit
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: rsmoe\n") and "rsmoe.load(" in card and "`vqa`: vqa" in card
     whole, shapes = (load_checkpoint(folder, weights=weights)["state_dict"] for weights in (True, False))

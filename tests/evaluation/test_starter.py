@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from PIL import Image
 
 import rsmoe
 from rsmoe.data.tasks import task_names
+from rsmoe.errors import UserError
 from rsmoe.evaluate import default_folder
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.open_run import _box_convention
@@ -83,6 +85,21 @@ def test_a_folder_of_its_name_goes_first(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "starter").mkdir()
     with pytest.raises(rsmoe.errors.UserError, match="no checkpoint in"):
         find_checkpoint(Path("starter"))
+
+
+@pytest.mark.parametrize(("version", "told"), [("9.9.9", "rsmoe 9.9.9 wrote it, and this is "), (None, None)])
+def test_one_of_another_version_that_cannot_be_built_says_so(
+    version: str | None, told: str | None, tmp_path: Path
+) -> None:
+    shutil.copytree(starter_folder(), tmp_path / "theirs")
+    path = tmp_path / "theirs" / "config.json"
+    config = json.loads(path.read_text())
+    config["hyper_parameters"]["config"]["vision"]["windowed"] = True
+    config["rsmoe_version"] = version or rsmoe.__version__
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match="unknown key of vision .*'windowed'") as refused:
+        rsmoe.load(tmp_path / "theirs", device="cpu")
+    assert told in str(refused.value) if told else "wrote it" not in str(refused.value)
 
 
 def test_its_numbers_are_not_written_into_the_package() -> None:

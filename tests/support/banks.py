@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from rsmoe.experts.bank import ExpertBank
 from rsmoe.experts.language_model import causal_lm
@@ -32,6 +32,7 @@ LLAMA_TARGETS = ["q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 FAMILIES = {
+    "ours": (LLAMA, LLAMA_TARGETS),
     "llama": (LLAMA, LLAMA_TARGETS),
     "qwen3": ({**LLAMA, "model_type": "qwen3", "head_dim": 8}, LLAMA_TARGETS),
     "gpt2": ({"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4}, ["c_attn", "c_fc", "mlp.c_proj"]),
@@ -63,9 +64,15 @@ FAMILIES = {
 }
 
 
-def base(family: str = "llama", seed: int = 0) -> PreTrainedModel:
+def base(family: str = "llama", seed: int = 0) -> Any:
+    """transformers' model of a family; "ours" is our Llama with the weights of "llama"."""
+    config = {**FAMILIES[family][0], "vocab_size": V, "bos_token_id": 0, "eos_token_id": 1}
+    if family == "ours":
+        ours = causal_lm(vocab_size=V, config=config)
+        ours.load_state_dict(base("llama", seed).state_dict())
+        return ours.eval()
     torch.manual_seed(seed)
-    return causal_lm(vocab_size=V, config={**FAMILIES[family][0], "bos_token_id": 0, "eos_token_id": 1}).eval()
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config)).eval()
 
 
 def fill(bank: nn.Module, seed: int = 1) -> nn.Module:
@@ -77,7 +84,7 @@ def fill(bank: nn.Module, seed: int = 1) -> nn.Module:
     return bank
 
 
-def make(family: str = "llama", experts: int = 4, **options: object) -> ExpertBank:
+def make(family: str = "ours", experts: int = 4, **options: object) -> ExpertBank:
     settings = {"rank": 4, "alpha": 6.0, "targets": FAMILIES[family][1], **options}
     return fill(ExpertBank(lm=base(family), experts=experts, **settings)).eval()
 
