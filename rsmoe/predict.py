@@ -68,7 +68,7 @@ def cli(cfg: DictConfig) -> None:
         "max_new": cfg.max_new,
         **({key: config[key] for key in ("temperature", "top_p", "seed")} if cfg.temperature > 0 else {}),
         **({"stop": config["stop"]} if config["stop"] else {}),
-        "raster": {key: value for key, value in config["raster"].items() if value is not None},
+        "raster": {key: value for key, value in {**config["raster"], "gsd_m": cfg.gsd_m}.items() if value is not None},
         "tile": -1 if several and out is None else cfg.tile,
         "boxes": cfg.boxes,
         "confidence": True,

@@ -29,6 +29,9 @@ from rsmoe.settings.types import (
     Words,
 )
 
+GSD = "metres a pixel at which a georeferenced raster is seen: it is resampled on reading; null: its own pixels"
+"""What ``gsd_m=`` is."""
+
 
 class Raster(Settings):
     """How GeoTIFFs are read."""
@@ -105,6 +108,7 @@ class Predict(Settings):
         description="how answers write boxes (minigpt, lhrs, pixel_xyxy ...); null: as in training, where known"
     )
     raster: Raster
+    gsd_m: Positive | None = Field(description=GSD)
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
         description="side in pixels of the tiles of maps, masks and boxes; null: maps in tiles of the side of the "
         "model's pictures, masks and boxes of the whole picture; 0: no tiles"
