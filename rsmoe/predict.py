@@ -76,7 +76,7 @@ def cli(cfg: DictConfig) -> None:
     }
     where: dict[str, Any] = {
         "checkpoint": Path(cfg.checkpoint), "classes": config["classes"] or model.run.change_classes,
-        "layers": cfg.layers,
+        "layers": cfg.layers, "simplify_px": cfg.simplify_px,
     }  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -37,7 +37,7 @@ def cli(cfg: DictConfig) -> None:
     raster = {key: value for key, value in {**config["raster"], "gsd_m": cfg.gsd_m}.items() if value is not None}
     dates = read_dates([path], bands=opened.config["bands"], options=raster)
     found = drawn.draw(dates, tile_px=cfg.tile, console=console)
-    files = write_cover(out, found.kinds, dates, classes=drawn.names, title=path.stem)
+    files = write_cover(out, found.kinds, dates, classes=drawn.names, title=path.stem, simplify_px=cfg.simplify_px)
     for note in dates.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     for name, of in cover_shares(found.kinds, dates, drawn.names).items():

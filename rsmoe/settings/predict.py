@@ -31,6 +31,11 @@ from rsmoe.settings.types import (
 
 GSD = "metres a pixel at which a georeferenced raster is seen: it is resampled on reading; null: its own pixels"
 """What ``gsd_m=`` is."""
+SIMPLIFY = (
+    "pixels by which polygons may be off the edges of a mask or a map, up to 1, so that slanted edges are straight; 0: "
+    "along the edges of pixels"
+)
+"""What ``simplify_px=`` is."""
 
 
 class Raster(Settings):
@@ -113,6 +118,7 @@ class Predict(Settings):
         description="side in pixels of the tiles of maps, masks and boxes; null: maps in tiles of the side of the "
         "model's pictures, masks and boxes of the whole picture; 0: no tiles"
     )
+    simplify_px: Share = Field(description=SIMPLIFY)
     layers: Literal["gpkg", "fgb"] | None = Field(
         description="polygons for a GIS beside the GeoJSON in out=: gpkg, all in layers.gpkg; fgb, FlatGeobuf, one each"
     )
