@@ -52,11 +52,11 @@ def cli(cfg: DictConfig) -> None:
         require_layers()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if cfg.requests is None:
-        requests = list_requests(config["image"], dates=cfg.dates, instruction=cfg.instruction)
+        requests = list_requests(config["image"], dates=cfg.dates, instruction=cfg.instruction, asset=cfg.asset)
     else:
         requests = read_requests(Path(cfg.requests), instruction=cfg.instruction)
     out = None if cfg.out is None else Path(cfg.out)
-    several = len(requests) > 1 or cfg.requests is not None
+    several = len(requests) > 1 or cfg.requests is not None or bool(requests[0].about)
     if several and out is not None and picture_name(out):
         raise UserError(f"out={out} is a picture, for the mask of one request; of {len(requests)}, give a folder")
     if cfg.layers is not None and picture_name(Path(cfg.out)):

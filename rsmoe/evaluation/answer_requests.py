@@ -82,6 +82,7 @@ def answer_requests(
             rows = []
             for request in some:
                 row: dict[str, Any] = {"id": request.id, "answer": None, "error": failed.get(request.id)}
+                row |= request.about
                 if request.id in replies:
                     reply = replies[request.id]
                     row |= reply_row(reply) | {"files": []}

@@ -114,7 +114,7 @@ def report_change(
     )
     written = write_geojson(
         out / "change.geojson",
-        map_features(change.kinds, classes=names, gsd_m=gsd_m, simplify_px=simplify_px),
+        map_features(change.kinds, classes=names, gsd_m=gsd_m, simplify_px=simplify_px, said=reply.about),
         georeference=place,
     )
     told["polygons"] = written.features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,14 @@ def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str], *, simp
     # without data there is no region; tiles say so themselves
     regions = kinds if reply.cover is not None else np.where(dates.valid, kinds, np.uint8(255))
     return write_cover(
-        folder, kinds, dates, classes=classes, title=Path(reply.id).stem, regions=regions, simplify_px=simplify_px
+        folder,
+        kinds,
+        dates,
+        classes=classes,
+        title=Path(reply.id).stem,
+        regions=regions,
+        simplify_px=simplify_px,
+        said=reply.about,
     )
 
 
@@ -70,13 +77,14 @@ def write_cover(
     title: str,
     regions: Any | None = None,
     simplify_px: float = HALF_PX,
+    said: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Writes a map of classes and its picture, as `write_land_cover` tells.
 
     Args:
         kinds: (H, W) uint8 classes, 255 without data.
         regions: ``kinds`` with 255 where no polygon is wanted; None: as they are.
-        simplify_px: of the polygons, see `rsmoe.geo.geojson.map_features`.
+        simplify_px, said: of the polygons, see `rsmoe.geo.geojson.map_features`.
     """
     from rsmoe.figures.class_colours import class_colours
     from rsmoe.figures.land_cover_sheet import draw_land_cover
@@ -86,7 +94,12 @@ def write_cover(
         folder / "land_cover.tif", kinds, georeference=place, valid=dates.valid, colours=colours, classes=classes
     )
     features = map_features(
-        kinds if regions is None else regions, classes=classes, least=0, gsd_m=ground(place)[0], simplify_px=simplify_px
+        kinds if regions is None else regions,
+        classes=classes,
+        least=0,
+        gsd_m=ground(place)[0],
+        simplify_px=simplify_px,
+        said=said,
     )
     written = write_geojson(folder / "land_cover.geojson", features, georeference=place)
     shown = dates.overview(pixels=_DRAWN)

@@ -117,6 +117,7 @@ def reply_row(reply: Reply) -> dict[str, Any]:
     height, width = reply.dates.valid.shape
     return {
         "id": reply.id,
+        **reply.about,
         "answer": reply.text,
         "instruction": reply.instruction,
         "sources": list(reply.sources),
@@ -171,7 +172,7 @@ def box_features(reply: Reply) -> Iterator[Feature]:
 
 def _said(reply: Reply) -> dict[str, Any]:
     """What every feature of an answer says of it."""
-    return {"id": reply.id, "expert": reply.expert, "prompt": reply.instruction, "answer": reply.text}
+    return {"id": reply.id, "expert": reply.expert, "prompt": reply.instruction, "answer": reply.text, **reply.about}
 
 
 def _names(text: str, count: int) -> list[str]:

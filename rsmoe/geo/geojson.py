@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,7 @@ def map_features(
     least: int = 1,
     gsd_m: float | None = None,
     simplify_px: float = HALF_PX,
+    said: Mapping[str, Any] | None = None,
 ) -> Iterator[Feature]:
     """The regions of an (H, W) uint8 class map, one polygon each.
 
@@ -114,6 +115,7 @@ def map_features(
         least: value that is a region; 0 for classes of which none is a background.
         gsd_m: side of a pixel on the ground, in metres.
         simplify_px: see `rsmoe.geo.simplify.simplified`; 0: along the edges of pixels.
+        said: properties that all of them have beside.
 
     Raises:
         UserError: as `rsmoe.geo.write.write_class_map`.
@@ -126,6 +128,7 @@ def map_features(
         properties: dict[str, Any] = {"class": kind, "name": name, "pixels": pixels}
         if gsd_m is not None:
             properties["area_m2"] = round(pixels * gsd_m**2, 2)
+        properties |= said or {}
         yield properties, simplified(rings, junctions, tolerance_px=simplify_px) if junctions is not None else rings
 
 

@@ -76,13 +76,18 @@ class Predict(Settings):
         "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",
         "checkpoint=runs/rsicap_moe image=tiles out=answers  (or 'tiles/*.tif', or image=[before_folder,after_folder])",
         "checkpoint=runs/rsicap_moe requests=requests.jsonl out=answers batch_size=16",
+        'image=catalog.json instruction="Mark every airplane." tile=900 gsd_m=0.5 out=answers  (STAC)',
         "checkpoint=runs/rsicap_moe image=https://example.com/cog.tif raster.window=[0,0,1024,1024]",
     )
 
     checkpoint: PathWord = Field(description="starter, a run folder, a checkpoint file, or a folder of save_pretrained")
     image: Annotated[Paths, Len(1)] | None = Field(
-        description="a file, [before,after], a folder, a pattern or an http(s) address; [folder,folder]: pairs by "
+        description="a file, [before,after], a folder, a pattern, an http(s) address, a json of STAC items or a "
+        "catalogue of them; [folder,folder]: pairs by "
         "name; a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"
+    )
+    asset: Name | None = Field(
+        description='of the STAC items in image=; null: the only one that is a picture, or "visual"'
     )
     requests: PathWord | None = Field(
         description="instead of image=: a jsonl, one request a line, with id, image or images (dates), instruction"
