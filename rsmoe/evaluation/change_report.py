@@ -17,6 +17,7 @@ from rsmoe.geo.geojson import map_features, write_geojson
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.simplify import HALF_PX
 from rsmoe.geo.strips import row_slices, thinned
+from rsmoe.geo.styles import Legend, write_styles
 from rsmoe.geo.write import write_class_map
 
 _DRAWN = 2**20
@@ -118,7 +119,9 @@ def report_change(
         georeference=place,
     )
     told["polygons"] = written.features
-    told["files"] = ["change.tif", *written.names, "change.png"]
+    files = ["change.tif", *written.names]
+    kinds_of = Legend(values=tuple(range(1, most + 1)), names=tuple(names[1 : most + 1]), colours=tuple(colours[1:]))
+    told["files"] = [*files, "change.png", *write_styles(out, files, kinds_of)]
     shown = dates.overview(pixels=_DRAWN)
     kinds, valid = (thinned(own, shown.valid.shape) for own in (change.kinds, dates.valid))
     draw_change(

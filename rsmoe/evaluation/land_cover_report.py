@@ -14,6 +14,7 @@ from rsmoe.geo.dates import Dates
 from rsmoe.geo.geojson import map_features, write_geojson
 from rsmoe.geo.simplify import HALF_PX
 from rsmoe.geo.strips import row_slices, thinned
+from rsmoe.geo.styles import Legend, write_styles
 from rsmoe.geo.write import write_class_map
 
 _DRAWN = 2**20
@@ -113,7 +114,9 @@ def write_cover(
         shares=shares,
         title=title,
     )
-    return ["land_cover.tif", *written.names, "land_cover.png"]
+    files = ["land_cover.tif", *written.names]
+    legend = Legend(values=tuple(range(len(classes))), names=tuple(classes), colours=tuple(colours))
+    return [*files, "land_cover.png", *write_styles(folder, files, legend)]
 
 
 def _map(reply: Reply) -> tuple[Any, Any]:

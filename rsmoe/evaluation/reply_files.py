@@ -17,11 +17,16 @@ from rsmoe.evaluation.change_report import ground, report_change
 from rsmoe.evaluation.land_cover_report import write_land_cover
 from rsmoe.evaluation.reply import Reply
 from rsmoe.experts.seg import SegExpert
+from rsmoe.figures.class_colours import class_colours
 from rsmoe.files import whole_file
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
 from rsmoe.geo.layers import LayerFormat, write_layers
 from rsmoe.geo.simplify import HALF_PX
+from rsmoe.geo.styles import Legend, write_styles
 from rsmoe.geo.write import NO_DATA, write_class_map
+
+_NOTHING = "#000000"
+"""Colour of what is no target, in the colour table of a mask."""
 
 
 def picture_name(out: Path) -> bool:
@@ -96,19 +101,27 @@ def write_mask(reply: Reply, folder: Path, *, simplify_px: float = HALF_PX) -> l
     numbers: Any = np.zeros(dates.valid.shape, np.uint8) if tiled is None else tiled
     for number, mask in enumerate(reply.masks if tiled is None else (), start=1):
         numbers[mask] = min(number, NO_DATA - 1)
-    write_class_map(folder / "mask.tif", numbers, georeference=dates.georeference, valid=dates.valid)
+    names = _names(reply.text, len(reply.masks))[: NO_DATA - 1]
+    colours = class_colours(list(dict.fromkeys(names)))
+    shown = [dict(zip(dict.fromkeys(names), colours, strict=True))[name] for name in names]
+    write_class_map(
+        folder / "mask.tif", numbers, georeference=dates.georeference, valid=dates.valid,
+        colours=(_NOTHING, *shown), classes=("", *names),
+    )  # fmt: skip
     features = mask_features(reply, simplify_px=simplify_px)
     written = write_geojson(folder / "mask.geojson", features, georeference=dates.georeference)
-    return ["mask.tif", *written.names]
+    files = ["mask.tif", *written.names]
+    legend = Legend(values=tuple(range(1, len(names) + 1)), names=tuple(names), colours=tuple(shown))
+    return [*files, *write_styles(folder, files, legend)]
 
 
 def write_boxes(reply: Reply, folder: Path) -> list[str]:
     """Writes the boxes of an answer that has some: ``boxes.geojson`` and ``boxes_crs.geojson``."""
-    return list(
-        write_geojson(
-            folder / "boxes.geojson", box_features(reply), georeference=reply.dates.georeference
-        ).names
-    )  # fmt: skip
+    place = reply.dates.georeference
+    files = list(write_geojson(folder / "boxes.geojson", box_features(reply), georeference=place).names)
+    names = _names(reply.text, 1)
+    legend = Legend(values=(1,), names=tuple(names), colours=tuple(class_colours(names)), filled=False)
+    return [*files, *write_styles(folder, files, legend)]
 
 
 def reply_row(reply: Reply) -> dict[str, Any]:
