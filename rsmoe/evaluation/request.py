@@ -56,7 +56,7 @@ class Request:
         """16 hex digits that change with the words, the names of the pictures, and with files that are not the same."""
         paths = (Path(p) for p in self.pictures if isinstance(p, str | Path) and not is_url(str(p)))
         stats = [(s.st_size, s.st_mtime_ns) for s in (path.stat() for path in paths if path.is_file())]
-        said = [self.id, self.names, self.instruction, self.history, self.task, stats]
+        said: list[Any] = [self.id, self.names, self.instruction, self.history, self.task, stats]
         said += [sorted(self.about.items())] if self.about else []
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
