@@ -52,11 +52,11 @@ def cli(cfg: DictConfig) -> None:
         require_layers()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if cfg.requests is None:
-        requests = list_requests(config["image"], dates=cfg.dates, instruction=cfg.instruction)
+        requests = list_requests(config["image"], dates=cfg.dates, instruction=cfg.instruction, asset=cfg.asset)
     else:
         requests = read_requests(Path(cfg.requests), instruction=cfg.instruction)
     out = None if cfg.out is None else Path(cfg.out)
-    several = len(requests) > 1 or cfg.requests is not None
+    several = len(requests) > 1 or cfg.requests is not None or bool(requests[0].about)
     if several and out is not None and picture_name(out):
         raise UserError(f"out={out} is a picture, for the mask of one request; of {len(requests)}, give a folder")
     if cfg.layers is not None and picture_name(Path(cfg.out)):
@@ -68,7 +68,7 @@ def cli(cfg: DictConfig) -> None:
         "max_new": cfg.max_new,
         **({key: config[key] for key in ("temperature", "top_p", "seed")} if cfg.temperature > 0 else {}),
         **({"stop": config["stop"]} if config["stop"] else {}),
-        "raster": {key: value for key, value in config["raster"].items() if value is not None},
+        "raster": {key: value for key, value in {**config["raster"], "gsd_m": cfg.gsd_m}.items() if value is not None},
         "tile": -1 if several and out is None else cfg.tile,
         "boxes": cfg.boxes,
         "confidence": True,
@@ -76,7 +76,7 @@ def cli(cfg: DictConfig) -> None:
     }
     where: dict[str, Any] = {
         "checkpoint": Path(cfg.checkpoint), "classes": config["classes"] or model.run.change_classes,
-        "layers": cfg.layers,
+        "layers": cfg.layers, "simplify_px": cfg.simplify_px,
     }  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

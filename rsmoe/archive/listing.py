@@ -12,16 +12,17 @@ from rsmoe.archive.shard_pictures import shard_pictures
 from rsmoe.archive.stac_pictures import stac_pictures
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.files.file_names import globbed, is_leftover
+from rsmoe.data.files.stac_items import STAC_SUFFIXES
 from rsmoe.errors import UserError
 from rsmoe.evaluation.request_list import find_pictures
 
-_TAR, _STAC = (".tar",), (".json", ".geojson")
+_TAR = (".tar",)
 
 
 def listed(images: str | Sequence[str], *, asset: str | None = None) -> dict[str, Picture]:
     """Pictures by their names in a store.
 
-    - a picture, a tar file of them (webdataset, shards of this library), a json of STAC items;
+    - a picture, a tar file of them (webdataset, shards of this library), a json of STAC items or a catalogue of them;
     - a folder: all pictures and tar files below it; a pattern: the files that fit it.
 
     Args:
@@ -38,7 +39,7 @@ def listed(images: str | Sequence[str], *, asset: str | None = None) -> dict[str
         tars: list[Path] = []
         if path.is_dir():
             tars = [tar for tar in sorted(path.glob("**/*.tar")) if not is_leftover(tar.relative_to(path))]
-        elif path.suffix.lower() in (*_TAR, *_STAC):
+        elif path.suffix.lower() in (*_TAR, *STAC_SUFFIXES):
             tars = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(word, recursive=True))]
             if not tars:
                 raise UserError(f"images={word}: no such file")

@@ -22,7 +22,6 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.evaluation.land_cover_report import cover_shares, write_cover
     from rsmoe.evaluation.open_map import OpenMap, load_aggregation
     from rsmoe.geo.dates import read_dates
-    from rsmoe.geo.file_format import raster_drivers
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     path, out, console = Path(cfg.image), Path(cfg.out), open_console(120)
@@ -35,10 +34,12 @@ def cli(cfg: DictConfig) -> None:
     opened = OpenNames.open(cfg.checkpoint, device=cfg.device)
     aggregation = load_aggregation(Path(cfg.aggregation), opened) if cfg.aggregation else None
     drawn = OpenMap(opened=opened, names=names, aggregation=aggregation, other=cfg.other)
-    raster = {key: value for key, value in config["raster"].items() if value is not None}
-    dates = read_dates([path], bands=opened.config["bands"], options=raster if raster_drivers(path) else {})
+    raster = {key: value for key, value in {**config["raster"], "gsd_m": cfg.gsd_m}.items() if value is not None}
+    dates = read_dates([path], bands=opened.config["bands"], options=raster)
     found = drawn.draw(dates, tile_px=cfg.tile, console=console)
-    files = write_cover(out, found.kinds, dates, classes=drawn.names, title=path.stem)
+    files = write_cover(out, found.kinds, dates, classes=drawn.names, title=path.stem, simplify_px=cfg.simplify_px)
+    for note in dates.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     for name, of in cover_shares(found.kinds, dates, drawn.names).items():
         console.print(f"{100 * of['share']:5.1f} % {name}", markup=False, highlight=False)
     console.print(f"{found.tiles} tiles of {found.tile_px} px; written to {out}: {', '.join(files)}", markup=False)

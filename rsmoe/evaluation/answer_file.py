@@ -16,9 +16,13 @@ from rsmoe.geo.geojson import outline, write_feature_collection
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.lonlat import has_degrees, lonlat_geometry
 
+_ABOUT = ("item", "datetime", "asset")
+"""What a line says of a STAC item."""
+
 
 class AnswerFile:
-    """``<folder>/answers.jsonl``, one line a request, and ``answers.geojson``, the footprint of each picture.
+    """``<folder>/answers.jsonl``, one line a request, ``answers.geojson``, the footprint of each picture, and
+    ``errors.jsonl``, those without an answer alone.
 
     A line is kept where the same request comes again with the same facts and its files are there; a request that has
     changed is answered again, and its new line replaces the old one. Lines of other requests stay.
@@ -65,7 +69,7 @@ class AnswerFile:
         with whole_file(self.path) as part, part.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(self._rows[key], ensure_ascii=False) + "\n" for key in ids)
         placed = [(self._rows[key], place) for key in ids if (place := _place(self._rows[key])) is not None]
-        names = [self.path.name]
+        names = [self.path.name, *self._write_errors(ids)]
         on_earth = [(row, place) for row, place in placed if has_degrees(place)]
         if on_earth:
             features = ((_said(row), lonlat_geometry([outline(p.width, p.height)], p)) for row, p in on_earth)
@@ -77,6 +81,19 @@ class AnswerFile:
             write_feature_collection(self.folder / "answers_crs.geojson", features, crs=systems.pop())
             names.append("answers_crs.geojson")
         return names
+
+    def _write_errors(self, ids: Sequence[str]) -> list[str]:
+        """``errors.jsonl``: of each request without an answer its id, its pictures and the reason; no file without
+        one."""
+        path = self.folder / "errors.jsonl"
+        rows = [self._rows[key] for key in ids if self._rows[key].get("error") is not None]
+        if not rows:
+            path.unlink(missing_ok=True)
+            return []
+        told = [{key: row[key] for key in ("id", *_ABOUT, "images", "error") if key in row} for row in rows]
+        with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in told)
+        return [path.name]
 
     def _has(self, request: Request) -> bool:
         row = self._rows.get(request.id)
@@ -97,7 +114,7 @@ def _place(row: Mapping[str, Any]) -> Georeference | None:
 
 def _said(row: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("id", "answer", "instruction", "images", "confidence", "checkpoint", "checkpoint_sha256")
-    return {key: row.get(key) for key in keys}
+    return {key: row.get(key) for key in keys} | {key: row[key] for key in _ABOUT if key in row}
 
 
 def _on_map(place: Georeference) -> dict[str, Any]:

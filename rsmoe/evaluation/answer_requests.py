@@ -36,11 +36,13 @@ def decoding_facts(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: options[key] for key in keys if key in options}
 
 
-def job_facts(facts: Mapping[str, Any], options: Mapping[str, Any], layers: LayerFormat | None) -> dict[str, Any]:
+def job_facts(
+    facts: Mapping[str, Any], options: Mapping[str, Any], layers: LayerFormat | None, simplify_px: float
+) -> dict[str, Any]:
     """What the answers in a folder depend on, plain."""
     files = {} if layers is None else {"layers": layers}
     knowledge = {"knowledge": options["knowledge"].fingerprint} if options.get("knowledge") else {}
-    return {**facts, "checkpoint": "", **options, **knowledge, **files}
+    return {**facts, "checkpoint": "", **options, **knowledge, **files, "simplify_px": simplify_px}
 
 
 def answer_requests(
@@ -52,6 +54,7 @@ def answer_requests(
     batch_size: int,
     classes: Sequence[str],
     layers: LayerFormat | None,
+    simplify_px: float,
     options: Mapping[str, Any],
     console: Console,
 ) -> None:
@@ -67,7 +70,7 @@ def answer_requests(
         UserError: some requests could not be answered; the first is told.
     """
     facts = checkpoint_facts(checkpoint) if folder is not None else {}
-    job = None if folder is None else AnswerFile(folder, facts=job_facts(facts, options, layers))
+    job = None if folder is None else AnswerFile(folder, facts=job_facts(facts, options, layers, simplify_px))
     left = list(requests) if job is None else job.pending(requests)
     if len(left) < len(requests):
         console.print(f"{len(requests) - len(left)} of {len(requests)} requests have their answer in {folder}")
@@ -79,6 +82,7 @@ def answer_requests(
             rows = []
             for request in some:
                 row: dict[str, Any] = {"id": request.id, "answer": None, "error": failed.get(request.id)}
+                row |= request.about
                 if request.id in replies:
                     reply = replies[request.id]
                     row |= reply_row(reply) | {"files": []}
@@ -86,7 +90,7 @@ def answer_requests(
                         own = folder / reply_folder(request.id)
                         told = write_reply(
                             reply, own, titles=request.titles, cover_classes=model.cover_classes,
-                            change_classes=classes, layers=layers, console=Console(quiet=True),
+                            change_classes=classes, layers=layers, simplify_px=simplify_px, console=Console(quiet=True),
                         )  # fmt: skip
                         row["files"] = [f"{own.name}/{name}" for name in told["files"]]
                     if job is None:

@@ -15,7 +15,9 @@ from rsmoe.errors import UserError
 from rsmoe.evaluation.reply import Reply
 from rsmoe.geo.geojson import map_features, write_geojson
 from rsmoe.geo.georeference import Georeference
+from rsmoe.geo.simplify import HALF_PX
 from rsmoe.geo.strips import row_slices, thinned
+from rsmoe.geo.styles import Legend, write_styles
 from rsmoe.geo.write import write_class_map
 
 _DRAWN = 2**20
@@ -40,7 +42,13 @@ def count_kinds(kinds: Any, valid: Any) -> np.ndarray:
 
 
 def report_change(
-    reply: Reply, titles: Sequence[str], out: Path | None, classes: Sequence[str], console: Console
+    reply: Reply,
+    titles: Sequence[str],
+    out: Path | None,
+    classes: Sequence[str],
+    console: Console,
+    *,
+    simplify_px: float = HALF_PX,
 ) -> dict[str, Any]:
     """Prints the 3 x 3 summary of a pair and how its map was made; writes the map with ``out``.
 
@@ -50,6 +58,7 @@ def report_change(
 
     Args:
         reply: with a map of changes in tiles.
+        simplify_px: of the polygons, see `rsmoe.geo.geojson.map_features`.
 
     Returns:
         What ``answer.json`` says of the map: changed (share), cells, kinds (pixels and area of each), polygons, notes,
@@ -105,10 +114,14 @@ def report_change(
         out / "change.tif", change.kinds, georeference=place, valid=dates.valid, colours=colours, classes=names
     )
     written = write_geojson(
-        out / "change.geojson", map_features(change.kinds, classes=names, gsd_m=gsd_m), georeference=place
+        out / "change.geojson",
+        map_features(change.kinds, classes=names, gsd_m=gsd_m, simplify_px=simplify_px, said=reply.about),
+        georeference=place,
     )
     told["polygons"] = written.features
-    told["files"] = ["change.tif", *written.names, "change.png"]
+    files = ["change.tif", *written.names]
+    kinds_of = Legend(values=tuple(range(1, most + 1)), names=tuple(names[1 : most + 1]), colours=tuple(colours[1:]))
+    told["files"] = [*files, "change.png", *write_styles(out, files, kinds_of)]
     shown = dates.overview(pixels=_DRAWN)
     kinds, valid = (thinned(own, shown.valid.shape) for own in (change.kinds, dates.valid))
     draw_change(

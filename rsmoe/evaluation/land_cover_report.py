@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from rsmoe.evaluation.change_report import ground
 from rsmoe.evaluation.reply import Reply
 from rsmoe.geo.dates import Dates
 from rsmoe.geo.geojson import map_features, write_geojson
+from rsmoe.geo.simplify import HALF_PX
 from rsmoe.geo.strips import row_slices, thinned
+from rsmoe.geo.styles import Legend, write_styles
 from rsmoe.geo.write import write_class_map
 
 _DRAWN = 2**20
@@ -42,7 +44,7 @@ def cover_shares(kinds: Any, dates: Dates, classes: Sequence[str]) -> dict[str, 
     }
 
 
-def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str]) -> list[str]:
+def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str], *, simplify_px: float = HALF_PX) -> list[str]:
     """Writes the land cover of a picture.
 
     ``land_cover.tif`` holds the classes with their names and colours, 255 without data, in the CRS of the picture;
@@ -55,17 +57,35 @@ def write_land_cover(reply: Reply, folder: Path, classes: Sequence[str]) -> list
     kinds, dates = _map(reply)
     # without data there is no region; tiles say so themselves
     regions = kinds if reply.cover is not None else np.where(dates.valid, kinds, np.uint8(255))
-    return write_cover(folder, kinds, dates, classes=classes, title=Path(reply.id).stem, regions=regions)
+    return write_cover(
+        folder,
+        kinds,
+        dates,
+        classes=classes,
+        title=Path(reply.id).stem,
+        regions=regions,
+        simplify_px=simplify_px,
+        said=reply.about,
+    )
 
 
 def write_cover(
-    folder: Path, kinds: Any, dates: Dates, *, classes: Sequence[str], title: str, regions: Any | None = None
+    folder: Path,
+    kinds: Any,
+    dates: Dates,
+    *,
+    classes: Sequence[str],
+    title: str,
+    regions: Any | None = None,
+    simplify_px: float = HALF_PX,
+    said: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Writes a map of classes and its picture, as `write_land_cover` tells.
 
     Args:
         kinds: (H, W) uint8 classes, 255 without data.
         regions: ``kinds`` with 255 where no polygon is wanted; None: as they are.
+        simplify_px, said: of the polygons, see `rsmoe.geo.geojson.map_features`.
     """
     from rsmoe.figures.class_colours import class_colours
     from rsmoe.figures.land_cover_sheet import draw_land_cover
@@ -74,7 +94,14 @@ def write_cover(
     write_class_map(
         folder / "land_cover.tif", kinds, georeference=place, valid=dates.valid, colours=colours, classes=classes
     )
-    features = map_features(kinds if regions is None else regions, classes=classes, least=0, gsd_m=ground(place)[0])
+    features = map_features(
+        kinds if regions is None else regions,
+        classes=classes,
+        least=0,
+        gsd_m=ground(place)[0],
+        simplify_px=simplify_px,
+        said=said,
+    )
     written = write_geojson(folder / "land_cover.geojson", features, georeference=place)
     shown = dates.overview(pixels=_DRAWN)
     shares = {name: (found["class"], found["share"]) for name, found in cover_shares(kinds, dates, classes).items()}
@@ -87,7 +114,9 @@ def write_cover(
         shares=shares,
         title=title,
     )
-    return ["land_cover.tif", *written.names, "land_cover.png"]
+    files = ["land_cover.tif", *written.names]
+    legend = Legend(values=tuple(range(len(classes))), names=tuple(classes), colours=tuple(colours))
+    return [*files, "land_cover.png", *write_styles(folder, files, legend)]
 
 
 def _map(reply: Reply) -> tuple[Any, Any]:

@@ -28,6 +28,7 @@ def predict_one(
     out: Path | None,
     classes: Sequence[str],
     layers: LayerFormat | None,
+    simplify_px: float,
     options: Mapping[str, Any],
     console: Console,
 ) -> None:
@@ -49,7 +50,8 @@ def predict_one(
     console.print(table)
     told = write_reply(
         reply, folder, picture=out if folder is None else None, titles=request.titles,
-        cover_classes=model.cover_classes, change_classes=classes, layers=layers, console=console,
+        cover_classes=model.cover_classes, change_classes=classes, layers=layers, simplify_px=simplify_px,
+        console=console,
     )  # fmt: skip
     files, notes = told.pop("files"), told.pop("notes", list(reply.notes))
     shares: dict[str, Any] | None = None
@@ -69,7 +71,7 @@ def predict_one(
     said = {"text": reply.text, "weights": reply.routing, "prompts": reply.prompts, "land_cover": shares}
     said |= {"changed": None, "cells": None, "kinds": None, "polygons": None} | told
     write_text(folder / "answer.json", json.dumps({**row, **said}, indent=1, ensure_ascii=False) + "\n")
-    job = AnswerFile(folder, facts=job_facts(facts, options, layers))
+    job = AnswerFile(folder, facts=job_facts(facts, options, layers, simplify_px))
     job.add([(request, row)])
     written = [
         "answer.json",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Reply:
     text: str
     instruction: str
     """As it was asked."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Of the request."""
     prompt_tokens: int
     """Read for the answer: the words of the prompt and the visual tokens of the pictures, without the experts' own."""
     tokens: int

@@ -17,10 +17,16 @@ from rsmoe.evaluation.change_report import ground, report_change
 from rsmoe.evaluation.land_cover_report import write_land_cover
 from rsmoe.evaluation.reply import Reply
 from rsmoe.experts.seg import SegExpert
+from rsmoe.figures.class_colours import class_colours
 from rsmoe.files import whole_file
 from rsmoe.geo.geojson import Feature, map_features, write_geojson
 from rsmoe.geo.layers import LayerFormat, write_layers
+from rsmoe.geo.simplify import HALF_PX
+from rsmoe.geo.styles import Legend, write_styles
 from rsmoe.geo.write import NO_DATA, write_class_map
+
+_NOTHING = "#000000"
+"""Colour of what is no target, in the colour table of a mask."""
 
 
 def picture_name(out: Path) -> bool:
@@ -37,6 +43,7 @@ def write_reply(
     cover_classes: Sequence[str],
     change_classes: Sequence[str],
     layers: LayerFormat | None = None,
+    simplify_px: float = HALF_PX,
     console: Console,
 ) -> dict[str, Any]:
     """Writes the mask, the boxes and the maps that a reply holds, and prints what becomes of them.
@@ -45,6 +52,7 @@ def write_reply(
         folder: for all of them; None writes none.
         picture: for the mask alone, in the place of a folder.
         layers: the polygons in this format too, see `rsmoe.geo.layers.write_layers`.
+        simplify_px: of the polygons of masks and maps, see `rsmoe.geo.geojson.map_features`.
 
     Returns:
         "files" (names), "mask" (the first file of the mask, or None), and of a map of changes what
@@ -56,7 +64,7 @@ def write_reply(
         if picture is not None:
             masks = [write_mask_picture(reply, picture)]
         elif folder is not None:
-            masks = write_mask(reply, folder)
+            masks = write_mask(reply, folder, simplify_px=simplify_px)
         said = f"mask written to {folder or picture}: {', '.join(masks)}"
         said = said if masks else "the answer holds a mask: add out=mask.png to write it"
     if said:
@@ -65,10 +73,10 @@ def write_reply(
     if folder is not None and reply.boxes is not None:
         files += write_boxes(reply, folder)
     if folder is not None and reply.land_cover is not None:
-        files += write_land_cover(reply, folder, cover_classes)
+        files += write_land_cover(reply, folder, cover_classes, simplify_px=simplify_px)
     told: dict[str, Any] = {}
     if reply.change is not None:
-        told = report_change(reply, titles, folder, change_classes, console)
+        told = report_change(reply, titles, folder, change_classes, console, simplify_px=simplify_px)
         files += told["files"]
     if folder is not None and layers is not None:
         files += write_layers(folder, files, layers)
@@ -83,7 +91,7 @@ def write_mask_picture(reply: Reply, path: Path) -> str:
     return path.name
 
 
-def write_mask(reply: Reply, folder: Path) -> list[str]:
+def write_mask(reply: Reply, folder: Path, *, simplify_px: float = HALF_PX) -> list[str]:
     """Writes the mask of an answer that has one: ``mask.tif``, whose values are the numbers of the targets from 1, 254
     for all further ones, and 1 everywhere of an answer in tiles; and ``mask.geojson`` and ``mask_crs.geojson``, see
     `mask_features`.
@@ -93,18 +101,27 @@ def write_mask(reply: Reply, folder: Path) -> list[str]:
     numbers: Any = np.zeros(dates.valid.shape, np.uint8) if tiled is None else tiled
     for number, mask in enumerate(reply.masks if tiled is None else (), start=1):
         numbers[mask] = min(number, NO_DATA - 1)
-    write_class_map(folder / "mask.tif", numbers, georeference=dates.georeference, valid=dates.valid)
-    written = write_geojson(folder / "mask.geojson", mask_features(reply), georeference=dates.georeference)
-    return ["mask.tif", *written.names]
+    names = _names(reply.text, len(reply.masks))[: NO_DATA - 1]
+    colours = class_colours(list(dict.fromkeys(names)))
+    shown = [dict(zip(dict.fromkeys(names), colours, strict=True))[name] for name in names]
+    write_class_map(
+        folder / "mask.tif", numbers, georeference=dates.georeference, valid=dates.valid,
+        colours=(_NOTHING, *shown), classes=("", *names),
+    )  # fmt: skip
+    features = mask_features(reply, simplify_px=simplify_px)
+    written = write_geojson(folder / "mask.geojson", features, georeference=dates.georeference)
+    files = ["mask.tif", *written.names]
+    legend = Legend(values=tuple(range(1, len(names) + 1)), names=tuple(names), colours=tuple(shown))
+    return [*files, *write_styles(folder, files, legend)]
 
 
 def write_boxes(reply: Reply, folder: Path) -> list[str]:
     """Writes the boxes of an answer that has some: ``boxes.geojson`` and ``boxes_crs.geojson``."""
-    return list(
-        write_geojson(
-            folder / "boxes.geojson", box_features(reply), georeference=reply.dates.georeference
-        ).names
-    )  # fmt: skip
+    place = reply.dates.georeference
+    files = list(write_geojson(folder / "boxes.geojson", box_features(reply), georeference=place).names)
+    names = _names(reply.text, 1)
+    legend = Legend(values=(1,), names=tuple(names), colours=tuple(class_colours(names)), filled=False)
+    return [*files, *write_styles(folder, files, legend)]
 
 
 def reply_row(reply: Reply) -> dict[str, Any]:
@@ -113,6 +130,7 @@ def reply_row(reply: Reply) -> dict[str, Any]:
     height, width = reply.dates.valid.shape
     return {
         "id": reply.id,
+        **reply.about,
         "answer": reply.text,
         "instruction": reply.instruction,
         "sources": list(reply.sources),
@@ -127,21 +145,22 @@ def reply_row(reply: Reply) -> dict[str, Any]:
     }
 
 
-def mask_features(reply: Reply) -> Iterator[Feature]:
+def mask_features(reply: Reply, *, simplify_px: float = HALF_PX) -> Iterator[Feature]:
     """The masks of an answer as polygons in pixels, with the number of their target, from 1: one polygon a target, or
     as many as it has pieces; none of a target that is not there. Of an answer in tiles each region is a target."""
     said, names = _said(reply), _names(reply.text, len(reply.masks))
     found = reply.answered
     if found is not None and found.mask is not None:
         gsd_m, _ = ground(reply.dates.georeference)
-        features = map_features(found.mask, classes=("", names[0]), gsd_m=gsd_m)
+        features = map_features(found.mask, classes=("", names[0]), gsd_m=gsd_m, simplify_px=simplify_px)
         for number, score, (own, rings) in zip(found.numbers.tolist(), found.scores.tolist(), features, strict=True):
             yield {"target": number, **own, "score": round(score, 4), **said}, rings
         return
     gsd_m, _ = ground(reply.shown.georeference)
     scores = reply.mask_scores or (None,) * len(reply.masks)
     for number, (name, mask, score) in enumerate(zip(names, reply.masks, scores, strict=True), start=1):
-        for own, rings in map_features(mask.astype(np.uint8), classes=("", name), gsd_m=gsd_m):
+        regions = map_features(mask.astype(np.uint8), classes=("", name), gsd_m=gsd_m, simplify_px=simplify_px)
+        for own, rings in regions:
             yield {"target": number, **own, "score": None if score is None else round(score, 4), **said}, rings
 
 
@@ -166,7 +185,7 @@ def box_features(reply: Reply) -> Iterator[Feature]:
 
 def _said(reply: Reply) -> dict[str, Any]:
     """What every feature of an answer says of it."""
-    return {"id": reply.id, "expert": reply.expert, "prompt": reply.instruction, "answer": reply.text}
+    return {"id": reply.id, "expert": reply.expert, "prompt": reply.instruction, "answer": reply.text, **reply.about}
 
 
 def _names(text: str, count: int) -> list[str]:

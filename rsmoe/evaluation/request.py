@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +35,10 @@ class Request:
     """Of `conf/task`, where the request says so: it decides how an answer is scored, not the answer."""
     expert: str | None = None
     """The expert that answers alone, whatever the router says; None: those that the router chooses."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What names the picture says of it, for all that is written: of a STAC item "item", "datetime" and "asset"."""
+    refused: str | None = None
+    """Why there is no picture, where a list of many names one that cannot be had."""
     decoding: Decoding | None = None
     """How its answer is decoded; None: as `rsmoe.evaluation.assistant.Assistant.answer` is told for all."""
 
@@ -52,7 +56,8 @@ class Request:
         """16 hex digits that change with the words, the names of the pictures, and with files that are not the same."""
         paths = (Path(p) for p in self.pictures if isinstance(p, str | Path) and not is_url(str(p)))
         stats = [(s.st_size, s.st_mtime_ns) for s in (path.stat() for path in paths if path.is_file())]
-        said = [self.id, self.names, self.instruction, self.history, self.task, stats]
+        said: list[Any] = [self.id, self.names, self.instruction, self.history, self.task, stats]
+        said += [sorted(self.about.items())] if self.about else []
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.files.file_names import FolderFiles, globbed, is_picture, stem
 from rsmoe.data.files.json_text import read_rows
+from rsmoe.data.files.stac_items import STAC_SUFFIXES, StacItem, found_items
 from rsmoe.data.files.values import id_of, present
 from rsmoe.data.readers.own_rows import texts_of, value_of
 from rsmoe.data.tasks import task_names
@@ -19,21 +21,32 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.request import Request
 
 
-def list_requests(image: str | Sequence[str], *, dates: int | None, instruction: str | None) -> list[Request]:
+def list_requests(
+    image: str | Sequence[str], *, dates: int | None, instruction: str | None, asset: str | None = None
+) -> list[Request]:
     """The requests of ``image=``.
 
     - a file or an address: one request;
     - a folder, or a pattern with ``*``: one request for each picture in it;
     - a list: the dates of one request; with ``dates`` one request for each so many of it;
-    - a list of folders: pairs (or more dates) of pictures of one name.
+    - a list of folders: pairs (or more dates) of pictures of one name;
+    - a json of STAC items, or a catalogue of them: one request for an asset of each, see `rsmoe.data.files.stac_items`.
+      What is wrong with one of them is told when it is asked, and does not stop the others.
 
     Args:
         dates: pictures of one request; None takes a list as the dates of one.
+        asset: of STAC items, see `rsmoe.data.files.stac_items.StacItem.of`.
 
     Raises:
         UserError: a file that is not there, no picture in a folder, a picture without its other date.
     """
     words = [image] if isinstance(image, str) else list(image)
+    if len(words) == 1 and not is_url(words[0]) and Path(words[0]).suffix.lower() in STAC_SUFFIXES:
+        if dates is not None and dates > 1:
+            raise UserError(f"dates={dates} takes files together; the items of {words[0]} are a request each")
+        return _of_items(Path(words[0]), instruction, asset)
+    if asset is not None:
+        raise UserError(f"asset={asset} is of STAC items, and image={image} is no json of them")
     groups: list[tuple[str, tuple[str, ...]]]
     folders = [Path(word) for word in words if not is_url(word) and Path(word).is_dir()]
     if len(words) > 1 and folders:
@@ -52,13 +65,11 @@ def list_requests(image: str | Sequence[str], *, dates: int | None, instruction:
                     "image=['a,b.tif',c.tif]"
                 )
         groups = [(_name(own[0]), own) for own in _chunks(words, dates or len(words))]
-    met: Counter[str] = Counter()
-    requests = []
-    for name, pictures in groups:
-        met[name] += 1
-        own = name if met[name] == 1 else f"{name} ({met[name]})"
-        requests.append(Request(id=own, pictures=pictures, instruction=instruction))
-    return requests
+    ids = _different([name for name, _ in groups])
+    return [
+        Request(id=own, pictures=pictures, instruction=instruction)
+        for own, (_, pictures) in zip(ids, groups, strict=True)
+    ]
 
 
 def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
@@ -127,6 +138,35 @@ def find_pictures(word: str) -> list[tuple[str, str]]:
             return found
         raise UserError(f"{word}: no picture fits this pattern")
     raise UserError(f"no image file or folder {word}")
+
+
+def _of_items(path: Path, instruction: str | None, asset: str | None) -> list[Request]:
+    """A request on each item of a json or a catalogue."""
+    requests = []
+    for source, said in found_items(path):
+        try:
+            item = StacItem.of(source, said, asset=asset)
+            about = {"item": item.id, "datetime": item.datetime or "", "asset": item.asset}
+            own = Request(id=item.id, pictures=(str(item.content),), instruction=instruction, about=about)
+        except UserError as error:
+            name = str(said.get("id") or source.stem) if isinstance(said, Mapping) else source.stem
+            about, refused = {"item": name}, str(error)
+            own = Request(id=name, pictures=(str(source),), instruction=instruction, about=about, refused=refused)
+        requests.append(own)
+    if not requests:
+        raise UserError(f"{path} holds no STAC items: the catalogue links to none")
+    ids = _different([request.id for request in requests])
+    return [replace(request, id=own) for request, own in zip(requests, ids, strict=True)]
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """The names, those that were there before with a number."""
+    met: Counter[str] = Counter()
+    found = []
+    for name in names:
+        met[name] += 1
+        found.append(name if met[name] == 1 else f"{name} ({met[name]})")
+    return found
 
 
 def _pairs(folders: Sequence[Path]) -> list[tuple[str, tuple[str, ...]]]:

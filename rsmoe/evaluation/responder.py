@@ -152,6 +152,7 @@ class Responder:
                     id=request.id,
                     text=prediction.text,
                     instruction=batch.samples[place].instruction,
+                    about=request.about,
                     prompt_tokens=read[place],
                     tokens=prediction.tokens,
                     ended=prediction.ended,
@@ -201,7 +202,10 @@ class Responder:
         return open_pictures(request, bands=self.run.config["bands"], options=raster or {})
 
     def check(self, request: Request) -> None:
-        """Refuses one picture for a checkpoint that only knows pairs, and an expert that the model does not have."""
+        """Refuses one picture for a checkpoint that only knows pairs, an expert that the model does not have, and what
+        was refused before."""
+        if request.refused is not None:
+            raise UserError(request.refused)
         if request.expert is not None:
             require_known("expert", request.expert, known=self.experts)
         if len(request.pictures) == 1 and "two" in self.dates and "one" not in self.dates:

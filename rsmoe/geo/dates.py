@@ -19,6 +19,7 @@ from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.name_dates import dates_in_names
 from rsmoe.geo.pictures import decode_with_pillow
 from rsmoe.geo.raster import RasterSource
+from rsmoe.geo.resampled import at_gsd
 from rsmoe.geo.strips import row_slices
 from rsmoe.geo.windows import WHOLE_PIXELS, DateWindows, LazyDate
 
@@ -95,7 +96,8 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
         paths: in temporal order.
         bands: C that the model reads.
         options: keywords of `RasterSource` but ``path``. A ``window`` is in the pixels of the first date; others that
-            are georeferenced are read where it lies.
+            are georeferenced are read where it lies. And ``gsd_m``: all dates are resampled to pixels of so many
+            metres, see `rsmoe.geo.resampled.at_gsd`; None leaves the pixels of the first.
 
     Raises:
         UserError: for files that are missing or cannot be read, dates of different sizes without georeferences, of
@@ -108,10 +110,15 @@ def read_dates(paths: Sequence[Path], *, bands: int, options: Mapping[str, Any] 
     if missing := [path for path in paths if not path.is_file()]:
         raise UserError(f"no image file {missing[0]}" + (": it is a folder" if missing[0].is_dir() else ""))
     notes: list[str] = []
+    options = dict(options or {})
+    gsd_m = options.pop("gsd_m", None)
     rasters = [path for path in paths if raster_drivers(path)]
-    sources = _sources(rasters, bands, dict(options or {}), notes) if rasters else []
-    if len(rasters) == len(paths) > 1 and any(source.georeference is not None for source in sources):
-        found = _opened(DateWindows(_aligned(sources, notes)), sources)
+    if gsd_m is not None and len(rasters) < len(paths):
+        at_gsd(None, gsd_m, name=next(path.name for path in paths if path not in rasters))
+    sources = _sources(rasters, bands, dict(options), notes) if rasters else []
+    placed = len(paths) > 1 and any(source.georeference is not None for source in sources)
+    if len(rasters) == len(paths) and (placed or gsd_m is not None):
+        found = _opened(DateWindows(_aligned(sources, gsd_m, notes)), sources)
     elif len(rasters) == len(paths):
         _same_size(paths, [source.shape for source in sources])
         _check_order(paths, [source.info.timestamp for source in sources])
@@ -205,9 +212,15 @@ def _sources(paths: Sequence[Path], bands: int, options: dict[str, Any], notes: 
     return [replace(source, bands=tuple(chosen)) for source in sources]
 
 
-def _aligned(sources: Sequence[RasterSource], notes: list[str]) -> tuple[AlignedRaster, ...]:
-    dates = align(*sources)
-    grid, first = dates[0].grid, sources[0]
+def _aligned(sources: Sequence[RasterSource], gsd_m: float | None, notes: list[str]) -> tuple[AlignedRaster, ...]:
+    """Dates on one grid, or a single one that has a gsd."""
+    first = sources[0]
+    if len(sources) > 1:
+        dates = align(*sources)
+    else:
+        place = first.georeference or at_gsd(None, gsd_m or 0.0, name=first.path.name)
+        dates = (AlignedRaster(source=first, grid=place, dates=(first,)),)
+    grid = dates[0].grid
     for other in sources[1:]:
         if other.georeference != first.georeference:
             theirs = other.georeference
@@ -216,7 +229,15 @@ def _aligned(sources: Sequence[RasterSource], notes: list[str]) -> tuple[Aligned
                 f"{other.path.name} ({theirs.width} x {theirs.height}, {theirs.crs[:40]}) is warped to the grid of "
                 f"{first.path.name}: {grid.width} x {grid.height} pixels, {grid.crs[:40]}"
             )
-    return dates
+    if gsd_m is None:
+        return dates
+    seen = at_gsd(grid, gsd_m, name=first.path.name)
+    width_m, height_m = grid.sides_m
+    notes.append(
+        f"read at {gsd_m:g} m: {grid.width} x {grid.height} pixels of {width_m:.4g} x {height_m:.4g} m become "
+        f"{seen.width} x {seen.height}"
+    )
+    return tuple(replace(date, grid=seen) for date in dates)
 
 
 def _check_order(paths: Sequence[Path], days: Sequence[datetime | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from rsmoe.files import whole_file
 from rsmoe.geo.georeference import WGS84, Georeference
 from rsmoe.geo.lonlat import has_degrees, lonlat_geometry
 from rsmoe.geo.polygons import area, map_polygons
+from rsmoe.geo.simplify import HALF_PX, Junctions, simplified
 from rsmoe.geo.write import NO_DATA, check_map
 
 _POINTS = 2**15
@@ -94,30 +95,41 @@ def write_feature_collection(
 
 
 def map_features(
-    class_map: Any, *, classes: Sequence[str] = (), least: int = 1, gsd_m: float | None = None
+    class_map: Any,
+    *,
+    classes: Sequence[str] = (),
+    least: int = 1,
+    gsd_m: float | None = None,
+    simplify_px: float = HALF_PX,
+    said: Mapping[str, Any] | None = None,
 ) -> Iterator[Feature]:
-    """The regions of an (H, W) uint8 class map, one polygon each, along the edges of pixels.
+    """The regions of an (H, W) uint8 class map, one polygon each.
 
     Pixels of one class that share a side are one polygon, holes and all; `NO_DATA` and what is below ``least`` are left
-    out. Properties are ``class``, its ``name``, ``pixels`` and, with a gsd, ``area_m2``.
+    out. Properties are ``class``, its ``name``, ``pixels`` and, with a gsd, ``area_m2``: of the pixels, however the
+    outline is simplified.
 
     Args:
         class_map: an array, or what is cut like one.
         classes: names of the values.
         least: value that is a region; 0 for classes of which none is a background.
         gsd_m: side of a pixel on the ground, in metres.
+        simplify_px: see `rsmoe.geo.simplify.simplified`; 0: along the edges of pixels.
+        said: properties that all of them have beside.
 
     Raises:
         UserError: as `rsmoe.geo.write.write_class_map`.
     """
     check_map(class_map, None)
+    junctions = Junctions(class_map) if simplify_px > 0 else None
     for kind, rings in map_polygons(class_map, skip=NO_DATA, least=least):
         pixels = sum(area(ring) for ring in rings)  # holes are negative
         name = classes[kind] if kind < len(classes) else ""
         properties: dict[str, Any] = {"class": kind, "name": name, "pixels": pixels}
         if gsd_m is not None:
             properties["area_m2"] = round(pixels * gsd_m**2, 2)
-        yield properties, rings
+        properties |= said or {}
+        yield properties, simplified(rings, junctions, tolerance_px=simplify_px) if junctions is not None else rings
 
 
 def outline(width: int, height: int) -> np.ndarray:

@@ -86,16 +86,21 @@ class Georeference:
             UserError: for a CRS that PROJ does not know or that lies nowhere on the earth, or a middle pixel outside
                 of the area where it is defined.
         """
-        x, y = self.width / 2, self.height / 2
-        (lon, lat), *_ = self.to_lonlat(np.array([[x, y]])).tolist()
-        local = f"+proj=laea +lat_0={lat!r} +lon_0={lon!r} +datum=WGS84 +units=m"  # equal areas, undistorted here
-        pixel = self.to_map(np.array([[x - 0.5, y - 0.5], [x + 0.5, y - 0.5], [x - 0.5, y + 0.5]]))
-        origin, right, down = project(pixel, self.crs, local)
-        (ax, ay), (bx, by) = right - origin, down - origin
+        (ax, ay), (bx, by) = self._pixel_m()
         side = float(abs(ax * by - ay * bx) ** 0.5)
         if not side:
             raise UserError(f"a pixel of CRS {self.crs[:80]!r} covers no ground in the middle of the picture")
         return side
+
+    @property
+    def sides_m(self) -> tuple[float, float]:
+        """Width and height in metres of the middle pixel on the ground: they differ where degrees are its unit.
+
+        Raises:
+            UserError: as `gsd_m`.
+        """
+        right, down = self._pixel_m()
+        return float(np.hypot(*right)), float(np.hypot(*down))
 
     def subwindow(self, left: int, top: int, width: int, height: int) -> Georeference:
         """The grid of a window, which may reach over the edge; pixels of this grid."""
@@ -116,6 +121,15 @@ class Georeference:
             [np.stack(side, axis=1) for side in ((t, 0 * t), (0 * t + 1, t), (1 - t, 0 * t + 1), (0 * t, 1 - t))]
         )
         return ring * (self.width, self.height)
+
+    def _pixel_m(self) -> tuple[np.ndarray, np.ndarray]:
+        """One column, and one row, further from the middle pixel: (2,) metres each, on a plane that touches there."""
+        x, y = self.width / 2, self.height / 2
+        (lon, lat), *_ = self.to_lonlat(np.array([[x, y]])).tolist()
+        local = f"+proj=laea +lat_0={lat!r} +lon_0={lon!r} +datum=WGS84 +units=m"  # equal areas, undistorted here
+        pixel = self.to_map(np.array([[x - 0.5, y - 0.5], [x + 0.5, y - 0.5], [x - 0.5, y + 0.5]]))
+        origin, right, down = project(pixel, self.crs, local)
+        return right - origin, down - origin
 
     def _determinant(self) -> float:
         a, b, _, d, e, _ = self.transform

@@ -10,6 +10,7 @@ from typing import Literal
 
 from rsmoe.errors import UserError
 from rsmoe.files import whole_file
+from rsmoe.geo.styles import add_style
 
 LayerFormat = Literal["gpkg", "fgb"]
 _DRIVERS: dict[LayerFormat, str] = {"gpkg": "GPKG", "fgb": "FlatGeobuf"}
@@ -29,7 +30,8 @@ def write_layers(folder: Path, names: Sequence[str], kind: LayerFormat) -> list[
     Args:
         folder: of the files, and for the layers.
         names: of files in it; others than ``<layer>_crs.geojson`` and ``<layer>_px.geojson`` are passed over.
-        kind: "gpkg", all of them in ``layers.gpkg``; or "fgb", each in ``<layer>.fgb``.
+        kind: "gpkg", all of them in ``layers.gpkg``, with the styles of `rsmoe.geo.styles.write_styles` that are beside
+            them; or "fgb", each in ``<layer>.fgb``, which shares the style of that name.
 
     Returns:
         The names of what was written.
@@ -49,6 +51,8 @@ def write_layers(folder: Path, names: Sequence[str], kind: LayerFormat) -> list[
             with whole_file(folder / target) as part:
                 for layer, path in own:
                     _copy(path, part, layer=layer, driver=_DRIVERS[kind])
+                    if kind == "gpkg" and path.with_suffix(".qml").is_file():
+                        add_style(part, layer, path.with_suffix(".qml").read_text("utf-8"))
     return [target for target, own in targets.items() if own]
 
 
@@ -63,6 +67,7 @@ def _copy(source: Path, target: Path, *, layer: str, driver: str) -> None:
                 pyogrio.raw.write_arrow(
                     stream, target, layer=layer, driver=driver, geometry_type="Polygon",
                     geometry_name=meta["geometry_name"] or "wkb_geometry", crs=meta["crs"],
+                    dataset_options={"VERSION": "1.2"} if driver == "GPKG" else None,  # QGIS 3.22 warns of a later one
                 )  # fmt: skip
         except DataSourceError as error:
             raise UserError(f"cannot write {target.parent}: {error}") from error

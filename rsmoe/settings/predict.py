@@ -29,6 +29,14 @@ from rsmoe.settings.types import (
     Words,
 )
 
+GSD = "metres a pixel at which a georeferenced raster is seen: it is resampled on reading; null: its own pixels"
+"""What ``gsd_m=`` is."""
+SIMPLIFY = (
+    "pixels by which polygons may be off the edges of a mask or a map, up to 1, so that slanted edges are straight; 0: "
+    "along the edges of pixels"
+)
+"""What ``simplify_px=`` is."""
+
 
 class Raster(Settings):
     """How GeoTIFFs are read."""
@@ -68,13 +76,18 @@ class Predict(Settings):
         "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",
         "checkpoint=runs/rsicap_moe image=tiles out=answers  (or 'tiles/*.tif', or image=[before_folder,after_folder])",
         "checkpoint=runs/rsicap_moe requests=requests.jsonl out=answers batch_size=16",
+        'image=catalog.json instruction="Mark every airplane." tile=900 gsd_m=0.5 out=answers  (STAC)',
         "checkpoint=runs/rsicap_moe image=https://example.com/cog.tif raster.window=[0,0,1024,1024]",
     )
 
     checkpoint: PathWord = Field(description="starter, a run folder, a checkpoint file, or a folder of save_pretrained")
     image: Annotated[Paths, Len(1)] | None = Field(
-        description="a file, [before,after], a folder, a pattern or an http(s) address; [folder,folder]: pairs by "
+        description="a file, [before,after], a folder, a pattern, an http(s) address, a json of STAC items or a "
+        "catalogue of them; [folder,folder]: pairs by "
         "name; a name that holds a comma goes in quotes, ['a,b.tif',c.tif]"
+    )
+    asset: Name | None = Field(
+        description='of the STAC items in image=; null: the only one that is a picture, or "visual"'
     )
     requests: PathWord | None = Field(
         description="instead of image=: a jsonl, one request a line, with id, image or images (dates), instruction"
@@ -105,10 +118,12 @@ class Predict(Settings):
         description="how answers write boxes (minigpt, lhrs, pixel_xyxy ...); null: as in training, where known"
     )
     raster: Raster
+    gsd_m: Positive | None = Field(description=GSD)
     tile: Annotated[int, Ge(8), Le(100_000)] | Literal[0] | None = Field(
         description="side in pixels of the tiles of maps, masks and boxes; null: maps in tiles of the side of the "
         "model's pictures, masks and boxes of the whole picture; 0: no tiles"
     )
+    simplify_px: Share = Field(description=SIMPLIFY)
     layers: Literal["gpkg", "fgb"] | None = Field(
         description="polygons for a GIS beside the GeoJSON in out=: gpkg, all in layers.gpkg; fgb, FlatGeobuf, one each"
     )

@@ -8,8 +8,8 @@ from annotated_types import MinLen
 from pydantic import Field
 
 from rsmoe.settings.model import Settings
-from rsmoe.settings.predict import Raster
-from rsmoe.settings.types import Count, Device, OutFolder, PathWord, Says, Word
+from rsmoe.settings.predict import GSD, SIMPLIFY, Raster
+from rsmoe.settings.types import Count, Device, OutFolder, PathWord, Positive, Says, Share, Word
 
 Names = Annotated[
     list[Word] | dict[Word, Annotated[list[Word], MinLen(1)]],
@@ -37,6 +37,8 @@ class Segment(Settings):
     other: float | None = Field(
         description="standard deviations below which a pixel is none of the names; null: every pixel has a name"
     )
+    gsd_m: Positive | None = Field(description=GSD)
     tile: Count = Field(description="side of the tiles in pixels of the picture; 0: the whole picture as one")
+    simplify_px: Share = Field(description=SIMPLIFY)
     device: Device = Field(description="where the model runs; auto: CUDA where there is one, else the CPU")
     raster: Raster

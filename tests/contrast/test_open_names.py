@@ -149,6 +149,16 @@ def test_the_command_writes_a_map_in_the_place_of_its_raster(typed: Segment, ras
     assert "100.0 % other" in typed("names=[water,road]", "other=1000")
 
 
+def test_the_command_sees_a_raster_at_any_gsd(typed: Segment, raster: Path) -> None:
+    said = typed("names=[water,road]", "gsd_m=20", "tile=100")
+    assert "6 tiles of 100 px" in said and "read at 20 m: 400 x 300 pixels" in said
+    with rasterio.open(raster.parent / "out/land_cover.tif") as file, rasterio.open(raster) as own:
+        assert file.shape == (150, 200) and file.crs == own.crs
+        np.testing.assert_allclose(file.bounds, own.bounds)
+    stairs = typed("names=[water,road]", "gsd_m=20", "tile=100", "simplify_px=0")
+    assert "6 tiles of 100 px" in stairs
+
+
 def test_what_was_learned_belongs_to_its_towers(towers: Path, raster: Path, typed: Segment, tmp_path: Path) -> None:
     opened = OpenNames.open(str(towers), device="cpu")
     asked = OpenMap(opened=opened, names={"water": ["water"], "road": ["road"]})
@@ -187,7 +197,11 @@ def test_what_was_learned_belongs_to_its_towers(towers: Path, raster: Path, type
         (["names=[water,water]"], "names: water stands twice"),
         (["names=[other]", "other=1"], "none 'other'"),
         ([f"names={{{','.join(f'n{i}:[water]' for i in range(300))}}}"], "300 names: expected 1 to 254"),
+        ([f"names=[{','.join(f'n{i}' for i in range(1000))}]"], "1000 names: expected 1 to 254"),
         (["names=[water]", "image=none.png"], "no image file none.png"),
+        (["names=[water]", "gsd_m=0"], "gsd_m=0: expected a number above 0"),
+        (["names=[water]", "gsd_m=900"], "a.tif has pixels of 10 x 10 m, so that all of it would be 4 x 3 pixels"),
+        (["names=[water]", "simplify_px=2"], "simplify_px=2: expected"),
         (["names=[water]", "checkpoint=starter"], "starter"),
     ],
 )

@@ -329,7 +329,16 @@ def test_boxes_go_to_the_map(run: Path, tiles: Path, tmp_path: Path, monkeypatch
         with rasterio.open(folder / "mask.tif") as file:
             assert file.crs.to_epsg() == 32632 and bool((file.read(1) == 1).all())
     files = next(row for row in rows(tmp_path / "many") if row["id"] == "c.tif")["files"]
-    names = ["mask.tif", "mask.geojson", "mask_crs.geojson", "boxes.geojson", "boxes_crs.geojson"]
+    names = [
+        "mask.tif",
+        "mask.geojson",
+        "mask_crs.geojson",
+        "mask.qml",
+        "mask_crs.qml",
+        "boxes.geojson",
+        "boxes_crs.geojson",
+    ]
+    names += ["boxes.qml", "boxes_crs.qml"]
     assert files == [f"c.tif/{name}" for name in names]
     assert any(p.name.startswith("ice_a.png-") for p in (tmp_path / "many").iterdir())  # "ice/a.png" is no folder
 

@@ -162,7 +162,7 @@ def test_each_target_is_a_layer_of_its_own(model: Assistant, monkeypatch: pytest
     monkeypatch.setattr(module, "answer_batch", lambda model, codec, batch, **_: [said] * len(batch))
     reply = model.ask(picture(), "mark every ship")
     assert [int(mask.sum()) for mask in reply.masks] == [60, 30, 0]
-    assert write_mask(reply, tmp_path) == ["mask.tif", "mask_px.geojson"]
+    assert write_mask(reply, tmp_path) == ["mask.tif", "mask_px.geojson", "mask.qml", "mask_px.qml"]
     with rasterio.open(tmp_path / "mask.tif") as file:
         np.testing.assert_array_equal(file.read(1), first + 2 * (second & ~first))
     features = json.loads((tmp_path / "mask_px.geojson").read_text())["features"]

@@ -282,11 +282,13 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     assert "bands: the first 3 of 4" in text and "raster.bands=" in text and "warning" not in text
     assert "23.1 % of the pixels hold no data" in text
     assert "tiles of 32 px" in text and "words: the whole 52 x 40 px" in text
-    written = {p.name for p in out.iterdir()} - {"mask.tif", "mask.geojson", "mask_crs.geojson"}
+    written = {p.name for p in out.iterdir()} - {
+        "mask.tif", "mask.tif.aux.xml", "mask.geojson", "mask_crs.geojson", "mask.qml", "mask_crs.qml",
+    }  # fmt: skip
     assert written == {  # untrained words may say [SEG]
         "answer.json", "answers.jsonl", "answers.geojson", "answers_crs.geojson", "change.geojson",
         "change_crs.geojson", "change.png", "change.tif",
-        "change.tif.aux.xml",
+        "change.tif.aux.xml", "change.qml", "change_crs.qml",
     }  # fmt: skip
     with rasterio.open(out / "change.tif") as file:
         kinds = file.read(1)

@@ -163,8 +163,8 @@ def test_a_thing_across_seams_is_one_thing(
     assert reply.answered is not None and reply.answered.tile_px == tile
     np.testing.assert_array_equal(np.asarray(reply.answered.mask), marked)
     assert any(f"mask and boxes: {reply.answered.tiles} tiles of {tile} px" in note for note in reply.notes)
-    assert write_mask(reply, tmp_path) == ["mask.tif", "mask.geojson", "mask_crs.geojson"]
-    assert write_boxes(reply, tmp_path) == ["boxes.geojson", "boxes_crs.geojson"]
+    assert write_mask(reply, tmp_path) == ["mask.tif", "mask.geojson", "mask_crs.geojson", "mask.qml", "mask_crs.qml"]
+    assert write_boxes(reply, tmp_path) == ["boxes.geojson", "boxes_crs.geojson", "boxes.qml", "boxes_crs.qml"]
     found = sorted(features(tmp_path / "mask_crs.geojson"), key=lambda f: f["properties"]["target"])
     assert [f["properties"]["pixels"] for f in found] == [80 * 75 - 40 * 35, 600, 80, 64]
     assert [len(f["geometry"]["coordinates"]) for f in found] == [2, 1, 1, 1]  # the hole stays
@@ -234,7 +234,7 @@ def test_without_a_crs_places_are_pixels_and_a_window_smaller_than_a_tile_is_one
 ) -> None:
     path = write(tmp_path / "a.tif", ground(), crs=None)
     reply = model.ask(path, "mark every ship", tile=64)
-    assert write_mask(reply, tmp_path / "px") == ["mask.tif", "mask_px.geojson"]
+    assert write_mask(reply, tmp_path / "px") == ["mask.tif", "mask_px.geojson", "mask.qml", "mask_px.qml"]
     assert "area_m2" not in features(tmp_path / "px" / "mask_px.geojson")[0]["properties"]
     part = {"window": [0, 0, 60, 40]}
     one, other = (model.ask(path, "mark every ship", tile=tile, raster=part) for tile in (60, -1))
@@ -339,7 +339,16 @@ def test_the_command_writes_layers_and_shows_one_bar(
     )
     assert titles == [("answer, tiles", 12)]
     told = json.loads((out / "answer.json").read_text())
-    names = ["mask.tif", "mask.geojson", "mask_crs.geojson", "boxes.geojson", "boxes_crs.geojson", "layers.gpkg"]
+    names = [
+        "mask.tif",
+        "mask.geojson",
+        "mask_crs.geojson",
+        "mask.qml",
+        "mask_crs.qml",
+        "boxes.geojson",
+        "boxes_crs.geojson",
+    ]
+    names += ["boxes.qml", "boxes_crs.qml", "layers.gpkg"]
     assert told["files"] == names and len(told["boxes_px"]) == 4
     assert "mask and boxes: 12 tiles of 48 px" in capsys.readouterr().out
     rsmoe.predict.cli(

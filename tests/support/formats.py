@@ -17,7 +17,7 @@ from support.readers import config, save, write
 from support.release_captions import gaia, rsicap, videos
 from support.release_change import dubai, folders, levir_mci, second
 from support.release_conversations import geochat, llava, skyeye, teochat
-from support.release_objects import LAYOUTS, coco, dota, refsegrs, release, rsvg, sky
+from support.release_objects import LAYOUTS, coco, dota, refsegrs, release, rsvg, sky, voc
 from support.release_questions import floodnet, rswk, triples
 from support.release_web_pairs import rs5m, shard, skyscript
 from support.releases import RELEASES
@@ -30,6 +30,13 @@ def _nwpu_vhr10(root: Path) -> None:
     coco(root)
     (root / "annotations").mkdir()
     (root / "a.json").rename(root / "annotations/instances.json")
+
+
+def _neon_crowns(root: Path) -> dict[str, Any]:
+    save(root / "OSBS_029.tif", size=(400, 400))
+    objects = ("Tree", (20, 30, 60, 80)), ("Tree", (300, 9, 330, 50)), ("Tree", (180, 90, 240, 120))
+    (root / "OSBS_029.xml").write_text(voc("OSBS_029.tif", (400, 400), *objects))
+    return config("neon_crowns") | {"name": "neon_crowns"}
 
 
 def _changes(layout: str, root: Path) -> None:
@@ -75,6 +82,7 @@ FORMATS: dict[str, Callable[[Path], object]] = {
     "levir_cd": partial(_changes, "A B label"),
     "levir_mci": levir_mci,
     "llava": llava,
+    "neon_crowns": _neon_crowns,
     "nwpu_vhr10": _nwpu_vhr10,
     "own_csv": _own_csv,
     "own_folder": _own_folder,

@@ -81,6 +81,16 @@ def rrsis(root: Path) -> Path:
     return root
 
 
+def voc(file: str, size: tuple[int, int], *objects: tuple[str, tuple[int, int, int, int]]) -> str:
+    body = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin><xmax>{b[2]}</xmax>"
+        f"<ymax>{b[3]}</ymax></bndbox></object>"
+        for name, b in objects
+    )
+    sides = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
+    return f"<annotation><folder>x</folder><filename>{file}</filename>{sides}{body}</annotation>"
+
+
 def xml(number: int, *objects: tuple[str, tuple[int, int, int, int], str]) -> str:
     body = "".join(
         f"<object><name>{name}</name><pose>Unspecified</pose><bndbox><xmin>{b[0]}</xmin><ymin>{b[1]}</ymin>"

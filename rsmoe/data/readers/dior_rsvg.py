@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
 from rsmoe.data.files.file_names import listed
-from rsmoe.data.files.text_files import read_text, require_file
+from rsmoe.data.files.text_files import read_text
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.picture_check import PictureCheck
 from rsmoe.data.readers.reader import Reader
+from rsmoe.data.readers.voc_xml import VOCObject, read_voc
 from rsmoe.errors import UserError, require_known
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Object:
-    """One <object>, with what its file says of the picture."""
-
-    xml: str
-    file: str
-    size_px: tuple[int, int]
-    name: str
-    box: tuple[float, float, float, float]
-    expression: str
 
 
 class DIORRSVG(Reader):
@@ -120,43 +106,9 @@ def _numbers(path: Path) -> list[int]:
     return [int(word) for word in words]
 
 
-def _objects(folder: Path) -> list[_Object]:
+def _objects(folder: Path) -> list[VOCObject]:
     """Every object of every file, in the order that the split files count."""
     files = listed(folder, ".xml") if folder.is_dir() else []
     if not files:
         raise UserError(f"{folder} holds no xml file. Unpack the annotations there")
-    return [one for path in files for one in _read(path)]
-
-
-def _read(path: Path) -> list[_Object]:
-    try:
-        page = ElementTree.parse(require_file(path)).getroot()
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings that expat lacks
-        raise UserError(f"{path} is not xml ({error}; {path.stat().st_size} bytes). Download it again") from error
-
-    def text(node: ElementTree.Element, tag: str) -> str:
-        found = node.find(tag)
-        if found is None:
-            raise UserError(f"{path}: no <{tag}> in <{node.tag}>; this is not the format that the reader expects")
-        return " ".join((found.text or "").split())
-
-    def number(node: ElementTree.Element, tag: str) -> float:
-        try:
-            if math.isfinite(value := float(text(node, tag))):
-                return value
-        except ValueError:
-            pass
-        raise UserError(f"{path}: <{tag}> should be a number, found {text(node, tag)[:60]!r}")
-
-    size = int(number(page, "size/width")), int(number(page, "size/height"))
-    return [
-        _Object(
-            xml=path.name,
-            file=text(page, "filename"),
-            size_px=size,
-            name=text(node, "name"),
-            box=tuple(number(node, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")),  # type: ignore[arg-type]
-            expression=text(node, "description"),
-        )
-        for node in page.findall("object")
-    ]
+    return [one for path in files for one in read_voc(path, described=True)]

@@ -23,6 +23,7 @@ from rsmoe.data.rasters.rle import runs_of
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Lazy
 from rsmoe.errors import UserError
+from rsmoe.geo.file_format import raster_drivers
 from rsmoe.geo.pictures import open_picture
 
 NO_POLYGON = "no polygon"
@@ -146,8 +147,10 @@ class PictureCheck:
         if seen == stated:
             return True
         self._other += 1
-        with open_picture(path, str(path)) as image:
-            lies = image.size == stated
+        lies = False
+        if not raster_drivers(path):  # GDAL's are turned upright by their own tag
+            with open_picture(path, str(path)) as image:
+                lies = image.size == stated
         reason = "turned by an orientation tag" if lies else "size not as stated"
         said = f"{place}, stated as {stated[0]} x {stated[1]}, is {seen[0]} x {seen[1]}"
         self.leave_out(reason, said)
