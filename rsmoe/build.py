@@ -57,7 +57,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     """The model of a resolved config (plain containers), with new weights but for those of pretrained parts.
 
     Args:
-        config: with the groups vision, temporal, maps, qformer, bypass, router, choice, balance, prompts, lm, expert,
+        config: with the groups vision, temporal, maps, qformer, bypass, regions, router, choice, balance, prompts, lm, expert,
             moe, fusion.
         codec: tokenizer of the language model.
         instruction_codec: tokenizer of what the Q-Former and the router read.
@@ -104,6 +104,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         fusion=instantiate(config["fusion"], codec=codec, names=[e.name for e in experts], bank=bank),
         experts=experts,
         bypass=instantiate(config["bypass"], **bypass_sizes) if config["bypass"] else None,
+        regions=instantiate(config["regions"], **bypass_sizes) if config.get("regions") else None,
         nouns=nouns,
         bos_id=codec.bos_id if pretrained else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},

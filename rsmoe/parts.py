@@ -39,7 +39,7 @@ _ASKED = (
         "maps.*": "torch.nn.Module",
     }
     | dict.fromkeys(
-        ("vision", "temporal", "qformer", "bypass", "router", "choice", "balance", "prompts", "bank", "fusion"),
+        ("vision", "temporal", "qformer", "bypass", "regions", "router", "choice", "balance", "prompts", "bank", "fusion"),
         "torch.nn.Module",
     )
     | dict.fromkeys(("image_head", "text_tower", "pair_loss"), "torch.nn.Module")
@@ -154,7 +154,7 @@ def check_parts(config: Mapping[str, Any]) -> None:
     check_options("raster", plain.get("raster"))
 
 
-_OPTIONAL = ("bypass",)
+_OPTIONAL = ("bypass", "regions")
 
 
 def _check_splits(corpus: Any) -> None:
