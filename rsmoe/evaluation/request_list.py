@@ -19,7 +19,9 @@ from rsmoe.errors import UserError, unknown_name
 from rsmoe.evaluation.request import Request
 
 
-def list_requests(image: str | Sequence[str], *, dates: int | None, instruction: str | None) -> list[Request]:
+def list_requests(
+    image: str | Sequence[str], *, dates: int | None, instruction: str | None, region: Any = None
+) -> list[Request]:
     """The requests of ``image=``.
 
     - a file or an address: one request;
@@ -29,6 +31,7 @@ def list_requests(image: str | Sequence[str], *, dates: int | None, instruction:
 
     Args:
         dates: pictures of one request; None takes a list as the dates of one.
+        region: of every request, see `rsmoe.evaluation.asked_region`.
 
     Raises:
         UserError: a file that is not there, no picture in a folder, a picture without its other date.
@@ -57,7 +60,7 @@ def list_requests(image: str | Sequence[str], *, dates: int | None, instruction:
     for name, pictures in groups:
         met[name] += 1
         own = name if met[name] == 1 else f"{name} ({met[name]})"
-        requests.append(Request(id=own, pictures=pictures, instruction=instruction))
+        requests.append(Request(id=own, pictures=pictures, instruction=instruction, region=region))
     return requests
 
 
@@ -68,8 +71,8 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
         {"images": ["1985.tif", "2020.tif"], "instruction": "What has changed?"}
 
     with ``image`` or ``images`` (the dates of one request), relative to the file or an http(s) address.
-    ``instruction``, ``id`` (default: file and line), ``task`` and ``history`` ([[question, answer], ...]) may be left
-    out.
+    ``instruction``, ``id`` (default: file and line), ``task``, ``history`` ([[question, answer], ...]) and ``region``
+    (see `rsmoe.evaluation.asked_region`) may be left out.
 
     Raises:
         UserError: naming the line, for a row that is not of this form, and for an id that occurs twice.
@@ -96,6 +99,7 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
                 instruction=value_of(row, "instruction", where) if row.get("instruction") else instruction,
                 history=tuple((question, answer) for question, answer in history),
                 task=task,
+                region=row.get("region"),
             )
         )
     twice = [key for key, n in Counter(request.id for request in requests).items() if n > 1]

@@ -18,8 +18,8 @@ class RegionToken(nn.Module):
 
         t = W LN(V [p_1 ; ... ; p_L]),   p_l = sum_c m_l(c) x_l(c) / sum_c m_l(c)
 
-    so that a region smaller than a cell still has its features. The visual sampler of Osprey (arXiv 2312.10032, section
-    3.2.2) pools so, with a sum of one projection a level; GPT4RoI (arXiv 2307.03601) does the same for boxes by RoIAlign.
+    so that a region smaller than a cell still has its features. Osprey (arXiv 2312.10032) pools masks so; GPT4RoI
+    (arXiv 2307.03601) does it for boxes, by RoIAlign.
 
     Args:
         memory_width: D of the visual memory, the width in between.

@@ -66,7 +66,7 @@ class SceneRegions(GeneratedRows):
         scenes: dict[str, Positive],
         requests: Positive = 4,
         asks: Sequence[str] = ASKS,
-        least_share: Share = 0.02,
+        least_share: Share = 0.04,
         convention: str = "skyeye",
         oriented: str = "geochat_clockwise",
         pointed: bool = True,

@@ -15,7 +15,8 @@ from rsmoe.parts import admitted, check_node, check_options, known_parts, locate
 from rsmoe.trust.plain import check_architecture_words, nodes, require_names, require_plain
 
 _BUILT = ("vision", "temporal", "qformer", "router", "choice", "balance", "prompts", "lm", "bank", "fusion")
-"""Keys of a config whose parts are built from a checkpoint; ``expert.*``, ``maps.*``, ``bypass`` and ``regions`` beside them."""
+"""Keys of a config whose parts are built from a checkpoint; ``expert.*``, ``maps.*``, ``bypass`` and ``regions``
+beside them."""
 NAMED = ("trainer", "logger", "callback", "optimizer", "corpus", "data", "evaluation")
 """Keys whose parts are named in a checkpoint, for the record, and never built from it."""
 

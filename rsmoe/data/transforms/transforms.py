@@ -60,8 +60,8 @@ class Transform:
 
     With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
     of at least ``crop_area`` of the picture, only for captions, retrieval, all classes of a map and masks of every
-    thing of a kind, without direction words and coordinates, and around all of a region; brightness and contrast, each date its own, hue never
-    (colour words must stay true).
+    thing of a kind, without direction words and coordinates, and around all of a region; brightness and contrast, each
+    date its own, hue never (colour words must stay true).
 
     Args:
         size: S, side of the output in pixels.

@@ -23,8 +23,8 @@ class PhraseGrounding(Metric):
         id="ground/phrases@1",
         title="Phrase grounding",
         tasks=("ground",),
-        sentence="x100: acc@0.5 and acc@0.7 of phrases, and mean IoU, of the first horizontal box behind each phrase of "
-        "the answer; a phrase without a box is a miss.",
+        sentence="x100: acc@0.5 and acc@0.7 of phrases, and mean IoU, of the first horizontal box behind each phrase "
+        "of the answer; a phrase without a box is a miss.",
         source="accuracy over phrases as in Flickr30k Entities, arXiv 1505.04870; the form is that of MiniGPT-v2",
     )
 
