@@ -147,8 +147,8 @@ class SceneRegions(GeneratedRows):
             answer = " and ".join(said)
         kind = absent or targets[0].category
         sample = self._on(
-            facts, "boxes", row, request, (answer,), task="ground", kind=kind, boxes_px=upright, obb_px=turned,
-            labels=tuple(o.category for o in targets),
+            facts, "boxes", row, request, (answer,), task="ground", kind=kind, boxes_px=upright,
+            obb_px=turned if oriented else None, labels=tuple(o.category for o in targets),
         )  # fmt: skip
         told = {"box_convention": form["convention"], "size_px": self._size_px}
         return replace(sample, meta=sample.meta | told | ({"phrases": tuple(phrases)} if phrases else {}))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.models import codecs, requests, tiny_model
 
 from rsmoe.data.boxes import parse
 from rsmoe.data.boxes.region import REGION, Region
@@ -19,7 +20,6 @@ from rsmoe.data.transforms.regions import pointed
 from rsmoe.data.transforms.symmetries import SYMMETRIES, turn_image
 from rsmoe.errors import UserError
 from rsmoe.qformer.region_token import RegionToken
-from support.models import codecs, requests, tiny_model
 
 SIZE = (80, 40)
 

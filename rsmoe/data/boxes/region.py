@@ -43,11 +43,12 @@ class Region:
                 area, or less than a pixel inside of the picture.
         """
         width, height = size_px
-        told = f"region={np.asarray(given, dtype=object).tolist()}"
+        values = np.asarray(given, dtype=object)
+        told = f"region={str(values.tolist())[:80]}"
         how = f"expected [x1,y1,x2,y2] or [[x,y],[x,y],[x,y],...] in pixels of a picture of {width} x {height}"
-        if np.size(np.asarray(given, dtype=object)) == 4 and np.ndim(np.asarray(given, dtype=object)) == 1:
+        if values.shape == (4,):
             try:
-                box = np.asarray(given, dtype=np.float64)
+                box = values.astype(np.float64)
             except (TypeError, ValueError):
                 raise UserError(f"{told}: {how}") from None
             if not np.isfinite(box).all():
@@ -65,7 +66,7 @@ class Region:
         if polygon_area(outline) <= 0:
             raise UserError(f"{told} has no area: {how}")
         inside = clip_polygon(outline, picture)
-        if polygon_area(inside) < min(1.0, polygon_area(outline)):
+        if polygon_area(inside) < 0.99 * min(1.0, polygon_area(outline)):
             raise UserError(f"{told} lies outside of its picture: {how}")
         return cls(corners=np.array(inside) / [width, height], size_px=(width, height))
 
