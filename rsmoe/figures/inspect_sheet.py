@@ -41,8 +41,9 @@ class _Cell:
 
 
 def plot_inspection(path: Path | str, samples: Sequence[Sample]) -> list[str]:
-    """Writes the sheet to ``path`` (PNG, 7.2 in wide): boxes yellow, oriented ones blue, the mask magenta and the region
-    that is asked about white and dashed on the first picture, the class map as a panel of its own with its names.
+    """Writes the sheet to ``path`` (PNG, 7.2 in wide): boxes yellow, oriented ones blue, the mask magenta and the
+    region that is asked about white and dashed on the first picture, the class map as a panel of its own with its
+    names.
 
     Returns:
         What could not be drawn, "id: reason"; where that is everything, no file is written.
