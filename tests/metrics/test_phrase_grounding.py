@@ -67,20 +67,19 @@ def test_what_is_not_there_has_no_box() -> None:
 
 
 def test_the_constant_box_meets_most_others() -> None:
-    """It is one of the training boxes, says itself in any convention, and is said behind every phrase."""
+    """It is one of the training boxes, of the kind that is asked for, and is said behind every phrase."""
     best = ConstantBox()
-    train = [sample([[k, 0, 50 + k, 50]]) for k in range(5)] + [sample([[90, 90, 99, 99]])]
-    box = best.best(train)
-    assert box is not None and np.allclose(box, [0.02, 0, 0.52, 0.5])
-    assert best.as_fields(box, train[0]) == {"text": "{<2><0><52><50>}"}
-    asked = sample([], meta={"phrases": ("a", "b"), "size_px": (200, 100), "box_convention": "pixel_xyxy"})
-    one = "[4.00, 0.00, 104.00, 50.00]"
-    assert best.as_fields(box, asked) == {"text": f"<p>a</p> {one} and <p>b</p> {one}"}
-    assert best.best([sample([])]) is None and best.as_fields(None, asked) == {"text": ""}
+    train = [sample([[k, 0, 50 + k, 50]]) for k in range(5)] + [sample([[90, 90, 99, 99]]), sample([])]
     turned = [
         sample([[0, 0, 9, 9]], obb_px=np.array([[50.0, 50, 40, 20, angle]]), meta={"box_convention": "pixel_obb"})
         for angle in (0, 5, 80)
     ]
-    oriented = best.best(turned)
-    assert oriented is not None and oriented.shape == (5,) and oriented[4] in (0, 5)
-    assert best.as_fields(oriented, turned[0])["text"].startswith("[50.00, 50.00, 40.00, 20.00,")
+    found = best.best([*train, *turned])
+    assert np.allclose(found[4], [0.02, 0, 0.52, 0.5]) and found[5][4] in (0, 5)
+    assert best.as_fields(found, train[0]) == {"text": "{<2><0><52><50>}"}
+    assert best.as_fields(found, turned[0])["text"].startswith("[50.00, 50.00, 40.00, 20.00,")
+    asked = sample([], meta={"phrases": ("a", "b"), "size_px": (200, 100), "box_convention": "pixel_xyxy"})
+    one = "[4.00, 0.00, 104.00, 50.00]"
+    assert best.as_fields(found, asked) == {"text": f"<p>a</p> {one} and <p>b</p> {one}"}
+    assert best.as_fields(best.true(turned[0]), train[0]) == {"text": ""}, "of the other kind"
+    assert best.best([sample([])]) == {} and best.as_fields(None, asked) == {"text": ""}
