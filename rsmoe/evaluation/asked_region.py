@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rsmoe.data.boxes.region import REGION, Region
-from rsmoe.data.files.json_text import read_json
+from rsmoe.data.files.json_text import parse_json, read_json
 from rsmoe.errors import UserError
 from rsmoe.evaluation.request import Request
 from rsmoe.geo.dates import Dates
@@ -50,9 +50,13 @@ def asked_region(request: Request, dates: Dates, *, convention: str | None) -> d
     }
 
 
-def read_region(word: Any) -> Any:
-    """The content of a ``.geojson`` that is named; anything else as it is."""
-    return read_json(Path(word)) if isinstance(word, str) else word
+def read_region(word: str | None) -> Any:
+    """Numbers as they are typed, "[x1,y1,x2,y2]", or the content of a ``.geojson`` that is named; None for none."""
+    if word is None:
+        return None
+    if not word.lstrip().startswith("["):
+        return read_json(Path(word))
+    return parse_json(word, f"region={word[:60]}", advice="Write [x1,y1,x2,y2] or [[x,y],[x,y],[x,y]]")
 
 
 def _ring(given: Mapping[str, Any]) -> np.ndarray:

@@ -21,7 +21,8 @@ def order_numbers(table: nn.Embedding, codec: TextCodec) -> None:
     the coordinate, and where the table is tied to the output, neighbours are likely together. Ours.
     """
     vocabulary = codec.vocabulary()
-    line = sine_positions(_LINE, 1, 2 * table.embedding_dim)[:, : table.embedding_dim]  # (_LINE, D), rows alone
+    device = table.weight.device  # the meta device, where weights are loaded afterwards
+    line = sine_positions(_LINE, 1, 2 * table.embedding_dim, device=device)[:, : table.embedding_dim]  # (_LINE, D)
     line = line * (table.weight.std() / line.std())
     for number in range(_LINE):
         if (row := vocabulary.get(str(number))) is not None:

@@ -8,6 +8,7 @@ from support.models import tiny_config
 
 from rsmoe.build import build_model, fit_codecs
 from rsmoe.errors import UserError
+from rsmoe.weights.pretrained import without_weights
 
 TEXTS = [f"box {n} here" for n in range(140)] + ["name the objects how many there are and where", "answer theme state"]
 
@@ -31,6 +32,14 @@ def test_numbers_begin_beside_their_neighbours() -> None:
     others = [i for i in range(codec.vocab_size) if i not in rows]
     assert torch.equal(table[others], plain[others]) and not torch.equal(table[rows], plain[rows])
     assert float(table[rows].std() / plain[rows].std()) == pytest.approx(1, abs=0.2)
+
+
+def test_a_model_without_weights_is_built() -> None:
+    """As every checkpoint is loaded: its numbers are in the file."""
+    config = tiny_config("text.ordered_numbers=true", experts="expert=[theme,vqa]")
+    with without_weights():
+        model = build_model(config, *fit_codecs(config, TEXTS))
+    assert next(model.bank.parameters()).is_meta
 
 
 def test_a_pretrained_language_model_keeps_its_numbers() -> None:

@@ -75,7 +75,7 @@ def test_every_phrase_of_a_caption_has_its_box() -> None:
         assert all(phrase in sample.instruction for phrase in phrases)
         said = [part.split("</p>")[0] for part in sample.responses[0].split("<p>")[1:]]
         assert tuple(said) == phrases and sample.boxes_px is not None and len(sample.boxes_px) == len(phrases)
-    assert several > 5
+    assert several > 2
 
 
 def test_a_region_is_one_thing_and_the_answer_is_about_it(scenes: dict[bytes, Scene]) -> None:
