@@ -45,7 +45,7 @@ class RegionToken(nn.Module):
         masks = regions[rows, None].float()  # (r, 1, H, W)
         pooled = []
         for level in pyramid:
-            share = F.adaptive_avg_pool2d(masks, level.shape[2:]).to(level.dtype)  # (r, 1, h, w)
+            share = F.adaptive_avg_pool2d(masks, (level.shape[2], level.shape[3])).to(level.dtype)  # (r, 1, h, w)
             pooled.append((share * level[view[rows]]).sum((2, 3)) / share.sum((2, 3)))
         token = self.project(self.join(torch.cat(pooled, dim=1)))[:, None]
         return VisualMemory.of(token).spread(rows, len(regions))
