@@ -11,6 +11,7 @@ import torch
 
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
+from rsmoe.experts.ordered_numbers import order_numbers
 from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
@@ -56,8 +57,8 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     """The model of a resolved config (plain containers), with new weights but for those of pretrained parts.
 
     Args:
-        config: with the groups vision, temporal, maps, qformer, bypass, router, choice, balance, prompts, lm, expert,
-            moe, fusion.
+        config: with the groups vision, temporal, maps, qformer, bypass, regions, router, choice, balance, prompts, lm,
+            expert, moe, fusion.
         codec: tokenizer of the language model.
         instruction_codec: tokenizer of what the Q-Former and the router read.
     """
@@ -71,6 +72,10 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     size = moe.pop("adapters") or len(config["expert"])
     lm = instantiate(config["lm"], vocab_size=codec.vocab_size)
     pretrained = bool(config["text"]["lm"])
+    if config["text"].get("ordered_numbers"):
+        if pretrained:
+            raise UserError("text.ordered_numbers=true is for a language model from random weights: leave it out")
+        order_numbers(lm.get_input_embeddings(), codec)
     new_words = sorted(codec.token_id(token) for token in _head_tokens(config)) if pretrained else []
     bank = instantiate(config["bank"], lm=lm, experts=size, new_words=new_words)
     head_sizes = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}
@@ -103,6 +108,7 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
         fusion=instantiate(config["fusion"], codec=codec, names=[e.name for e in experts], bank=bank),
         experts=experts,
         bypass=instantiate(config["bypass"], **bypass_sizes) if config["bypass"] else None,
+        regions=instantiate(config["regions"], **bypass_sizes) if config.get("regions") else None,
         nouns=nouns,
         bos_id=codec.bos_id if pretrained else None,
         special={e.token: codec.token_id(e.token) for e in experts if e.token},

@@ -19,6 +19,7 @@ from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.perception import Perception, Reading, SeenMap, Sight, VisualPrefix
 from rsmoe.qformer import QFormer
 from rsmoe.qformer.bypass import VisualBypass
+from rsmoe.qformer.region_token import RegionToken
 from rsmoe.router import PromptWriter, Router
 from rsmoe.router.prompts import PromptRequest
 from rsmoe.router.request import RouterRequest
@@ -49,6 +50,7 @@ class RSMoE(nn.Module):
         special: id of each special token in the language model's vocabulary.
         bypass: passes visual tokens to the language model beside those of the Q-Former, which helps a model that starts
             from random weights.
+        regions: makes a token of the region that a request is about, which the language model reads behind the others.
         nouns: noun grounding: adds, to each word of the instruction that names a land cover class, the map's token of
             that class.
         bos_id: put before every row, where the language model was trained with one.
@@ -70,6 +72,7 @@ class RSMoE(nn.Module):
         experts: Sequence[Expert],
         special: Mapping[str, int],
         bypass: VisualBypass | None = None,
+        regions: RegionToken | None = None,
         nouns: NounGrounding | None = None,
         bos_id: int | None = None,
     ) -> None:
@@ -78,7 +81,7 @@ class RSMoE(nn.Module):
         self.maps: Mapping[str, MapModule] = nn.ModuleDict(maps)  # type: ignore[arg-type, assignment]
         self.router, self.prompts, self.bank, self.fusion = router, prompts, bank, fusion
         self.to_lm = nn.Linear(qformer.width, bank.width)
-        self.bypass, self.nouns = bypass, nouns
+        self.bypass, self.regions, self.nouns = bypass, regions, nouns
         self.experts: Sequence[Expert] = nn.ModuleList(experts)  # type: ignore[assignment]
         self.special, self.bos_id = dict(special), bos_id
         self.dense = bank.size == 1
@@ -129,6 +132,8 @@ class RSMoE(nn.Module):
         visual = VisualMemory.of(self.to_lm(queries))
         if self.bypass is not None:
             visual = self.bypass(memory, described, sight.pyramid, compared)[batch.view].joined(visual)
+        if self.regions is not None and batch.regions is not None:
+            visual = visual.joined(self.regions(sight.pyramid, batch.view, batch.regions))
         if self.nouns is not None and classes is not None:
             classes = torch.cat([sight.memory.mean()[:, None], classes], dim=1)[batch.view]
         prefix = VisualPrefix(tokens=visual.tokens, mask=visual.mask, classes=None if self.nouns is None else classes)

@@ -38,10 +38,8 @@ _ASKED = (
         "prompts.lm": "rsmoe.experts.language_model.causal_lm",
         "maps.*": "torch.nn.Module",
     }
-    | dict.fromkeys(
-        ("vision", "temporal", "qformer", "bypass", "router", "choice", "balance", "prompts", "bank", "fusion"),
-        "torch.nn.Module",
-    )
+    | dict.fromkeys(("vision", "temporal", "qformer", "bypass", "regions"), "torch.nn.Module")
+    | dict.fromkeys(("router", "choice", "balance", "prompts", "bank", "fusion"), "torch.nn.Module")
     | dict.fromkeys(("image_head", "text_tower", "pair_loss"), "torch.nn.Module")
 )
 """Key of a config -> what the part there has to be: this, or a class of this kind."""
@@ -154,7 +152,7 @@ def check_parts(config: Mapping[str, Any]) -> None:
     check_options("raster", plain.get("raster"))
 
 
-_OPTIONAL = ("bypass",)
+_OPTIONAL = ("bypass", "regions")
 
 
 def _check_splits(corpus: Any) -> None:

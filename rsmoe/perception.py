@@ -39,7 +39,7 @@ class VisualPrefix:
     """Visual tokens of B requests, projected to the width of the language model."""
 
     tokens: Tensor
-    """(B, M, D_lm); those of the bypass first."""
+    """(B, M, D_lm); those of the bypass first, that of a region last."""
     mask: Tensor
     """(B, M) bool, True where a token is valid."""
     classes: Tensor | None = None

@@ -40,6 +40,7 @@ def cli(cfg: DictConfig) -> None:
     from rsmoe.cli.terminal import console as open_console
     from rsmoe.data.boxes import convention
     from rsmoe.evaluation.answer_requests import answer_requests
+    from rsmoe.evaluation.asked_region import read_region
     from rsmoe.evaluation.chat import Chat
     from rsmoe.evaluation.predict_one import predict_one
     from rsmoe.evaluation.reply_files import picture_name
@@ -52,7 +53,10 @@ def cli(cfg: DictConfig) -> None:
         require_layers()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if cfg.requests is None:
-        requests = list_requests(config["image"], dates=cfg.dates, instruction=cfg.instruction, asset=cfg.asset)
+        region = read_region(config["region"])
+        requests = list_requests(
+            config["image"], dates=cfg.dates, instruction=cfg.instruction, asset=cfg.asset, region=region
+        )
     else:
         requests = read_requests(Path(cfg.requests), instruction=cfg.instruction)
     out = None if cfg.out is None else Path(cfg.out)

@@ -58,6 +58,7 @@ TASKS = {
         "caption, vqa, change_caption, mask, retrieval": "scenes",
         "change_caption, change_vqa, mask": "scene_changes",
         "mask": "scene_masks",
+        "ground, caption, vqa": "scene_regions",
     },
     "Your own": {
         "caption": "own_folder",

@@ -53,6 +53,9 @@ class Batch:
     where it is unknown."""
     times: Tensor | None = None
     """(I, T) float, days from each view's first frame, of ``Sample.meta["days"]``; None where a sample has none."""
+    regions: Tensor | None = None
+    """(B, H, W) bool at the pixels' size: the region that each request is about, empty where it is about all of the
+    picture; None where all are."""
     features: tuple[Tensor, ...] | None
     """(I, T, ...) each: what the frozen part of the encoder has computed of the pixels before, see
     `rsmoe.vision.frozen`; None: pixels are encoded."""

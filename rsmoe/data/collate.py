@@ -24,6 +24,7 @@ from rsmoe.data.text_codec import TextCodec
 from rsmoe.data.transforms.directions import turn_sample
 from rsmoe.data.transforms.image_cache import ImageCache
 from rsmoe.data.transforms.random_window import check_sides, random_window
+from rsmoe.data.transforms.regions import pointed
 from rsmoe.data.transforms.transforms import Transform, nearest, resize, uncroppable
 from rsmoe.errors import UserError
 
@@ -39,6 +40,9 @@ class Collate:
     Pairs with the same images and the same seed share one view: it is decoded, augmented and encoded once, only as the
     text of all of them allows; words of direction turn with the picture. The same pair given n times takes n references
     in turn.
+
+    A region follows the geometry of its view, and its box stands in the words of the request, see
+    `rsmoe.data.transforms.regions`.
 
     The prompt is the history, ``q: ... a: ...`` a turn, then the instruction, without a start token (the model puts it
     before the image); the Q-Former gets the instruction alone, as its tokenizer wraps it. A text over its limit loses
@@ -146,6 +150,7 @@ class Collate:
             task=torch.tensor([task_names().index(sample.task) for sample in samples]),
             times=_times(samples, views["view"]),
             has_mask=torch.tensor([sample.mask is not None for sample in samples]),
+            regions=_regions(samples, self.transform.size),
         )
 
     def _views(self, items: Sequence[tuple[Sample, int]]) -> dict[str, Any]:
@@ -166,7 +171,7 @@ class Collate:
         for place, rows in enumerate(groups.values()):
             members = [items[i][0] for i in rows]
             images = [self.cache(source) if side else absent for source in members[0].images]
-            view[rows], symmetry = place, 0
+            view[rows], symmetry, window = place, 0, None
             first = next((i for i in rows if items[i][0].class_map is not None), rows[0])
             for i in [first, *(i for i in rows if i != first)]:
                 sample, seed = items[i]
@@ -184,10 +189,10 @@ class Collate:
                         masks[i] = views.mask
                     if views.class_map is not None:
                         class_map[place] = views.class_map
-                    symmetry = views.symmetry
+                    symmetry, window = views.symmetry, views.window
                 told = turn_sample(sample, symmetry)
                 assert told is not None, "the transform turns no picture whose words cannot follow"
-                asked[i] = told
+                asked[i] = pointed(told, symmetry=symmetry, window=window)
             if self.features is not None:
                 features.append([self.features(source, symmetry) for source in members[0].images])
         return {
@@ -210,7 +215,7 @@ class Collate:
     ) -> tuple[list[Tensor], Sample, Tensor | None]:
         """Pictures (C, H, W) of a sample, its class map and its targets, cut to a window, or whole, and resized."""
         size = self.transform.size
-        if self.window is None or any(uncroppable(member) for member in members):
+        if self.window is None or any(uncroppable(m) or m.region is not None for m in members):
             whole = [resize(image.permute(1, 2, 0).numpy(), size) for image in images]
             return whole, sample, None if numbers is None else nearest(numbers, size)
         classes = (
@@ -241,6 +246,14 @@ class Collate:
 def _prompt_text(sample: Sample) -> str:
     turns = [f"q: {question} a: {answer}" for question, answer in sample.history]
     return " ".join([*turns, sample.instruction])
+
+
+def _regions(samples: Sequence[Sample], size: int) -> Tensor | None:
+    """(B, size, size) bool; None where no sample has a region."""
+    if all(sample.region is None for sample in samples):
+        return None
+    nowhere = torch.zeros(size, size, dtype=torch.bool)
+    return torch.stack([nowhere if sample.region is None else sample.region.mask(size) for sample in samples])
 
 
 def _padded(name: str, rows: list[list[int]], pad: int, *, left: bool = False) -> dict[str, Any]:

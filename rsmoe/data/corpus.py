@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from rsmoe.data.readers.reader import left_out
 from rsmoe.data.readers.recast import Recast
 from rsmoe.data.sample import Sample
+from rsmoe.data.transforms.regions import pointed
 from rsmoe.errors import UserError, require_known
 from rsmoe.parts import instantiate
 
@@ -39,7 +40,7 @@ class Corpus:
 
     def texts(self) -> Iterator[str]:
         """Every instruction and response of the training split, for a tokenizer to be fitted on."""
-        for sample in self.training_samples():
+        for sample in map(pointed, self.training_samples()):
             yield sample.instruction
             yield from sample.responses
             for question, answer in sample.history:

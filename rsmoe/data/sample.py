@@ -11,6 +11,7 @@ import numpy as np
 from rsmoe.data.tasks import find_task
 
 if TYPE_CHECKING:
+    from rsmoe.data.boxes.region import Region
     from rsmoe.geo.georeference import Georeference
 
 
@@ -66,6 +67,9 @@ class Sample:
     clockwise to the eye, for y points down."""
     labels: tuple[str, ...] = ()
     """Class names of the n boxes, where they are known."""
+    region: Region | None = None
+    """What the request is about, where that is a part of the first image; its words hold
+    `rsmoe.data.boxes.region.REGION` where the box is to be written, under ``meta["box_convention"]``."""
     georeference: Georeference | None = None
     """Where the first image lies on the earth."""
     directional: bool = False

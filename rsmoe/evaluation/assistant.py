@@ -23,6 +23,7 @@ class Assistant(Responder):
         model = rsmoe.load("runs/unified_moe/2026-11-21_12-00-00")
         model.ask("port.tif", "How many ships are there?").text
         model.ask(["a.png", "b.png", "c.png"], "Describe this image.")     # one batch, three replies
+        model.ask("port.tif", "What is in this region?", region=[40, 60, 120, 110])
         model.ask(("1985.tif", "2020.tif"), "What has changed?").change_map
 
     A picture is a path, an http(s) address, a (H, W, C) uint8 array or a PIL image; a tuple of them is the dates of one
@@ -40,14 +41,16 @@ class Assistant(Responder):
         """Whether it has a retrieval expert, for `embed` and `embed_texts`."""
         return retrieval_expert(self.run.model) is not None
 
-    def ask(self, pictures: Any, instruction: str | None = None, **options: Any) -> Any:
+    def ask(self, pictures: Any, instruction: str | None = None, *, region: Any = None, **options: Any) -> Any:
         """The `Reply` to one request, or the list of those to a list of pictures.
 
         Args:
-            instruction: None asks for a description of one picture, and for the changes of two.
+            instruction: None asks for a description of one picture, or of the region, and for the changes of two.
+            region: what it is about, of each picture: ``[x1, y1, x2, y2]`` or corners ``[[x, y], ...]`` in pixels of
+                the first date, or a polygon of GeoJSON; for models that were trained with regions.
             options: of `answer`.
         """
-        replies = self.answer(_requests(pictures, instruction), **options)
+        replies = self.answer([replace(r, region=region) for r in _requests(pictures, instruction)], **options)
         return replies if isinstance(pictures, list) else replies[0]
 
     def mask(self, pictures: Any, instruction: str, **options: Any) -> Any:
@@ -75,7 +78,7 @@ class Assistant(Responder):
     def routing(self, pictures: Any, instruction: str | None = None, *, raster: Mapping[str, Any] | None = None) -> Any:
         """Expert -> weight of the router, or a list of these; nothing is generated."""
         asked = _requests(pictures, instruction)
-        batch = self._batch(asked, [d.overview() for d in self._open(asked, raster or {})])
+        batch = self._batch(asked, self._open(asked, raster or {}))
         found = [self._weights(row) for row in self.run.model.perceive(batch).routing.weights.tolist()]
         return found if isinstance(pictures, list) else found[0]
 
@@ -86,7 +89,7 @@ class Assistant(Responder):
         """Expert -> what it answers alone, whatever the router says: the picture is encoded once."""
         model, codec = self.run.model, self.run.codec
         asked = _requests(picture, instruction)
-        batch = self._batch(asked, [dates.overview() for dates in self._open(asked, {})])
+        batch = self._batch(asked, self._open(asked, {}))
         perception = model.perceive(batch)
         assert codec.eos_id is not None
         answers = {}

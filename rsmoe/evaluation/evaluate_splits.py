@@ -89,6 +89,7 @@ def evaluate(
             predictions = [p for batch in joined(list(given)) for p in batch]
             samples = [dataset[i] for i in spread(len(dataset), limit)]  # type: ignore[arg-type]
             options: dict[str, Any] = {"split": split, "model": model, "metrics": metrics, "draws": draws}
+            options["protocols"] = getattr(dataset, "protocols", None)
             outcomes.append(assess(name, dataset, samples=samples, predictions=predictions, **options))
     return outcomes
 

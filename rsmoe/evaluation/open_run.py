@@ -87,7 +87,8 @@ def collate_options(config: Mapping[str, Any]) -> dict[str, Any]:
 def _box_convention(config: Mapping[str, Any]) -> str | None:
     """How the readers of a corpus write boxes in answers, where all of them write the same; without a word of their own
     they leave them as the release has them."""
-    readers = [dict(entry.get("reader") or {}) for entry in config.get("corpus", {}).values()]
+    world = "generated" if config.get("world") == "generated" else "reader"
+    readers = [dict(entry.get(world) or {}) for entry in config.get("corpus", {}).values()]
     keys = ("convention", "box_convention", "boxes")
     known = {next((reader[key] for key in keys if reader.get(key)), None) for reader in readers} - {None}
     return known.pop() if len(known) == 1 else None

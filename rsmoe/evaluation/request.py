@@ -28,9 +28,11 @@ class Request:
     pictures: tuple[Any, ...]
     """A picture, or the dates in temporal order: paths, http(s) addresses, (H, W, C) uint8 arrays, or PIL images."""
     instruction: str | None = None
-    """None asks for a description of one picture, and for the changes of two."""
+    """None asks for a description of one picture, or of the region, and for the changes of two."""
     history: tuple[tuple[str, str], ...] = ()
     """Earlier (question, answer) turns."""
+    region: Any = None
+    """What it is about, where that is a part of the first picture, see `rsmoe.evaluation.asked_region`."""
     task: str = ""
     """Of `conf/task`, where the request says so: it decides how an answer is scored, not the answer."""
     expert: str | None = None
@@ -58,6 +60,7 @@ class Request:
         stats = [(s.st_size, s.st_mtime_ns) for s in (path.stat() for path in paths if path.is_file())]
         said: list[Any] = [self.id, self.names, self.instruction, self.history, self.task, stats]
         said += [sorted(self.about.items())] if self.about else []
+        said += [] if self.region is None else [self.region]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 

@@ -22,7 +22,12 @@ from rsmoe.evaluation.request import Request
 
 
 def list_requests(
-    image: str | Sequence[str], *, dates: int | None, instruction: str | None, asset: str | None = None
+    image: str | Sequence[str],
+    *,
+    dates: int | None,
+    instruction: str | None,
+    asset: str | None = None,
+    region: Any = None,
 ) -> list[Request]:
     """The requests of ``image=``.
 
@@ -36,6 +41,7 @@ def list_requests(
     Args:
         dates: pictures of one request; None takes a list as the dates of one.
         asset: of STAC items, see `rsmoe.data.files.stac_items.StacItem.of`.
+        region: of every request, see `rsmoe.evaluation.asked_region`.
 
     Raises:
         UserError: a file that is not there, no picture in a folder, a picture without its other date.
@@ -44,7 +50,7 @@ def list_requests(
     if len(words) == 1 and not is_url(words[0]) and Path(words[0]).suffix.lower() in STAC_SUFFIXES:
         if dates is not None and dates > 1:
             raise UserError(f"dates={dates} takes files together; the items of {words[0]} are a request each")
-        return _of_items(Path(words[0]), instruction, asset)
+        return [replace(own, region=region) for own in _of_items(Path(words[0]), instruction, asset)]
     if asset is not None:
         raise UserError(f"asset={asset} is of STAC items, and image={image} is no json of them")
     groups: list[tuple[str, tuple[str, ...]]]
@@ -67,7 +73,7 @@ def list_requests(
         groups = [(_name(own[0]), own) for own in _chunks(words, dates or len(words))]
     ids = _different([name for name, _ in groups])
     return [
-        Request(id=own, pictures=pictures, instruction=instruction)
+        Request(id=own, pictures=pictures, instruction=instruction, region=region)
         for own, (_, pictures) in zip(ids, groups, strict=True)
     ]
 
@@ -79,8 +85,8 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
         {"images": ["1985.tif", "2020.tif"], "instruction": "What has changed?"}
 
     with ``image`` or ``images`` (the dates of one request), relative to the file or an http(s) address.
-    ``instruction``, ``id`` (default: file and line), ``task`` and ``history`` ([[question, answer], ...]) may be left
-    out.
+    ``instruction``, ``id`` (default: file and line), ``task``, ``history`` ([[question, answer], ...]) and ``region``
+    (see `rsmoe.evaluation.asked_region`) may be left out.
 
     Raises:
         UserError: naming the line, for a row that is not of this form, and for an id that occurs twice.
@@ -107,6 +113,7 @@ def read_requests(path: Path, *, instruction: str | None) -> list[Request]:
                 instruction=value_of(row, "instruction", where) if row.get("instruction") else instruction,
                 history=tuple((question, answer) for question, answer in history),
                 task=task,
+                region=row.get("region"),
             )
         )
     twice = [key for key, n in Counter(request.id for request in requests).items() if n > 1]

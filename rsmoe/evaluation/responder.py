@@ -15,6 +15,7 @@ from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, require_known
 from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
+from rsmoe.evaluation.asked_region import asked_region
 from rsmoe.evaluation.asked_tiles import AskedTiles
 from rsmoe.evaluation.embedding import Embedding, embed_batch
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
@@ -107,7 +108,7 @@ class Responder:
         opened = self._open(requests, raster or {}) if opened is None else opened
         overviews = {id(dates): dates.overview() for dates in opened}
         shown = [overviews[id(dates)] for dates in opened]  # requests about the same pictures share a view
-        samples = self._samples(requests, shown)
+        samples = self._samples(requests, opened, shown, convention=boxes)
         known = [Known()] * len(samples)
         if not run.dialogues:  # what it was never trained to read ends the answer, or makes another of it
             known = [Known(said=_UNREAD if knowledge or sample.history else "") for sample in samples]
@@ -140,6 +141,7 @@ class Responder:
             boxes_in: dict[str, Any] = {"convention": convention, "size_px": (width, height)}
             places = places_of(prediction, own, sure=sure[place], **boxes_in)
             large = tile is not None and 0 < tile < max(height, width) and len(request.pictures) == 1
+            large &= request.region is None  # a tile does not show it
             answered: TiledAnswer | None = None
             if large and locates(model.experts, prediction, places["boxes"]):
                 answered = AskedTiles(
@@ -189,7 +191,7 @@ class Responder:
             UserError: no retrieval expert; see `open`.
         """
         opened = self._open(requests, raster or {}) if opened is None else opened
-        batch = self._batch(requests, [dates.overview() for dates in opened])
+        batch = self._batch(requests, opened)
         return embed_batch(self.run.model, batch, self._forced(self.run.model.perceive(batch), requests))
 
     def open(self, request: Request, *, raster: Mapping[str, Any] | None = None) -> Dates:
@@ -202,12 +204,17 @@ class Responder:
         return open_pictures(request, bands=self.run.config["bands"], options=raster or {})
 
     def check(self, request: Request) -> None:
-        """Refuses one picture for a checkpoint that only knows pairs, an expert that the model does not have, and what
-        was refused before."""
+        """Refuses one picture for a checkpoint that only knows pairs, an expert that the model does not have, a region
+        where it was trained without, and what was refused before."""
         if request.refused is not None:
             raise UserError(request.refused)
         if request.expert is not None:
             require_known("expert", request.expert, known=self.experts)
+        if request.region is not None and self.run.model.regions is None:
+            raise UserError(
+                "region=: this model was trained without regions. Leave it out, or train one that has them: "
+                "python -m rsmoe.train experiment=skyeye_moe"
+            )
         if len(request.pictures) == 1 and "two" in self.dates and "one" not in self.dates:
             raise UserError(
                 f"this checkpoint compares two dates, got one ({request.names[0]}): image=[before.tif,after.tif]"
@@ -230,22 +237,34 @@ class Responder:
                 logits[row] = weights[row]
         return replace(perception, routing=Routing(logits=logits, weights=weights, chosen=weights > 0))
 
-    def _batch(self, requests: Sequence[Request], shown: Sequence[Dates]) -> Batch:
-        return self._collated(self._samples(requests, shown))
+    def _batch(self, requests: Sequence[Request], opened: Sequence[Dates]) -> Batch:
+        return self._collated(self._samples(requests, opened, [dates.overview() for dates in opened]))
 
-    def _samples(self, requests: Sequence[Request], shown: Sequence[Dates]) -> list[Sample]:
+    def _samples(
+        self,
+        requests: Sequence[Request],
+        opened: Sequence[Dates],
+        shown: Sequence[Dates],
+        *,
+        convention: str | None = None,
+    ) -> list[Sample]:
+        """The requests on the pictures as they are shown; regions are of those that were opened."""
+        convention = convention or self.run.box_convention
         return [
             Sample(
                 id=request.id,
                 images=dates.images,
-                instruction=request.instruction or (DESCRIBE if len(request.pictures) == 1 else CAPTION),
                 history=request.history,
                 responses=("",),
                 task="caption",  # a label of training data: at inference nothing reads it
                 source="request",
                 georeference=dates.georeference,
+                **{
+                    "instruction": request.instruction or (DESCRIBE if len(request.pictures) == 1 else CAPTION),
+                    **asked_region(request, whole, convention=convention),
+                },
             )
-            for request, dates in zip(requests, shown, strict=True)
+            for request, whole, dates in zip(requests, opened, shown, strict=True)
         ]
 
     def _collated(self, samples: Sequence[Sample]) -> Batch:

@@ -41,8 +41,9 @@ class _Cell:
 
 
 def plot_inspection(path: Path | str, samples: Sequence[Sample]) -> list[str]:
-    """Writes the sheet to ``path`` (PNG, 7.2 in wide): boxes yellow, oriented ones blue, the mask magenta on the first
-    picture, the class map as a panel of its own with its names.
+    """Writes the sheet to ``path`` (PNG, 7.2 in wide): boxes yellow, oriented ones blue, the mask magenta and the
+    region that is asked about white and dashed on the first picture, the class map as a panel of its own with its
+    names.
 
     Returns:
         What could not be drawn, "id: reason"; where that is everything, no file is written.
@@ -134,6 +135,10 @@ def _draw_panel(axes: Axes, cell: _Cell, panel: int) -> None:
             axes.add_patch(box)
     for outline in obb_corners(oriented):
         axes.add_patch(Polygon(outline - 0.5, fill=False, edgecolor=_ORIENTED, linewidth=1, path_effects=halo))
+    if sample.region is not None:
+        high, wide = cell.frames[0].shape[:2]
+        around = sample.region.corners * [wide, high] - 0.5
+        axes.add_patch(Polygon(around, fill=False, edgecolor="white", linestyle="--", linewidth=1, path_effects=halo))
     labels = sample.labels[:1] if len(set(sample.labels)) == 1 else sample.labels
     if len(labels) <= 12:  # more would hide the picture
         corners = obb_corners(oriented).min(axis=1) if len(oriented) else boxes[:, :2]

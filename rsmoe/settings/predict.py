@@ -98,6 +98,10 @@ class Predict(Settings):
     instruction: Word | None = Field(
         description="null: a chat in a terminal; else, and with out=, a description, or the changes between two dates"
     )
+    region: PathWord | None = Field(
+        description="what it is about, for models trained with regions: [x1,y1,x2,y2] or [[x,y],[x,y],[x,y]] in pixels "
+        "of the picture, or a .geojson with one polygon"
+    )
     beams: Beams | None = Field(
         description="of the search, 1 is greedy; null: 3, or none where a temperature above 0 samples"
     )

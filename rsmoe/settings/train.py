@@ -38,6 +38,7 @@ class Text(Settings):
 
     lm: Word | None = Field(description="of the language model, a name or a folder; null fits one on the training text")
     instruction: Word | None = Field(description="of the Q-Former's instruction, likewise")
+    ordered_numbers: bool = Field(description="numbers begin as places on a line, for boxes in words from scratch")
 
 
 class Evaluation(Settings):
@@ -90,9 +91,9 @@ class Train(Settings):
         "-m experiment=ucm_moe seed=0,1,2",
     )
     groups = (
-        "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "router", "choice", "balance",
-        "prompts", "lm", "expert", "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer", "trainer",
-        "callback", "logger", "metric", "debug",
+        "experiment", "model", "vision", "temporal", "maps", "qformer", "bypass", "regions", "router", "choice",
+        "balance", "prompts", "lm", "expert", "bank", "moe", "fusion", "corpus", "schedule", "stage", "optimizer",
+        "trainer", "callback", "logger", "metric", "debug",
     )  # fmt: skip
 
     name: Word = Field(description="of the run folder; an experiment sets its own")
@@ -132,6 +133,7 @@ class Train(Settings):
     maps: Part = Field(description="maps=[land_cover,change]: classes of pixels, and tokens that describe them")
     qformer: Part = Field(description="memory + instruction -> queries")
     bypass: Part = Field(description="visual tokens that go past the Q-Former: none, mean, grid")
+    regions: Part = Field(description="a token of the region that a request is about: none, pooled")
     router: Part = Field(description="queries + instruction -> experts")
     choice: Part = Field(description="logits of the router -> experts")
     balance: Part = Field(description="what keeps the load of the experts even")

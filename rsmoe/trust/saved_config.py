@@ -15,7 +15,8 @@ from rsmoe.parts import FUNCTIONS, admitted, check_node, check_options, known_pa
 from rsmoe.trust.plain import check_architecture_words, nodes, require_names, require_plain
 
 _BUILT = ("vision", "temporal", "qformer", "router", "choice", "balance", "prompts", "lm", "bank", "fusion")
-"""Keys of a config whose parts are built from a checkpoint; ``expert.*``, ``maps.*`` and ``bypass`` beside them."""
+"""Keys of a config whose parts are built from a checkpoint; ``expert.*``, ``maps.*``, ``bypass`` and ``regions``
+beside them."""
 NAMED = ("trainer", "logger", "callback", "optimizer", "corpus", "data", "evaluation")
 """Keys whose parts are named in a checkpoint, for the record, and never built from it."""
 
@@ -84,7 +85,7 @@ def check_saved_config(config: Any) -> None:
 def _slots(config: Mapping[str, Any]) -> dict[str, str]:
     """Key of each part that is built -> the group of ``conf/`` that it must be of."""
     slots = {key: key for key in _BUILT}
-    slots |= {"bypass": "bypass"} if config.get("bypass") else {}
+    slots |= {key: key for key in ("bypass", "regions") if config.get(key)}
     slots |= {f"maps.{name}": "maps" for name, node in config["maps"].items() if "_target_" in node}
     slots |= {f"expert.{name}": "expert" for name in config["expert"]}
     if isinstance(config.get("prompts"), dict) and config["prompts"].get("lm"):

@@ -19,8 +19,8 @@ from rsmoe.errors import UserError
 from rsmoe.parts import check_parts, instantiate, known_parts, locate
 
 GROUPS = (
-    "vision", "temporal", "maps", "qformer", "bypass", "router", "prompts", "lm", "bank", "fusion", "trainer",
-    "text_tower", "pair_loss",
+    "vision", "temporal", "maps", "qformer", "bypass", "regions", "router", "prompts", "lm", "bank", "fusion",
+    "trainer", "text_tower", "pair_loss",
 )  # fmt: skip
 NAN = float("nan")
 

@@ -291,3 +291,10 @@ def test_four_clicked_points_give_the_smallest_rectangle_around_them() -> None:
         axes = np.stack([np.cos(directions), np.sin(directions)])
         searched = np.ptp(points @ axes, axis=0) * np.ptp(points @ np.stack([-axes[1], axes[0]]), axis=0)
         assert w * h <= searched.min() + 1e-2
+
+
+def test_a_sign_may_stand_apart_from_its_digits() -> None:
+    """As a vocabulary of words writes it; both are the same box."""
+    apart, joined = "{ < - 4 > < 40 > < 27 > < 76 > | < - 65 > }", "{<-4><40><27><76>|<-65>}"
+    found = [parse(text, convention="geochat_clockwise", size_px=SIZE).boxes for text in (apart, joined)]
+    assert len(found[0]) == 1 and np.array_equal(*found)

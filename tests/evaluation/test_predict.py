@@ -276,7 +276,7 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     out = tmp_path / "out"
     code, text, err = cli(
         capsys, monkeypatch, f"checkpoint={pairs}", f"image=[{a},{b}]", f"out={out}", "max_new=4",
-        "classes=[no change,house,water]",
+        "classes=[no change,house,water]", "simplify_px=0",
     )  # fmt: skip
     assert code == 0, err
     assert "bands: the first 3 of 4" in text and "raster.bands=" in text and "warning" not in text

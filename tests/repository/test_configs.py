@@ -86,6 +86,7 @@ PARTS = [
     for group in (
         "bank",
         "bypass",
+        "regions",
         "fusion",
         "moe",
         "prompts",

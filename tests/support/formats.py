@@ -99,6 +99,7 @@ FORMATS: dict[str, Callable[[Path], object]] = {
     "s2looking": partial(_changes, "Image1 Image2 label"),
     "scene_changes": lambda root: None,
     "scene_masks": lambda root: None,
+    "scene_regions": lambda root: None,
     "scenes": lambda root: None,
     "second_cc": second,
     "shards": lambda root: shards_of(toy(root, 5, questions=2), root),
@@ -123,6 +124,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scenes": {"size": 10},
     "scene_changes": {"size": 20},
     "scene_masks": {"scenes": {"train": 3}},
+    "scene_regions": {"scenes": {"train": 3}},
     "vrsbench_captions": {"tasks": ["caption", "ground", "vqa"], "val_fraction": 0.0},
 }
 

@@ -16,7 +16,7 @@ SLACK = 0.01
 it was written in another space (percent read as pixels, pixels ten times too large). One step of the convention is
 always allowed."""
 
-_WHOLE, _DECIMAL = r"[-+]?\d+", r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_WHOLE, _DECIMAL = r"[-+]? ?\d+", r"[-+]? ?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,8 @@ def parse(text: str, *, convention: str, size_px: tuple[int, int]) -> ParsedBoxe
     astray = 0
     for match in candidate.finditer(text):
         numbers = exact.fullmatch(match[0])
-        values = np.array(numbers.groups(), dtype=np.float64) if numbers else None
+        # a vocabulary of words sets a sign apart from its digits
+        values = np.array([n.replace(" ", "") for n in numbers.groups()], dtype=np.float64) if numbers else None
         reason = "not in its form" if values is None else _fault(values, form, size_px)
         if values is not None and not reason:
             rows.append(values)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rsmoe.data.boxes import convention, hbb_of_obb, parse
+from rsmoe.data.boxes import box_corners, convention, hbb_of_obb, hold_boxes, parse
+from rsmoe.data.boxes.region import Region
 from rsmoe.data.files.json_text import read_rows
 from rsmoe.data.rasters.images import find_images
 from rsmoe.data.readers.annotations import data_root, require_split
@@ -75,7 +76,8 @@ class LlavaConversations(Reader):
 
     With ``boxes``, ``Sample.meta`` has "box_convention" and "size_px", by which an answer is to be read, and
     "box_failures": boxes that cannot be read, and an answer of the task "ground" that has none. Of oriented boxes,
-    ``boxes_px`` has the horizontal ones around them. A turn whose boxes can be read, but lie outside of the picture, is
+    ``boxes_px`` has the horizontal ones around them. A question that holds one box ("[identify] {<10><20><30><40>}")
+    and is answered in words is about that region. A turn whose boxes can be read, but lie outside of the picture, is
     left out: it would teach what every answer is scored down for.
     """
 
@@ -143,6 +145,8 @@ class LlavaConversations(Reader):
                 regions = {"boxes_px": parsed.boxes}
             if parsed.failed:
                 meta["box_failures"] = parsed.failed
+        elif self._boxes is not None and holds_coordinates(question):
+            regions = self._region(question, seen_size(row.paths[0]))
         return self._make(
             f"{row.id}:{turn}",
             row.paths,
@@ -155,6 +159,15 @@ class LlavaConversations(Reader):
             meta=meta,
             **regions,
         )
+
+    def _region(self, question: str, size_px: tuple[int, int]) -> dict[str, Region]:
+        """What a question with one box is about; the box stays in its words as it is."""
+        assert self._boxes is not None
+        asked = parse(question, convention=self._boxes, size_px=size_px)
+        held = hold_boxes(asked.boxes, size_px)
+        if len(held.kept) != 1 or asked.failed:
+            return {}
+        return {"region": Region.of(box_corners(held.boxes[0]), size_px=size_px)}
 
     def _read(self, folder: Path, part: LlavaPart) -> list[_Row]:
         """The conversations of one file."""

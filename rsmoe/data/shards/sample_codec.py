@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from rsmoe.data.boxes.region import Region
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.tar_image import TarImage
@@ -171,6 +172,8 @@ def _fields(sample: Sample) -> dict[str, Any]:
     for name in ("boxes_px", "obb_px"):
         if (boxes := getattr(sample, name)) is not None:
             row[name] = np.asarray(boxes, np.float32).tolist()
+    if sample.region is not None:
+        row["region"] = {"corners": sample.region.corners.tolist(), "size_px": sample.region.size_px}
     if sample.georeference is not None:
         row["georeference"] = asdict(sample.georeference)
     _json(row, sample.id)
@@ -187,6 +190,9 @@ def _sample(row: dict[str, Any], images: tuple[ShardMember, ...], members: list[
             row[name] = np.asarray(row[name], dtype=np.float32).reshape(-1, width)
     if "history" in row:
         row["history"] = tuple((question, answer) for question, answer in row["history"])
+    if "region" in row:
+        corners, (width, height) = np.asarray(row["region"]["corners"], np.float64), row["region"]["size_px"]
+        row["region"] = Region(corners=corners.reshape(-1, 2), size_px=(width, height))
     if "georeference" in row:
         row["georeference"] = Georeference(
             **(row["georeference"] | {"transform": tuple(row["georeference"]["transform"])})

@@ -31,6 +31,8 @@ class Views:
     """(S, S) uint8 number of the target of each pixel, see `rsmoe.data.batch.Batch.masks`."""
     class_map: Tensor | None = None
     """(S, S) uint8."""
+    window: tuple[float, float, float, float] | None = None
+    """``x y w h`` in parts of the sides, what was cut out of the turned picture; None for all of it."""
     symmetry: int = IDENTITY
     """How it was turned: `rsmoe.data.transforms.directions.turn_sample` gives the words that are true of it."""
 
@@ -58,8 +60,8 @@ class Transform:
 
     With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
     of at least ``crop_area`` of the picture, only for captions, retrieval, all classes of a map and masks of every
-    thing of a kind, without direction words and coordinates; brightness and contrast, each date its own, hue never
-    (colour words must stay true).
+    thing of a kind, without direction words and coordinates, and around all of a region; brightness and contrast, each
+    date its own, hue never (colour words must stay true).
 
     Args:
         size: S, side of the output in pixels.
@@ -137,6 +139,8 @@ class Transform:
         if self.augment:
             window = self._window(together or [sample], generator)
             symmetry = _symmetry(sample, together, generator)
+            if window is not None and not _whole(together or [sample], symmetry, self._parts(window)):
+                window = None
         stacked = torch.stack(list(images)) if len(images) > 1 else images[0][None]  # (T, C, S, S) uint8
         pixels = self._cut(turn_image(stacked, symmetry), window).float()
         if self.augment:
@@ -146,7 +150,8 @@ class Transform:
             pixels = self._relight(pixels, generator)
         if self.match_levels:
             pixels = match_levels(pixels)
-        plain = Views(pixels=self.normalised(pixels), symmetry=symmetry)
+        parts = None if window is None else self._parts(window)
+        plain = Views(pixels=self.normalised(pixels), symmetry=symmetry, window=parts)
         return self._annotated(plain, sample, window, numbers)
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -163,6 +168,10 @@ class Transform:
         height = min(self.size, max(1, round(side * stretch)))
         width = min(self.size, max(1, round(side / stretch)))
         return round(x * (self.size - width)), round(y * (self.size - height)), width, height
+
+    def _parts(self, window: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
+        x, y, width, height = (side / self.size for side in window)
+        return x, y, width, height
 
     def _cut(self, pixels: Tensor, window: tuple[int, int, int, int] | None) -> Tensor:
         if window is None:
@@ -212,6 +221,12 @@ def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Gener
     if not together and sample.directional:
         return IDENTITY
     return drawn if all(turn_sample(member, drawn) is not None for member in together or [sample]) else IDENTITY
+
+
+def _whole(members: Sequence[Sample], symmetry: int, window: tuple[float, float, float, float]) -> bool:
+    """Whether a window of the turned picture leaves every region that is asked about in one piece."""
+    regions = [member.region for member in members if member.region is not None]
+    return all(region.turned(symmetry).inside(window) for region in regions)
 
 
 def uncroppable(sample: Sample) -> bool:

@@ -31,6 +31,8 @@ class Grounding(Metric):
     - ``miou``: mean IoU over true boxes, 0 for one without a match;
     - ``ap@0.5``: average precision of all boxes of all answers, one to one at IoU 0.5 (`match`), whatever their class.
 
+    - ``none``: where there are requests for what is not in the picture, the share of them without a box in the answer.
+
     What could not be parsed is a wrong box in the precision, its true box stays in every denominator, and
     ``parse_failures`` counts the answers that it happened in. ``n`` is the number of true boxes.
 
@@ -126,19 +128,23 @@ def match(iou: np.ndarray, *, at_least: float = 0.0) -> np.ndarray:
 def grounding_row(
     answer: ParsedBoxes, target: np.ndarray, *, plus_one_in: tuple[int, int] | None = None
 ) -> list[float]:
-    """One sample, as `grounding_tally` reads it: true boxes, sum of IoU, hits, failed, matched at 0.5, predicted boxes.
+    """One sample, as `grounding_tally` reads it: true boxes, sum of IoU, hits, failed, matched at 0.5, predicted boxes,
+    and whether there is no true box, and rightly none in the answer.
 
     Args:
         answer: parsed boxes, of the target's kind.
-        target: (m, 4) or (m, 5) true boxes, m >= 1.
+        target: (m, 4) or (m, 5) true boxes; with m = 0 an answer without a box is right.
         plus_one_in: (width, height) of the picture, for the defect of ``legacy_plus_one``; None for none.
 
     Raises:
-        ValueError: no true box, or boxes of the other kind.
+        ValueError: boxes of the other kind.
     """
     width = target.shape[-1]
-    if target.ndim != 2 or not len(target) or answer.boxes.shape[1:] != (width,):
-        raise ValueError(f"expected boxes (n, {width}) and >= 1 target, got {answer.boxes.shape} and {target.shape}")
+    if target.ndim != 2 or answer.boxes.shape[1:] != (width,):
+        raise ValueError(f"expected boxes (n, {width}), got {answer.boxes.shape} and {target.shape}")
+    if not len(target):
+        said = len(answer.boxes) + answer.astray
+        return [0, 0.0, 0, 0, False, 0, said, 1, said == 0]
     true = np.asarray(target[np.lexsort(target.T)], dtype=np.float64)  # of equal overlaps the first counts
     boxes = answer.boxes.astype(np.float64)
     if plus_one_in is not None:
@@ -151,7 +157,7 @@ def grounding_row(
     best = first[owner >= 0, owner[owner >= 0]]
     matched = int((match(iou, at_least=THRESHOLDS[0]) >= 0).sum())
     right = [int((best >= t).sum()) for t in THRESHOLDS]
-    return [len(true), float(best.sum()), *right, answer.failures > 0, matched, len(boxes) + answer.failures]
+    return [len(true), float(best.sum()), *right, answer.failures > 0, matched, len(boxes) + answer.failures, 0, 0]
 
 
 def grounding_tally(rows: Sequence[Sequence[float]]) -> Tally:
@@ -160,9 +166,11 @@ def grounding_tally(rows: Sequence[Sequence[float]]) -> Tally:
     Text has no confidences, so that the curve of precision over recall has one point: AP is precision times recall.
     """
 
+    holds_absent = any(row[7] for row in rows)
+
     def finish(sums: np.ndarray) -> dict[str, np.ndarray]:
-        n, iou, half, more, failed, matched, said = np.moveaxis(sums, -1, 0)
-        return {
+        n, iou, half, more, failed, matched, said, absent, refused = np.moveaxis(sums, -1, 0)
+        return ({"none": ratio(refused, absent)} if holds_absent else {}) | {
             "acc@0.5": ratio(half, n),
             "acc@0.7": ratio(more, n),
             "miou": ratio(iou, n),

@@ -144,7 +144,7 @@ class SceneFacts:
             cell=cells.pop() if len(cells) == 1 else None,
             side=self._side(members),
             aligned=len(members) >= 4 and category not in _ROUND and spread > math.cos(4 * math.radians(8)),
-            surroundings=self._surroundings(members),
+            surroundings=self.surroundings(members),
         )
 
     def _side(self, members: tuple[SceneObject, ...]) -> str:
@@ -157,7 +157,7 @@ class SceneFacts:
         }
         return next((side for side, holds in found.items() if holds), "")
 
-    def _surroundings(self, members: tuple[SceneObject, ...]) -> dict[str, float]:
+    def surroundings(self, members: tuple[SceneObject, ...]) -> dict[str, float]:
         """Land cover in a ring of 3 % of the picture around each box, own pixels left out."""
         ring = max(2, round(0.03 * self.width))
         around = []

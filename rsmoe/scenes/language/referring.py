@@ -64,22 +64,26 @@ class Reference:
         return tuple(left)
 
 
-def refer_to_one(scenes: Sequence[SceneFacts], rng: random.Random) -> tuple[SceneFacts, Reference, SceneObject]:
+def refer_to_one(
+    scenes: Sequence[SceneFacts], rng: random.Random, *, least_px: float = SMALLEST_PX
+) -> tuple[SceneFacts, Reference, SceneObject]:
     """`refer` on the first of several scenes in which something can be referred to."""
     for facts in scenes:
-        if found := refer(facts, rng):
+        if found := refer(facts, rng, least_px=least_px):
             return facts, *found
     raise RuntimeError(f"no object of {len(scenes)} scenes can be referred to")
 
 
-def refer(facts: SceneFacts, rng: random.Random) -> tuple[Reference, SceneObject] | None:
-    """An expression and the one object of at least `SMALLEST_PX` that it fits; None if there is none.
+def refer(
+    facts: SceneFacts, rng: random.Random, *, least_px: float = SMALLEST_PX
+) -> tuple[Reference, SceneObject] | None:
+    """An expression and the one object of at least ``least_px`` visible pixels that it fits; None if there is none.
 
     Every category is as likely to be referred to as any other of the scene, so that the many cars of a parking lot
     are not what most expressions are about.
     """
     pixel_m2 = facts.scene.gsd_m**2
-    targets = [o for o in facts.scene.objects if o.area_m2 >= SMALLEST_PX * pixel_m2]
+    targets = [o for o in facts.scene.objects if o.area_m2 >= least_px * pixel_m2]
     crowd = Counter(o.category for o in targets)
     # Weighted shuffle (Efraimidis and Spirakis 2006) with weight 1 / number of that category.
     targets.sort(key=lambda o: rng.random() ** crowd[o.category], reverse=True)

@@ -103,6 +103,8 @@ def test_geochat_gives_one_sample_a_turn(tmp_path: Path) -> None:
     np.testing.assert_allclose(data[2].boxes_px, [[4, 4, 12, 12]], atol=1e-4)
     assert data[2].meta["box_convention"] == "geochat_counterclockwise" and data[2].meta["size_px"] == SIZE
     assert data[3].boxes_px is None and data[4].obb_px is None and "holds no box" in data[4].meta["box_failures"][0]
+    assert [s.region is None for s in data] == [True, True, True, False, True]
+    assert data[3].region.text("geochat_counterclockwise") == "{<0><0><9><9>|<0>}", "words and region are one place"
     assert data.counts == {"images": 2, "conversations": 4, "questions": 5, "vqa": 3, "ground": 2}
     assert data.unused == {"rows without an image": ["GeoChat_Instruct.json, [4]"]}
 
@@ -110,6 +112,7 @@ def test_geochat_gives_one_sample_a_turn(tmp_path: Path) -> None:
 def test_boxes_are_read_only_under_a_convention(tmp_path: Path) -> None:
     data = reader("geochat_instruct", geochat(tmp_path), "train", boxes=None)
     assert all(s.boxes_px is None and s.obb_px is None and "box_failures" not in s.meta for s in data)
+    assert all(s.region is None for s in data)
     turned = reader("geochat_instruct", tmp_path, "train", boxes="geochat_clockwise")
     assert turned[2].obb_px is not None
     wrong = reader("geochat_instruct", tmp_path, "train", boxes="skyeye")
