@@ -170,7 +170,7 @@ class SceneRegions(GeneratedRows):
         answers = words.descriptions(facts, thing, rng) if ask == "caption" else ()
         answers = answers or ((thing.color,) if ask == "colour" else (thing.category,))
         request = rng.choice(again if history else first)
-        region = Region.of(thing.box_px, size_px=self._size_px)
+        region: Region | None = Region.of(thing.box_px, size_px=self._size_px)
         task = "caption" if ask == "caption" else "vqa"
         if not self.pointed:
             request, region = request.replace(REGION, "the picture"), None
