@@ -11,7 +11,6 @@ import torch
 
 from rsmoe.data.text_codec import TextCodec
 from rsmoe.errors import UserError
-from rsmoe.experts.ordered_numbers import order_numbers
 from rsmoe.maps.noun_grounding import NounGrounding
 from rsmoe.model import RSMoE
 from rsmoe.parts import instantiate, locate
@@ -72,10 +71,6 @@ def build_model(config: Mapping[str, Any], codec: TextCodec, instruction_codec: 
     size = moe.pop("adapters") or len(config["expert"])
     lm = instantiate(config["lm"], vocab_size=codec.vocab_size)
     pretrained = bool(config["text"]["lm"])
-    if config["text"].get("ordered_numbers"):
-        if pretrained:
-            raise UserError("text.ordered_numbers=true is for a language model from random weights: leave it out")
-        order_numbers(lm.get_input_embeddings(), codec)
     new_words = sorted(codec.token_id(token) for token in _head_tokens(config)) if pretrained else []
     bank = instantiate(config["bank"], lm=lm, experts=size, new_words=new_words)
     head_sizes = {"hidden_width": bank.width, "pyramid_widths": vision.pyramid_widths}

@@ -13,7 +13,7 @@ from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.errors import UserError
 from rsmoe.maps import MapEvidence, MapTokens
 from rsmoe.maps.decoder import PyramidDecoder, class_shares, with_truth
-from rsmoe.maps.region_tokens import MEASURES, class_regions, extents, mean_over, measures
+from rsmoe.maps.region_tokens import MEASURES, class_regions, mean_over, measures
 
 MOST = 12
 """Regions of a class that have a number of their own; more have this one."""
@@ -42,8 +42,6 @@ class LandCover(nn.Module):
         channels: of the decoder; a multiple of 8.
         shown: tokens a picture.
         min_pixels: regions of fewer pixels of the map are not counted.
-        extents: s also holds the boxes around the pixels of a class and around its largest region, for answers that are
-            boxes.
 
     Raises:
         UserError: one class or too many, channels that are no multiple of 8.
@@ -62,7 +60,6 @@ class LandCover(nn.Module):
         channels: Positive = 32,
         shown: Positive = 8,
         min_pixels: Positive = 2,
-        extents: bool = False,
     ) -> None:
         super().__init__()
         if not 2 <= len(classes) < UNKNOWN or channels % 8:
@@ -76,8 +73,7 @@ class LandCover(nn.Module):
         self.logits = nn.Conv2d(channels, self.classes, 1)
         self.name = nn.Embedding(self.classes, width)
         self.counted = nn.Embedding(1 + MOST, width)
-        self.extents = extents
-        self.measure = nn.Linear(2 * (1 + MEASURES + bands) + (8 if extents else 0), width)
+        self.measure = nn.Linear(2 * (1 + MEASURES + bands), width)
         self.feature = nn.Linear(channels, width)
         self.norm = nn.LayerNorm(width)
         for part in (self.name, self.counted, self.measure):
@@ -104,8 +100,6 @@ class LandCover(nn.Module):
         colours = F.adaptive_avg_pool2d(pixels[:, 0].to(x.dtype), (x.shape[2], x.shape[3]))
         sure = torch.stack([p.mean((2, 3)).sqrt(), p.flatten(2).amax(2)], dim=-1).to(x.dtype)
         numbers = [measures(mine), mean_over(mine, colours), measures(largest), mean_over(largest, colours), sure]
-        if self.extents:
-            numbers += [extents(mine), extents(largest)]
         known = self.name.weight + self.counted(counts.clamp_max(MOST)) + self.measure(torch.cat(numbers, dim=-1))
         known = self.norm(known + self.feature(mean_over(mine, x)))
         share, order = mine.mean((2, 3)).topk(self.shown, dim=1)

@@ -112,19 +112,6 @@ def mean_over(mine: Tensor, values: Tensor) -> Tensor:
     return torch.einsum("ikhw,ichw->ikc", mine, values) / mine.sum((2, 3)).clamp_min(1)[..., None]
 
 
-def extents(mine: Tensor) -> Tensor:
-    """(R, k, h, w) pixels of a class, 0 or 1 -> (R, k, 4): the box around them, ``x1 y1 x2 y2`` from -1 to 1, zero of a
-    class without pixels."""
-    sides = []
-    for axis in (2, 3):  # what is left of an axis of the picture: columns, then rows
-        there = mine.amax(axis)  # (R, k, n)
-        edges = torch.linspace(-1, 1, there.shape[2] + 1, device=mine.device, dtype=mine.dtype)
-        low = torch.where(there > 0, edges[:-1], 1.0).amin(2)
-        sides.append((low, torch.where(there > 0, edges[1:], -1.0).amax(2)))
-    (x1, x2), (y1, y2) = sides
-    return torch.stack([x1, y1, x2, y2], dim=-1) * (mine.amax((2, 3)) > 0)[..., None]
-
-
 def measures(mine: Tensor) -> Tensor:
     """(R, k, h, w) pixels of a class, 0 or 1 -> (R, k, `MEASURES`), zero of a class without pixels.
 

@@ -38,7 +38,6 @@ class Text(Settings):
 
     lm: Word | None = Field(description="of the language model, a name or a folder; null fits one on the training text")
     instruction: Word | None = Field(description="of the Q-Former's instruction, likewise")
-    ordered_numbers: bool = Field(description="numbers begin as places on a line, for boxes in words from scratch")
 
 
 class Evaluation(Settings):

@@ -28,7 +28,7 @@ from rsmoe.evaluation.prediction_lines import from_row, to_line
 from rsmoe.maps import MapEvidence, MapTokens
 from rsmoe.maps.land_cover import LandCover
 from rsmoe.maps.noun_grounding import NounGrounding
-from rsmoe.maps.region_tokens import MEASURES, class_regions, extents, mean_over, measures, without_specks
+from rsmoe.maps.region_tokens import MEASURES, class_regions, mean_over, measures, without_specks
 from rsmoe.scenes.class_map import MAP_CLASSES, class_map
 from rsmoe.scenes.generated import rsieval
 from rsmoe.scenes.generator import SceneGenerator
@@ -390,20 +390,3 @@ def test_means_are_over_the_pixels_of_a_class() -> None:
 def test_a_sample_without_a_map_is_unknown_everywhere() -> None:
     batch = batch_of("caption", "vqa")
     assert (batch.class_map == 255).all() and all(isinstance(s, Sample) for s in batch.samples)
-
-
-def test_a_class_token_may_hold_the_box_of_its_class() -> None:
-    """The box around the pixels of each class, from -1 to 1; zero of a class that is not there."""
-    mine = torch.zeros(1, 3, 8, 8)
-    mine[0, 0, 2:4, 4:8] = 1
-    mine[0, 1, 7, 0] = mine[0, 1, 0, 3] = 1
-    expected = [[0.0, -0.5, 1.0, 0.0], [-1.0, -1.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
-    assert extents(mine)[0].tolist() == expected
-    part = LandCover(pyramid_widths=(8,), width=8, bands=3, classes=("a", "b"), channels=8, extents=True)
-    with torch.no_grad():
-        evidence = part([[torch.randn(2, 8, 8, 8)]])
-        assert part.tokens(evidence, pixels=torch.zeros(2, 1, 3, 8, 8)).tokens.shape[-1] == 8
-    assert (
-        part.measure.in_features
-        == 8 + LandCover(pyramid_widths=(8,), width=8, bands=3, classes=("a", "b"), channels=8).measure.in_features
-    )
