@@ -72,12 +72,12 @@ class Predict(Settings):
 
     examples = (
         'image=picture.png instruction="How many ships are there?"',
-        "checkpoint=runs/rsicap_moe image=scene.tif raster.bands=[4,3,2] raster.stretch=percentile out=answer",
         "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",
         "checkpoint=runs/rsicap_moe image=tiles out=answers  (or 'tiles/*.tif', or image=[before_folder,after_folder])",
         "checkpoint=runs/rsicap_moe requests=requests.jsonl out=answers batch_size=16",
         'image=catalog.json instruction="Mark every airplane." tile=900 gsd_m=0.5 out=answers  (STAC)',
-        "checkpoint=runs/rsicap_moe image=https://example.com/cog.tif raster.window=[0,0,1024,1024]",
+        "checkpoint=runs/rsicap_moe image=https://example.com/cog.tif raster.window=[0,0,1024,1024] "
+        "raster.bands=[4,3,2] out=answer",
     )
 
     checkpoint: PathWord = Field(description="starter, a run folder, a checkpoint file, or a folder of save_pretrained")

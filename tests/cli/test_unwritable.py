@@ -195,7 +195,7 @@ def test_a_folder_gets_an_answer_of_any_kind(
     assert set(told) == KEYS and told["text"] == "two" and told["instruction"] == "how many ?"
     assert told["mask"] == ("mask.tif" if mask else None) and told["crs"] is None and told["size_px"] == [8, 8]
     assert {p.name for p in out.iterdir()} == {"answer.json", "answers.jsonl"} | (
-        {"mask.tif", "mask_px.geojson"} if mask else set()
+        {"mask.tif", "mask.tif.aux.xml", "mask.qml", "mask_px.geojson", "mask_px.qml"} if mask else set()
     )
 
 

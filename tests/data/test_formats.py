@@ -41,6 +41,7 @@ def told(sample: Sample) -> dict[str, Any]:
     """Every field, in a form that compares."""
     fixed = {field.name: content(getattr(sample, field.name)) for field in fields(sample)}
     fixed["images"] = [content(load_image(image)) for image in sample.images]
+    fixed["region"] = sample.region and (sample.region.corners.tolist(), sample.region.size_px)
     fixed["meta"] = json.loads(json.dumps(sample.meta, default=_plain))  # tuples come back as lists
     return fixed
 

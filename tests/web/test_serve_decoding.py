@@ -141,13 +141,13 @@ def test_stop_words_end_an_answer_and_are_never_shown(server: tuple[str, App], s
     first, second, third = text.split()[:3]
     if beams == 1:  # a beam search that may stop finds another text
         assert reason == "length"
-        assert ask(stop=f"{second[-1]} {third[:2]}", max_tokens=6) == (f"{first} {second[:-1]}", "stop")
+        assert ask(stop=f"{second[-1]} {third[:2]}", max_tokens=6) == (f"{first} {second[:-1]}".rstrip(), "stop")
         assert ask(stop=["nosuch", f" {second}"], max_tokens=6) == (first, "stop")
         assert ask(stop=[f"{second} nosuch"], max_tokens=6) == (text, "length")  # nothing stays held back
         assert ask(stop=first) == ("", "stop")
     else:
-        ended, _ = ask(stop=["e"], max_tokens=6)
-        assert "e" in text and "e" not in ended
+        ended, _ = ask(stop=[first[-1]], max_tokens=6)
+        assert first[-1] not in ended
     assert ask(stop=[], max_tokens=6) == ask(stop=None, max_tokens=6) == (text, reason)
 
 
