@@ -58,6 +58,8 @@ def cli(cfg: DictConfig) -> None:
             config["image"], dates=cfg.dates, instruction=cfg.instruction, asset=cfg.asset, region=region
         )
     else:
+        if given := [key for key in ("region", "asset", "dates") if config[key] is not None]:
+            raise UserError(f"{given[0]}= goes with image=, and requests= is given: leave one of them out")
         requests = read_requests(Path(cfg.requests), instruction=cfg.instruction)
     out = None if cfg.out is None else Path(cfg.out)
     several = len(requests) > 1 or cfg.requests is not None or bool(requests[0].about)

@@ -18,7 +18,6 @@ from rsmoe.evaluation.answer import answer_batch, confidences
 from rsmoe.evaluation.map_tiles import draw_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.tiled_answer import TiledAnswer
-from rsmoe.experts.instances import scaled_boxes
 from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates
 from rsmoe.geo.polygons import area, map_polygons
@@ -57,7 +56,6 @@ class AskedTiles:
         self._boxes: list[np.ndarray] = []
         self._found: list[tuple[float, tuple[int, int, int, int]]] = []
         self._smallest: int | None = None
-        self._box_scale = 1.0
         self._located = False
 
     def look(self, batch: Batch) -> Tensor:
@@ -70,14 +68,14 @@ class AskedTiles:
             each=[self._decoding] * len(batch),
         )  # fmt: skip
         self._keep_boxes(batch, perception, found)
-        kinds = {expert.name: (expert.smallest_px, expert.box_scale) for expert in model.experts}
+        smallest = {expert.name: expert.smallest_px for expert in model.experts}
         masks = [_logits(own) for own in found]
         size = next((mask.shape for mask in masks if mask is not None), (1, 1))
         marked = torch.full((len(found), *size), _UNMARKED)
         for place, (own, mask) in enumerate(zip(found, masks, strict=True)):
             if mask is not None:
                 marked[place] = mask
-                self._smallest, self._box_scale = kinds.get(own.expert, (1, 1.0))
+                self._smallest = smallest.get(own.expert, 1)
                 self._located |= own.boxes_px is not None
         return torch.stack([torch.zeros_like(marked), marked], dim=1)
 
@@ -101,8 +99,7 @@ class AskedTiles:
             numbers[order] = np.arange(1, len(order) + 1)
             told = {"mask": mask, "numbers": numbers, "scores": scores}
             if self._located and len(hulls):
-                boxes = scaled_boxes(hulls[order], self._box_scale, self._size_px)
-                told |= {"boxes": boxes, "box_scores": tuple(scores[order].tolist())}
+                told |= {"boxes": hulls[order], "box_scores": tuple(scores[order].tolist())}
         if self._boxes:
             sure, seen = np.array([s for s, _ in self._found]), np.array([tile for _, tile in self._found])
             boxes, sure = join_boxes(np.stack(self._boxes), sure, seen, self._size_px)

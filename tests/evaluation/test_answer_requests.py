@@ -465,3 +465,10 @@ def test_land_cover_that_is_seen_thinned_says_so(cover: Path, monkeypatch: pytes
     with_tiles = model.ask(place, beams=1, max_new=3, tile=0)
     assert with_tiles.cover.kinds.shape == (80, 100)
     assert not any("land cover" in note for note in with_tiles.notes)
+
+
+@pytest.mark.parametrize("word", ["region=[1,1,9,9]", "asset=visual", "dates=2"])
+def test_what_goes_with_a_picture_is_not_dropped_beside_requests(word: str, tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_text('{"image": "a.png"}\n')
+    with pytest.raises(SystemExit, match=rf"error: {word.partition('=')[0]}= goes with image=, and requests= is given"):
+        rsmoe.predict.cli([f"requests={tmp_path / 'requests.jsonl'}", word, f"out={tmp_path / 'out'}"])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from rsmoe.errors import UserError
 from rsmoe.experts.expert import AnswerInput, HeadInput
-from rsmoe.experts.instances import hull, located, things_of
+from rsmoe.experts.instances import hull, things_of
 from rsmoe.experts.objects import ObjectsExpert
 from rsmoe.experts.seg import pixel_bce, soft_dice
 
@@ -41,15 +41,6 @@ def test_things_are_components_the_surest_first() -> None:
     assert [hull(thing) for thing in found] == [(3, 30, 43, 40), (3, 2, 13, 22), (50, 50, 58, 55)]
     assert [int(thing.sum()) for thing in found] == [400, 200, 40]
     assert things_of(np.full((60, 90), 0.5)) == []
-
-
-def test_boxes_are_larger_than_the_middles_of_things() -> None:
-    kind = np.zeros((60, 90))
-    kind[10:30, 20:30], kind[0:10, 80:90] = 0.9, 0.8
-    found = located(kind, box_scale=2.0)
-    assert found["boxes_px"].tolist() == [[15, 0, 35, 40], [75, 0, 90, 15]] and found["mask"].sum() == 300
-    assert located(kind)["boxes_px"].tolist() == [[20, 10, 30, 30], [80, 0, 90, 10]]
-    assert expert_of(box_scale=2).box_scale == 2
 
 
 def test_losses_are_those_of_the_replies_that_have_a_mask() -> None:
