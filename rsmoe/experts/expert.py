@@ -67,8 +67,6 @@ class Expert(nn.Module):
     """Losses of the head and their weights, which ``stage.<name>.losses`` may change."""
     smallest_px: int = 1
     """Pixels of the picture that a thing of its masks has at least."""
-    box_scale: float = 1.0
-    """Of the sides of boxes to those of the things of its masks."""
 
     def __init__(
         self,

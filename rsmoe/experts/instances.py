@@ -31,25 +31,13 @@ def things_of(kind: np.ndarray) -> list[np.ndarray]:
     return [own for _, own in sorted(found, key=lambda one: -one[0])]
 
 
-def located(kind: np.ndarray, *, box_scale: float = 1.0) -> dict[str, Any]:
+def located(kind: np.ndarray) -> dict[str, Any]:
     """Fields of a `Prediction` from the (H, W) probability of a kind: ``mask``, (H, W) bool, ``masks`` of its things
-    and ``boxes_px``, (m, 4) ``x1 y1 x2 y2`` around them, the surest first.
-
-    Args:
-        box_scale: see `scaled_boxes`.
-    """
+    and ``boxes_px``, (m, 4) ``x1 y1 x2 y2`` around them, the surest first."""
     things = things_of(kind)
-    hulls = np.array([hull(thing) for thing in things], np.float32).reshape(-1, 4)
-    boxes = scaled_boxes(hulls, box_scale, (kind.shape[1], kind.shape[0]))
+    boxes = np.array([hull(thing) for thing in things], np.float32).reshape(-1, 4)
     mask = np.logical_or.reduce([np.zeros(kind.shape, bool), *things])
     return {"mask": mask, "masks": tuple(things), "boxes_px": boxes}
-
-
-def scaled_boxes(boxes: np.ndarray, scale: float, size_px: tuple[int, int]) -> np.ndarray:
-    """(m, 4) float32 boxes with sides ``scale`` times as long around the same middles, clipped to the picture."""
-    grown = (scale - 1) / 2 * np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (-1, -1, 1, 1)
-    found: np.ndarray = (boxes + grown).clip(0, [*size_px, *size_px]).astype(np.float32)
-    return found
 
 
 def hull(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsmoe.checks.ranges import Positive, PositiveReal
+from rsmoe.checks.ranges import Positive
 from rsmoe.data.batch import Batch
 from rsmoe.errors import UserError
 from rsmoe.experts.expert import AnswerInput, HeadInput
@@ -36,8 +36,6 @@ class ObjectsExpert(SegExpert):
 
     Args:
         width: C, channels of the decoder; a multiple of 8.
-        box_scale: of the sides of boxes to those of their things: above 1 where it is taught the middles of things, so
-            that those that touch stay apart.
         name, tasks, template, hidden_width, pyramid_widths: as in `Expert`.
 
     Raises:
@@ -56,14 +54,12 @@ class ObjectsExpert(SegExpert):
         hidden_width: Positive,
         pyramid_widths: Sequence[Positive],
         width: Positive = 64,
-        box_scale: PositiveReal = 1.0,
     ) -> None:
         super().__init__(
             name=name, tasks=tasks, template=template, hidden_width=hidden_width, pyramid_widths=pyramid_widths
         )
         if width % 8:
             raise UserError(f"expert.{name}.width={width}: expected a multiple of 8")
-        self.box_scale = box_scale
         self.query = nn.Sequential(
             nn.LayerNorm(hidden_width), nn.Linear(hidden_width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
@@ -111,7 +107,5 @@ class ObjectsExpert(SegExpert):
                 answers[sample] = {"mask": request.maps[sample]["change"] > 0}
                 continue
             share = resized(kind[None, None], request.size_px[sample])[0, 0].sigmoid().cpu().numpy()
-            answers[sample] = located(share, box_scale=self.box_scale) | {
-                "mask_logits": kind.detach().float().cpu().numpy()
-            }
+            answers[sample] = located(share) | {"mask_logits": kind.detach().float().cpu().numpy()}
         return answers
