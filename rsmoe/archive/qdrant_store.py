@@ -38,10 +38,12 @@ class QdrantStore:
 
     def __init__(self, client: QdrantClient, collection: str) -> None:
         self.client, self.collection = client, collection
-        with self._told():
+        with _reached(self.collection):
             found = client.retrieve(collection, [point_id("facts")]) if client.collection_exists(collection) else []
         if not found:
-            raise UserError(f"no store in {self}: make one, rsmoe index images=<folder> out=<the same address>")
+            raise UserError(
+                f"no store in {self}: make one, rsmoe index images=<folder> out=<an address>, with a name of its own"
+            )
         self.facts: Mapping[str, Any] = json.loads((found[0].payload or {})["facts"])
 
     def __str__(self) -> str:
@@ -64,25 +66,20 @@ class QdrantStore:
             facts: see `rsmoe.archive.tile_store.TileStore.create`.
 
         Raises:
-            UserError: no answer, or the store has other facts.
+            UserError: no answer, the store has other facts, or the collection holds something else.
         """
-        return cls.in_client(*_connect(address), facts)
-
-    @classmethod
-    def in_client(cls, client: QdrantClient, collection: str, facts: Mapping[str, Any]) -> QdrantStore:
-        """The same in a collection of an open client."""
         from qdrant_client.models import Distance, PayloadSchemaType, PointStruct, VectorParams
 
+        client, collection = _connect(address)
         with _reached(collection):
             if not client.collection_exists(collection):
                 size = VectorParams(size=facts["dim"], distance=Distance.DOT)
                 client.create_collection(collection, vectors_config={_VECTOR: size})
+            if not client.count(collection).count:  # new, or left so by a job that was stopped here
                 for field, kind in INDEXED.items():
                     client.create_payload_index(collection, field, PayloadSchemaType(kind))
-                said = PointStruct(
-                    id=point_id("facts"), vector={}, payload={"kind": "facts", "facts": json.dumps(facts)}
-                )
-                client.upsert(collection, [said])
+                said = {"kind": "facts", "facts": json.dumps(facts)}
+                client.upsert(collection, [PointStruct(id=point_id("facts"), vector={}, payload=said)])
         store = cls(client, collection)
         store.require(facts)
         return store
@@ -92,7 +89,7 @@ class QdrantStore:
         require_facts(self.facts, facts, store=self)
 
     def __len__(self) -> int:
-        with self._told():
+        with _reached(self.collection):
             return self.client.count(self.collection, count_filter=having(kind="tile")).count
 
     def stamps(self) -> dict[str, str]:
@@ -130,7 +127,7 @@ class QdrantStore:
             for some, done in ((begun, False), (ended, True))
             for source in some.values()
         ]
-        with self._told():
+        with _reached(self.collection):
             for some in (points, sources):
                 if some:
                     self.client.upsert(self.collection, some, wait=True)
@@ -141,7 +138,7 @@ class QdrantStore:
 
         if gone := list(paths):
             some = Filter(must=[FieldCondition(key="path", match=MatchAny(any=gone))])
-            with self._told():
+            with _reached(self.collection):
                 self.client.delete(self.collection, FilterSelector(filter=some), wait=True)
 
     def search(self, query: np.ndarray, *, limit: int, where: Where | None = None) -> list[Hit]:
@@ -152,7 +149,7 @@ class QdrantStore:
         """
         if query.shape != (dim := self.facts["dim"],):
             raise UserError(f"the query has {query.shape} numbers, the vectors of {self} have {dim}")
-        with self._told():
+        with _reached(self.collection):
             found = self.client.query_points(
                 self.collection,
                 query=query.astype(np.float32).tolist(),
@@ -166,16 +163,11 @@ class QdrantStore:
     def _payloads(self, some: Filter) -> Iterator[dict[str, Any]]:
         page: Any = None
         while True:
-            with self._told():
+            with _reached(self.collection):
                 points, page = self.client.scroll(self.collection, scroll_filter=some, limit=_PAGE, offset=page)
             yield from (point.payload or {} for point in points)
             if page is None:
                 return
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        with _reached(self.collection):
-            yield
 
 
 def _connect(address: str) -> tuple[QdrantClient, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
+from qdrant_client.models import Distance, PointStruct, VectorParams
 
 from rsmoe.archive import Store, qdrant_store
 from rsmoe.archive.open_store import create_store, open_store
@@ -112,6 +113,17 @@ def test_a_store_belongs_to_one_model(server: QdrantClient) -> None:
         open_store(ADDRESS).search(np.ones(3), limit=1)
     with pytest.raises(UserError, match="no store in Qdrant's collection 'other': make one"):
         open_store("http://localhost:6333/other")
+
+
+def test_a_creation_that_was_stopped_goes_on_and_others_collections_stay(server: QdrantClient) -> None:
+    form = VectorParams(size=8, distance=Distance.DOT)
+    for name in ("archive", "theirs"):
+        server.create_collection(name, vectors_config={"tile": form})
+    server.upsert("theirs", [PointStruct(id=1, vector={"tile": [1.0] * 8}, payload={})])
+    assert create_store(ADDRESS, FACTS).facts == FACTS
+    with pytest.raises(UserError, match="no store in Qdrant's collection 'theirs': .* a name of its own"):
+        create_store("http://localhost:6333/theirs", FACTS)
+    assert server.count("theirs").count == 1
 
 
 def test_index_and_search_take_an_address(
