@@ -19,7 +19,8 @@ from rsmoe.vision.features import VisionFeatures
 from rsmoe.vision.inputs import check_pixels, inflate_bands
 from rsmoe.vision.positions import sine_positions
 from rsmoe.weights.bases import Base
-from rsmoe.weights.pretrained import on_meta_device, with_weights, without_memory
+from rsmoe.weights.pretrained import on_meta_device, with_weights
+from rsmoe.weights.undrawn import without_memory
 
 _STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
            (1, 3, 1, 6, 320))  # fmt: skip

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 from rsmoe.errors import UserError
+from rsmoe.weights.undrawn import Undrawn
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -178,7 +178,7 @@ def without_weights() -> Iterator[None]:
     global _asked
     _asked = True
     try:
-        with _registering(_as_meta), _Undrawn():
+        with _registering(_as_meta), Undrawn():
             yield
     finally:
         _asked = False
@@ -205,31 +205,6 @@ def _as_meta(module: nn.Module, name: str, given: nn.Parameter | None) -> None:
     # memory that nothing was written to costs nothing, and what would draw numbers next finds none to write to
     real = given is not None and given.device.type != "meta"
     _register(module, name, nn.Parameter(given.to("meta"), given.requires_grad) if real else given)  # type: ignore[union-attr]
-
-
-@contextmanager
-def without_memory() -> Iterator[None]:
-    """Modules that are built within have shapes alone: ``load_state_dict(..., assign=True)`` gives them all numbers."""
-    with torch.device("meta"), _Undrawn():
-        yield
-
-
-class _Undrawn(TorchFunctionMode):
-    """Draws no random numbers for tensors without memory, for which torch would import its compiler: two seconds."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        given = dict(kwargs or {})
-        if func in _DRAWS and (drawn := args[0] if args else given["tensor"]).device.type == "meta":
-            return drawn
-        return func(*args, **given)
-
-
-_DRAWS = (
-    Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_, nn.init.kaiming_uniform_,
-    nn.init.kaiming_normal_,
-)  # fmt: skip
 
 
 def on_meta_device() -> bool:
