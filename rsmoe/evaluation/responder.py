@@ -111,7 +111,7 @@ class Responder:
         samples = self._samples(requests, opened, shown, convention=boxes)
         known = [Known()] * len(samples)
         if not run.dialogues:  # what it was never trained to read ends the answer, or makes another of it
-            known = [Known(said=_UNREAD if knowledge or sample.history else "") for sample in samples]
+            known = [Known(said=_UNREAD if knowledge is not None or sample.history else "") for sample in samples]
             samples = [replace(sample, history=()) for sample in samples]
         elif knowledge is not None:
             pairs = [informed(s, _known(knowledge, s), run.collate) for s in samples]
@@ -251,18 +251,18 @@ class Responder:
         """The requests on the pictures as they are shown; regions are of those that were opened."""
         convention = convention or self.run.box_convention
         return [
-            Sample(
-                id=request.id,
-                images=dates.images,
-                history=request.history,
-                responses=("",),
-                task="caption",  # a label of training data: at inference nothing reads it
-                source="request",
-                georeference=dates.georeference,
-                **{
-                    "instruction": request.instruction or (DESCRIBE if len(request.pictures) == 1 else CAPTION),
-                    **asked_region(request, whole, convention=convention),
-                },
+            replace(
+                Sample(
+                    id=request.id,
+                    images=dates.images,
+                    instruction=request.instruction or (DESCRIBE if len(request.pictures) == 1 else CAPTION),
+                    history=request.history,
+                    responses=("",),
+                    task="caption",  # a label of training data: at inference nothing reads it
+                    source="request",
+                    georeference=dates.georeference,
+                ),
+                **asked_region(request, whole, convention=convention),
             )
             for request, whole, dates in zip(requests, opened, shown, strict=True)
         ]

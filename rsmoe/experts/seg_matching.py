@@ -24,6 +24,8 @@ def matched(logits: Tensor, numbers: Tensor, counts: Sequence[int], *, terms: Ma
     Returns:
         (n, H, W) float in {0, 1}.
     """
+    from scipy.optimize import linear_sum_assignment  # here: half a second, for training alone
+
     size = (logits.shape[1], logits.shape[2])
     targets = []
     for own, number in zip(logits.split(list(counts)), numbers, strict=True):
@@ -32,8 +34,6 @@ def matched(logits: Tensor, numbers: Tensor, counts: Sequence[int], *, terms: Ma
             targets.append((number > 0).float().expand(len(own), -1, -1))
             continue
         true = (number == known[:, None, None]).float()  # (m, H, W)
-        from scipy.optimize import linear_sum_assignment  # here: half a second, for training alone
-
         cost = pair_costs(own, F.adaptive_avg_pool2d(true, size), terms=terms)
         rows, columns = linear_sum_assignment(cost.cpu().numpy())
         mine = true.new_zeros(len(own), *true.shape[1:])

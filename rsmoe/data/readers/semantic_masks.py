@@ -55,7 +55,7 @@ class SemanticMasks(Reader):
         requests: one of `REQUESTS`.
         min_pixels: fewest pixels of a class to be asked for, with "present".
         absent: names of things that no image of the set has: each is asked for on every image too, by an empty mask, so
-            that a model does not take one of the classes for them.
+            that a model does not take one of the classes for them. Not with "image".
 
     Attributes:
         unused: listed images that are not there, with ``incomplete``; images in which no class is present; those whose
@@ -103,6 +103,8 @@ class SemanticMasks(Reader):
             self._rows = [(i, k) for i in range(len(self._pairs)) for k in range(len(classes))]
         else:
             self._rows = [(i, k) for i, pair in enumerate(self._pairs) for k in self._present(pair, min_pixels)]
+        if absent and requests == "image":
+            raise UserError(f"{name}: absent={list(absent)} asks for masks, and requests=image for none: leave one out")
         if known := sorted({*absent} & {*classes}):
             raise UserError(f"{name}: absent={list(absent)} names a class of the maps, {known[0]!r}: leave it out")
         self._kinds = (*classes, *absent)  # no map has the number of an absent one: its mask is empty
