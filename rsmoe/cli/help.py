@@ -15,7 +15,7 @@ from rsmoe.settings.model import fields_of, mapping_of, shown
 
 COMMANDS = (
     "train", "evaluate", "predict", "serve", "score", "inspect", "overlap", "shard", "compare", "stress", "swap",
-    "experts", "change_detection", "ngrams", "export", "index", "search", "localise", "segment", "knowledge",
+    "experts", "change_detection", "export", "index", "search", "localise", "segment", "knowledge",
     "contrast", "convert_clip",
 )  # fmt: skip
 """Names of the commands, which are those of their yamls."""

@@ -238,7 +238,7 @@ def test_sweeps_that_can_begin() -> None:
 
 
 def run_main(task: Any, *words: str) -> None:
-    main("ngrams")(task)(list(words))
+    main("experts")(task)(list(words))
 
 
 def test_a_failed_job_does_not_stop_the_next_ones(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

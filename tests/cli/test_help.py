@@ -60,7 +60,6 @@ def test_every_command_is_listed_and_has_a_module() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "commands.preview",
         "timings.metrics",
         "timings.experts",
         "timings.loading",

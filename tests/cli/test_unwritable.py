@@ -134,7 +134,7 @@ def test_commands_ask_before_they_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing else that these words name is there: who read first would say so."""
-    from rsmoe.commands import change_detection, inspect, ngrams, overlap, shard, swap
+    from rsmoe.commands import change_detection, inspect, overlap, shard, swap
 
     monkeypatch.setattr(logging, "raiseExceptions", False)  # of handlers whose stream an earlier test has closed
     (tmp_path / "file").write_text("")
@@ -147,7 +147,6 @@ def test_commands_ask_before_they_read(
         (overlap, ["train=[ucm_captions]", "test=[ucm_captions]", f"data.root={tmp_path}/none"]),
         (swap, [f"checkpoint={tmp_path}/none"]),
         (change_detection, ["data=levir_cd", f"data.root={tmp_path}/none"]),
-        (ngrams, [f"captions={tmp_path}/none"]),
     ]
     for module, words in commands:
         said = run(module, [*words, out], monkeypatch, capsys)

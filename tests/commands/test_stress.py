@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import replace
@@ -16,7 +15,6 @@ from PIL import Image
 from support.models import codecs, collate, tiny_model
 
 from rsmoe.commands.change_detection import binary_pairs, classical_maps
-from rsmoe.commands.ngrams import missing, overlap, real_captions
 from rsmoe.commands.stress import StressTest, temporal_name
 from rsmoe.data.change.facts import PairFacts, facts_of_masks
 from rsmoe.data.change.pairs import ChangePairs
@@ -278,32 +276,6 @@ def test_maps_are_scored_once_with_intervals_and_drawn(tmp_path: Path) -> None:
     single = Sample(id="one", images=(picture(),), instruction="?", responses=("!",), task="caption", source="x")
     with pytest.raises(UserError, match="no pair with a map"):
         binary_pairs([single])  # type: ignore[arg-type]
-
-
-# N-grams.
-
-
-def test_overlap_of_ngrams_by_hand(tmp_path: Path) -> None:
-    made, real = ["a house is built .", "A house is removed ."], ["a house is built on the grass", "a road is built"]
-    rows = overlap(made, real)
-    assert [r["n"] for r in rows] == [1, 2, 3, 4]
-    assert rows[0] == {"n": 1, "types": 4 / 5, "tokens": 7 / 8}
-    assert rows[1] == {"n": 2, "types": 3 / 4, "tokens": 5 / 6} and rows[3]["types"] == 1 / 2
-    assert overlap(real, made)[0]["types"] == 4 / 8
-    assert missing(made, real, n=1, most=2) == [("on", 1), ("the", 1)]
-    path = tmp_path / "captions.json"
-    path.write_text(
-        json.dumps({"a.png": real, "b.png": ["there is no difference", "The scene is the same as before ."]})
-    )
-    assert real_captions(path) == real
-    karpathy = {"images": [{"sentences": [{"raw": text} for text in real]}]}
-    path.write_text(json.dumps(karpathy))
-    assert real_captions(path) == real
-    path.write_text("[1")
-    with pytest.raises(UserError, match="is not json.*Give captions="):
-        real_captions(path)
-    with pytest.raises(UserError, match="captions="):
-        real_captions(tmp_path / "none.json")
 
 
 @pytest.mark.real_data

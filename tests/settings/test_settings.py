@@ -103,7 +103,6 @@ WRONG = {
         "text_tower.heads=0 pair_loss.temperature=0 pair_loss.smoothing=1 checkpoint_every=0 resume= features=3"
     ).split(),
     "convert_clip": "kind=mine kind=3 image_size=0 image_size=x file= out= tokenizer=".split(),
-    "ngrams": "pairs=0 size_px=1 size_px=x seed=-1 show=0 show=100 split=3".split(),
 }
 CASES = [(name, word) for name, words in WRONG.items() for word in words]
 RANGES = {"+loader.stream.lanes": "loader.stream.lanes"}

@@ -17,7 +17,6 @@ BASE = {
     "experts": ["checkpoint=none", "benchmark=scenes"],
     "export": ["checkpoint=none", "out=out"],
     "change_detection": ["data=levir_cd"],
-    "ngrams": [],
     "index": ["images=a", "out=store"],
     "search": ["store=a", "text=ships"],
     "localise": ["text=ships", "image=a.png", "out=out"],
