@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
-from rsmoe.cli.terminal import printable
-from rsmoe.errors import unknown_name
+from rsmoe.cli.entry import listen
 
 
 def main() -> None:
     """Runs the command that the first word names; without one, lists the commands."""
+    before = listen()
+    try:
+        _run(sys.argv[1:])
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+def _run(words: Sequence[str]) -> None:
     from rsmoe.cli.help import COMMANDS, commands_text
+    from rsmoe.cli.terminal import printable
+    from rsmoe.errors import unknown_name
     from rsmoe.settings import settings_of
 
-    words = sys.argv[1:]
     if words[:1] == ["-sc"] or words[:1] == ["--shell-completion"]:
         return _complete(words)
     if not words or words[0] in ("-h", "--help"):
@@ -25,7 +36,7 @@ def main() -> None:
     import_module(settings_of(words[0]).module).cli(words[1:])
 
 
-def _complete(words: list[str]) -> None:
+def _complete(words: Sequence[str]) -> None:
     """Hydra's completion, which knows programs without commands: ``rsmoe train seed=`` is asked as ``rsmoe seed=``."""
     from rsmoe.cli.help import COMMANDS
     from rsmoe.settings import settings_of

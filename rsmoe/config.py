@@ -14,16 +14,18 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-import rsmoe.launch  # a resolver of conf/train.yaml
-import rsmoe.weights.as_trained  # noqa: F401  # another one
+import rsmoe.weights.as_trained  # noqa: F401  # a resolver
 from rsmoe.checks.yaml_file import check_yaml
 from rsmoe.config_folders import conf_dir as conf_dir
 from rsmoe.errors import UserError, unknown_name
+from rsmoe.launch import stamp
 from rsmoe.settings import settings_of
 from rsmoe.world import is_generated
 
 MOST_FILES = 5000
 """Most files of a --config-dir."""
+
+OmegaConf.register_new_resolver("stamp", stamp, replace=True, use_cache=True)
 
 
 def compose(

@@ -7,8 +7,6 @@ import sys
 import time
 from datetime import timedelta
 
-from omegaconf import OmegaConf
-
 WAIT_S = 600
 """How long a process waits for the first one to say the name."""
 
@@ -53,6 +51,3 @@ def _agreed(now: str) -> str:
     if int(os.environ["RANK"]) == 0:
         store.set(key, now)
     return str(store.get(key).decode())
-
-
-OmegaConf.register_new_resolver("stamp", stamp, replace=True, use_cache=True)

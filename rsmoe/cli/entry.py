@@ -1,7 +1,7 @@
 """``main`` makes a command of a function.
 
-Imports are inside of functions: ``--help`` needs neither torch nor Hydra, a typing mistake no torch, and Ctrl-C is
-heard from the first moment on.
+Modules of commands import no library outside of their functions: ``--help`` needs neither torch nor Hydra, a typing
+mistake no torch, and Ctrl-C is heard before anything that takes time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(name: str) -> Callable[[Callable[[DictConfig], object]], Entry]:
     def decorate(task: Callable[[DictConfig], object]) -> Entry:
         def entry(words: Sequence[str] | None = None) -> None:
             typed = list(sys.argv)
-            before = _listen()
+            before = listen()
             _open_streams()
             try:
                 from rsmoe.cli.run import run
@@ -80,9 +80,13 @@ def _stop(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _listen() -> Any:
+def listen() -> Any:
     """Ctrl-C while modules are imported ends the process: libraries catch what is raised there, and go on. What is
-    raised in a finalizer is lost, so that it is heard again a moment later."""
+    raised in a finalizer is lost, so that it is heard again a moment later.
+
+    Returns:
+        the handler to put back at the end; None where somebody else listens.
+    """
 
     def heard(number: int, frame: FrameType | None) -> None:
         while frame is not None:

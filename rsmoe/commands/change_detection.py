@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rsmoe.cli import main
 from rsmoe.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     from omegaconf import DictConfig
     from rich.table import Table
     from torch.utils.data import Dataset
@@ -47,6 +46,8 @@ def binary_pairs(dataset: Dataset[Sample], *, limit: int | None = None) -> list[
 
 def classical_maps(samples: Sequence[Sample]) -> dict[str, list[np.ndarray]]:
     """Method -> a map (H, W) uint8 of each pair; also what saying one thing everywhere gives."""
+    import numpy as np
+
     from rsmoe.data.rasters.images import load_image
     from rsmoe.studies.classical_change import CLASSICAL
 
@@ -73,6 +74,8 @@ def model_maps(
     Raises:
         UserError: a checkpoint without a map of changes.
     """
+    import numpy as np
+
     from rsmoe.data.rasters.images import load_image
     from rsmoe.evaluation.map_tiles import map_tiles
     from rsmoe.evaluation.open_run import open_run

@@ -13,17 +13,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from rich.text import Text
-
-from rsmoe.checks.yaml_file import check_yaml
 from rsmoe.cli import main
 from rsmoe.errors import UserError, require_known
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from rich.console import Console
     from torch.utils.data import Dataset
 
     from rsmoe.data.overlap.leakage import Leakage, Pair
@@ -51,6 +46,8 @@ def overlap(
     Raises:
         UserError: an unknown name or split, one that is on both sides, or whatever a reader refuses.
     """
+    from rich.progress import track
+
     from rsmoe.data.overlap.leakage import find_leakage
     from rsmoe.data.overlap.near_duplicates import THRESHOLD
 
@@ -81,33 +78,6 @@ def leakage_json(found: Leakage) -> dict[str, Any]:
     }
 
 
-def leakage_tables(found: Leakage, tests: Iterable[str]) -> list[Table]:
-    """Pictures of each test set that lie in training, by training set and kind; and captions, where there are any."""
-    from rsmoe.data.overlap.leakage import KINDS, Leakage
-
-    pictures = Table("test", "pictures", "found in", *KINDS, "of test", title="Pictures", header_style="bold")
-    captions = Table("test", "captions", "in train", "samples", "all in train", title="Captions", header_style="bold")
-    for name in tests:
-        total = found.pictures.get(name, 0)
-        mine = [pair for pair in found.pairs if pair.test.data == name]
-        for source in dict.fromkeys(pair.train.data for pair in mine):
-            part = Leakage(
-                pairs=tuple(p for p in mine if p.train.data == source), pictures={}, unreadable={}, captions={}
-            ).leaked(name)
-            _row(pictures, name, total, source, part)
-        if not mine or len({pair.train.data for pair in mine}) > 1:
-            _row(pictures, name, total, "any training set", found.leaked(name))
-        if shared := found.captions.get(name):
-            captions.add_row(
-                Text(name),
-                f"{shared.captions:,}",
-                f"{shared.shared:,} ({shared.shared / shared.captions:.1%})",
-                f"{shared.samples:,}",
-                f"{shared.samples_all_shared:,} ({shared.samples_all_shared / shared.samples:.1%})",
-            )
-    return [pictures, captions] if captions.row_count else [pictures]
-
-
 def sheet_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """The pairs to look at: one of each test picture, near ones first, the least certain before the others."""
     from rsmoe.data.overlap.leakage import KINDS
@@ -125,6 +95,7 @@ def cli(cfg: DictConfig) -> None:
 
     from rsmoe.cli.terminal import console as open_console
     from rsmoe.figures.overlap_sheet import plot_pairs
+    from rsmoe.figures.overlap_tables import leakage_tables
     from rsmoe.files import write_text
 
     started = time.monotonic()
@@ -150,12 +121,6 @@ def cli(cfg: DictConfig) -> None:
         console.print(f"{len(drawn)} of {total} leaked pictures: {plot_pairs(out / 'pairs.png', drawn)}")
 
 
-def _row(table: Table, name: str, total: int, source: str, leaked: dict[str, list[str]]) -> None:
-    counts = [len(ids) for ids in leaked.values()]
-    share = f"{sum(counts) / total:.2%}" if total else "–"
-    table.add_row(Text(name), f"{total:,}", Text(source), *map(str, counts), share)
-
-
 def _words(cfg: DictConfig, side: str) -> list[str]:
     return [cfg[side]] if isinstance(cfg[side], str) else list(cfg[side])
 
@@ -168,6 +133,7 @@ def _names(words: Sequence[str], split: str) -> list[tuple[str, str]]:
 def _read(name: str, split: str, root: str | None, folders: Sequence[Path]) -> Dataset[Sample]:
     from omegaconf import OmegaConf
 
+    from rsmoe.checks.yaml_file import check_yaml
     from rsmoe.config import conf_dir
     from rsmoe.parts import instantiate
 

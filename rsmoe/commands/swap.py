@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rsmoe.cli import main
 from rsmoe.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     from omegaconf import DictConfig
 
     from rsmoe.data.change.facts import PairFacts
@@ -42,6 +41,8 @@ def swap_rates(
     Raises:
         UserError: no pair tells of something that appeared or vanished.
     """
+    import numpy as np
+
     from rsmoe.data.change.instructions import instructions
     from rsmoe.evaluation.answer import answer_batch
     from rsmoe.metrics.change.direction import SWAPPED, ChangeDirection, direction
@@ -80,10 +81,12 @@ def swap_rates(
 
 def _on_map(facts: PairFacts, seen: np.ndarray | None, turn: int) -> np.ndarray:
     """[found pixels whose way is right, found pixels with a way] of one pair."""
-    if seen is None or facts.class_map is None:
-        return np.zeros(2)
+    import numpy as np
+
     from rsmoe.data.rasters.images import read_array
 
+    if seen is None or facts.class_map is None:
+        return np.zeros(2)
     way = np.array([name.startswith("new ") - name.startswith("lost ") for name in facts.classes] or [0])
     true = way[read_array(facts.class_map)]
     told = way[np.minimum(seen, len(way) - 1)]

@@ -57,6 +57,19 @@ def test_every_command_is_listed_and_has_a_module() -> None:
     assert all(callable(importlib.import_module(settings_of(name).module).cli) for name in COMMANDS)
 
 
+def test_ctrl_c_is_heard_before_a_library_is_loaded() -> None:
+    """`entry.listen` runs once the module of a command is there: what that imports before cannot be interrupted."""
+    modules = ["rsmoe.__main__", *(settings_of(name).module for name in COMMANDS)]
+    script = (
+        "import importlib, sys; before = set(sys.modules); importlib.import_module(sys.argv[1]);"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names);"
+        "print(*sorted(new))"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", script, m], stdout=subprocess.PIPE, text=True) for m in modules]
+    loaded = {module: child.communicate(timeout=120)[0].split() for module, child in zip(modules, running, strict=True)}
+    assert loaded == {module: ["rsmoe"] for module in modules}
+
+
 @pytest.mark.parametrize(
     "module",
     [

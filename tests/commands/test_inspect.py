@@ -14,10 +14,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from rsmoe.commands.inspect import cli, counts_table, rows_table, scan, tasks_table, unused_table, varied
+from rsmoe.commands.inspect import cli, scan, varied
 from rsmoe.data.sample import Sample
 from rsmoe.data.sampling.spread import spread
 from rsmoe.figures.inspect_sheet import plot_inspection
+from rsmoe.figures.inspect_tables import counts_table, rows_table, tasks_table, unused_table
 
 YELLOW, BLUE, MAGENTA = "#F0E442", "#56B4E9", "#FF4FC3"
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsmoe.commands.overlap import cli, leakage_json, leakage_tables, overlap, sheet_pairs
+from rsmoe.commands.overlap import cli, leakage_json, overlap, sheet_pairs
 from rsmoe.data.overlap.fingerprint import fingerprint
 from rsmoe.data.overlap.leakage import find_leakage
 from rsmoe.data.overlap.near_duplicates import SYMMETRIES, NearDuplicates, turned
 from rsmoe.data.readers.karpathy import KarpathyCaptions, karpathy_rows
 from rsmoe.errors import UserError
 from rsmoe.figures.overlap_sheet import plot_pairs
+from rsmoe.figures.overlap_tables import leakage_tables
 from rsmoe.scenes.generator import SceneGenerator
 
 Transposed = Image.Transpose

@@ -87,6 +87,14 @@ class Training:
             return set()
 
     @property
+    def listens(self) -> bool:
+        """Whether Ctrl-C is the command's: it has loaded a library. Before that it is Python's, with a traceback."""
+        try:
+            return "site-packages" in Path(f"/proc/{self._child.pid}/maps").read_text()
+        except OSError:  # it has ended
+            return False
+
+    @property
     def writes_checkpoint(self) -> bool:
         """Whether it is writing one, or was when it ended; a file that an earlier run left does not count."""
         return bool(self._parts() - self._stale)
@@ -185,7 +193,8 @@ class Moment:
                 break
             time.sleep(0.0002)
         until = (run.started if self.after == "start" else time.monotonic()) + self.delay
-        while run.code is None and time.monotonic() < until:
+        unheard = self.number == signal.SIGINT
+        while run.code is None and (time.monotonic() < until or (unheard and not run.listens)):
             time.sleep(0.001)
         files = run.checkpoints
         if run.code is not None:
