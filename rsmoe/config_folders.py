@@ -12,7 +12,7 @@ VARIABLE = "RSMOE_CONFIG_DIR"
 """Folders of the user's own configs, separated as in PATH; ``--config-dir`` sets it for the time of the command."""
 
 
-@cache  # every sample asks, by the name of its task
+@cache
 def conf_dir() -> Path:
     """The folder of configs: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).parent
@@ -22,6 +22,11 @@ def conf_dir() -> Path:
     raise UserError(f"no conf/ beside {package}; reinstall with: pip install --force-reinstall rsmoe")
 
 
-def config_folders() -> list[Path]:
+def config_folders() -> tuple[Path, ...]:
     """Where a task or a metric is looked for, the user's own folders first."""
-    return [*(Path(name) for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name), conf_dir()]
+    return _folders(os.environ.get(VARIABLE, ""))
+
+
+@cache  # every sample asks, by the name of its task
+def _folders(names: str) -> tuple[Path, ...]:
+    return (*(Path(name) for name in names.split(os.pathsep) if name), conf_dir())

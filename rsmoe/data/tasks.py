@@ -42,12 +42,12 @@ class Task:
 
 def task_names() -> tuple[str, ...]:
     """Every task, sorted. The position of a name is the task index in `Batch.task`."""
-    return tuple(_tasks(tuple(config_folders())))
+    return tuple(_tasks(config_folders()))
 
 
 def find_task(name: str) -> Task:
     """The task of a name; raises `UserError` for an unknown one."""
-    known = _tasks(tuple(config_folders()))
+    known = _tasks(config_folders())
     require_known("task", name, known=known)
     return known[name]
 
