@@ -56,6 +56,17 @@ def test_a_request_may_name_the_kind() -> None:
         told[2]
 
 
+def test_masks_are_questions_of_yes_or_no() -> None:
+    there, absent = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    there[1, 2] = True
+    boxes = np.array([[2, 1, 3, 2]], np.float32)
+    masks = [replace(One()[0], task="mask", kind="storage_tank", mask=m, boxes_px=boxes) for m in (there, absent)]
+    asked = Recast(masks, task="vqa", prompt="Is there any {kind}?")  # type: ignore[arg-type]
+    for sample, answer in zip(asked, ("yes", "no"), strict=True):
+        assert (sample.task, sample.kind, sample.responses) == ("vqa", "presence", (answer,))
+        assert sample.instruction == "Is there any storage tank?" and sample.mask is sample.boxes_px is None
+
+
 def test_synonyms_are_of_the_classes_of_their_benchmark() -> None:
     node = compose(["checkpoint=none", "benchmark=uc_merced_synonyms"], name="evaluate").benchmark.uc_merced_synonyms
     assert set(node.synonyms) == set(node.reader.classes)

@@ -1,12 +1,14 @@
-"""The samples of a data set, asked something else: captions as retrieval requests, scene classes as texts to match."""
+"""The samples of a data set, asked something else: captions as retrieval requests, masks as questions of yes or no."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch.utils.data import Dataset
 
+from rsmoe.data.rasters.images import read_array
 from rsmoe.data.readers.annotations import is_directional
 from rsmoe.data.readers.prompt_ensembles import ENSEMBLES
 from rsmoe.data.sample import Sample
@@ -21,7 +23,7 @@ class Recast(Dataset[Sample]):
 
     Args:
         task: of every sample; None keeps each sample's own. To "retrieval" a caption is the text that its picture is
-            matched with.
+            matched with; to "vqa" a mask is the answer to whether its kind is there, "yes" or "no", kind "presence".
         prompt: the request, in which ``{instruction}`` stands for the sample's own and ``{kind}`` for its kind, such as
             the class that is asked for; of a list each sample has one, in turns. None keeps it.
         response: what becomes of every reference, in which ``{response}`` stands for it: "a satellite image of
@@ -78,13 +80,12 @@ class Recast(Dataset[Sample]):
                     f"{self.name}: {sample.id} is of no kind, and prompt={prompt!r} names it; leave {{kind}} out"
                 )
             instruction = prompt.replace("{instruction}", instruction).replace("{kind}", sample.kind.replace("_", " "))
+        changed: dict[str, Any] = {"task": self._task or sample.task}
+        if self._task == "vqa" and sample.mask is not None:
+            responses = ("yes" if read_array(sample.mask).any() else "no",)
+            changed |= dict(kind="presence", mask=None, masks=(), every=False, boxes_px=None, obb_px=None, labels=())
         responses = tuple(word for own in responses for word in self._synonyms.get(own, (own,)))
         if self._texts:
             responses = tuple(text.replace("{response}", own) for own in responses for text in self._texts)
-        return replace(
-            sample,
-            task=self._task or sample.task,
-            instruction=instruction,
-            responses=responses,
-            directional=sample.directional or is_directional(instruction, *responses),
-        )
+        directional = sample.directional or is_directional(instruction, *responses)
+        return replace(sample, instruction=instruction, responses=responses, directional=directional, **changed)
