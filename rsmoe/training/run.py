@@ -9,9 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -152,11 +150,11 @@ def run_stages(
             optimizer=optimizer,
             first_step=sum(s.steps for s in stages[:index]),
         )
-        ours: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"), Throughput()]
-        if stage.ema > 0:
-            ours.append(EMAWeightAveraging(decay=stage.ema))
-        # after the average: it saves it
-        ours.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
+        ours = [
+            StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"),
+            Throughput(),
+            Interruption(checkpoints / "last.ckpt", every=checkpoint_every),
+        ]
         files = WholeFileIO(model=model, bases=bases, loaded=loaded)
         fit = stage_trainer(
             trainer,
