@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, Positive, PositiveReal, Share
+from rsmoe.checks.ranges import Fraction, NonNegative, Positive, PositiveReal, Share
 from rsmoe.data.batch import Batch
 from rsmoe.data.feature_store import FeatureStore, stacked
 from rsmoe.data.rasters.images import images_key, read_array
@@ -61,7 +61,7 @@ class Collate:
         augment: True for training.
         inference: True leaves the responses out: ``response_ids`` is (B, 0).
         max_prompt, max_instruction, max_response: limits in tokens, the end token included.
-        crop_area, jitter, noise, band_drop, misregister_px, align_px, match_levels: see `Transform`.
+        crop_area, jitter, align_px, match_levels: see `Transform`.
         window_px: least and greatest side, in pixels of the picture, of a random window that training sees in place of
             the whole, see `random_window`; of what may be cropped, see `Transform`. None: whole pictures.
         cache_bytes: see `ImageCache`.
@@ -89,9 +89,6 @@ class Collate:
         max_response: Limit = 160,
         crop_area: Annotated[Share, Field(gt=0.0)] = 0.7,
         jitter: Fraction = 0.2,
-        noise: NonNegativeReal = 0.0,
-        band_drop: Share = 0.0,
-        misregister_px: NonNegativeReal = 0.0,
         align_px: NonNegative = 0,
         match_levels: bool = False,
         window_px: Sequence[int] | None = None,
@@ -110,9 +107,6 @@ class Collate:
             augment=augment,
             crop_area=crop_area,
             jitter=jitter,
-            noise=noise,
-            band_drop=band_drop,
-            misregister_px=misregister_px,
             align_px=align_px,
             match_levels=match_levels,
         )

@@ -1,4 +1,4 @@
-"""Turned pictures, their boxes, masks and words; scale, shifts, noise and bands."""
+"""Turned pictures, their boxes, masks and words; scale and bands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from support.transforms import SIZE, make, picture
 from rsmoe.data import Sample
 from rsmoe.data.rasters.images import load_image, picture_size
 from rsmoe.data.readers.annotations import is_directional
-from rsmoe.data.transforms.alignment import misregister, shift_image
 from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
 from rsmoe.data.transforms.image_cache import ImageCache
 from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_vector
@@ -274,43 +273,6 @@ def test_the_size_of_a_picture_is_the_upright_one(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.fromarray(picture(0, 10, 30)).save(tmp_path / "a.jpg", exif=exif)
     assert picture_size(tmp_path / "a.jpg") == load_image(tmp_path / "a.jpg").shape[1::-1] == (10, 30)
-
-
-# --- light, noise, bands, shifts ---
-
-
-def test_options_change_what_they_name_and_follow_the_generator() -> None:
-    sample = make(images=(picture(1), picture(1)), directional=True)
-    plain = views(sample, 2)
-    noisy = views(sample, 2, noise=0.05)
-    inner = (plain.pixels > 0.2) & (plain.pixels < 0.8)
-    assert (noisy.pixels - plain.pixels)[inner].std() == pytest.approx(0.05, rel=0.05)
-    assert torch.equal(noisy.pixels, views(sample, 2, noise=0.05).pixels)
-    dropped = views(sample, 2, band_drop=1.0, mean=[0.5] * 3)
-    flat = [band for band in range(3) if not dropped.pixels[:, band].any()]
-    assert len(flat) == 1 and {
-        len(views(sample, s, band_drop=0.0).pixels.flatten(2).std(2).nonzero()) for s in range(3)
-    } == {6}
-    assert torch.equal(plain.pixels[0], plain.pixels[1])
-
-
-def test_a_shift_moves_the_picture_right_and_down() -> None:
-    image = torch.zeros(1, 9, 12)
-    image[0, 3, 4] = 1
-    assert shift_image(image, 2, 3)[0, 6, 6] == pytest.approx(1, abs=1e-5)
-    half = shift_image(image, 0.5, 0)
-    assert half[0, 3, 4] == pytest.approx(0.5, abs=1e-5) and half[0, 3, 5] == pytest.approx(0.5, abs=1e-5)
-
-
-def test_misregistration_leaves_the_first_date_and_is_bounded() -> None:
-    ramp = torch.arange(32.0).expand(3, 1, 32, 32).clone()
-    moved = misregister(ramp, most_px=2.0, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(moved[0], ramp[0]) and not torch.equal(moved[1], moved[2])
-    away = (moved[1:] - ramp[1:])[..., 4:-4].abs()
-    assert 0.1 < away.max() <= 2.0001 and torch.equal(misregister(ramp[:1], most_px=2.0, generator=None), ramp[:1])  # type: ignore[arg-type]
-    sample = make(images=(picture(1), picture(1)), directional=True)
-    pixels = views(sample, 2, misregister_px=1.5).pixels
-    assert torch.equal(pixels[0], views(sample, 2).pixels[0]) and not torch.equal(pixels[0], pixels[1])
 
 
 @pytest.mark.parametrize(

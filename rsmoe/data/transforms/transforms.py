@@ -14,7 +14,7 @@ from torch.nn import functional
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.data.transforms.alignment import align, misregister
+from rsmoe.data.transforms.alignment import align
 from rsmoe.data.transforms.directions import has_coordinates, turn_sample
 from rsmoe.data.transforms.radiometry import match_levels
 from rsmoe.data.transforms.symmetries import IDENTITY, turn_image
@@ -69,10 +69,6 @@ class Transform:
         augment: True for training; all that follows does nothing otherwise.
         crop_area: least share of the area that a crop keeps; 1 turns crops off.
         jitter: greatest relative change of brightness and of contrast; 0 turns it off.
-        noise: standard deviation of Gaussian noise, on the scale 0-1.
-        band_drop: probability that one band, the same at all dates, holds its mean instead; for multispectral
-            pictures, since without a band of three the colours that captions name are wrong.
-        misregister_px: greatest shift between dates, see `misregister`.
         align_px: greatest shift between dates that is taken back, with and without ``augment``, see `align`.
         match_levels: bring every date to the levels of the first, with and without ``augment``, see `match_levels`.
 
@@ -89,9 +85,6 @@ class Transform:
         augment: bool = False,
         crop_area: float = 0.7,
         jitter: float = 0.2,
-        noise: float = 0.0,
-        band_drop: float = 0.0,
-        misregister_px: float = 0.0,
         align_px: int = 0,
         match_levels: bool = False,
     ) -> None:
@@ -101,8 +94,7 @@ class Transform:
             raise UserError(f"align_px={align_px}: expected less than {max(1, size // 2)}, half of the {size} pixels")
         self.size, self.bands, self.mean, self.std = size, len(mean), list(mean), list(std)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
-        self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
-        self.match_levels = match_levels
+        self.align_px, self.match_levels = align_px, match_levels
         self._mean = 255 * torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._scale = 1 / (255 * torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
 
@@ -139,18 +131,16 @@ class Transform:
         if self.augment:
             window = self._window(together or [sample], generator)
             symmetry = _symmetry(sample, together, generator)
-            if window is not None and not _whole(together or [sample], symmetry, self._parts(window)):
+            if window is not None and not _whole(together or [sample], symmetry, _parts(window, self.size)):
                 window = None
         stacked = torch.stack(list(images)) if len(images) > 1 else images[0][None]  # (T, C, S, S) uint8
         pixels = self._cut(turn_image(stacked, symmetry), window).float()
-        if self.augment:
-            pixels = misregister(pixels, most_px=self.misregister_px, generator=generator)
         pixels = align(pixels, most_px=self.align_px)
         if self.augment:
             pixels = self._relight(pixels, generator)
         if self.match_levels:
             pixels = match_levels(pixels)
-        parts = None if window is None else self._parts(window)
+        parts = None if window is None else _parts(window, self.size)
         plain = Views(pixels=self.normalised(pixels), symmetry=symmetry, window=parts)
         return self._annotated(plain, sample, window, numbers)
 
@@ -169,32 +159,20 @@ class Transform:
         width = min(self.size, max(1, round(side / stretch)))
         return round(x * (self.size - width)), round(y * (self.size - height)), width, height
 
-    def _parts(self, window: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
-        x, y, width, height = (side / self.size for side in window)
-        return x, y, width, height
-
     def _cut(self, pixels: Tensor, window: tuple[int, int, int, int] | None) -> Tensor:
         if window is None:
             return pixels
         left, top, width, height = window
         cut = pixels[..., top : top + height, left : left + width]
-        cut = (
-            cut.contiguous() if self.bands <= 4 else cut.float()
-        )  # torch has a fast path for up to four bands of uint8
+        # torch has a fast path for up to four bands of uint8
+        cut = cut.contiguous() if self.bands <= 4 else cut.float()
         return functional.interpolate(cut, (self.size, self.size), mode="bilinear", antialias=True)
 
     def _relight(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         change = 1 + self.jitter * (2 * torch.rand(2, len(pixels), 1, 1, 1, generator=generator) - 1)
         brightness, contrast = change
         level = pixels.mean(dim=(1, 2, 3), keepdim=True)
-        pixels = pixels.mul_(contrast).add_(level * (brightness - contrast))
-        if self.noise:
-            pixels.add_(torch.randn(pixels.shape, generator=generator), alpha=255 * self.noise)
-        pixels.clamp_(0, 255)
-        if self.band_drop and float(torch.rand((), generator=generator)) < self.band_drop:
-            band = int(torch.randint(self.bands, (), generator=generator))
-            pixels[:, band] = self._mean[band]
-        return pixels
+        return pixels.mul_(contrast).add_(level * (brightness - contrast)).clamp_(0, 255)
 
     def _annotated(
         self, views: Views, sample: Sample, window: tuple[int, int, int, int] | None, numbers: Tensor | None
@@ -213,6 +191,11 @@ class Transform:
             left, top, width, height = window
             known = nearest(known[top : top + height, left : left + width], self.size)
         return known.contiguous()
+
+
+def _parts(window: tuple[int, int, int, int], size: int) -> tuple[float, float, float, float]:
+    x, y, width, height = (side / size for side in window)
+    return x, y, width, height
 
 
 def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Generator) -> int:
