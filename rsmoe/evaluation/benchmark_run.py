@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import answers, assess
 from rsmoe.evaluation.formats.layouts import read_vocabulary
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
+from rsmoe.evaluation.neighbours import image_features
 from rsmoe.evaluation.open_run import collate_options
 from rsmoe.evaluation.report import baselines
 from rsmoe.evaluation.run_facts import run_facts
@@ -185,7 +187,7 @@ class BenchmarkRun:
             vocabulary=self._vocabulary(benchmark, samples),
         )  # fmt: skip
         learned = self._training_samples(benchmark)
-        beside = baselines(outcome, model=self.model, collate=self._collate, train=learned)
+        beside = baselines(outcome, learned, features=partial(image_features, self.model, self._collate))
         total = len(benchmark.data)  # type: ignore[arg-type]
         split = str(getattr(benchmark.data, "split", ""))
         facts = {

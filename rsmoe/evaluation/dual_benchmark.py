@@ -15,10 +15,10 @@ from rsmoe.contrast.open_dual import OpenDual
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
-from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import assess
+from rsmoe.evaluation.report import baselines
 from rsmoe.evaluation.run_facts import hash_of
 from rsmoe.evaluation.table import results_table
 from rsmoe.files import sha256_of_file
@@ -59,20 +59,13 @@ def measure(
         predictions=embed_samples(opened, samples, batch_size=batch_size, title=benchmark.name), metrics=metrics,
         draws=draws,
     )  # fmt: skip
-    first = outcome.results[0]
-    beside = Baselines([]).results(
-        samples,
-        protocol_prefix="generated/" if first.protocol.startswith("generated/") else "",
-        split=first.split,
-        protocols=benchmark.protocols,
-        metrics=outcome.metrics,
-    )
+    beside = baselines(outcome)
     total = len(benchmark.data)  # type: ignore[arg-type]
     run = dual_facts(opened)
     asked = {
-        "name": benchmark.name, "data": str(getattr(benchmark.data, "name", benchmark.name)), "split": first.split,
-        "n": len(samples), "of": total, "data_sha256": outcome.sha256, "limit": limit,
-        "sample_ids": None if sample_ids is None else list(sample_ids),
+        "name": benchmark.name, "data": str(getattr(benchmark.data, "name", benchmark.name)),
+        "split": outcome.results[0].split, "n": len(samples), "of": total, "data_sha256": outcome.sha256,
+        "limit": limit, "sample_ids": None if sample_ids is None else list(sample_ids),
         "decoding": "embeddings, nothing is decoded",
         "baselines": "No trivial baseline learns from training samples; the chance level stands beside.",
     }  # fmt: skip

@@ -52,12 +52,11 @@ def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str
         said |= changes(reply.change_map, reply.shown.valid)
     if wanted.geojson:
         found = list(mask_features(reply))
+        gsd_m, _ = ground(place)
         for name, values, classes in _maps(model, reply):
-            found += () if name == "mask" else _features(reply, values, classes)
+            found += () if name == "mask" else map_features(values, classes=classes, gsd_m=gsd_m)
         said["geojson"] = collection(found, place)
-        if reply.boxes is not None:
-            boxes = collection(box_features(reply), reply.dates.georeference)
-            said["geojson"]["features"] += boxes["features"]
+        said["geojson"]["features"] += collection(box_features(reply), reply.dates.georeference)["features"]
     if wanted.graticule:
         said["graticule"] = graticule(reply.dates.georeference)
     if wanted.prompts and reply.prompts is not None:
@@ -72,12 +71,6 @@ def changes(kinds: Any, valid: Any) -> dict[str, Any]:
     counts = count_kinds(kinds, valid)
     seen = counts.sum(0)
     return {"changed": float(seen[1:].sum() / seen.sum()) if seen.any() else None, "cells": cell_shares(counts)}
-
-
-def ground_features(reply: Reply) -> Iterator[Feature]:
-    """The boxes of an answer as polygons; none where it has no box."""
-    if reply.boxes is not None:
-        yield from box_features(reply)
 
 
 def change_features(reply: Reply, classes: Sequence[str]) -> Iterator[Feature]:
@@ -104,10 +97,6 @@ def _maps(model: Assistant, reply: Reply) -> Iterator[tuple[str, np.ndarray, Seq
     if reply.land_cover is not None:
         shown = np.where(reply.shown.valid, reply.land_cover + 1, 0).astype(np.uint8)  # its 0 is a class, too
         yield "land cover", shown, ("", *model.cover_classes)
-
-
-def _features(reply: Reply, values: np.ndarray, classes: Sequence[str]) -> Iterator[Feature]:
-    return map_features(values, classes=classes, gsd_m=ground(reply.shown.georeference)[0])
 
 
 def _geotiff(values: np.ndarray, reply: Reply, *, colours: Sequence[str], classes: Sequence[str]) -> str:
