@@ -88,9 +88,11 @@ def evaluate(
             given = answers(model, codec, loader, beams=beams, max_new=max_new, tile=tile, title=title)
             predictions = [p for batch in joined(list(given)) for p in batch]
             samples = [dataset[i] for i in spread(len(dataset), limit)]  # type: ignore[arg-type]
-            options: dict[str, Any] = {"split": split, "model": model, "metrics": metrics, "draws": draws}
-            options["protocols"] = getattr(dataset, "protocols", None)
-            outcomes.append(assess(name, dataset, samples=samples, predictions=predictions, **options))
+            outcome = assess(
+                name, dataset, samples=samples, predictions=predictions, split=split, model=model, metrics=metrics,
+                protocols=getattr(dataset, "protocols", None), draws=draws,
+            )  # fmt: skip
+            outcomes.append(outcome)
     return outcomes
 
 

@@ -44,7 +44,8 @@ def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str
     said["layers"] = []
     for name, values, classes in _maps(model, reply):
         colours = class_colours(classes) if name == "land cover" else map_colours(len(classes) - 1)
-        layer = {"name": name, "classes": list(classes), "colours": colours, "png": _png(values)}
+        layer = {"name": name, "classes": list(classes), "colours": colours}
+        layer["png"] = _data(Image.fromarray(values), "png")
         if wanted.geotiff:
             layer["geotiff"] = _geotiff(values, reply, colours=colours, classes=classes)
         said["layers"].append(layer)
@@ -106,10 +107,6 @@ def _geotiff(values: np.ndarray, reply: Reply, *, colours: Sequence[str], classe
             colours=colours, classes=classes,
         )  # fmt: skip
         return f"data:image/tiff;base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def _png(values: np.ndarray) -> str:
-    return _data(Image.fromarray(values), "png")
 
 
 def _jpeg(image: np.ndarray) -> str:

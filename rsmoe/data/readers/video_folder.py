@@ -63,8 +63,6 @@ class VideoFolder(Reader):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)
-        if frames < 1:
-            raise UserError(f"{name}: frames={frames} should be at least 1")
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         carved = "val" not in annotations and val_fraction > 0

@@ -59,11 +59,8 @@ class ShardDataset(Dataset[Sample]):
         index %= len(self)
         view = int(np.searchsorted(self._ends, index, side="right"))
         if self._last is None or self._last[0] != view:  # the next one is often of the same view
-            self._last = (view, self._view(view))
+            self._last = (view, view_at(self.shards.path(int(self._shard[view])), self._rows[view]))
         return self._last[1][index - int(self._ends[view] - self._rows[view, 3])]
-
-    def _view(self, view: int) -> list[Sample]:
-        return view_at(self.shards.path(int(self._shard[view])), self._rows[view])
 
 
 def view_at(shard: str, row: np.ndarray) -> list[Sample]:
