@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from support.transforms import SIZE, make, picture
+from torch import Tensor
 
 from rsmoe.data import Sample
 from rsmoe.data.rasters.images import load_image, picture_size
@@ -26,13 +27,25 @@ ALL = st.sampled_from(SYMMETRIES)
 SEEDS = st.integers(0, 2**31)
 
 
-def views(sample: Sample, seed: int = 0, words: bool = True, **more: Any) -> Views:
+CACHE = ImageCache(size=SIZE, max_bytes=0)
+
+
+def mask_of(sample: Sample, seen: Views) -> Tensor:
+    numbers = CACHE.numbers(sample)
+    assert numbers is not None
+    return seen.placed(numbers)
+
+
+def classes_of(sample: Sample, seen: Views) -> Tensor:
+    assert sample.class_map is not None
+    return seen.placed(CACHE.class_map(sample.class_map))
+
+
+def views(sample: Sample, seed: int = 0, **more: Any) -> Views:
     options = {"mean": [0.0] * 3, "std": [1.0] * 3, "augment": True, "jitter": 0.0, "crop_area": 1.0} | more
     transform = Transform(size=SIZE, **options)
     images = [resize(load_image(image), SIZE) for image in sample.images]
-    generator = torch.Generator().manual_seed(seed)
-    numbers = ImageCache(size=SIZE, max_bytes=0).numbers(sample)
-    return transform(images, sample=sample, generator=generator, together=[sample] if words else [], numbers=numbers)
+    return transform(images, samples=[sample], generator=torch.Generator().manual_seed(seed))
 
 
 # --- the eight symmetries ---
@@ -212,18 +225,17 @@ def test_masks_and_words_stay_true(seed: int, column: int, row: int) -> None:
         instruction="Where is the car ?", responses=(names[column, row],), directional=(column, row) != (1, 1),
     )  # fmt: skip
     seen = views(sample, seed)
-    assert seen.mask is not None and seen.class_map is not None
-    assert torch.equal(seen.pixels[0], seen.pixels[1]) and torch.equal(seen.pixels[0, 0] > 0.5, seen.mask > 0)
-    assert torch.equal(seen.class_map == 3, seen.mask > 0) and set(seen.class_map.unique().tolist()) == {3, 255}
-    rows, columns = seen.mask.nonzero(as_tuple=True)
+    marked, known = mask_of(sample, seen), classes_of(sample, seen)
+    assert torch.equal(seen.pixels[0], seen.pixels[1]) and torch.equal(seen.pixels[0, 0] > 0.5, marked > 0)
+    assert torch.equal(known == 3, marked > 0) and set(known.unique().tolist()) == {3, 255}
+    rows, columns = marked.nonzero(as_tuple=True)
     turned = turn_sample(sample, seen.symmetry)
     assert turned is not None
     assert turned.responses == (names[int(columns.float().mean() // 16), int(rows.float().mean() // 16)],)
 
 
-def test_without_their_words_directional_samples_stay() -> None:
+def test_samples_turn_as_far_as_their_words_follow() -> None:
     sample = make(responses=("on the left",), directional=True)
-    assert {views(sample, seed, words=False).symmetry for seed in range(40)} == {0}
     assert {views(sample, seed).symmetry for seed in range(80)} == set(SYMMETRIES)
     doubtful = replace(sample, responses=("a bridge above the river",))
     assert {views(doubtful, seed).symmetry for seed in range(80)} == {0, 4}
@@ -234,12 +246,12 @@ def test_all_samples_of_a_picture_decide_together() -> None:
     transform = Transform(size=SIZE, mean=[0.0] * 3, std=[1.0] * 3, augment=True)
     image = resize(picture(), SIZE)
 
-    def seen(sample: Sample, *together: Sample, seed: int) -> Views:
-        return transform([image], sample=sample, generator=torch.Generator().manual_seed(seed), together=together)
+    def seen(*samples: Sample, seed: int) -> Views:
+        return transform([image], samples=samples, generator=torch.Generator().manual_seed(seed))
 
-    assert {seen(free, free, bound, seed=seed).symmetry for seed in range(60)} == {0, 6}
+    assert {seen(free, bound, seed=seed).symmetry for seed in range(60)} == {0, 6}
     for seed in range(10):  # whoever comes first
-        a, b = seen(free, free, bound, seed=seed), seen(bound, free, bound, seed=seed)
+        a, b = seen(free, bound, seed=seed), seen(bound, free, seed=seed)
         assert torch.equal(a.pixels, b.pixels) and a.symmetry == b.symmetry
 
 
@@ -250,10 +262,10 @@ def test_a_crop_takes_class_maps_along() -> None:
     cropped = 0
     for seed in range(30):
         seen = views(sample, seed, crop_area=0.5)
-        assert seen.class_map is not None
-        agree = (seen.pixels[0, 0] * 2.55).round() == seen.class_map
+        known = classes_of(sample, seen)
+        agree = (seen.pixels[0, 0] * 2.55).round() == known
         assert agree.float().mean() > 0.9
-        cropped += bool((seen.class_map == 1).sum() != SIZE * SIZE // 3)
+        cropped += bool((known == 1).sum() != SIZE * SIZE // 3)
     assert cropped > 20
 
 
@@ -303,11 +315,9 @@ def test_several_masks_are_numbered_and_turned_as_the_picture_is() -> None:
     image = np.repeat(masks[1][..., None], 3, axis=2).astype(np.uint8) * 255
     asked = make(images=(image,), task="mask", mask=masks.any(0), masks=tuple(masks))
     for seed in range(8):
-        views = Transform(size=SIZE, mean=[0.0] * 3, std=[1.0] * 3, augment=True, jitter=0.0)(
-            [resize(image, SIZE)], sample=asked, generator=torch.Generator().manual_seed(seed), together=[asked],
-            numbers=ImageCache(size=SIZE, max_bytes=0).numbers(asked),
-        )  # fmt: skip
-        assert views.mask is not None and views.mask.dtype == torch.uint8
-        assert sorted(views.mask.unique().tolist()) == [0, 1, 2]  # a quarter of a pixel is none
-        assert int((views.mask == 1).sum()) == 3 * SIZE and int((views.mask == 2).sum()) == 7 * SIZE
-        assert (views.pixels[0, 0][views.mask == 2] > 0.9).all()
+        seen = views(asked, seed)
+        marked = mask_of(asked, seen)
+        assert marked.dtype == torch.uint8
+        assert sorted(marked.unique().tolist()) == [0, 1, 2]  # a quarter of a pixel is none
+        assert int((marked == 1).sum()) == 3 * SIZE and int((marked == 2).sum()) == 7 * SIZE
+        assert (seen.pixels[0, 0][marked == 2] > 0.9).all()
