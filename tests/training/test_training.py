@@ -15,17 +15,7 @@ import numpy as np
 import pytest
 import torch
 from support.models import codecs, requests, tiny_model
-from support.runs import (
-    DENSE,
-    EXPERTS,
-    Killed,
-    at_step,
-    data_of,
-    equal,
-    kill,
-    run,
-    signals,
-)
+from support.runs import DENSE, EXPERTS, Killed, at_step, data_of, equal, kill, run, signals
 from torch import Tensor
 
 from rsmoe.build import load_run

@@ -10,13 +10,7 @@ from typing import Any
 from rsmoe.checks.ranges import Fraction, Positive
 from rsmoe.data.files.file_names import SUFFIXES, FolderFiles, listed
 from rsmoe.data.files.values import text_of
-from rsmoe.data.readers.annotations import (
-    data_root,
-    field,
-    identity,
-    read_json,
-    require_split,
-)
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
 from rsmoe.errors import UserError
