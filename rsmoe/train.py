@@ -65,7 +65,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.training.band_order import check_band_order
     from rsmoe.training.checkpoints import is_dual, load_checkpoint
     from rsmoe.training.curves import open_curves
-    from rsmoe.training.ranks import joined, leave_group
+    from rsmoe.training.ranks import gathered, leave_group
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
     from rsmoe.training.stage_checks import trainable
@@ -168,7 +168,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu_minutes = sum(s.ru_utime + s.ru_stime for s in spent) / 60
-    shares = joined([cpu_minutes])
+    shares = gathered([cpu_minutes])
     outcomes = evaluate(model=model, codec=codec, data=data, **evaluation)
     pool = Mixture(list(corpus.train.values()))
     learned = [pool[place, 0][0] for place in spread(len(pool), neighbours)]

@@ -13,7 +13,7 @@ from rsmoe.data.overlap.fingerprint import hash_of_pixels
 from rsmoe.data.rasters.images import images_key, load_image
 from rsmoe.data.sample import Sample
 from rsmoe.model import RSMoE
-from rsmoe.training.ranks import joined, my_share
+from rsmoe.training.ranks import gathered, my_share
 
 _BATCH = 64
 """Pictures, or pairs, that are encoded at once."""
@@ -108,4 +108,4 @@ def image_features(model: RSMoE, collate: Collate, samples: Sequence[Sample], *,
     for start in range(rank * _BATCH, len(chosen), world * _BATCH):
         batch = collate([(s, 0) for s in chosen[start : start + _BATCH]]).to(model.to_lm.weight.device)
         pooled.append(model.see(batch).memory.mean().float().cpu())
-    return torch.cat(joined(pooled) if shared else pooled)[[order[key] for key in keys]]
+    return torch.cat(gathered(pooled) if shared else pooled)[[order[key] for key in keys]]

@@ -27,7 +27,7 @@ from rsmoe.training.interruption import Interruption
 from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
 from rsmoe.training.progress import StageProgress
-from rsmoe.training.ranks import alike
+from rsmoe.training.ranks import same_buffers
 from rsmoe.training.stage_checks import fitted, trainable
 from rsmoe.training.stage_features import stage_features
 from rsmoe.training.stage_trainer import stage_trainer
@@ -199,7 +199,7 @@ def run_stages(
     model.requires_grad_(False)  # torch multiplies trainable matrices in another order: answer as after `load_run`
     model.to(fit.strategy.root_device)  # the trainer's teardown moves it to the CPU
     _restore_dtypes(model, dtypes, computed)
-    alike(model)
+    same_buffers(model)
     return trace
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rsmoe.training.ranks import joined
+from rsmoe.training.ranks import gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Means:
         """The means, by name, and a new beginning; every process has to call it."""
         own = {name: (float(total), n) for name, (total, n) in self._sums.items()}
         self._sums = {}
-        shares = joined([own])
+        shares = gathered([own])
         names = sorted({name for share in shares for name in share})
         found = {name: [share[name] for share in shares if name in share] for name in names}
         return {name: sum(t for t, _ in parts) / sum(n for _, n in parts) for name, parts in found.items()}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rsmoe.cli.terminal import printable
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.change_report import cell_shares, count_kinds, ground
+from rsmoe.evaluation.change_report import changed_by_cell, count_kinds, ground
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.reply_files import box_features, mask_features, reply_row
 from rsmoe.figures.change_sheet import map_colours
@@ -30,7 +30,7 @@ _SHOWN = 2**20
 """Most pixels of a picture that is sent back."""
 
 
-def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str]) -> dict[str, Any]:
+def rsmoe_field(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str]) -> dict[str, Any]:
     """The field ``rsmoe`` of an answer; sizes, boxes and layers are in pixels of the (first) picture.
 
     Args:
@@ -71,7 +71,7 @@ def changes(kinds: Any, valid: Any) -> dict[str, Any]:
     """The share of pixels that changed, of all and of each of 3 x 3 cells."""
     counts = count_kinds(kinds, valid)
     seen = counts.sum(0)
-    return {"changed": float(seen[1:].sum() / seen.sum()) if seen.any() else None, "cells": cell_shares(counts)}
+    return {"changed": float(seen[1:].sum() / seen.sum()) if seen.any() else None, "cells": changed_by_cell(counts)}
 
 
 def change_features(reply: Reply, classes: Sequence[str]) -> Iterator[Feature]:

@@ -20,7 +20,7 @@ from rsmoe.evaluation.reply_files import box_features, mask_features
 from rsmoe.evaluation.request import Request as Asked
 from rsmoe.generation.decoding import Decoding
 from rsmoe.web.chat import Extra
-from rsmoe.web.layers import beside, change_features, changes, collection
+from rsmoe.web.layers import change_features, changes, collection, rsmoe_field
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import MIXTURE, Service
 
@@ -117,5 +117,5 @@ class UploadedRasters:
 
     def _summary(self, reply: Reply) -> dict[str, Any]:
         plain = replace(reply, mask=None, change_map=None, land_cover=None)
-        said = beside(self.service.model, plain, wanted=Extra(), notes=())
+        said = rsmoe_field(self.service.model, plain, wanted=Extra(), notes=())
         return {"answer": printable(reply.text)} | {key: value for key, value in said.items() if key != "layers"}
