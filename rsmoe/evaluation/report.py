@@ -34,6 +34,9 @@ from rsmoe.model import RSMoE
 from rsmoe.router.oracle import TOLD
 from rsmoe.settings.stage import Stage
 
+_ROWS = 14
+"""Of the router's heat map, at most."""
+
 
 def write_report(
     folder: Path,
@@ -144,14 +147,14 @@ def prediction_rows(outcome: Outcome) -> list[str]:
     return lines
 
 
-def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]], most: int = 14) -> tuple[list[str], np.ndarray]:
-    """Mean router weights (kinds, E) by task, questions also by type; the ``most`` frequent rows."""
+def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]]) -> tuple[list[str], np.ndarray]:
+    """Mean router weights (kinds, E) by task, questions also by type; the `_ROWS` most frequent rows."""
     groups: dict[str, list[tuple[float, ...]]] = {}
     for sample, prediction in pairs:
         name = sample.task.replace("_", " ")
         label = f"{name}: {sample.kind}" if sample.kind and _question_types(sample) else name
         groups.setdefault(label, []).append(prediction.weights)
-    names = sorted(sorted(groups, key=lambda k: -len(groups[k]))[:most])
+    names = sorted(sorted(groups, key=lambda k: -len(groups[k]))[:_ROWS])
     return names, np.array([np.mean(groups[n], axis=0) for n in names])
 
 
