@@ -13,7 +13,6 @@ import numpy as np
 from rsmoe.data.boxes.region import Region
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.data.rasters.images import load_image, read_array
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.shards.member import Form, ShardMember, decode_picture, encode_array
 from rsmoe.errors import UserError
@@ -161,7 +160,7 @@ def _as_it_is(image: Path | np.ndarray | Lazy) -> tuple[bytes | None, str]:
             return image.read_bytes(), _suffix(image.name)
         except OSError as error:
             raise UserError(f"{image} cannot be read ({error.strerror}). Copy it again") from error
-    if isinstance(image, TarImage) or (isinstance(image, ShardMember) and image.form == "picture"):
+    if isinstance(image, ShardMember) and image.form == "picture":
         return image.content(), _suffix(image.name)
     return None, ""
 
