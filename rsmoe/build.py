@@ -254,20 +254,20 @@ def _kind(value: torch.Tensor) -> tuple[bool, bool]:
 
 
 def whole_state(
-    checkpoint: Mapping[str, Any], model: RSMoE, own: Mapping[str, torch.Tensor], *, key: str = "state_dict"
+    checkpoint: Mapping[str, Any], model: RSMoE, own: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """All weights of a checkpoint by their names in the model, the frozen pretrained ones that it leaves out included.
 
     Args:
         model: its pretrained parts are as they were loaded.
         own: state dict of ``model``.
-        key: of the checkpoint, where the weights are.
 
     Raises:
         UserError: the pretrained parts of ``model`` were loaded from other weights.
     """
     # older checkpoints hold the head of a loss that is gone
-    state = {name.removeprefix("model."): v for name, v in checkpoint[key].items() if not name.startswith("word_head.")}
+    saved = checkpoint["state_dict"]
+    state = {name.removeprefix("model."): v for name, v in saved.items() if not name.startswith("word_head.")}
     for base in LeftOut.from_checkpoint(checkpoint):
         base.check(model)
         for name, (rows, dtype) in base.tensors.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -277,10 +278,10 @@ class RSMoE(nn.Module):
         Args:
             perception: of the batch; None perceives it now.
             max_new: most tokens of any answer.
-            each: settings of every request, see `rsmoe.generation.decoding.decode`.
+            each: settings of every request, within ``max_new``; None: greedy or beams for all.
             on_token: see `rsmoe.generation.decoding.OnToken`.
         """
         perception = self.perceive(batch) if perception is None else perception
-        return self.fusion.generate(
-            self, batch, perception, end_id=end_id, beams=beams, max_new=max_new, each=each, on_token=on_token
-        )
+        given = [Decoding(max_new=max_new)] * len(batch) if each is None else each
+        own = [replace(one, max_new=min(one.max_new, max_new)) for one in given]
+        return self.fusion.generate(self, batch, perception, end_id=end_id, beams=beams, each=own, on_token=on_token)

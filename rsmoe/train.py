@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.data.sampling.spread import spread
     from rsmoe.evaluation.evaluate_splits import evaluate
     from rsmoe.evaluation.log_results import log_results
+    from rsmoe.evaluation.neighbours import image_features
     from rsmoe.evaluation.objective import by_name, check_objective, full_name
     from rsmoe.evaluation.report import baselines, write_report
     from rsmoe.evaluation.run_facts import start_of
@@ -63,7 +65,7 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     from rsmoe.training.band_order import check_band_order
     from rsmoe.training.checkpoints import is_dual, load_checkpoint
     from rsmoe.training.curves import open_curves
-    from rsmoe.training.ranks import leave_group
+    from rsmoe.training.ranks import gathered, leave_group
     from rsmoe.training.run import run_stages
     from rsmoe.training.sources import check_sources
     from rsmoe.training.stage_checks import trainable
@@ -166,14 +168,12 @@ def _train(config: dict[str, Any], folder: Path, *, typed: Sequence[str], notes:
     minutes = (time.monotonic() - started) / 60
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu_minutes = sum(s.ru_utime + s.ru_stime for s in spent) / 60
-    shares = [cpu_minutes]
-    if torch.distributed.is_initialized():
-        shares = [0.0] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(shares, cpu_minutes)
+    shares = gathered([cpu_minutes])
     outcomes = evaluate(model=model, codec=codec, data=data, **evaluation)
     pool = Mixture(list(corpus.train.values()))
     learned = [pool[place, 0][0] for place in spread(len(pool), neighbours)]
-    beside = [baselines(o, model=model, collate=data.eval_collate, train=learned, shared=True) for o in outcomes]
+    features = partial(image_features, model, data.eval_collate, shared=True)
+    beside = [baselines(outcome, learned, features=features) for outcome in outcomes]
     leave_group()  # from here on one rank writes
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return None

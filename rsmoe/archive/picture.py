@@ -9,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from rsmoe.data.files.byte_ranges import read_range
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.shards.member import ShardMember
 from rsmoe.errors import UserError
 from rsmoe.geo.georeference import Georeference
@@ -26,7 +25,7 @@ class Picture:
     its name there: ``/data/train-00000.tar/port.tif``, ``/data/items.json/S2A_32TQM_20200830``."""
     stamp: str
     """Changes with it; begins with its bytes, and a dot."""
-    content: Path | TarImage | ShardMember | str
+    content: Path | ShardMember | str
     """A file, a part of a tar file, or an address."""
     place: Georeference | None = None
     """The ground that it shows, in any number of pixels, for a file that does not say."""

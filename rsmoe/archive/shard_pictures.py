@@ -9,7 +9,6 @@ from pathlib import Path
 from rsmoe.archive.picture import Picture, stamp_of
 from rsmoe.data.files.file_names import is_picture
 from rsmoe.data.files.tar_index import tar_members
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.shards.dataset import view_at
 from rsmoe.data.shards.index import open_shards
 from rsmoe.data.shards.member import ShardMember
@@ -50,10 +49,10 @@ def shard_pictures(tar: Path) -> list[Picture]:
     return found
 
 
-def _members(tar: Path) -> Iterator[tuple[str, TarImage, None]]:
+def _members(tar: Path) -> Iterator[tuple[str, ShardMember, None]]:
     for name, offset, size in tar_members(tar):
         if is_picture(name.rpartition("/")[2]):
-            yield name, TarImage(tar, offset, size, name), None
+            yield name, ShardMember(shard=str(tar), offset=offset, size=size, name=name), None
 
 
 def _views(tar: Path, split: str) -> Iterator[tuple[str, ShardMember, Georeference | None]]:

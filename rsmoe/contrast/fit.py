@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +17,8 @@ from rsmoe.settings.stage import Stage
 from rsmoe.training.checkpoint_io import WholeFileIO
 from rsmoe.training.curves import log_config
 from rsmoe.training.freeze import set_trainable
-from rsmoe.training.interruption import Interruption
-from rsmoe.training.progress import StageProgress
-from rsmoe.training.run import KNOWN_WARNINGS
 from rsmoe.training.stage_features import stage_features
 from rsmoe.training.stage_trainer import stage_trainer
-from rsmoe.training.throughput import Throughput
 
 
 def fit(
@@ -58,26 +52,14 @@ def fit(
     Raises:
         UserError: a pattern that matches nothing, a batch that the processes cannot share equally.
     """
-    for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in KNOWN_WARNINGS:
-        warnings.filterwarnings("ignore", message)
     set_trainable(model, stage.train)
     module = ContrastModule(
         model=model, tokens=tokens, captions=captions, part=part, stage=stage, seed=seed, hparams=hparams,
         optimizer=optimizer,
     )  # fmt: skip
-    checkpoints = folder / "checkpoints"
     run = stage_trainer(
-        trainer,
-        steps=stage.steps,
-        callbacks=[
-            StageProgress(stage=LOSS), Throughput(), Interruption(checkpoints / "last.ckpt", every=checkpoint_every),
-        ],
-        files=WholeFileIO(model=cast(Any, model)),
-        logger=logger or False,
-        folder=folder,
-        validate_every=None,
+        trainer, title=LOSS, steps=stage.steps, files=WholeFileIO(model=cast(Any, model)), logger=logger, folder=folder,
+        checkpoint_every=checkpoint_every,
     )  # fmt: skip
     if stage.batch_size % run.world_size:
         raise UserError(
@@ -94,5 +76,5 @@ def fit(
         )  # fmt: skip
         data.train_collate.decode = data.train_collate.features is None
     run.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    run.save_checkpoint(checkpoints / f"1-{LOSS}.ckpt")
+    run.save_checkpoint(folder / "checkpoints" / f"1-{LOSS}.ckpt")
     model.eval().requires_grad_(False).to(run.strategy.root_device)

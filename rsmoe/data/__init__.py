@@ -1,4 +1,4 @@
-"""Data contract: one `Sample` from every reader, one `Batch` for the model.
+"""Data contract: one `Sample` from every reader, one `rsmoe.data.batch.Batch` for the model.
 
 A **dataset** is a map-style ``torch.utils.data.Dataset[Sample]`` in one file, with one yaml of the same stem in
 ``conf/data/``; `rsmoe.data.readers.reader.Reader` is what they share. It has
@@ -14,24 +14,9 @@ A fact that is marked "as we remember it", in a docstring or a yaml, was not che
 layout is said to be that of a public loader, there was no release to check it against.
 
 ``Sample.images`` holds T paths (or arrays); `rsmoe.data.rasters.images` decodes them. Tasks are the yamls of
-``conf/task``;
-the task label supervises the router during warm-up and is never an input of the model.
+``conf/task``; the task label supervises the router during warm-up and is never an input of the model.
 """
-
-from typing import TYPE_CHECKING, Any
 
 from rsmoe.data.sample import Sample
 
-if TYPE_CHECKING:
-    from rsmoe.data.batch import Batch
-
-__all__ = ["Batch", "Sample"]
-
-
-def __getattr__(name: str) -> Any:
-    """`Batch` when it is asked for: the help of a command does not wait for torch."""
-    if name != "Batch":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from rsmoe.data.batch import Batch
-
-    return Batch
+__all__ = ["Sample"]

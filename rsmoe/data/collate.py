@@ -5,18 +5,16 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, Positive, PositiveReal, Share
+from rsmoe.checks.ranges import Fraction, NonNegative, Positive, PositiveReal, Share
 from rsmoe.data.batch import Batch
 from rsmoe.data.feature_store import FeatureStore, stacked
-from rsmoe.data.rasters.images import images_key, read_array
+from rsmoe.data.rasters.images import images_key
 from rsmoe.data.rasters.mask_sources import UNKNOWN
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task, task_names
@@ -61,7 +59,7 @@ class Collate:
         augment: True for training.
         inference: True leaves the responses out: ``response_ids`` is (B, 0).
         max_prompt, max_instruction, max_response: limits in tokens, the end token included.
-        crop_area, jitter, noise, band_drop, misregister_px, align_px, match_levels: see `Transform`.
+        crop_area, jitter, align_px, match_levels: see `Transform`.
         window_px: least and greatest side, in pixels of the picture, of a random window that training sees in place of
             the whole, see `random_window`; of what may be cropped, see `Transform`. None: whole pictures.
         cache_bytes: see `ImageCache`.
@@ -89,9 +87,6 @@ class Collate:
         max_response: Limit = 160,
         crop_area: Annotated[Share, Field(gt=0.0)] = 0.7,
         jitter: Fraction = 0.2,
-        noise: NonNegativeReal = 0.0,
-        band_drop: Share = 0.0,
-        misregister_px: NonNegativeReal = 0.0,
         align_px: NonNegative = 0,
         match_levels: bool = False,
         window_px: Sequence[int] | None = None,
@@ -110,9 +105,6 @@ class Collate:
             augment=augment,
             crop_area=crop_area,
             jitter=jitter,
-            noise=noise,
-            band_drop=band_drop,
-            misregister_px=misregister_px,
             align_px=align_px,
             match_levels=match_levels,
         )
@@ -170,31 +162,25 @@ class Collate:
         features: list[list[tuple[Tensor, ...]]] = []
         for place, rows in enumerate(groups.values()):
             members = [items[i][0] for i in rows]
+            generator = torch.Generator().manual_seed(items[rows[0]][1])
             images = [self.cache(source) if side else absent for source in members[0].images]
-            view[rows], symmetry, window = place, 0, None
-            first = next((i for i in rows if items[i][0].class_map is not None), rows[0])
-            for i in [first, *(i for i in rows if i != first)]:
-                sample, seed = items[i]
-                if i == first or sample.mask is not None:
-                    known = sample.class_map if i == first else None  # one map for all requests on the view
-                    placed = replace(sample, class_map=None if known is None else self.cache.class_map(known))
-                    # the generator starts anew, so that every mask gets the geometry of the pixels
-                    generator = torch.Generator().manual_seed(seed)
-                    seen, numbers = images, self.cache.numbers(sample)
-                    if self.window is not None:
-                        seen, placed, numbers = self._windowed(images, placed, numbers, members, generator)
-                    views = self.transform(seen, sample=placed, generator=generator, together=members, numbers=numbers)
-                    pixels[place, : times[place]] = views.pixels
-                    if views.mask is not None:
-                        masks[i] = views.mask
-                    if views.class_map is not None:
-                        class_map[place] = views.class_map
-                    symmetry, window = views.symmetry, views.window
-                told = turn_sample(sample, symmetry)
+            known = next((m.class_map for m in members if m.class_map is not None), None)  # one map for all of a view
+            classes = None if known is None else self.cache.class_map(known)
+            labels = [classes, *map(self.cache.numbers, members)]
+            images, labels = self._windowed(images, labels, members, generator)
+            views = self.transform(images, samples=members, generator=generator)
+            view[rows] = place
+            pixels[place, : times[place]] = views.pixels
+            if labels[0] is not None:
+                class_map[place] = views.placed(labels[0])
+            for i, sample, numbers in zip(rows, members, labels[1:], strict=True):
+                if numbers is not None:
+                    masks[i] = views.placed(numbers)
+                told = turn_sample(sample, views.symmetry)
                 assert told is not None, "the transform turns no picture whose words cannot follow"
-                asked[i] = pointed(told, symmetry=symmetry, window=window)
+                asked[i] = pointed(told, symmetry=views.symmetry, window=views.window)
             if self.features is not None:
-                features.append([self.features(source, symmetry) for source in members[0].images])
+                features.append([self.features(source, views.symmetry) for source in members[0].images])
         return {
             "pixels": pixels,
             "frames": torch.tensor(times),
@@ -208,23 +194,19 @@ class Collate:
     def _windowed(
         self,
         images: Sequence[Tensor],
-        sample: Sample,
-        numbers: Tensor | None,
+        labels: Sequence[Tensor | None],
         members: Sequence[Sample],
         generator: torch.Generator,
-    ) -> tuple[list[Tensor], Sample, Tensor | None]:
-        """Pictures (C, H, W) of a sample, its class map and its targets, cut to a window, or whole, and resized."""
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Pictures (C, H, W), class map and targets (H, W) of a view, cut to a window, or whole, and resized; as they
+        are, in their size, without `random_window`."""
+        if self.window is None:
+            return list(images), list(labels)
         size = self.transform.size
-        if self.window is None or any(uncroppable(m) or m.region is not None for m in members):
+        if any(uncroppable(m) or m.region is not None for m in members):
             whole = [resize(image.permute(1, 2, 0).numpy(), size) for image in images]
-            return whole, sample, None if numbers is None else nearest(numbers, size)
-        classes = (
-            None if sample.class_map is None else torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map)))
-        )
-        cut, (classes, numbers) = random_window(
-            images, [classes, numbers], sides=self.window, size=size, generator=generator
-        )
-        return cut, replace(sample, class_map=None if classes is None else classes.numpy()), numbers
+            return whole, [None if one is None else nearest(one, size) for one in labels]
+        return random_window(images, labels, sides=self.window, size=size, generator=generator)
 
     def prompt_length(self, sample: Sample) -> int:
         """Tokens of the history and the request of a sample, of which `max_prompt` are read."""

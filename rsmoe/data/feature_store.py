@@ -15,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.sample import Lazy
+from rsmoe.data.shards.member import ShardMember
 from rsmoe.errors import UserError
 from rsmoe.files import whole_file
 
@@ -130,9 +132,13 @@ def stacked(views: Sequence[Sequence[tuple[Tensor, ...]]], *, times: int) -> tup
 
 
 def _files_of(source: Any) -> Iterator[Path]:
-    """The files that a picture is read from: itself, or paths among the fields of a `Lazy` one."""
+    """The files that a picture is read from: itself, its shard on this machine, or paths among the fields of a `Lazy`
+    one."""
     if isinstance(source, Path):
         yield source
+    elif isinstance(source, ShardMember):
+        if not is_url(source.shard):
+            yield Path(source.shard)
     elif isinstance(source, tuple | list):
         for inner in source:
             yield from _files_of(inner)

@@ -33,7 +33,7 @@ def answer_batch(
     batch: Batch,
     *,
     beams: int,
-    max_new: int,
+    max_new: int = 64,
     perception: Perception | None = None,
     each: Sequence[Decoding] | None = None,
     on_token: OnToken | None = None,
@@ -44,13 +44,14 @@ def answer_batch(
     holds no such token has no output of that head. Of two experts with one output the one of the higher weight has it.
 
     Args:
-        each: settings of every request; None: greedy or beams, of ``max_new``, for all.
+        each: settings of every request; None: greedy or beams, of ``max_new`` tokens at most, for all.
     """
     assert codec.eos_id is not None
     perception = model.perceive(batch) if perception is None else perception
     each = [Decoding(max_new=max_new)] * len(batch) if each is None else each
+    longest = max((one.max_new for one in each), default=max_new)
     decoded = model.generate(
-        batch, perception, end_id=codec.eos_id, beams=beams, max_new=max_new, each=each, on_token=on_token
+        batch, perception, end_id=codec.eos_id, beams=beams, max_new=longest, each=each, on_token=on_token
     )
     stops = [one.stop for one in each]
     cut = [(ids, codec.decode(ids)) if s is None else s.cut(ids) for s, ids in zip(stops, decoded, strict=True)]

@@ -11,7 +11,7 @@ from typing import Any
 from rsmoe.errors import UserError
 from rsmoe.evaluation.line_log import LineLog
 from rsmoe.evaluation.request import Request
-from rsmoe.files import whole_file
+from rsmoe.files import write_text
 from rsmoe.geo.geojson import outline, write_feature_collection
 from rsmoe.geo.georeference import Georeference
 from rsmoe.geo.lonlat import has_degrees, lonlat_geometry
@@ -51,14 +51,11 @@ class AnswerFile:
 
     def add(self, rows: Iterable[tuple[Request, Mapping[str, Any]]]) -> None:
         """Appends answers, each with the key of its request; on disk when this returns."""
-        lines = []
-        for request, row in rows:
-            whole = {**row, "request": self.key(request)}
-            self._rows[request.id] = whole
-            lines.append(json.dumps(whole, ensure_ascii=False).encode() + b"\n")
+        new = {request.id: {**row, "request": self.key(request)} for request, row in rows}
+        self._rows |= new
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._log.append(lines)
+            self._log.append([_lines([row]).encode() for row in new.values()])
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
 
@@ -66,8 +63,7 @@ class AnswerFile:
         """Writes ``answers.jsonl`` anew, one line an id, the requests in their order, and the footprints."""
         asked = {request.id for request in requests}
         ids = [*(key for key in self._rows if key not in asked), *(r.id for r in requests if r.id in self._rows)]
-        with whole_file(self.path) as part, part.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(self._rows[key], ensure_ascii=False) + "\n" for key in ids)
+        write_text(self.path, _lines(self._rows[key] for key in ids))
         placed = [(self._rows[key], place) for key in ids if (place := _place(self._rows[key])) is not None]
         names = [self.path.name, *self._write_errors(ids)]
         on_earth = [(row, place) for row, place in placed if has_degrees(place)]
@@ -91,8 +87,7 @@ class AnswerFile:
             path.unlink(missing_ok=True)
             return []
         told = [{key: row[key] for key in ("id", *_ABOUT, "images", "error") if key in row} for row in rows]
-        with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in told)
+        write_text(path, _lines(told))
         return [path.name]
 
     def _has(self, request: Request) -> bool:
@@ -103,6 +98,10 @@ class AnswerFile:
             and row.get("error") is None
             and all((self.folder / name).is_file() for name in row.get("files", []))
         )
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _place(row: Mapping[str, Any]) -> Georeference | None:

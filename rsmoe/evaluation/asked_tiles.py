@@ -63,10 +63,8 @@ class AskedTiles:
         model, codec = self.run.model, self.run.codec
         batch = batch.to(model.to_lm.weight.device)
         perception = replace(model.perceive(batch), routing=self._routing.repeated(0, len(batch)))
-        found = answer_batch(
-            model, codec, batch, beams=self._beams, max_new=self._decoding.max_new, perception=perception,
-            each=[self._decoding] * len(batch),
-        )  # fmt: skip
+        each = [self._decoding] * len(batch)
+        found = answer_batch(model, codec, batch, beams=self._beams, perception=perception, each=each)
         self._keep_boxes(batch, perception, found)
         smallest = {expert.name: expert.smallest_px for expert in model.experts}
         masks = [_logits(own) for own in found]

@@ -41,6 +41,11 @@ class Benchmark:
     vocabulary: Path | None = None
     """The file {word: id} of protocols on word ids; read where one of them is used."""
 
+    @property
+    def data_name(self) -> str:
+        """Of the release."""
+        return str(getattr(self.data, "name", self.name))
+
     @classmethod
     def from_config(cls, name: str, node: Mapping[str, Any], *, root: str | None) -> Benchmark:
         """Opens the readers of a benchmark yaml.

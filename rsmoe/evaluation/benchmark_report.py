@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from rsmoe.data.sample import Sample
+from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.evaluate_splits import Outcome
 from rsmoe.evaluation.report import prediction_rows, result_rows
+from rsmoe.evaluation.table import results_table
 from rsmoe.evaluation.worst_best import Extremes, draw, measure_of, worst_and_best
 from rsmoe.figures.figure import shorten
 from rsmoe.files import write_text
@@ -23,23 +27,35 @@ NAMED = 6
 
 def write_benchmark(
     folder: Path,
+    benchmark: Benchmark,
     outcome: Outcome,
     beside: Mapping[str, Sequence[Result]],
     *,
-    facts: Mapping[str, Any],
-    pictures: int = 6,
+    run: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    pictures: int,
+    console: Console,
 ) -> None:
-    """Writes the report of one benchmark, each file whole or not at all.
+    """Writes the report of one benchmark, each file whole or not at all, and prints its table.
 
     Args:
+        folder: of the report; that of a part of the samples is ``<folder>/partial``.
         beside: name of a trivial baseline -> its results on the same samples.
-        facts: "run" (of `rsmoe.evaluation.report.run_facts`) and "benchmark" (what was asked, and how), plain json.
+        run: see `rsmoe.evaluation.run_facts.run_facts`, plain json.
+        asked: how it was asked, beside what the benchmark itself says; plain json.
         pictures: samples on each contact sheet; 0 draws none, and the report names `NAMED` samples.
     """
+    count, total = len(outcome.samples), len(benchmark.data)  # type: ignore[arg-type]
+    folder = folder / "partial" if count < total else folder
     folder.mkdir(parents=True, exist_ok=True)
-    rows = dict(facts) | {
-        "results": result_rows(outcome, outcome.results, facts["run"]),
-        "baselines": {name: result_rows(outcome, results, facts["run"]) for name, results in beside.items()},
+    about = {
+        "name": benchmark.name, "data": benchmark.data_name, "split": str(getattr(benchmark.data, "split", "")),
+        "n": count, "of": total, "data_sha256": outcome.sha256,
+    }  # fmt: skip
+    facts = {"run": dict(run), "benchmark": about | dict(asked)}
+    rows = facts | {
+        "results": result_rows(outcome, outcome.results, run),
+        "baselines": {name: result_rows(outcome, results, run) for name, results in beside.items()},
     }
     write_text(folder / "predictions.jsonl", "".join(prediction_rows(outcome)))
     pairs = list(zip(outcome.samples, outcome.predictions, strict=True))
@@ -47,6 +63,10 @@ def write_benchmark(
     drawn = [draw(folder, one).name if pictures else None for one in extremes]
     write_text(folder / "report.md", _report(outcome, beside, facts, list(zip(extremes, drawn, strict=True))))
     write_text(folder / "metrics.json", json.dumps(rows, indent=1) + "\n")  # last: where it is, the rest is too
+    console.print(results_table(outcome.results, beside, title=f"{run['name']}: {benchmark.name}"))
+    if run["router"]["told_the_task"]:
+        console.print(TOLD, style="bold red")
+    console.print(f"everything is in {folder}", markup=False)
 
 
 def _report(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,14 @@ from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import answers, assess
 from rsmoe.evaluation.formats.layouts import read_vocabulary
 from rsmoe.evaluation.known import Knowledge, Known, informed, known_of, with_sources
+from rsmoe.evaluation.neighbours import image_features
 from rsmoe.evaluation.open_run import collate_options
 from rsmoe.evaluation.report import baselines
 from rsmoe.evaluation.run_facts import run_facts
-from rsmoe.evaluation.table import results_table
 from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.metric import Metric, Vocabulary
 from rsmoe.metrics.scoring import check_protocols, metric_of
 from rsmoe.model import RSMoE
-from rsmoe.router.oracle import TOLD
 
 
 def open_ranks(*, device: str = "auto", accelerator: str = "auto", devices: int | str, num_nodes: int) -> Fabric:
@@ -131,7 +131,7 @@ class BenchmarkRun:
             num_workers=self._workers,
         )
         if not ranks.global_rank and (unused := left_out(benchmark.data)):
-            text = f"{_name(benchmark)}, split {benchmark.data.split}, left out: {unused}"  # type: ignore[attr-defined]
+            text = f"{benchmark.data_name}, split {benchmark.data.split}, left out: {unused}"  # type: ignore[attr-defined]
             self.console.print(text, markup=False, highlight=False)
         title = "" if ranks.global_rank else f"{benchmark.name}, {sum(map(len, batches))} to answer"
         given = answers(self.model, self.codec, loader, **self._decoding(benchmark), title=title)
@@ -162,7 +162,7 @@ class BenchmarkRun:
         prompt = self._collate([(first, 0)]).prompt_ids[0]
         kinds = Counter(f"{s.task} {s.kind}".strip() for s in samples).most_common(12)
         rows = {
-            "data": f"{_name(benchmark)}, split {benchmark.data.split}: {_counts(benchmark.data)}",  # type: ignore[attr-defined]
+            "data": f"{benchmark.data_name}, split {benchmark.data.split}: {_counts(benchmark.data)}",  # type: ignore[attr-defined]
             "samples": f"{len(samples)} of {len(benchmark.data)}; {', '.join(f'{n} {kind}' for kind, n in kinds)}",  # type: ignore[arg-type]
             "requests cut": f"{self._cut(samples)} of more than {self._collate.max_prompt} tokens lose their beginning",
             "decoding": f"{self._decoding(benchmark)}, pictures of {self.config['image_size']} px",
@@ -185,26 +185,18 @@ class BenchmarkRun:
             vocabulary=self._vocabulary(benchmark, samples),
         )  # fmt: skip
         learned = self._training_samples(benchmark)
-        beside = baselines(outcome, model=self.model, collate=self._collate, train=learned)
-        total = len(benchmark.data)  # type: ignore[arg-type]
-        split = str(getattr(benchmark.data, "split", ""))
-        facts = {
-            "run": run_facts(self.model, self.config, start_method=self._start_method)
-            | {"checkpoint": self.checkpoint.stem, "checkpoint_sha256": self.checkpoint_sha256},
-            "benchmark": {
-                "name": benchmark.name, "data": _name(benchmark), "split": split, "n": len(samples), "of": total,
-                "data_sha256": outcome.sha256, "limit": self._limit, "sample_ids": self._ids,
-                "vocabulary_words": None if outcome.vocabulary is None else len(outcome.vocabulary),
-                "knowledge": None if self._knowledge is None else self._knowledge.fingerprint,
-                "requests_cut": self._cut(samples), "baselines": self._learned(benchmark), **self._decoding(benchmark),
-            },
+        beside = baselines(outcome, learned, features=partial(image_features, self.model, self._collate))
+        run = run_facts(self.model, self.config, start_method=self._start_method)
+        run |= {"checkpoint": self.checkpoint.stem, "checkpoint_sha256": self.checkpoint_sha256}
+        asked = {
+            "limit": self._limit, "sample_ids": self._ids,
+            "vocabulary_words": None if outcome.vocabulary is None else len(outcome.vocabulary),
+            "knowledge": None if self._knowledge is None else self._knowledge.fingerprint,
+            "requests_cut": self._cut(samples), "baselines": self._learned(benchmark), **self._decoding(benchmark),
         }  # fmt: skip
-        part = folder / "partial" if len(samples) < total else folder
-        write_benchmark(part, outcome, beside, facts=facts, pictures=self._pictures)
-        self.console.print(results_table(outcome.results, beside, title=f"{self.config['name']}: {benchmark.name}"))
-        if facts["run"]["router"]["told_the_task"]:
-            self.console.print(TOLD, style="bold red")
-        self.console.print(f"everything is in {part}", markup=False)
+        write_benchmark(
+            folder, benchmark, outcome, beside, run=run, asked=asked, pictures=self._pictures, console=self.console
+        )
 
     def _training_samples(self, benchmark: Benchmark) -> list[Sample]:
         data: Any = benchmark.train or ()
@@ -236,7 +228,7 @@ class BenchmarkRun:
             ) from error
 
     def _job(self, benchmark: Benchmark, folder: Path, *, rank: int = 0, world: int = 1) -> AnswerJob:
-        facts = {"checkpoint_sha256": self.checkpoint_sha256, "data": _name(benchmark), "dense": self.model.dense}
+        facts = {"checkpoint_sha256": self.checkpoint_sha256, "data": benchmark.data_name, "dense": self.model.dense}
         facts |= {"router": self.config["router"]["_target_"]}
         facts |= {} if self._knowledge is None else {"knowledge": self._knowledge.fingerprint}
         return AnswerJob(folder, facts=facts | self._decoding(benchmark) | self._pixels, rank=rank, world=world)
@@ -269,12 +261,8 @@ class BenchmarkRun:
             return "No trivial baseline learns from training samples: this benchmark has none."
         size = len(benchmark.train)  # type: ignore[arg-type]
         used = size if self._neighbours is None else min(size, self._neighbours)
-        part = f"{_name(benchmark, train=True)}, split {getattr(benchmark.train, 'split', 'train')}"
-        return f"The trivial baselines learn from {used} of {size} samples of {part}."
-
-
-def _name(benchmark: Benchmark, *, train: bool = False) -> str:
-    return str(getattr(benchmark.train if train else benchmark.data, "name", benchmark.name))
+        name, split = getattr(benchmark.train, "name", benchmark.name), getattr(benchmark.train, "split", "train")
+        return f"The trivial baselines learn from {used} of {size} samples of {name}, split {split}."
 
 
 def _place(image: Any) -> str:

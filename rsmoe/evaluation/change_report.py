@@ -73,7 +73,7 @@ def report_change(
     names += [f"kind {k}" for k in range(len(names), most + 1)]
     if not classes and most > 1:
         names[1] = "kind 1"
-    cells = cell_shares(counts)
+    cells = changed_by_cell(counts)
     table = Table(title="changed", show_header=False, show_lines=True)
     shares = ["no data" if share is None else f"{100 * share:.1f} %" for share in cells.values()]
     for row in range(3):
@@ -145,7 +145,7 @@ def ground(place: Georeference | None) -> tuple[float | None, str]:
         return None, str(error)
 
 
-def cell_shares(counts: np.ndarray) -> dict[str, float | None]:
+def changed_by_cell(counts: np.ndarray) -> dict[str, float | None]:
     """Name of each of `CELLS` -> share of its pixels with data that changed; None for a cell without data."""
     known, changed = counts.sum(1), counts[:, 1:].sum(1)
     return {name: float(c / n) if n else None for name, c, n in zip(CELLS, changed, known, strict=True)}

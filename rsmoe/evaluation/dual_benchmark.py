@@ -15,12 +15,11 @@ from rsmoe.contrast.open_dual import OpenDual
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError
-from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.benchmark import Benchmark
 from rsmoe.evaluation.benchmark_report import write_benchmark
 from rsmoe.evaluation.evaluate_splits import assess
+from rsmoe.evaluation.report import baselines
 from rsmoe.evaluation.run_facts import hash_of
-from rsmoe.evaluation.table import results_table
 from rsmoe.files import sha256_of_file
 from rsmoe.metrics.added import added_metrics
 from rsmoe.metrics.prediction import Prediction
@@ -59,27 +58,15 @@ def measure(
         predictions=embed_samples(opened, samples, batch_size=batch_size, title=benchmark.name), metrics=metrics,
         draws=draws,
     )  # fmt: skip
-    first = outcome.results[0]
-    beside = Baselines([]).results(
-        samples,
-        protocol_prefix="generated/" if first.protocol.startswith("generated/") else "",
-        split=first.split,
-        protocols=benchmark.protocols,
-        metrics=outcome.metrics,
-    )
-    total = len(benchmark.data)  # type: ignore[arg-type]
-    run = dual_facts(opened)
     asked = {
-        "name": benchmark.name, "data": str(getattr(benchmark.data, "name", benchmark.name)), "split": first.split,
-        "n": len(samples), "of": total, "data_sha256": outcome.sha256, "limit": limit,
-        "sample_ids": None if sample_ids is None else list(sample_ids),
+        "limit": limit, "sample_ids": None if sample_ids is None else list(sample_ids),
         "decoding": "embeddings, nothing is decoded",
         "baselines": "No trivial baseline learns from training samples; the chance level stands beside.",
     }  # fmt: skip
-    part = folder / "partial" if len(samples) < total else folder
-    write_benchmark(part, outcome, beside, facts={"run": run, "benchmark": asked}, pictures=pictures)
-    console.print(results_table(outcome.results, beside, title=f"{run['name']}: {benchmark.name}"))
-    console.print(f"everything is in {part}", markup=False)
+    write_benchmark(
+        folder, benchmark, outcome, baselines(outcome), run=dual_facts(opened), asked=asked, pictures=pictures,
+        console=console,
+    )  # fmt: skip
     return outcome.results
 
 

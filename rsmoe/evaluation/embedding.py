@@ -14,7 +14,7 @@ from rsmoe.data.collate import RETRIEVAL_TOKEN
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import pad
-from rsmoe.evaluation.class_maps import class_maps, picture_sizes
+from rsmoe.evaluation.class_maps import picture_sizes
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.experts.expert import AnswerInput
 from rsmoe.model import RSMoE
@@ -57,8 +57,8 @@ def embed_batch(model: RSMoE, batch: Batch, perception: Perception) -> list[Embe
     ids = torch.full((len(batch), 1), model.special[RETRIEVAL_TOKEN], device=batch.pixels.device)
     said = replace(batch, response_ids=ids, response_mask=torch.ones_like(ids, dtype=torch.bool))
     inputs = model.head_inputs(said, model.read(said, perception))[index]
-    maps = class_maps(model, perception.sight, batch)
-    answers = model.experts[index].answer(AnswerInput(inputs=inputs, size_px=picture_sizes(batch), maps=maps))
+    none: list[dict[str, np.ndarray]] = [{}] * len(batch)  # an embedding is of no map
+    answers = model.experts[index].answer(AnswerInput(inputs=inputs, size_px=picture_sizes(batch), maps=none))
     read = (batch.prompt_mask.sum(1) + perception.prefix.mask.sum(1)).tolist()
     return [Embedding(vector=answers[place]["image_embedding"], tokens=count) for place, count in enumerate(read)]
 

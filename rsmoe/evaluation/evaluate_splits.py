@@ -28,7 +28,7 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.metrics.result import Result
 from rsmoe.metrics.scoring import score
 from rsmoe.model import RSMoE
-from rsmoe.training.ranks import joined, my_share
+from rsmoe.training.ranks import gathered, my_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,13 @@ def evaluate(
             loader = data.eval_loader(split, name=name, limit=limit, rank=rank, world=world)
             title = "" if rank else f"evaluating {name} ({split})"
             given = answers(model, codec, loader, beams=beams, max_new=max_new, tile=tile, title=title)
-            predictions = [p for batch in joined(list(given)) for p in batch]
+            predictions = [p for batch in gathered(list(given)) for p in batch]
             samples = [dataset[i] for i in spread(len(dataset), limit)]  # type: ignore[arg-type]
-            options: dict[str, Any] = {"split": split, "model": model, "metrics": metrics, "draws": draws}
-            options["protocols"] = getattr(dataset, "protocols", None)
-            outcomes.append(assess(name, dataset, samples=samples, predictions=predictions, **options))
+            outcome = assess(
+                name, dataset, samples=samples, predictions=predictions, split=split, model=model, metrics=metrics,
+                protocols=getattr(dataset, "protocols", None), draws=draws,
+            )  # fmt: skip
+            outcomes.append(outcome)
     return outcomes
 
 

@@ -25,7 +25,7 @@ def locates(experts: Sequence[Expert], prediction: Prediction, boxes: np.ndarray
     return any(find_task(task).answer in ("mask", "boxes") for task in tasks)
 
 
-def boxes_of(
+def answer_boxes(
     prediction: Prediction, convention: str | None, size_px: tuple[int, int], shown: Dates
 ) -> np.ndarray | None:
     """Boxes of the words, else of a head, which has seen the picture as it was shown; None without any.
@@ -48,7 +48,7 @@ def places_of(
 
     Args:
         shown: the picture as the model was shown it.
-        convention, size_px: see `boxes_of`.
+        convention, size_px: see `answer_boxes`.
         sure: mean log-probability of the answer's tokens; None where it is not known.
     """
     free, masks = shown.valid.copy(), []
@@ -56,7 +56,7 @@ def places_of(
         masks.append(mask & free)
         free &= ~mask
     scores = _scores(prediction, masks)
-    boxes = boxes_of(prediction, convention, size_px, shown)
+    boxes = answer_boxes(prediction, convention, size_px, shown)
     told: tuple[float | None, ...] = ()
     if boxes is not None:
         of_masks = prediction.boxes_px is not None and len(boxes) == len(scores)

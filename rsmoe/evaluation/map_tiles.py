@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -152,8 +152,9 @@ def draw_tiles(
             row, known = _look(look, collate, dates, light, asked, top, lefts, side, advance)
             looked += len(row.tiles)
             open_rows.append(row)
-            for rows in _strips(top, end, width, len(part.names)):
-                seen = _known(dates, rows) if known is None else known[rows.start - top : rows.stop - top]
+            for own in row_slices((end - top, width), _STRIP_BYTES // (4 * len(part.names))):
+                rows = slice(top + own.start, top + own.stop)
+                seen = _known(dates, rows) if known is None else known[own]
                 total = _mixed(open_rows, rows, (len(part.names), width))
                 kinds.append(np.where(seen, part.classify(total).numpy(), blank))
                 valid.append(seen)
@@ -233,11 +234,6 @@ def _mixed(open_rows: Sequence[_TileRow], rows: slice, shape: tuple[int, int]) -
             weights = torch.from_numpy(_weights(row.height, wide)[first - row.top : last - row.top])
             total[:, first - rows.start : last - rows.start, left : left + wide] += scores.softmax(0) * weights
     return total
-
-
-def _strips(top: int, end: int, width: int, classes: int) -> Iterator[slice]:
-    for rows in row_slices((end - top, width), _STRIP_BYTES // (4 * classes)):
-        yield slice(top + rows.start, top + rows.stop)
 
 
 def _known(dates: Dates, rows: slice) -> np.ndarray:

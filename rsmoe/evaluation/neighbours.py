@@ -13,7 +13,10 @@ from rsmoe.data.overlap.fingerprint import hash_of_pixels
 from rsmoe.data.rasters.images import images_key, load_image
 from rsmoe.data.sample import Sample
 from rsmoe.model import RSMoE
-from rsmoe.training.ranks import joined, my_share
+from rsmoe.training.ranks import gathered, my_share
+
+_BATCH = 64
+"""Pictures, or pairs, that are encoded at once."""
 
 
 def nearest_others(
@@ -88,9 +91,7 @@ class _Shown:
 
 
 @torch.no_grad()
-def image_features(
-    model: RSMoE, collate: Collate, samples: Sequence[Sample], *, batch_size: int = 64, shared: bool = False
-) -> Tensor:
+def image_features(model: RSMoE, collate: Collate, samples: Sequence[Sample], *, shared: bool = False) -> Tensor:
     """(n, D) mean of the visual memory; every distinct image, or pair, is encoded once.
 
     Args:
@@ -104,7 +105,7 @@ def image_features(
     pooled = []
     chosen = [samples[i] for i in first.values()]
     rank, world = my_share() if shared else (0, 1)
-    for start in range(rank * batch_size, len(chosen), world * batch_size):
-        batch = collate([(s, 0) for s in chosen[start : start + batch_size]]).to(model.to_lm.weight.device)
+    for start in range(rank * _BATCH, len(chosen), world * _BATCH):
+        batch = collate([(s, 0) for s in chosen[start : start + _BATCH]]).to(model.to_lm.weight.device)
         pooled.append(model.see(batch).memory.mean().float().cpu())
-    return torch.cat(joined(pooled) if shared else pooled)[[order[key] for key in keys]]
+    return torch.cat(gathered(pooled) if shared else pooled)[[order[key] for key in keys]]

@@ -13,7 +13,7 @@ from rich.table import Table
 from rsmoe.evaluation.answer_file import AnswerFile
 from rsmoe.evaluation.answer_requests import checkpoint_facts, decoding_facts, job_facts
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.land_cover_report import land_cover_shares
+from rsmoe.evaluation.land_cover_report import cover_of, cover_shares
 from rsmoe.evaluation.reply_files import picture_name, reply_row, write_reply
 from rsmoe.evaluation.request import Request
 from rsmoe.files import write_text
@@ -56,7 +56,7 @@ def predict_one(
     files, notes = told.pop("files"), told.pop("notes", list(reply.notes))
     shares: dict[str, Any] | None = None
     if reply.land_cover is not None:
-        shares = land_cover_shares(reply, model.cover_classes)
+        shares = cover_shares(*cover_of(reply), model.cover_classes)
         notes.append(_covered(shares))
         if reply.cover is not None:
             notes.append(f"land cover: {reply.cover.tiles} tiles of {reply.cover.tile_px} px")

@@ -14,7 +14,7 @@ from rsmoe.data.boxes import box_corners
 from rsmoe.data.boxes.geometry import polygon_area
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.evaluation.change_report import ground, report_change
-from rsmoe.evaluation.land_cover_report import write_land_cover
+from rsmoe.evaluation.land_cover_report import cover_of, write_cover
 from rsmoe.evaluation.reply import Reply
 from rsmoe.experts.seg import SegExpert
 from rsmoe.figures.class_colours import class_colours
@@ -73,7 +73,11 @@ def write_reply(
     if folder is not None and reply.boxes is not None:
         files += write_boxes(reply, folder)
     if folder is not None and reply.land_cover is not None:
-        files += write_land_cover(reply, folder, cover_classes, simplify_px=simplify_px)
+        kinds, dates = cover_of(reply)
+        files += write_cover(
+            folder, kinds, dates, classes=cover_classes, title=Path(reply.id).stem, simplify_px=simplify_px,
+            said=reply.about,
+        )  # fmt: skip
     told: dict[str, Any] = {}
     if reply.change is not None:
         told = report_change(reply, titles, folder, change_classes, console, simplify_px=simplify_px)
@@ -165,8 +169,9 @@ def mask_features(reply: Reply, *, simplify_px: float = HALF_PX) -> Iterator[Fea
 
 
 def box_features(reply: Reply) -> Iterator[Feature]:
-    """The boxes of an answer that has some, as polygons in pixels."""
-    assert reply.boxes is not None
+    """The boxes of an answer as polygons in pixels; none where it has no box."""
+    if reply.boxes is None:
+        return
     said, gsd_m = _said(reply), ground(reply.dates.georeference)[0]
     scores = reply.box_scores or (None,) * len(reply.boxes)
     (name,) = _names(reply.text, 1)

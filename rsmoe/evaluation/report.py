@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from torch import Tensor
 
 from rsmoe.data.boxes import box_corners, parse
-from rsmoe.data.collate import Collate
 from rsmoe.data.rasters.images import load_image, read_array
 from rsmoe.data.rasters.polygons import fill_polygon
 from rsmoe.data.sample import Sample
@@ -19,7 +19,6 @@ from rsmoe.data.tasks import find_task
 from rsmoe.evaluation.baselines import Baselines
 from rsmoe.evaluation.constant_answers import resize_mask
 from rsmoe.evaluation.evaluate_splits import Outcome
-from rsmoe.evaluation.neighbours import image_features
 from rsmoe.evaluation.run_facts import run_facts
 from rsmoe.evaluation.table import results_table
 from rsmoe.figures.router_history import RouterHistory
@@ -34,6 +33,9 @@ from rsmoe.metrics.scoring import metric_of
 from rsmoe.model import RSMoE
 from rsmoe.router.oracle import TOLD
 from rsmoe.settings.stage import Stage
+
+_ROWS = 14
+"""Of the router's heat map, at most."""
 
 
 def write_report(
@@ -100,13 +102,13 @@ def write_report(
 
 
 def baselines(
-    outcome: Outcome, *, model: RSMoE, collate: Collate, train: Sequence[Sample], shared: bool = False
+    outcome: Outcome, train: Sequence[Sample] = (), *, features: Callable[[Sequence[Sample]], Tensor] | None = None
 ) -> dict[str, list[Result]]:
     """Majority, text-only and nearest-neighbour results on the same samples, fitted on training samples.
 
     Args:
-        model: whose visual memory neighbours are looked up in.
         train: training samples. A task that has none among them gets no baseline, but for a chance level.
+        features: of the pictures of samples, (n, D), that neighbours are looked up in; None: no nearest neighbour.
     """
     asked = {s.task for s in outcome.samples}
     train = [s for s in train if s.task in asked and find_task(s.task).baseline is not None]
@@ -115,17 +117,17 @@ def baselines(
     test = [s for s in outcome.samples if s.task in learned | chance]
     if not test:
         return {}
-    seen = bool(learned)
-    first = outcome.results[0]
+    first, known = outcome.results[0], {}
+    if learned and features is not None:
+        known = {"train_features": features(train), "test_features": features(test)}
     return Baselines(train).results(
         test,
         protocol_prefix="generated/" if first.protocol.startswith("generated/") else "",
         split=first.split,
-        train_features=image_features(model, collate, train, shared=shared) if seen else None,
-        test_features=image_features(model, collate, test, shared=shared) if seen else None,
         protocols=outcome.protocols,
         metrics=outcome.metrics,
         vocabulary=outcome.vocabulary,
+        **known,
     )
 
 
@@ -145,14 +147,14 @@ def prediction_rows(outcome: Outcome) -> list[str]:
     return lines
 
 
-def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]], most: int = 14) -> tuple[list[str], np.ndarray]:
-    """Mean router weights (kinds, E) by task, questions also by type; the ``most`` frequent rows."""
+def routing_matrix(pairs: Sequence[tuple[Sample, Prediction]]) -> tuple[list[str], np.ndarray]:
+    """Mean router weights (kinds, E) by task, questions also by type; the `_ROWS` most frequent rows."""
     groups: dict[str, list[tuple[float, ...]]] = {}
     for sample, prediction in pairs:
         name = sample.task.replace("_", " ")
         label = f"{name}: {sample.kind}" if sample.kind and _question_types(sample) else name
         groups.setdefault(label, []).append(prediction.weights)
-    names = sorted(sorted(groups, key=lambda k: -len(groups[k]))[:most])
+    names = sorted(sorted(groups, key=lambda k: -len(groups[k]))[:_ROWS])
     return names, np.array([np.mean(groups[n], axis=0) for n in names])
 
 

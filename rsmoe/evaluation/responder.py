@@ -118,10 +118,7 @@ class Responder:
             samples, known = [sample for sample, _ in pairs], [own for _, own in pairs]
         batch = self._collated(samples)
         perception = self._forced(model.perceive(batch), requests)
-        longest = max((one.max_new for one in each), default=max_new)
-        found = answer_batch(
-            model, codec, batch, beams=beams, max_new=longest, perception=perception, each=each, on_token=on_token
-        )
+        found = answer_batch(model, codec, batch, beams=beams, perception=perception, each=each, on_token=on_token)
         read = (batch.prompt_mask.sum(1) + perception.prefix.mask.sum(1)).tolist()
         sure: Sequence[float | None] = [None] * len(found)
         if confidence:

@@ -45,11 +45,10 @@ class Fusion(Protocol):
         *,
         end_id: int,
         beams: int,
-        max_new: int,
-        each: Sequence[Decoding] | None = None,
+        each: Sequence[Decoding],
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
-        """Token ids of the answer to each request, by the settings ``each`` of its own; None: greedy or beams for all.
+        """Token ids of the answer to each request, by the settings ``each`` of its own.
 
         ``on_token`` is called after every step, where the text is known before its end.
         """

@@ -54,12 +54,10 @@ def decode(
     mask: Tensor,
     rows: Rows,
     *,
-    samples: int,
+    each: Sequence[Decoding],
     end_id: int,
     beams: int = 1,
-    max_new: int = 64,
     length_penalty: float = 1.0,
-    each: Sequence[Decoding] | None = None,
     on_token: OnToken | None = None,
 ) -> list[list[int]]:
     """Decodes a text for each of B samples from what its rows make of the next token, p(y_t) = sum_e w_e p_e.
@@ -69,10 +67,8 @@ def decode(
 
     Args:
         embeds: (R, S, D) prefix of every row; mask: (R, S) bool.
-        samples: B.
-        max_new: most tokens of any answer.
+        each: settings of every sample.
         length_penalty: as in `transformers`: scores of beams are divided by length**penalty.
-        each: settings of every sample, within ``max_new``; None: no more than ``max_new`` for all.
         on_token: see `OnToken`.
 
     Returns:
@@ -81,12 +77,11 @@ def decode(
     Raises:
         UserError: more than one beam for a sample with a temperature.
     """
-    each = [Decoding(max_new=max_new)] * samples if each is None else each
-    warm = max(one.temperature for one in each) if samples else 0.0
+    warm = max((one.temperature for one in each), default=0.0)
     if beams > 1 and warm > 0:
         raise UserError(f"temperature={warm:g} draws tokens, beams={beams} searches: give beams=1, or temperature=0")
-    texts = _Texts(bank, embeds, mask, rows, samples=samples, beams=beams)
-    limits = [min(max_new, one.max_new) for one in each]
+    texts = _Texts(bank, embeds, mask, rows, samples=len(each), beams=beams)
+    limits = [one.max_new for one in each]
     stops = [one.stop for one in each]
     if beams > 1:
         return _search(texts, end_id=end_id, limits=limits, stops=stops, length_penalty=length_penalty)

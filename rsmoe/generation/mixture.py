@@ -76,8 +76,7 @@ class Mixture(nn.Module):
         *,
         end_id: int,
         beams: int,
-        max_new: int,
-        each: Sequence[Decoding] | None = None,
+        each: Sequence[Decoding],
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids."""
@@ -88,12 +87,10 @@ class Mixture(nn.Module):
             embeds,
             mask,
             rows,
-            samples=len(batch),
+            each=each,
             end_id=end_id,
             beams=beams,
-            max_new=max_new,
             length_penalty=self.length_penalty,
-            each=each,
             on_token=on_token,
         )
 

@@ -102,24 +102,17 @@ class Rewrite(Mixture):
         *,
         end_id: int,
         beams: int,
-        max_new: int,
-        each: Sequence[Decoding] | None = None,
+        each: Sequence[Decoding],
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids; ``on_token`` is not called, since a sub-answer is not the answer.
 
         Sub-answers are not sampled, and no stop word ends them: these settings are those of the answer.
         """
-        each = [Decoding(max_new=max_new)] * len(batch) if each is None else each
-        options: dict[str, Any] = {
-            "end_id": end_id,
-            "beams": beams,
-            "max_new": max_new,
-            "length_penalty": self.length_penalty,
-        }
+        options: dict[str, Any] = {"end_id": end_id, "beams": beams, "length_penalty": self.length_penalty}
         rows = self.rows(perception.routing)
         embeds, mask, _ = model.start(batch, perception.prefix, rows)
-        answers = decode(model.bank, embeds, mask, rows, samples=len(batch), each=each, **options)
+        answers = decode(model.bank, embeds, mask, rows, each=each, **options)
         several = perception.routing.chosen[:, list(self.aspects)].sum(1) >= 2
         if model.dense or not bool(several.any()):
             return answers
@@ -129,13 +122,13 @@ class Rewrite(Mixture):
         embeds, mask, _ = model.start(batch, perception.prefix, rows)
         alone = Rows(sample=torch.arange(len(pairs), device=embeds.device), expert=rows.expert, weight=rows.weight)
         plain = [Decoding(max_new=each[b].max_new) for b, _ in pairs]
-        written = decode(model.bank, embeds, mask, alone, samples=len(pairs), each=plain, **options)
+        written = decode(model.bank, embeds, mask, alone, each=plain, **options)
         prompts = [[i for (b, _), ids in zip(pairs, written, strict=True) if b == s for i in ids] for s in again]
         asked = self._asked(batch, again, prompts)
         rows = self._rows([(n, self.rewriter) for n in range(len(again))], embeds.device)
         embeds, mask, _ = model.start(asked, perception.prefix[again], rows)
         own = [each[b] for b in again]
-        final = decode(model.bank, embeds, mask, rows, samples=len(again), each=own, **options)
+        final = decode(model.bank, embeds, mask, rows, each=own, **options)
         for b, ids in zip(again, final, strict=True):
             answers[b] = ids
         return answers

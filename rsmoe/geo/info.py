@@ -46,7 +46,6 @@ class RasterInfo:
     """Type of all bands, "uint8", "uint16", "float32" ..."""
     bands: tuple[Band, ...]
     """Without alpha."""
-    has_alpha: bool
     nodata: float | None
     timestamp: datetime | None
     """Of the image, as far as the file or its name says."""
@@ -118,7 +117,6 @@ def read_info(
         height=height,
         dtype="uint8" if palette else dtype,
         bands=_bands(file, indexes, names, palette=palette),
-        has_alpha=bool(alpha),
         nodata=file.nodata,
         timestamp=_timestamp(file, path, date_pattern),
         georeference=georeference,

@@ -7,19 +7,7 @@ from pydantic import Field
 from rsmoe.settings.evaluate import Metrics
 from rsmoe.settings.model import OpenSettings, Settings
 from rsmoe.settings.release import Root
-from rsmoe.settings.types import (
-    BatchSize,
-    Beams,
-    Device,
-    Draws,
-    Name,
-    Number,
-    OutFolder,
-    Part,
-    PathWord,
-    Seed,
-    Tokens,
-)
+from rsmoe.settings.types import BatchSize, Beams, Device, Draws, Name, Number, OutFolder, Part, PathWord, Seed, Tokens
 
 
 class Scores(OpenSettings):

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field
 
 from rsmoe.settings.model import Settings
-from rsmoe.settings.types import BatchSize, Count, NotNegative, Number, PathWord, Share, Workers
+from rsmoe.settings.types import BatchSize, Count, Number, PathWord, Share, Workers
 
 Length = Annotated[int, Ge(2), Le(100_000)]
 
@@ -23,9 +23,6 @@ class Collate(Settings):
         description="least share of a picture that a crop keeps; 1: no crop"
     )
     jitter: Share = Field(description="of brightness and contrast")
-    noise: NotNegative | None = Field(None, description="standard deviation of added noise, on the scale 0 to 1")
-    band_drop: Share | None = Field(None, description="chance of each band to be left out")
-    misregister_px: NotNegative | None = Field(None, description="most pixels that the second date is moved")
     align_px: Count | None = Field(None, description="most pixels that a date is moved to lie on the first")
     match_levels: bool | None = Field(None, description="bring a date to the levels of the first, band by band")
     window_px: list[Number] | None = Field(

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le, Len, MinLen
 
+from rsmoe.checks.ranges import Fraction
 from rsmoe.errors import UserError, require_known
 from rsmoe.settings.model import check_fields
-from rsmoe.settings.types import BatchSize, Count, Decay, Name, NotNegative, Says, Share
+from rsmoe.settings.types import BatchSize, Count, Name, NotNegative, Says, Share
 
 Rate = Annotated[float, Ge(0), Le(1000)]
 
@@ -63,9 +64,7 @@ class Stage:
     lr_end: Share = 0.01
     weight_decay: Rate = 0.05
     """On matrices only; vectors and biases have none."""
-    ema: Decay = 0.0
-    """Decay of the exponential moving average of the weights that the stage ends with; 0: off."""
-    smoothing: Decay = 0.0
+    smoothing: Fraction = 0.0
     """Label smoothing of the text loss."""
     losses: Annotated[Mapping[str, NotNegative], Says("names of losses with a weight from 0 each")] = field(
         default_factory=lambda: {"text": 1.0}

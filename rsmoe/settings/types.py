@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, StringConstraints
 
-from rsmoe.checks.ranges import Fraction, NonNegative, NonNegativeReal, PositiveReal
+from rsmoe.checks.ranges import NonNegative, NonNegativeReal, PositiveReal
 from rsmoe.checks.ranges import Positive as PositiveInt
 from rsmoe.checks.ranges import Share as Share
 from rsmoe.checks.ranges import Temperature as Temperature
@@ -101,8 +101,6 @@ Positive = PositiveReal
 """A real number above 0."""
 NotNegative = NonNegativeReal
 """A real number from 0 on."""
-Decay = Fraction
-"""A share below 1, of an average that decays."""
 Part = Annotated[dict[str, Any], Says("a mapping of keys")]
 """A mapping with ``_target_``."""
 Devices = Number | Literal["auto", -1] | Annotated[list[Count], Len(1)]

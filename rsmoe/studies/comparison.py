@@ -134,8 +134,10 @@ def _tables(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, int], l
 
 def _add(cells: dict[Column, list[float]], rows: Iterable[dict[str, Any]], metrics: Sequence[str] | None) -> None:
     for row in rows:
-        if not row["metric"].startswith("routing/") if metrics is None else _matches(row["metric"], metrics):
-            cells.setdefault((row["metric"], row["protocol"]), []).append(row["value"])
+        metric = row["metric"]
+        chosen = not metric.startswith("routing/") if metrics is None else any(fnmatchcase(metric, m) for m in metrics)
+        if chosen:
+            cells.setdefault((metric, row["protocol"]), []).append(row["value"])
 
 
 def _beside(baselines: dict[str, dict[str, dict[Column, list[float]]]]) -> dict[str, dict[Column, Cell]]:
@@ -152,10 +154,6 @@ def _beside(baselines: dict[str, dict[str, dict[Column, list[float]]]]) -> dict[
             for label, row in sorted(methods.items()):
                 rows[f"{name} ({label})"] = {column: Cell(values=tuple(values)) for column, values in row.items()}
     return {name: row for name, row in rows.items() if row}
-
-
-def _matches(metric: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(metric, pattern) for pattern in patterns)
 
 
 def _marked(

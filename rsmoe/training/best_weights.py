@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
-from rsmoe.errors import UserError, unknown_name
+from rsmoe.errors import unknown_name
 
 
 class BestWeights(pl.Callback):
@@ -29,11 +28,6 @@ class BestWeights(pl.Callback):
         self.value: float | None = None
         self.step = 0
         self._weights: dict[str, Tensor] = {}
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuses a stage whose weights are averaged: it ends with the average."""
-        if any(isinstance(c, EMAWeightAveraging) for c in trainer.callbacks):  # type: ignore[attr-defined]
-            raise UserError("a stage ends with its averaged weights (ema) or its best ones (callback): leave one out")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keeps the weights where the curve is at its best so far."""

@@ -16,9 +16,6 @@ from rsmoe.errors import UserError
 from rsmoe.model import RSMoE
 from rsmoe.weights.bases import LeftOut
 
-_STATES = ("state_dict", "current_model_state")
-"""Where Lightning keeps weights; the second one beside a moving average of them."""
-
 
 class WholeFileIO(TorchCheckpointIO):
     """Writes beside the final name, then renames: a full disk or a kill leaves the checkpoint before untouched.
@@ -67,26 +64,20 @@ class WholeFileIO(TorchCheckpointIO):
             checkpoint = known[1]
         else:
             checkpoint = super().load_checkpoint(Path(path), *args, **kwargs)
-        own = self._model.state_dict()
-        whole = {
-            key: {name: value for name, value in checkpoint[key].items() if not name.startswith("model.")}
-            | {f"model.{name}": value for name, value in whole_state(checkpoint, self._model, own, key=key).items()}
-            for key in _STATES
-            if key in checkpoint
-        }
-        return {**checkpoint, **whole}
+        whole = whole_state(checkpoint, self._model, self._model.state_dict())
+        others = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("model.")}
+        return {**checkpoint, "state_dict": others | {f"model.{name}": value for name, value in whole.items()}}
 
     def _slim(self, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         if not self._bases:
             return dict(checkpoint)
-        slim = {key: dict(checkpoint[key]) for key in _STATES if key in checkpoint}
-        for state in slim.values():
-            for base in self._bases:
-                for name, (rows, _) in base.tensors.items():
-                    value = state.pop(f"model.{name}")
-                    if value.ndim and len(value) > rows:  # of a table that has grown, the new rows
-                        state[f"model.{name}"] = value[rows:].clone()
-        return {**checkpoint, **slim, "bases": [base.state() for base in self._bases]}
+        state = dict(checkpoint["state_dict"])
+        for base in self._bases:
+            for name, (rows, _) in base.tensors.items():
+                value = state.pop(f"model.{name}")
+                if value.ndim and len(value) > rows:  # of a table that has grown, the new rows
+                    state[f"model.{name}"] = value[rows:].clone()
+        return {**checkpoint, "state_dict": state, "bases": [base.state() for base in self._bases]}
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:

@@ -14,29 +14,29 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch import Tensor
 
+WINDOW = 50
+"""Batches that loss and speed are averaged over."""
+
 
 class StageProgress(ProgressBar):
     """A progress bar on a terminal, a plain line every ``interval_s`` seconds elsewhere (log file, CI, SLURM).
 
-    Loss and speed are running means over the last ``window`` batches; losses stay on their device until they are
+    Loss and speed are running means over the last `WINDOW` batches; losses stay on their device until they are
     shown. Samples are ``len(batch)``, times the number of ranks. Rank 0 prints, the others are silent.
 
     Args:
         stage: name shown first ("stage 1: perception").
         interval_s: seconds between two lines when the console is not a terminal.
-        window: batches that loss and speed are averaged over.
         console: where to write; standard output by default.
     """
 
-    def __init__(
-        self, *, stage: str, interval_s: float = 15.0, window: int = 50, console: Console | None = None
-    ) -> None:
+    def __init__(self, *, stage: str, interval_s: float = 15.0, console: Console | None = None) -> None:
         super().__init__()
         self.stage = stage
         self._interval_s = interval_s
         self._console = console or Console()
-        self._losses: deque[Tensor] = deque(maxlen=window)
-        self._speed: deque[tuple[float, int, int]] = deque(maxlen=window + 1)  # (time, samples so far, step)
+        self._losses: deque[Tensor] = deque(maxlen=WINDOW)
+        self._speed: deque[tuple[float, int, int]] = deque(maxlen=WINDOW + 1)  # (time, samples so far, step)
         self._samples = 0
         self._shown_at = 0.0
         self._enabled = True

@@ -22,7 +22,7 @@ def my_share() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def joined(own: Sequence[T]) -> list[T]:
+def gathered(own: Sequence[T]) -> list[T]:
     """The parts of all ranks in the order of the work; every rank has to call it, with what can be pickled.
 
     Args:
@@ -36,7 +36,7 @@ def joined(own: Sequence[T]) -> list[T]:
     return [shares[part % world][part // world] for part in range(sum(map(len, shares)))]
 
 
-def alike(model: nn.Module) -> None:
+def same_buffers(model: nn.Module) -> None:
     """Gives all ranks the buffers of the first: running statistics of batch norm end with a batch of its own each."""
     if my_share()[1] > 1:
         for buffer in model.buffers():

@@ -36,7 +36,7 @@ def continued_run(
     checkpoint = load_checkpoint(Path(config["resume"]))
     codecs_of(checkpoint)  # says it where rsmoe.train did not write it
     theirs, notes = continued(checkpoint, config, words=words, folder=folder)
-    return theirs, None if words is None else joined(checkpoint["hyper_parameters"].get("words", []), words), notes
+    return theirs, None if words is None else merged(checkpoint["hyper_parameters"].get("words", []), words), notes
 
 
 def continued(
@@ -67,7 +67,7 @@ def continued(
     if words is not None:
         old = [w for w in saved.get("words", []) if isinstance(w, str)]
         try:
-            before, after = (_composed(w, folder) for w in (old, joined(old, words)))
+            before, after = (_composed(w, folder) for w in (old, merged(old, words)))
         except UserError as error:
             raise UserError(
                 f"resume continues the run as it is, and what is typed does not go with what was typed for the run "
@@ -93,7 +93,7 @@ def continued(
     return theirs, list(told.values())
 
 
-def joined(old: Sequence[str], new: Sequence[str]) -> list[str]:
+def merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Words of a command line, those of another one behind them; of two for one key the later holds."""
     keys = {_key(word) for word in new}
     return [word for word in old if _key(word) not in keys] + [w for w in new if _key(w) not in _OF_THE_COMMAND]

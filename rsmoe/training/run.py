@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -25,30 +21,14 @@ from rsmoe.training.checkpoint_io import WholeFileIO, copy_checkpoint
 from rsmoe.training.checkpoints import find_checkpoint, load_checkpoint
 from rsmoe.training.curves import log_config
 from rsmoe.training.instruction_clusters import fit_clusters
-from rsmoe.training.interruption import Interruption
 from rsmoe.training.left_out import left_out, sizes
 from rsmoe.training.module import StageModule
-from rsmoe.training.progress import StageProgress
-from rsmoe.training.ranks import alike
+from rsmoe.training.ranks import same_buffers
 from rsmoe.training.stage_checks import fitted, trainable
 from rsmoe.training.stage_features import stage_features
 from rsmoe.training.stage_trainer import stage_trainer
-from rsmoe.training.throughput import Throughput
 from rsmoe.training.validation import Validation
 from rsmoe.trust.checkpoint import check_finite
-
-KNOWN_WARNINGS = (
-    ".*dataloader is not resumable",  # ours starts at the step that is asked for
-    ".*in eval mode at the start",  # frozen parts, on purpose
-    ".*exists and is not empty",  # the checkpoints of the stages before
-    "The dirpath has changed",  # a continued run has a folder of its own
-    ".*smaller than the logging interval",
-    ".*does not have many workers",
-    ".*LeafSpec.* is deprecated",  # its own use of torch
-    "Detected call of `lr_scheduler.step\\(\\)` before",  # the gradient scaler of 16-mixed left out the first steps
-    "Grad strides do not match bucket view",  # of a map, in a share of a batch without a picture that has it
-)
-"""Warnings of Lightning, and of its DDP, about what is meant to be so."""
 
 ADAMW = {"_target_": "torch.optim.AdamW", "betas": [0.9, 0.98]}
 """The optimiser of ``conf/optimizer/adamw.yaml``."""
@@ -91,10 +71,6 @@ def run_stages(
         UserError: unknown parameter patterns or losses, a batch size that the processes cannot divide, a loss that is
             not finite, a checkpoint of another model.
     """
-    for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in KNOWN_WARNINGS:
-        warnings.filterwarnings("ignore", message)
     if not any(stage.steps for stage in stages):
         raise UserError("0 steps in every stage: nothing would be trained. Give stage.<name>.steps=<n>")
     for stage in stages:
@@ -152,19 +128,15 @@ def run_stages(
             optimizer=optimizer,
             first_step=sum(s.steps for s in stages[:index]),
         )
-        ours: list[pl.Callback] = [StageProgress(stage=f"stage {index + 1}/{len(stages)} {stage.name}"), Throughput()]
-        if stage.ema > 0:
-            ours.append(EMAWeightAveraging(decay=stage.ema))
-        # after the average: it saves it
-        ours.append(Interruption(checkpoints / "last.ckpt", every=checkpoint_every))
-        files = WholeFileIO(model=model, bases=bases, loaded=loaded)
         fit = stage_trainer(
             trainer,
+            title=f"stage {index + 1}/{len(stages)} {stage.name}",
             steps=stage.steps,
-            callbacks=[*(instantiate(node) for node in (callbacks or {}).values()), *ours],
-            files=files,
-            logger=logger or False,
+            callbacks=[instantiate(node) for node in (callbacks or {}).values()],
+            files=WholeFileIO(model=model, bases=bases, loaded=loaded),
+            logger=logger,
             folder=folder,
+            checkpoint_every=checkpoint_every,
             validate_every=None if validation is None else min(validation.every, stage.steps),
         )
         _check_batch_sizes([s for s in stages[index:] if s.steps], fit.world_size)
@@ -195,13 +167,11 @@ def run_stages(
         trace = trace + module.trace
     if fit is None:  # all stages were complete: only the evaluation is left
         files = WholeFileIO(model=model, bases=bases)
-        fit = stage_trainer(
-            trainer, steps=1, callbacks=[], files=files, logger=False, folder=folder, validate_every=None
-        )
+        fit = stage_trainer(trainer, title="", steps=1, files=files, logger=None, folder=folder)
     model.requires_grad_(False)  # torch multiplies trainable matrices in another order: answer as after `load_run`
     model.to(fit.strategy.root_device)  # the trainer's teardown moves it to the CPU
     _restore_dtypes(model, dtypes, computed)
-    alike(model)
+    same_buffers(model)
     return trace
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -33,20 +33,12 @@ def check_sources(config: Mapping[str, Any]) -> None:
     for key, check in (("resume", _check_resumed), ("start", _check_started)):
         if config[key]:
             _with_key(key, partial(check, config), config[key])
-    vision, prompts = config["vision"], config["prompts"]
-    qformer, text = config["qformer"], config["text"]
+    vision, text = config["vision"], config["text"]
     tower, resnet = (
         vision["_target_"] == f"{part.__module__}.{part.__name__}" for part in (PretrainedTower, ClipResNet)
     )
-    weights = {
-        "vision.pretrained": vision.get("pretrained") if tower or resnet else None,  # others come out of a package
-        "lm.pretrained": config["lm"].get("pretrained"),
-        "prompts.lm.pretrained": (prompts.get("lm") or {}).get("pretrained"),
-        "qformer.bert": qformer.get("bert"),
-        "qformer.instructblip": qformer.get("instructblip"),
-    }
-    for key, name in weights.items():
-        if name:
+    for key, name in _pretrained(config).items():
+        if key != "vision.pretrained" or tower or resnet:  # others come out of a package
             _with_key(key, check_weights, name)
     flash = str(config["lm"].get("attention")) == "flash_attention_2"
     if flash and not is_flash_attn_2_available():
@@ -77,7 +69,7 @@ def _check_started(config: Mapping[str, Any], path: str) -> None:
     if is_dual(checkpoint):  # it gives its vision encoder alone, see `rsmoe.training.start.start_vision`
         return
     codecs_of(checkpoint)
-    if any(_pretrained(config)):
+    if _pretrained(config):
         return
     own = _without_reading(config, checkpoint)
     given = _of_the_model(checkpoint)
@@ -107,10 +99,17 @@ def _without_reading(config: Mapping[str, Any], checkpoint: Mapping[str, Any]) -
     return state
 
 
-def _pretrained(config: Mapping[str, Any]) -> Iterator[Any]:
-    yield from (config[group].get("pretrained") for group in ("vision", "lm"))
-    yield (config["prompts"].get("lm") or {}).get("pretrained")
-    yield from (config["qformer"].get(key) for key in ("bert", "instructblip"))
+def _pretrained(config: Mapping[str, Any]) -> dict[str, str]:
+    """Key -> name or folder of the weights that it gives."""
+    qformer = config["qformer"]
+    given = {
+        "vision.pretrained": config["vision"].get("pretrained"),
+        "lm.pretrained": config["lm"].get("pretrained"),
+        "prompts.lm.pretrained": (config["prompts"].get("lm") or {}).get("pretrained"),
+        "qformer.bert": qformer.get("bert"),
+        "qformer.instructblip": qformer.get("instructblip"),
+    }
+    return {key: str(name) for key, name in given.items() if name}
 
 
 def _with_key(key: str, check: Any, name: Any) -> None:

@@ -135,7 +135,7 @@ def _check(data: RSDataModule, transform: Transform) -> None:
     if data.train_collate.window is not None:
         raise UserError("features={} keeps what the encoder sees of whole pictures: leave loader.collate.window_px out")
     still = {"align_px": 0, "match_levels": False}
-    turned = {"crop_area": 1.0, "jitter": 0.0, "noise": 0.0, "band_drop": 0.0, "misregister_px": 0.0}
+    turned = {"crop_area": 1.0, "jitter": 0.0}
     asked = still | (turned if transform.augment else {})
     if wrong := {key: value for key, value in asked.items() if getattr(transform, key) != value}:
         words = " ".join(f"loader.collate.{key}={str(value).lower()}" for key, value in wrong.items())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from lightning.pytorch.loggers import Logger
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 from rsmoe.training.checkpoint_io import WholeFileIO
+from rsmoe.training.interruption import Interruption
 from rsmoe.training.precision import precision_options
+from rsmoe.training.progress import StageProgress
+from rsmoe.training.throughput import Throughput
 
 _DECIDED = {
     "max_steps": "stage.<name>.steps",
@@ -37,33 +42,54 @@ _DECIDED = {
 }
 """Keys of a trainer that would cut a stage, or draw its batches again -> what to give instead."""
 
+_KNOWN_WARNINGS = (
+    ".*dataloader is not resumable",  # ours starts at the step that is asked for
+    ".*in eval mode at the start",  # frozen parts, on purpose
+    ".*exists and is not empty",  # the checkpoints of the stages before
+    "The dirpath has changed",  # a continued run has a folder of its own
+    ".*smaller than the logging interval",
+    ".*does not have many workers",
+    ".*LeafSpec.* is deprecated",  # its own use of torch
+    "Detected call of `lr_scheduler.step\\(\\)` before",  # the gradient scaler of 16-mixed left out the first steps
+    "Grad strides do not match bucket view",  # of a map, in a share of a batch without a picture that has it
+)
+"""Warnings of Lightning, and of its DDP, about what is meant to be so."""
+
 
 def stage_trainer(
     config: Mapping[str, Any],
     *,
+    title: str,
     steps: int,
-    callbacks: Sequence[pl.Callback],
+    callbacks: Sequence[pl.Callback] = (),
     files: WholeFileIO,
-    logger: Logger | bool,
+    logger: Logger | None,
     folder: Path,
-    validate_every: int | None,
+    checkpoint_every: int = 0,
+    validate_every: int | None = None,
 ) -> pl.Trainer:
     """A ``lightning.pytorch.Trainer`` for one stage.
 
     Args:
         config: of the trainer. Its ``callbacks`` (a list, or name -> callback) and ``plugins`` are added to ours, a
-            progress bar among them takes the place of ours; ``gradient_clip_val`` null means 1.0, ``num_nodes``
-            null and ``devices`` "auto" what torchrun or SLURM say.
+            progress bar among them takes the place of `StageProgress`; ``gradient_clip_val`` null means 1.0,
+            ``num_nodes`` null and ``devices`` "auto" what torchrun or SLURM say.
+        title: of the stage, in its progress.
         steps: of the optimiser.
-        callbacks: ours; the last ones are called last.
+        callbacks: beside those of ``config``, called behind them.
         files: writes and reads the checkpoints.
-        logger: of the whole run; False for none.
-        folder: of the run, for what callbacks and profilers write.
+        logger: of the whole run; None for none.
+        folder: of the run, for ``checkpoints/last.ckpt``, and for what callbacks and profilers write.
+        checkpoint_every: steps between two, see `Interruption`.
         validate_every: steps between two validations; None for none.
 
     Raises:
         UserError: a key that a stage decides, an unknown precision, an accumulation that is no number of batches.
     """
+    for name in ("lightning.pytorch", "lightning.fabric.utilities.distributed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     given = {key: value for key, value in config.items() if value is not None}
     for key, instead in _DECIDED.items():
         if key in given:
@@ -75,8 +101,9 @@ def stage_trainer(
             "trainer.callbacks: GradientAccumulationScheduler changes how many batches make a step within a stage, "
             "and a stage is one epoch. Give trainer.accumulate_grad_batches=<n>"
         )
-    if any(isinstance(c, ProgressBar) for c in own):
-        callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    ours: list[pl.Callback] = [Throughput(), Interruption(folder / "checkpoints" / "last.ckpt", every=checkpoint_every)]
+    if not any(isinstance(c, ProgressBar) for c in (*own, *callbacks)):
+        ours.insert(0, StageProgress(stage=title))
     plugins = [instantiate(node) for node in _listed(given.pop("plugins", []))]
     options = precision_options(given)
     defaults = {
@@ -88,7 +115,7 @@ def stage_trainer(
     fixed = {
         "max_steps": steps,
         "max_epochs": -1,
-        "callbacks": [*own, *callbacks],
+        "callbacks": [*own, *callbacks, *ours],
         "plugins": [*plugins, *options["plugins"], files],
         "precision": options["precision"],
         "accumulate_grad_batches": every,
@@ -96,7 +123,7 @@ def stage_trainer(
         "check_val_every_n_epoch": None,  # a stage is one epoch
         "val_check_interval": None if validate_every is None else validate_every * every,
         "limit_val_batches": 0.0 if validate_every is None else 1.0,
-        "logger": logger,
+        "logger": logger or False,
         "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in own),  # `Interruption` writes ours
         "use_distributed_sampler": False,
     }

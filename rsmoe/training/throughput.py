@@ -8,16 +8,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from rsmoe.training.progress import WINDOW
+
 
 class Throughput(pl.Callback):
-    """Logs ``train/samples_per_s``, a running mean over the last ``window`` batches; validation is not counted.
+    """Logs ``train/samples_per_s``, a running mean over the last `WINDOW` batches; validation is not counted."""
 
-    Args:
-        window: batches.
-    """
-
-    def __init__(self, *, window: int = 50) -> None:
-        self._ends: deque[tuple[float, int]] = deque(maxlen=window + 1)  # (time, samples so far)
+    def __init__(self) -> None:
+        self._ends: deque[tuple[float, int]] = deque(maxlen=WINDOW + 1)  # (time, samples so far)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from rsmoe.training.ranks import my_share
+from rsmoe.training.ranks import gathered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,7 @@ class Means:
         """The means, by name, and a new beginning; every process has to call it."""
         own = {name: (float(total), n) for name, (total, n) in self._sums.items()}
         self._sums = {}
-        shares = [own]
-        if my_share()[1] > 1:
-            shares = [{}] * my_share()[1]
-            distributed.all_gather_object(shares, own)
+        shares = gathered([own])
         names = sorted({name for share in shares for name in share})
         found = {name: [share[name] for share in shares if name in share] for name in names}
         return {name: sum(t for t, _ in parts) / sum(n for _, n in parts) for name, parts in found.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -188,10 +187,6 @@ def question(chat: ChatRequest) -> Question:
     return Question(
         pictures=since[0].pictures,
         instruction=since[-1].text.strip() or None,
-        history=_pairs(since[:-1]),
+        history=tuple((asked.text, said.text) for asked, said in zip(since[:-1:2], since[1::2], strict=True)),
         notes=tuple(notes),
     )
-
-
-def _pairs(turns: Sequence[Message]) -> tuple[tuple[str, str], ...]:
-    return tuple((asked.text, said.text) for asked, said in zip(turns[::2], turns[1::2], strict=True))

@@ -22,7 +22,7 @@ from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.request import Request as Asked
 from rsmoe.web.chat import ChatRequest, question, read_chat
 from rsmoe.web.job import Job
-from rsmoe.web.layers import beside
+from rsmoe.web.layers import rsmoe_field
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import MIXTURE, Service
 
@@ -102,7 +102,7 @@ class Completions:
         return _Answer(
             text=printable(reply.text),
             finish="stop" if reply.ended else "length",
-            extra=beside(self.service.model, reply, wanted=chat.rsmoe, notes=notes),
+            extra=rsmoe_field(self.service.model, reply, wanted=chat.rsmoe, notes=notes),
         )
 
     async def _events(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rsmoe.cli.terminal import printable
 from rsmoe.evaluation.assistant import Assistant
-from rsmoe.evaluation.change_report import cell_shares, count_kinds, ground
+from rsmoe.evaluation.change_report import changed_by_cell, count_kinds, ground
 from rsmoe.evaluation.reply import Reply
 from rsmoe.evaluation.reply_files import box_features, mask_features, reply_row
 from rsmoe.figures.change_sheet import map_colours
@@ -30,7 +30,7 @@ _SHOWN = 2**20
 """Most pixels of a picture that is sent back."""
 
 
-def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str]) -> dict[str, Any]:
+def rsmoe_field(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str]) -> dict[str, Any]:
     """The field ``rsmoe`` of an answer; sizes, boxes and layers are in pixels of the (first) picture.
 
     Args:
@@ -44,7 +44,8 @@ def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str
     said["layers"] = []
     for name, values, classes in _maps(model, reply):
         colours = class_colours(classes) if name == "land cover" else map_colours(len(classes) - 1)
-        layer = {"name": name, "classes": list(classes), "colours": colours, "png": _png(values)}
+        layer = {"name": name, "classes": list(classes), "colours": colours}
+        layer["png"] = _data(Image.fromarray(values), "png")
         if wanted.geotiff:
             layer["geotiff"] = _geotiff(values, reply, colours=colours, classes=classes)
         said["layers"].append(layer)
@@ -52,12 +53,11 @@ def beside(model: Assistant, reply: Reply, *, wanted: Extra, notes: Sequence[str
         said |= changes(reply.change_map, reply.shown.valid)
     if wanted.geojson:
         found = list(mask_features(reply))
+        gsd_m, _ = ground(place)
         for name, values, classes in _maps(model, reply):
-            found += () if name == "mask" else _features(reply, values, classes)
+            found += () if name == "mask" else map_features(values, classes=classes, gsd_m=gsd_m)
         said["geojson"] = collection(found, place)
-        if reply.boxes is not None:
-            boxes = collection(box_features(reply), reply.dates.georeference)
-            said["geojson"]["features"] += boxes["features"]
+        said["geojson"]["features"] += collection(box_features(reply), reply.dates.georeference)["features"]
     if wanted.graticule:
         said["graticule"] = graticule(reply.dates.georeference)
     if wanted.prompts and reply.prompts is not None:
@@ -71,13 +71,7 @@ def changes(kinds: Any, valid: Any) -> dict[str, Any]:
     """The share of pixels that changed, of all and of each of 3 x 3 cells."""
     counts = count_kinds(kinds, valid)
     seen = counts.sum(0)
-    return {"changed": float(seen[1:].sum() / seen.sum()) if seen.any() else None, "cells": cell_shares(counts)}
-
-
-def ground_features(reply: Reply) -> Iterator[Feature]:
-    """The boxes of an answer as polygons; none where it has no box."""
-    if reply.boxes is not None:
-        yield from box_features(reply)
+    return {"changed": float(seen[1:].sum() / seen.sum()) if seen.any() else None, "cells": changed_by_cell(counts)}
 
 
 def change_features(reply: Reply, classes: Sequence[str]) -> Iterator[Feature]:
@@ -106,10 +100,6 @@ def _maps(model: Assistant, reply: Reply) -> Iterator[tuple[str, np.ndarray, Seq
         yield "land cover", shown, ("", *model.cover_classes)
 
 
-def _features(reply: Reply, values: np.ndarray, classes: Sequence[str]) -> Iterator[Feature]:
-    return map_features(values, classes=classes, gsd_m=ground(reply.shown.georeference)[0])
-
-
 def _geotiff(values: np.ndarray, reply: Reply, *, colours: Sequence[str], classes: Sequence[str]) -> str:
     with TemporaryDirectory(prefix="rsmoe-serve-") as folder:
         path = write_class_map(
@@ -117,10 +107,6 @@ def _geotiff(values: np.ndarray, reply: Reply, *, colours: Sequence[str], classe
             colours=colours, classes=classes,
         )  # fmt: skip
         return f"data:image/tiff;base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def _png(values: np.ndarray) -> str:
-    return _data(Image.fromarray(values), "png")
 
 
 def _jpeg(image: np.ndarray) -> str:

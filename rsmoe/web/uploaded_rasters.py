@@ -16,11 +16,11 @@ from rsmoe.cli.terminal import printable
 from rsmoe.data.boxes import CONVENTIONS, convention
 from rsmoe.errors import UserError
 from rsmoe.evaluation.reply import Reply
-from rsmoe.evaluation.reply_files import mask_features
+from rsmoe.evaluation.reply_files import box_features, mask_features
 from rsmoe.evaluation.request import Request as Asked
 from rsmoe.generation.decoding import Decoding
 from rsmoe.web.chat import Extra
-from rsmoe.web.layers import beside, change_features, changes, collection, ground_features
+from rsmoe.web.layers import change_features, changes, collection, rsmoe_field
 from rsmoe.web.problem import Problem
 from rsmoe.web.service import MIXTURE, Service
 
@@ -107,7 +107,7 @@ class UploadedRasters:
         return found | {"rsmoe": self._summary(reply)}
 
     def _grounded(self, reply: Reply) -> dict[str, Any]:
-        found = collection(ground_features(reply), reply.dates.georeference)
+        found = collection(box_features(reply), reply.dates.georeference)
         return found | {"rsmoe": self._summary(reply)}
 
     def _changed(self, reply: Reply) -> dict[str, Any]:
@@ -117,5 +117,5 @@ class UploadedRasters:
 
     def _summary(self, reply: Reply) -> dict[str, Any]:
         plain = replace(reply, mask=None, change_map=None, land_cover=None)
-        said = beside(self.service.model, plain, wanted=Extra(), notes=())
+        said = rsmoe_field(self.service.model, plain, wanted=Extra(), notes=())
         return {"answer": printable(reply.text)} | {key: value for key, value in said.items() if key != "layers"}

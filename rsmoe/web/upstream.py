@@ -88,8 +88,7 @@ class Upstream(Mixture):
         *,
         end_id: int,
         beams: int,
-        max_new: int,
-        each: Sequence[Decoding] | None = None,
+        each: Sequence[Decoding],
         on_token: OnToken | None = None,
     ) -> list[list[int]]:
         """B answers as token ids, all asked for at once.
@@ -100,7 +99,6 @@ class Upstream(Mixture):
         """
         if beams > 1:
             raise UserError(f"beams={beams}: an upstream server does not search; give beams=1")
-        each = [Decoding(max_new=max_new)] * len(batch) if each is None else each
         rows = self.rows(perception.routing)
         embeds, mask, _ = model.start(batch, perception.prefix, rows)
         bodies: list[dict[str, Any]] = [{}] * len(batch)
@@ -109,7 +107,7 @@ class Upstream(Mixture):
             bodies[place] = {
                 "model": self.names[expert], "prompt_embeds": _encoded(row[kept].to(self.dtype)), "stream": True,
                 "return_token_ids": True, "stop_token_ids": [end_id], "ignore_eos": True,
-                "max_tokens": min(max_new, one.max_new), "temperature": one.temperature, "top_p": one.top_p,
+                "max_tokens": one.max_new, "temperature": one.temperature, "top_p": one.top_p,
             } | ({} if one.seed is None else {"seed": one.seed})  # fmt: skip
         written: list[list[int]] = [[] for _ in bodies]
         heard: SimpleQueue[tuple[int, int] | None] = SimpleQueue()

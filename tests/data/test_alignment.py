@@ -74,7 +74,7 @@ def test_the_transform_aligns_with_and_without_augmentation() -> None:
     images = [first.byte(), first.roll((4, -3), (1, 2)).byte()]
     for augment in (False, True):
         transform = Transform(size=64, mean=[0.0] * 3, std=[1.0] * 3, augment=augment, jitter=0.0, align_px=6)
-        seen = transform(images, sample=make(task="change_vqa"), generator=torch.Generator().manual_seed(1)).pixels
+        seen = transform(images, samples=[make(task="change_vqa")], generator=torch.Generator().manual_seed(1)).pixels
         torch.testing.assert_close(seen[1, :, 6:-6, 6:-6], seen[0, :, 6:-6, 6:-6])
     with pytest.raises(UserError, match="align_px=32"):
         Transform(size=64, mean=[0.0] * 3, std=[1.0] * 3, align_px=32)

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rsmoe.data import Batch, Sample
+from rsmoe.data import Sample
+from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.data.tasks import task_names
 from rsmoe.data.text_codec import TextCodec

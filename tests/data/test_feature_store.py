@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rsmoe.data import feature_store
 from rsmoe.data.feature_store import FeatureStore, feature_key, stacked
+from rsmoe.data.shards.member import ShardMember
 from rsmoe.errors import UserError
 from rsmoe.geo.raster import RasterSource
 
@@ -77,8 +78,10 @@ def test_keys_follow_content_file_and_options(tmp_path: Path, pictures: list[Pat
     whole, part = RasterSource(path=pictures[0]), RasterSource(path=pictures[0], window=(0, 0, 4, 4))
     before = feature_key(whole, 0)
     assert len({before, feature_key(part, 0), feature_key(pictures[0], 0)}) == 3
+    shard = ShardMember(shard=str(pictures[0]), offset=0, size=9, name="a.png")
+    of_shard = feature_key(shard, 0)
     os.utime(pictures[0], ns=(1, 1))
-    assert feature_key(whole, 0) != before
+    assert feature_key(whole, 0) != before and feature_key(shard, 0) != of_shard
 
 
 def test_a_damaged_file_is_as_if_it_were_not_there(tmp_path: Path, pictures: list[Path]) -> None:

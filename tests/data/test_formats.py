@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from support.formats import (
-    data_of,
-)
+from support.formats import data_of
 
 from rsmoe.commands.inspect import inspect
 from rsmoe.config import conf_dir

@@ -24,8 +24,8 @@ from support.shard_data import Listed, sample, shards_of
 from rsmoe.data.rasters.class_map_sources import ColourMap, IndexMap
 from rsmoe.data.rasters.images import decode_image, load_image, picture_size
 from rsmoe.data.rasters.mask_sources import FileMask
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.shards.dataset import ShardDataset
+from rsmoe.data.shards.member import ShardMember
 from rsmoe.errors import UserError
 from rsmoe.geo import RasterSource
 from rsmoe.geo.dates import read_dates
@@ -301,7 +301,7 @@ def ways(path: Path, out: Path) -> Iterator[tuple[str, Callable[[], np.ndarray]]
     def tar() -> np.ndarray:
         content = path.read_bytes()
         (folder / "x.tar").write_bytes(b"\0" * 512 + content)
-        return load_image(TarImage(folder / "x.tar", 512, len(content), path.name))
+        return load_image(ShardMember(shard=str(folder / "x.tar"), offset=512, size=len(content), name=path.name))
 
     yield "tar", tar
 

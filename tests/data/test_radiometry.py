@@ -79,6 +79,6 @@ def test_the_transform_matches_after_it_has_relit_each_date(augment: bool) -> No
     images = [first.byte(), (0.7 * first + 20).byte()]
     for on, close in ((True, True), (False, False)):
         transform = Transform(size=64, mean=[0.0] * 3, std=[1.0] * 3, augment=augment, jitter=0.2, match_levels=on)
-        seen = transform(images, sample=make(task="change_vqa"), generator=torch.Generator().manual_seed(1)).pixels
+        seen = transform(images, samples=[make(task="change_vqa")], generator=torch.Generator().manual_seed(1)).pixels
         gap = (seen[1] - seen[0]).abs().flatten().quantile(0.95)  # on the scale 0-1; the dates are bytes, clipped
         assert (float(gap) < 0.01) == close

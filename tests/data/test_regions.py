@@ -130,8 +130,8 @@ def test_a_batch_without_regions_has_none() -> None:
 
 def test_a_region_goes_through_a_shard() -> None:
     (_, text), *files = encode_view([sample(2)]).members
-    room = sum(512 + padded(len(content)) for _, content in files)
-    (back,) = decode_view(text, shard="0.tar", start=0, room=room)
+    size = sum(512 + padded(len(content)) for content in (text, *(content for _, content in files)))
+    (back,) = decode_view(text, shard="0.tar", row=(0, len(text), size, 1, 0))
     assert back.region is not None and pointed(back).instruction == pointed(sample(2)).instruction
 
 

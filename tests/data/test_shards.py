@@ -32,11 +32,10 @@ from rsmoe.commands.inspect import inspect
 from rsmoe.config import conf_dir
 from rsmoe.data.files.byte_ranges import read_range
 from rsmoe.data.rasters.images import load_image, read_array
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.sample import Sample
 from rsmoe.data.shards.dataset import ShardDataset
 from rsmoe.data.shards.index import open_shards
-from rsmoe.data.shards.member import decode_picture, encode_array
+from rsmoe.data.shards.member import ShardMember, decode_picture, encode_array
 from rsmoe.data.shards.sample_codec import PIXELS
 from rsmoe.data.shards.writer import ShardWriter
 from rsmoe.errors import UserError
@@ -191,7 +190,7 @@ def test_the_order_is_shuffled_by_the_seed_and_the_bytes_depend_on_nothing_else(
 def test_bytes_of_other_shards_are_taken_as_they_are(tmp_path: Path) -> None:
     content = picture(tmp_path / "a.png", 77).read_bytes()
     (tmp_path / "raw.tar").write_bytes(b"x" * 10 + content)
-    source = TarImage(tmp_path / "raw.tar", 10, len(content), "pub11/a.png")
+    source = ShardMember(shard=str(tmp_path / "raw.tar"), offset=10, size=len(content), name="pub11/a.png")
     shards_of(Listed([sample("a", source)]), tmp_path / "out")
     again = ShardDataset(root=str(tmp_path / "out"), split="train")
     shards_of(Listed([again[0]]), tmp_path / "twice")

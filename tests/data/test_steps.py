@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import Dataset
 
-from rsmoe.data import Batch, Sample
+from rsmoe.data import Sample
+from rsmoe.data.batch import Batch
 from rsmoe.data.datamodule import RSDataModule
 from rsmoe.data.sampling.dataset_mixture import Mixture
 from rsmoe.data.sampling.step_sampler import StepSampler

@@ -1,4 +1,4 @@
-"""Turned pictures, their boxes, masks and words; scale, shifts, noise and bands."""
+"""Turned pictures, their boxes, masks and words; scale and bands."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from support.transforms import SIZE, make, picture
+from torch import Tensor
 
 from rsmoe.data import Sample
 from rsmoe.data.rasters.images import load_image, picture_size
 from rsmoe.data.readers.annotations import is_directional
-from rsmoe.data.transforms.alignment import misregister, shift_image
 from rsmoe.data.transforms.directions import has_coordinates, rewrite, turn_sample
 from rsmoe.data.transforms.image_cache import ImageCache
 from rsmoe.data.transforms.symmetries import SYMMETRIES, inverse, turn_image, turn_vector
@@ -27,13 +27,25 @@ ALL = st.sampled_from(SYMMETRIES)
 SEEDS = st.integers(0, 2**31)
 
 
-def views(sample: Sample, seed: int = 0, words: bool = True, **more: Any) -> Views:
+CACHE = ImageCache(size=SIZE, max_bytes=0)
+
+
+def mask_of(sample: Sample, seen: Views) -> Tensor:
+    numbers = CACHE.numbers(sample)
+    assert numbers is not None
+    return seen.placed(numbers)
+
+
+def classes_of(sample: Sample, seen: Views) -> Tensor:
+    assert sample.class_map is not None
+    return seen.placed(CACHE.class_map(sample.class_map))
+
+
+def views(sample: Sample, seed: int = 0, **more: Any) -> Views:
     options = {"mean": [0.0] * 3, "std": [1.0] * 3, "augment": True, "jitter": 0.0, "crop_area": 1.0} | more
     transform = Transform(size=SIZE, **options)
     images = [resize(load_image(image), SIZE) for image in sample.images]
-    generator = torch.Generator().manual_seed(seed)
-    numbers = ImageCache(size=SIZE, max_bytes=0).numbers(sample)
-    return transform(images, sample=sample, generator=generator, together=[sample] if words else [], numbers=numbers)
+    return transform(images, samples=[sample], generator=torch.Generator().manual_seed(seed))
 
 
 # --- the eight symmetries ---
@@ -213,18 +225,17 @@ def test_masks_and_words_stay_true(seed: int, column: int, row: int) -> None:
         instruction="Where is the car ?", responses=(names[column, row],), directional=(column, row) != (1, 1),
     )  # fmt: skip
     seen = views(sample, seed)
-    assert seen.mask is not None and seen.class_map is not None
-    assert torch.equal(seen.pixels[0], seen.pixels[1]) and torch.equal(seen.pixels[0, 0] > 0.5, seen.mask > 0)
-    assert torch.equal(seen.class_map == 3, seen.mask > 0) and set(seen.class_map.unique().tolist()) == {3, 255}
-    rows, columns = seen.mask.nonzero(as_tuple=True)
+    marked, known = mask_of(sample, seen), classes_of(sample, seen)
+    assert torch.equal(seen.pixels[0], seen.pixels[1]) and torch.equal(seen.pixels[0, 0] > 0.5, marked > 0)
+    assert torch.equal(known == 3, marked > 0) and set(known.unique().tolist()) == {3, 255}
+    rows, columns = marked.nonzero(as_tuple=True)
     turned = turn_sample(sample, seen.symmetry)
     assert turned is not None
     assert turned.responses == (names[int(columns.float().mean() // 16), int(rows.float().mean() // 16)],)
 
 
-def test_without_their_words_directional_samples_stay() -> None:
+def test_samples_turn_as_far_as_their_words_follow() -> None:
     sample = make(responses=("on the left",), directional=True)
-    assert {views(sample, seed, words=False).symmetry for seed in range(40)} == {0}
     assert {views(sample, seed).symmetry for seed in range(80)} == set(SYMMETRIES)
     doubtful = replace(sample, responses=("a bridge above the river",))
     assert {views(doubtful, seed).symmetry for seed in range(80)} == {0, 4}
@@ -235,12 +246,12 @@ def test_all_samples_of_a_picture_decide_together() -> None:
     transform = Transform(size=SIZE, mean=[0.0] * 3, std=[1.0] * 3, augment=True)
     image = resize(picture(), SIZE)
 
-    def seen(sample: Sample, *together: Sample, seed: int) -> Views:
-        return transform([image], sample=sample, generator=torch.Generator().manual_seed(seed), together=together)
+    def seen(*samples: Sample, seed: int) -> Views:
+        return transform([image], samples=samples, generator=torch.Generator().manual_seed(seed))
 
-    assert {seen(free, free, bound, seed=seed).symmetry for seed in range(60)} == {0, 6}
+    assert {seen(free, bound, seed=seed).symmetry for seed in range(60)} == {0, 6}
     for seed in range(10):  # whoever comes first
-        a, b = seen(free, free, bound, seed=seed), seen(bound, free, bound, seed=seed)
+        a, b = seen(free, bound, seed=seed), seen(bound, free, seed=seed)
         assert torch.equal(a.pixels, b.pixels) and a.symmetry == b.symmetry
 
 
@@ -251,10 +262,10 @@ def test_a_crop_takes_class_maps_along() -> None:
     cropped = 0
     for seed in range(30):
         seen = views(sample, seed, crop_area=0.5)
-        assert seen.class_map is not None
-        agree = (seen.pixels[0, 0] * 2.55).round() == seen.class_map
+        known = classes_of(sample, seen)
+        agree = (seen.pixels[0, 0] * 2.55).round() == known
         assert agree.float().mean() > 0.9
-        cropped += bool((seen.class_map == 1).sum() != SIZE * SIZE // 3)
+        cropped += bool((known == 1).sum() != SIZE * SIZE // 3)
     assert cropped > 20
 
 
@@ -274,43 +285,6 @@ def test_the_size_of_a_picture_is_the_upright_one(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.fromarray(picture(0, 10, 30)).save(tmp_path / "a.jpg", exif=exif)
     assert picture_size(tmp_path / "a.jpg") == load_image(tmp_path / "a.jpg").shape[1::-1] == (10, 30)
-
-
-# --- light, noise, bands, shifts ---
-
-
-def test_options_change_what_they_name_and_follow_the_generator() -> None:
-    sample = make(images=(picture(1), picture(1)), directional=True)
-    plain = views(sample, 2)
-    noisy = views(sample, 2, noise=0.05)
-    inner = (plain.pixels > 0.2) & (plain.pixels < 0.8)
-    assert (noisy.pixels - plain.pixels)[inner].std() == pytest.approx(0.05, rel=0.05)
-    assert torch.equal(noisy.pixels, views(sample, 2, noise=0.05).pixels)
-    dropped = views(sample, 2, band_drop=1.0, mean=[0.5] * 3)
-    flat = [band for band in range(3) if not dropped.pixels[:, band].any()]
-    assert len(flat) == 1 and {
-        len(views(sample, s, band_drop=0.0).pixels.flatten(2).std(2).nonzero()) for s in range(3)
-    } == {6}
-    assert torch.equal(plain.pixels[0], plain.pixels[1])
-
-
-def test_a_shift_moves_the_picture_right_and_down() -> None:
-    image = torch.zeros(1, 9, 12)
-    image[0, 3, 4] = 1
-    assert shift_image(image, 2, 3)[0, 6, 6] == pytest.approx(1, abs=1e-5)
-    half = shift_image(image, 0.5, 0)
-    assert half[0, 3, 4] == pytest.approx(0.5, abs=1e-5) and half[0, 3, 5] == pytest.approx(0.5, abs=1e-5)
-
-
-def test_misregistration_leaves_the_first_date_and_is_bounded() -> None:
-    ramp = torch.arange(32.0).expand(3, 1, 32, 32).clone()
-    moved = misregister(ramp, most_px=2.0, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(moved[0], ramp[0]) and not torch.equal(moved[1], moved[2])
-    away = (moved[1:] - ramp[1:])[..., 4:-4].abs()
-    assert 0.1 < away.max() <= 2.0001 and torch.equal(misregister(ramp[:1], most_px=2.0, generator=None), ramp[:1])  # type: ignore[arg-type]
-    sample = make(images=(picture(1), picture(1)), directional=True)
-    pixels = views(sample, 2, misregister_px=1.5).pixels
-    assert torch.equal(pixels[0], views(sample, 2).pixels[0]) and not torch.equal(pixels[0], pixels[1])
 
 
 @pytest.mark.parametrize(
@@ -341,11 +315,9 @@ def test_several_masks_are_numbered_and_turned_as_the_picture_is() -> None:
     image = np.repeat(masks[1][..., None], 3, axis=2).astype(np.uint8) * 255
     asked = make(images=(image,), task="mask", mask=masks.any(0), masks=tuple(masks))
     for seed in range(8):
-        views = Transform(size=SIZE, mean=[0.0] * 3, std=[1.0] * 3, augment=True, jitter=0.0)(
-            [resize(image, SIZE)], sample=asked, generator=torch.Generator().manual_seed(seed), together=[asked],
-            numbers=ImageCache(size=SIZE, max_bytes=0).numbers(asked),
-        )  # fmt: skip
-        assert views.mask is not None and views.mask.dtype == torch.uint8
-        assert sorted(views.mask.unique().tolist()) == [0, 1, 2]  # a quarter of a pixel is none
-        assert int((views.mask == 1).sum()) == 3 * SIZE and int((views.mask == 2).sum()) == 7 * SIZE
-        assert (views.pixels[0, 0][views.mask == 2] > 0.9).all()
+        seen = views(asked, seed)
+        marked = mask_of(asked, seen)
+        assert marked.dtype == torch.uint8
+        assert sorted(marked.unique().tolist()) == [0, 1, 2]  # a quarter of a pixel is none
+        assert int((marked == 1).sum()) == 3 * SIZE and int((marked == 2).sum()) == 7 * SIZE
+        assert (seen.pixels[0, 0][marked == 2] > 0.9).all()

@@ -27,7 +27,7 @@ from rsmoe.evaluation.answer import answer_batch
 from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.embedding import EMBED
 from rsmoe.evaluation.known import Known
-from rsmoe.evaluation.located import boxes_of
+from rsmoe.evaluation.located import answer_boxes
 from rsmoe.evaluation.reply_files import write_mask
 from rsmoe.evaluation.request import Request
 from rsmoe.generation.decoding import Decoding
@@ -146,7 +146,7 @@ def test_boxes_and_masks_are_in_pixels_of_the_picture(model: Assistant, monkeypa
     )  # those of a head need no convention
     large = Dates(images=(picture(),), valid=np.ones((80, 208), bool), georeference=None, notes=())
     thinned = replace(large, valid=np.ones((40, 52), bool))
-    found = boxes_of(located, None, (208, 80), thinned)  # in pixels of the whole picture
+    found = answer_boxes(located, None, (208, 80), thinned)  # in pixels of the whole picture
     np.testing.assert_allclose(found, [[12, 8, 52, 48]])
 
 

@@ -29,7 +29,7 @@ from rsmoe.data.batch import Batch
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
 from rsmoe.evaluation.answer import answer_batch, read_texts
-from rsmoe.evaluation.change_report import cell_shares, count_kinds
+from rsmoe.evaluation.change_report import changed_by_cell, count_kinds
 from rsmoe.evaluation.evaluate_splits import evaluate
 from rsmoe.evaluation.map_tiles import map_tiles
 from rsmoe.evaluation.reply import Reply
@@ -304,7 +304,9 @@ def test_two_dates_give_a_map_in_the_crs_of_the_first(
     told = json.loads((out / "answer.json").read_text())
     known = kinds != 255
     assert told["changed"] == pytest.approx(float((kinds[known] > 0).mean()))
-    assert told["cells"] == pytest.approx(cell_shares(count_kinds(np.where(known, kinds, 0).astype(np.uint8), known)))
+    assert told["cells"] == pytest.approx(
+        changed_by_cell(count_kinds(np.where(known, kinds, 0).astype(np.uint8), known))
+    )
     assert told["gsd_m"] == pytest.approx(110, rel=0.02)
     assert np.asarray(Image.open(out / "change.png")).std() > 10
 
@@ -440,7 +442,7 @@ def test_cells_say_what_share_of_their_ground_changed() -> None:
     kinds[0:3, 0:3], kinds[3, 3] = 2, 1
     valid[6:] = False
     valid[0] = False
-    cells = cell_shares(count_kinds(kinds, valid))
+    cells = changed_by_cell(count_kinds(kinds, valid))
     assert cells["top-left"] == 1.0 and cells["center-center"] == pytest.approx(1 / 9)
     assert cells["top-right"] == 0.0 and cells["bottom-left"] is None
 

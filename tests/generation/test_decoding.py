@@ -96,10 +96,13 @@ def exhaustive(
     return max(found)
 
 
-def search(bank: Chain, rows: Rows = ROWS, **options: Any) -> list[list[int]]:
+def search(
+    bank: Chain, rows: Rows = ROWS, *, max_new: int = 64, each: list[Decoding] | None = None, **options: Any
+) -> list[list[int]]:
     starts = torch.stack([start_of(s, 1)[0] for s in rows.sample.tolist()])
     mask = torch.ones(len(rows.sample), 1, dtype=torch.bool)
-    return decode(bank, starts, mask, rows, samples=int(rows.sample.max()) + 1, end_id=1, **options)
+    each = each or [Decoding(max_new=max_new)] * (int(rows.sample.max()) + 1)
+    return decode(bank, starts, mask, rows, each=each, end_id=1, **options)
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
@@ -203,7 +206,7 @@ def test_greedy_decoding_calls_back_with_every_token(model: RSMoE) -> None:
             if token is not None:
                 text.append(token)
 
-    options: dict[str, Any] = {"samples": len(batch), "end_id": END, "max_new": 9}
+    options: dict[str, Any] = {"each": [Decoding(max_new=9)] * len(batch), "end_id": END}
     most_common = Counter(i for text in decode(model.bank, start, mask, rows, **options) for i in text).most_common()
     options["end_id"] = most_common[-1][0]  # so that some texts end before the others
     texts = decode(model.bank, start, mask, rows, **options, on_token=heard)

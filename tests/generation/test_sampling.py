@@ -67,10 +67,7 @@ def test_texts_come_as_often_as_the_mixture_says(temperature: float, top_p: floa
         weight=torch.tensor(weights).repeat_interleave(n),
     )
     each = [Decoding(max_new=2, temperature=temperature, top_p=top_p, seed=i) for i in range(n)]
-    texts = decode(
-        bank, start_of(0, 3 * n), torch.ones(3 * n, 1, dtype=torch.bool), rows, samples=n, end_id=9, max_new=2,
-        each=each,
-    )  # fmt: skip
+    texts = decode(bank, start_of(0, 3 * n), torch.ones(3 * n, 1, dtype=torch.bool), rows, each=each, end_id=9)
 
     def mixed(past: list[int]) -> list[float]:
         state = torch.zeros(3)

@@ -19,7 +19,7 @@ from support.replies import reply
 
 from rsmoe.data.collate import Collate
 from rsmoe.errors import UserError
-from rsmoe.evaluation.change_report import cell_shares, count_kinds, report_change
+from rsmoe.evaluation.change_report import changed_by_cell, count_kinds, report_change
 from rsmoe.evaluation.map_tiles import map_tiles
 from rsmoe.evaluation.watch import watched
 from rsmoe.geo.dates import Dates, read_dates
@@ -81,8 +81,8 @@ def test_windows_say_what_the_whole_picture_says(
     np.testing.assert_array_equal(found.valid, whole.valid)
     differ = np.asarray(found.kinds) != expected.kinds
     assert differ.mean() <= 1e-3  # probabilities that are equal but for rounding
-    assert cell_shares(count_kinds(found.kinds, found.valid)) == pytest.approx(
-        cell_shares(count_kinds(found.kinds[:, :], whole.valid))
+    assert changed_by_cell(count_kinds(found.kinds, found.valid)) == pytest.approx(
+        changed_by_cell(count_kinds(found.kinds[:, :], whole.valid))
     )
 
 

@@ -285,7 +285,7 @@ def test_the_published_sizes(name: str) -> None:
         (["vision=restnet_tiny"], "unknown vision 'restnet_tiny'. Did you mean 'resnet_tiny'?"),
         (["stag.dense.steps=3"], "unknown key 'stag'. Did you mean 'stage'?"),
         (["stage.dense.stepz=3"], "under 'stage.dense' 'stepz'. Did you mean 'steps'?"),
-        (["stage.dense.ema=0.9"], "To add one that is not listed: +stage.dense.ema=0.9"),
+        (["stage.dense.lr_end=0.1"], "To add one that is not listed: +stage.dense.lr_end=0.1"),
         (["stage.dens.steps=3"], "under 'stage' 'dens'. Did you mean 'dense'? Known: dense, experts."),
         (["stage=[dens]"], "unknown stage 'dens'. Did you mean 'dense'?"),
         (["experiment=rsicap_moe", "stage=[dense]", "stage.experts.steps=3"], "stage=[experts,dense]"),

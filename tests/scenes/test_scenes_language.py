@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rsmoe.data.aspects import split_aspects
-from rsmoe.data.change.phrases import NO_CHANGE, NUMBERS, SYNONYMS, plural
+from rsmoe.data.change.phrases import NO_CHANGE, NUMBERS, plural
 from rsmoe.data.readers.rsicap import RSICap
 from rsmoe.data.readers.rsieval import RSIEval
 from rsmoe.data.sample import Sample
@@ -30,6 +30,7 @@ from rsmoe.scenes.language.description import describe
 from rsmoe.scenes.language.facts import SceneFacts, direction
 from rsmoe.scenes.language.questions import KINDS, RSIEVAL_KINDS, Question, ask
 from rsmoe.scenes.language.referring import Reference, refer
+from rsmoe.scenes.language.vocabulary import SYNONYMS
 from rsmoe.scenes.pair_store import facts_of_scenes
 from rsmoe.scenes.release import BLOCK, split_range, write_rsicap, write_rsieval
 from rsmoe.scenes.samples import SCENE_TASKS, SceneDataset

@@ -40,7 +40,7 @@ WRONG = {
         "+trainer.precision=8 +trainer.accumulate_grad_batches=0 name= resume= data.root= expert=[] corpus=[] "
         "stage.dense.steps=-1 stage.dense.lr=-1 stage.dense.lr=nan stage.dense.lr=x "
         "stage.dense.warmup=-1 stage.dense.weight_decay=-0.1 stage.dense.weight_decay=nan "
-        "+trainer.gradient_clip_val=-1 +stage.dense.ema=1 +stage.dense.ema=-0.5 "
+        "+trainer.gradient_clip_val=-1 "
         "stage.dense.smoothing=1.5 stage.dense.losses.text=-1 stage.dense.losses.text=nan "
         "stage.dense.losses=3 stage.dense.batch_size=0 stage.dense.requests_per_view=0 "
         "stage.dense.train=[] stage.dense.teacher_forcing=0.5 stage.dense.teacher_forcing=[2,0] "
@@ -206,7 +206,10 @@ def test_the_trainer_s_names_are_lightning_s() -> None:
     assert "precison" in line("train", "+trainer.precison=bf16-mixed")
 
 
-@pytest.mark.parametrize(("key", "value"), [("lr", float("nan")), ("ema", 2), ("steps", True), ("train", "vision.*")])
+_WRONG = [("lr", float("nan")), ("smoothing", 2), ("steps", True), ("train", "vision.*")]
+
+
+@pytest.mark.parametrize(("key", "value"), _WRONG)
 def test_a_stage_checks_its_fields_wherever_it_comes_from(key: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"stage\.x\.{key}="):
         Stage(**{"name": "x", "steps": 1, key: value})  # type: ignore[arg-type]

@@ -15,17 +15,7 @@ import numpy as np
 import pytest
 import torch
 from support.models import codecs, requests, tiny_model
-from support.runs import (
-    DENSE,
-    EXPERTS,
-    Killed,
-    at_step,
-    data_of,
-    equal,
-    kill,
-    run,
-    signals,
-)
+from support.runs import DENSE, EXPERTS, Killed, at_step, data_of, equal, kill, run, signals
 from torch import Tensor
 
 from rsmoe.build import load_run
@@ -144,37 +134,6 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     listener._ask(signal.SIGINT, None)
     with pytest.raises(KeyboardInterrupt):
         listener._ask(signal.SIGINT, None)
-
-
-AVERAGED = replace(DENSE, steps=6, ema=0.5)
-
-
-@pytest.fixture(scope="module")
-def averaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[RSMoE, Path]:
-    folder = tmp_path_factory.mktemp("averaged")
-    return run(folder, AVERAGED)[0], folder
-
-
-@pytest.mark.usefixtures("signals")
-@pytest.mark.parametrize(("step", "end"), [(3, kill), (5, kill), (2, send(signal.SIGINT))])
-def test_the_moving_average_continues_bit_for_bit(
-    step: int, end: Callable[[], None], averaged: tuple[RSMoE, Path], tmp_path: Path, at_step: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    at_step(0, step, end)
-    with pytest.raises((Killed, SystemExit)):
-        run(tmp_path / "killed", AVERAGED)
-    monkeypatch.undo()
-    model, _ = run(tmp_path / "resumed", AVERAGED, resume=tmp_path / "killed")
-    assert equal(model, averaged[0])
-
-
-def test_a_stage_ends_with_its_moving_average(averaged: tuple[RSMoE, Path], tmp_path: Path) -> None:
-    expected, folder = averaged
-    plain, _ = run(tmp_path, replace(AVERAGED, ema=0.0))
-    assert not equal(expected, plain)
-    # the stage's own checkpoint holds the average, too
-    assert equal(load_run(load_checkpoint(folder / "checkpoints" / "1-dense.ckpt"))[0], expected)
 
 
 def test_a_stage_that_is_complete_is_not_run_again(

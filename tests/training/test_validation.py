@@ -136,8 +136,6 @@ def test_a_callback_that_waits_for_nothing_is_refused(tmp_path: Path) -> None:
             run(tmp_path, DENSE, callbacks={"stop": STOP}, **options)
     with pytest.raises(UserError, match=r"'val/lost'. Did you mean 'val/loss'"):
         run(tmp_path, DENSE, callbacks={"best": BEST | {"monitor": "val/lost"}})
-    with pytest.raises(UserError, match="averaged weights"):
-        run(tmp_path, replace(DENSE, ema=0.5), callbacks={"best": BEST})
     with pytest.raises(UserError, match="trainer.val_check_interval=3 .* Give validation.every"):
         run(tmp_path, DENSE, trainer={"val_check_interval": 3})
 

@@ -42,3 +42,10 @@ def cells_of(mask: np.ndarray) -> tuple[str, ...]:
 def in_order(cells: Iterable[str]) -> tuple[str, ...]:
     """The cells once each, in the order of `CELLS`; ValueError for a name that is none."""
     return tuple(sorted(set(cells), key=CELLS.index))
+
+
+def cell_at(x: float, y: float, width: float, height: float) -> int:
+    """Index in `CELLS` of a point in pixels."""
+    column = min(2, max(0, int(3 * x / width)))
+    row = min(2, max(0, int(3 * y / height)))
+    return 3 * row + column

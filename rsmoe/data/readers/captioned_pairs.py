@@ -60,7 +60,6 @@ class CaptionedPairs(Reader):
             are not of one size, with their sizes.
     """
 
-    protocol = ""
     classes: tuple[str, ...] = ()
     """Of the class map of a reader that has one; the first is "no change"."""
 

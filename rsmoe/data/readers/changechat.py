@@ -172,10 +172,7 @@ class ChangeChat(Reader):
                 found = "dialogue" if len(turns) > 1 else question_kind(turns[0][0]) if turns else "open"
             if len(images) != 2 or not all(isinstance(image, str) for image in images):
                 raise UserError(f"{where}: expected two images, before and after, found {str(images)[:80]}")
-            changed = bool(flag) if flag is not None else not (turns and _unchanged(turns[0][1]))
+            unchanged = bool(turns) and all(text.lower().strip(" .!") in NO_CHANGE for text in turns[0][1])
+            changed = bool(flag) if flag is not None else not unchanged
             rows.append(_Row(identity, found if kind == "mixed" else kind, (images[0], images[1]), turns, changed))
         return rows
-
-
-def _unchanged(captions: Sequence[str]) -> bool:
-    return all(text.lower().strip(" .!") in NO_CHANGE for text in captions)

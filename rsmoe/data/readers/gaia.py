@@ -66,15 +66,13 @@ class GAIA(Reader):
         require_split(name, split, sorted(annotations))
         file = annotations[split]
         rows = _rows(folder / file)
-        if incomplete and (folder / images).is_dir():
-            absent: list[str] = []
-            find_images(folder / images, [f"{key}.png" for key in rows], source=name, absent=absent)
-            self.unused = {"image not downloaded": [file.removesuffix(".png") for file in absent]}
-            lacking = set(absent)
-            rows = {key: row for key, row in rows.items() if f"{key}.png" not in lacking}
+        absent: list[str] = []
+        pictures = [f"{key}.png" for key in rows]
+        paths = find_images(folder / images, pictures, source=name, absent=absent if incomplete else None)
+        self.leave_out("image not downloaded", *(file.removesuffix(".png") for file in absent))
+        rows = {key: row for key, row in rows.items() if f"{key}.png" in paths}
         if not rows:
             raise UserError(f"{name}: none of the images of {file} is in {folder / images}. Download them first")
-        paths = find_images(folder / images, [f"{key}.png" for key in rows], source=name)
         for key, row in rows.items():
             where = f"{file}, id {key}"
             captions = self._captions(field(row, "captions", list, where), where, key)

@@ -41,7 +41,8 @@ class GeoPixInstruct(Reader):
     """One json object a line, an image each: ``{"image_id", "image_path", "instances": [...]}``.
 
     An instance is ``{"instance_id", "category", "category_id", "description", "bbox": [4 ints], "mask": {"counts",
-    "size": [H, W]}}``, the mask in COCO's run-length code. Three parts, by the source of SAMRS:
+    "size": [H, W]}}``, the mask in COCO's run-length code. Parts are named by the source of
+    their pictures in SAMRS.
 
     The release is parquet files of annotations only. Write each of its splits as a file of lines, with the package that
     downloads it::

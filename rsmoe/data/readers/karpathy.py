@@ -12,14 +12,7 @@ from rsmoe.data.files.file_names import stem
 from rsmoe.data.files.text_files import stripped
 from rsmoe.data.files.values import text_of
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import (
-    captions_of,
-    data_root,
-    field,
-    identity,
-    read_json,
-    require_split,
-)
+from rsmoe.data.readers.annotations import captions_of, data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
 from rsmoe.errors import UserError

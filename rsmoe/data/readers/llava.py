@@ -115,7 +115,8 @@ class LlavaConversations(Reader):
         self._index = [(i, turn) for i, row in enumerate(self._rows) for turn in row.asked]
         self._check.finish()
         if not self._index:
-            raise UserError(f"{name}: no answered question in split {split!r}; left out: {_summary(self.unused)}")
+            lost = ", ".join(f"{len(rows)} {reason}" for reason, rows in self.unused.items()) or "nothing"
+            raise UserError(f"{name}: no answered question in split {split!r}; left out: {lost}")
         self.counts = {
             "images": len({path for row in self._rows for path in row.paths}),
             "conversations": len(self._rows),
@@ -255,7 +256,3 @@ def _in_time(images: int, metadata: Any, where: str) -> list[int] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{where}: expected a timestamp 'YYYY-MM-DD' for each image: {error}") from error
     return sorted(range(images), key=days.__getitem__)
-
-
-def _summary(unused: Mapping[str, Sequence[str]]) -> str:
-    return ", ".join(f"{len(rows)} {reason}" for reason, rows in unused.items()) or "nothing"

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rsmoe.data.rasters.images import find_images
-from rsmoe.data.readers.annotations import (
-    data_root,
-    field,
-    identity,
-    read_json,
-    require_split,
-)
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.errors import UserError
 

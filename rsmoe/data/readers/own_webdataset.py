@@ -14,12 +14,12 @@ from rsmoe.data.files.tar_index import index_tars, tars_in
 from rsmoe.data.files.text_files import decode, lines_of, stripped
 from rsmoe.data.files.values import present
 from rsmoe.data.rasters.images import picture_size
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.readers.conversations import holds_coordinates
 from rsmoe.data.readers.own_rows import box_fields, boxes_of, kind_of, labels_of, texts_of, value_of
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.shards.member import ShardMember
 from rsmoe.data.tasks import find_task, task_names
 from rsmoe.errors import UserError, require_known, unknown_name
 
@@ -102,9 +102,10 @@ class OwnWebdataset(Reader):
         )
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected an object, found {type(row).__name__}")
-        return self._sample(present(row), where, TarImage(path, start, size, where))
+        picture = ShardMember(shard=str(path), offset=start, size=size, name=where)
+        return self._sample(present(row), where, picture)
 
-    def _sample(self, row: dict[str, Any], where: str, image: TarImage) -> Sample:
+    def _sample(self, row: dict[str, Any], where: str, image: ShardMember) -> Sample:
         if self._answer != "answer":
             row = {"answer" if key == self._answer else key: value for key, value in row.items() if key != "answer"}
         task = value_of(row, "task", where, default=self._defaults["task"])

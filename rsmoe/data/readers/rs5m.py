@@ -8,10 +8,10 @@ from pathlib import Path
 from rsmoe.data.files.byte_ranges import read_range
 from rsmoe.data.files.tar_index import index_tars, tars_in
 from rsmoe.data.files.text_files import decode, stripped
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.readers.annotations import data_root, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.sample import Sample
+from rsmoe.data.shards.member import ShardMember
 from rsmoe.errors import UserError
 
 _FIELDS = ("img_name", "caption", "img_content")
@@ -78,7 +78,7 @@ class RS5M(Reader):
         )
         return self._make(
             identity,
-            (TarImage(path, start, size, name=file_name),),
+            (ShardMember(shard=str(path), offset=start, size=size, name=file_name),),
             self.instruction,
             (caption,),
             "caption",

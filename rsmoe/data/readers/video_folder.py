@@ -10,13 +10,7 @@ from typing import Any
 from rsmoe.checks.ranges import Fraction, Positive
 from rsmoe.data.files.file_names import SUFFIXES, FolderFiles, listed
 from rsmoe.data.files.values import text_of
-from rsmoe.data.readers.annotations import (
-    data_root,
-    field,
-    identity,
-    read_json,
-    require_split,
-)
+from rsmoe.data.readers.annotations import data_root, field, identity, read_json, require_split
 from rsmoe.data.readers.reader import Reader
 from rsmoe.data.readers.splits import held_out, require_fractions
 from rsmoe.errors import UserError
@@ -63,8 +57,6 @@ class VideoFolder(Reader):
         official: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         require_fractions(name, val_fraction=val_fraction)
-        if frames < 1:
-            raise UserError(f"{name}: frames={frames} should be at least 1")
         folder = data_root(root, name)
         super().__init__(name=name, split=split, official=official)
         carved = "val" not in annotations and val_fraction > 0

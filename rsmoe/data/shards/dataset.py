@@ -9,8 +9,7 @@ from rsmoe.data.files.byte_ranges import is_url, read_range
 from rsmoe.data.readers.annotations import data_root
 from rsmoe.data.sample import Sample
 from rsmoe.data.shards.index import open_shards
-from rsmoe.data.shards.sample_codec import BLOCK, decode_view, padded
-from rsmoe.errors import UserError
+from rsmoe.data.shards.sample_codec import BLOCK, decode_view
 
 
 class ShardDataset(Dataset[Sample]):
@@ -59,11 +58,8 @@ class ShardDataset(Dataset[Sample]):
         index %= len(self)
         view = int(np.searchsorted(self._ends, index, side="right"))
         if self._last is None or self._last[0] != view:  # the next one is often of the same view
-            self._last = (view, self._view(view))
+            self._last = (view, view_at(self.shards.path(int(self._shard[view])), self._rows[view]))
         return self._last[1][index - int(self._ends[view] - self._rows[view, 3])]
-
-    def _view(self, view: int) -> list[Sample]:
-        return view_at(self.shards.path(int(self._shard[view])), self._rows[view])
 
 
 def view_at(shard: str, row: np.ndarray) -> list[Sample]:
@@ -76,10 +72,5 @@ def view_at(shard: str, row: np.ndarray) -> list[Sample]:
     Raises:
         UserError: bytes that are no view, or another than the table says.
     """
-    offset, json_size, size, count, _ = map(int, row)
-    files = BLOCK + padded(json_size)
-    text = read_range(shard, offset + BLOCK, json_size, whole=True)
-    samples = decode_view(text, shard=shard, start=offset + files, room=size - files)
-    if len(samples) != count:
-        raise UserError(f"{shard}: the view at byte {offset} has {len(samples)} samples, its table says {count}")
-    return samples
+    offset, json_size = int(row[0]), int(row[1])
+    return decode_view(read_range(shard, offset + BLOCK, json_size, whole=True), shard=shard, row=row.tolist())

@@ -1,4 +1,4 @@
-"""A picture, mask or class map inside a shard."""
+"""A picture, mask or class map inside a tar file, read without unpacking it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _NPY_BYTES = 128
 
 
 class ShardMember:
-    """A file at ``offset`` of a shard: a `rsmoe.data.sample.Lazy`.
+    """A file at ``offset`` of a shard, the library's or another tar file: a `rsmoe.data.sample.Lazy`.
 
     What leaves the process (out of a loader's worker) is the place, not the bytes.
 
     Args:
-        shard: path or address of the tar file.
+        shard: path or address of the tar file, which is not compressed.
         offset, size: of its content, in bytes.
         name: what it is called in messages.
         bands: of the array, for the form "bands".
@@ -68,7 +68,10 @@ class ShardMember:
             return self._content
         content = read_range(self.shard, self.offset, self.size, whole=True)
         if len(content) < self.size:
-            raise UserError(f"{self.shard} is cut off within {self.name}. Write or download this shard again")
+            raise UserError(
+                f"{self.shard} is cut off within {self.name}: {len(content)} of {self.size} bytes. Write or download "
+                "this shard again"
+            )
         return content
 
     def decode(self) -> None:

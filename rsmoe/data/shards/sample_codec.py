@@ -13,7 +13,6 @@ import numpy as np
 from rsmoe.data.boxes.region import Region
 from rsmoe.data.files.file_names import SUFFIXES
 from rsmoe.data.rasters.images import load_image, read_array
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.sample import Lazy, Sample
 from rsmoe.data.shards.member import Form, ShardMember, decode_picture, encode_array
 from rsmoe.errors import UserError
@@ -95,18 +94,20 @@ def encode_view(samples: Sequence[Sample], *, check: bool = True, pixels: str = 
     return EncodedView(members=members, samples=len(rows), left_out=tuple(left_out))
 
 
-def decode_view(text: bytes, *, shard: str, start: int, room: int, files: memoryview | None = None) -> list[Sample]:
+def decode_view(text: bytes, *, shard: str, row: Sequence[int], files: memoryview | None = None) -> list[Sample]:
     """The samples of a view; their images and masks are `ShardMember`s, shared where they are the same.
 
     Args:
         text: content of its json member.
-        start: place in the shard of what follows that member.
-        room: bytes of the view from there on.
-        files: those bytes, where they have been read.
+        row: of the shard's table, see `rsmoe.data.shards.index.COLUMNS`.
+        files: the bytes behind that member, where they have been read.
 
     Raises:
-        UserError: for a json that `encode_view` did not write.
+        UserError: for a json that `encode_view` did not write, or another number of samples than the table says.
     """
+    offset, json_size, whole, count, _ = map(int, row)
+    start = offset + BLOCK + padded(json_size)
+    room = offset + whole - start
     try:
         view = json.loads(text)
         members: list[ShardMember] = []
@@ -129,9 +130,12 @@ def decode_view(text: bytes, *, shard: str, start: int, room: int, files: memory
             )
             place += padded(size)
         images = tuple(members[i] for i in view["images"])
-        return [_sample(row, images, members) for row in view["samples"]]
+        samples = [_sample(one, images, members) for one in view["samples"]]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{shard}: the json before byte {start} is no view of this library ({error!r})") from error
+    if len(samples) != count:
+        raise UserError(f"{shard}: the view at byte {offset} has {len(samples)} samples, its table says {count}")
+    return samples
 
 
 def _picture(image: Path | np.ndarray | Lazy, *, check: bool, raw: bool) -> tuple[bytes, str, Form, int]:
@@ -156,7 +160,7 @@ def _as_it_is(image: Path | np.ndarray | Lazy) -> tuple[bytes | None, str]:
             return image.read_bytes(), _suffix(image.name)
         except OSError as error:
             raise UserError(f"{image} cannot be read ({error.strerror}). Copy it again") from error
-    if isinstance(image, TarImage) or (isinstance(image, ShardMember) and image.form == "picture"):
+    if isinstance(image, ShardMember) and image.form == "picture":
         return image.content(), _suffix(image.name)
     return None, ""
 

@@ -32,7 +32,7 @@ class EncodedBytes:
     def samples(self) -> list[Sample]:
         """Its samples; `UserError` naming the shard, when the bytes are not those that were written."""
         if self._samples is None:
-            offset, json_size, size, count, checksum = self._row
+            offset, json_size, size, _, checksum = self._row
             if zlib.crc32(self._content) != checksum and is_url(self.shard):  # damaged on its way, perhaps
                 self._content = read_range(self.shard, offset, size, whole=True)
             if len(self._content) < size or zlib.crc32(self._content) != checksum:
@@ -40,17 +40,10 @@ class EncodedBytes:
                     f"{self.shard} is damaged at view {self.number} (bytes {offset} to {offset + size}). Write or "
                     "download this shard again"
                 )
-            files = BLOCK + padded(json_size)
-            samples = decode_view(
-                self._content[BLOCK : BLOCK + json_size],
-                shard=self.shard,
-                start=offset + files,
-                room=size - files,
-                files=memoryview(self._content)[files:],
-            )
-            if len(samples) != count:
-                raise UserError(f"{self.shard}: view {self.number} has {len(samples)} samples, its table says {count}")
-            self._samples, self._content = samples, b""  # each file has its own bytes now
+            text = self._content[BLOCK : BLOCK + json_size]
+            files = memoryview(self._content)[BLOCK + padded(json_size) :]
+            self._samples = decode_view(text, shard=self.shard, row=self._row, files=files)
+            self._content = b""  # each file has its own bytes now
         return self._samples
 
 

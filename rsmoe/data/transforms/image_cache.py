@@ -46,18 +46,17 @@ class ImageCache:
             self._keep(key, kept)
         return kept
 
-    def class_map(self, source: np.ndarray | Lazy) -> np.ndarray:
+    def class_map(self, source: np.ndarray | Lazy) -> Tensor:
         """(size, size) uint8, or (H, W), of a class map, the class at the middle of each pixel; not to be changed in
         place.
         """
-        if isinstance(source, np.ndarray):
-            return source
-        kept = self._kept.get(source.key)
+        kept = None if isinstance(source, np.ndarray) else self._kept.get(source.key)
         if kept is None:
-            whole = torch.from_numpy(np.ascontiguousarray(source.read()))
+            whole = torch.from_numpy(np.ascontiguousarray(read_array(source)))
             kept = whole if self.size is None else nearest(whole, self.size).contiguous()
-            self._keep(source.key, kept)
-        return kept.numpy()
+            if not isinstance(source, np.ndarray):
+                self._keep(source.key, kept)
+        return kept
 
     def numbers(self, sample: Sample) -> Tensor | None:
         """(size, size) uint8, or (H, W), of the targets of a sample, see `target_numbers`; None without a mask; not to

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rsmoe.data.rasters.images import read_array
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
-from rsmoe.data.transforms.alignment import align, misregister
+from rsmoe.data.transforms.alignment import align
 from rsmoe.data.transforms.directions import has_coordinates, turn_sample
 from rsmoe.data.transforms.radiometry import match_levels
 from rsmoe.data.transforms.symmetries import IDENTITY, turn_image
@@ -23,18 +22,27 @@ from rsmoe.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """One sample, ready for a batch. S is the side in pixels."""
+    """The pictures of one view, ready for a batch, and their geometry. S is the side in pixels."""
 
     pixels: Tensor
     """(T, C, S, S) float32, normalised."""
-    mask: Tensor | None = None
-    """(S, S) uint8 number of the target of each pixel, see `rsmoe.data.batch.Batch.masks`."""
-    class_map: Tensor | None = None
-    """(S, S) uint8."""
-    window: tuple[float, float, float, float] | None = None
-    """``x y w h`` in parts of the sides, what was cut out of the turned picture; None for all of it."""
     symmetry: int = IDENTITY
-    """How it was turned: `rsmoe.data.transforms.directions.turn_sample` gives the words that are true of it."""
+    """How they were turned: `rsmoe.data.transforms.directions.turn_sample` gives the words that are true of them."""
+    window_px: tuple[int, int, int, int] | None = None
+    """``x y w h``, what was then cut out of them; None for all."""
+
+    @property
+    def window(self) -> tuple[float, float, float, float] | None:
+        """The same in parts of the sides."""
+        return None if self.window_px is None else _parts(self.window_px, self.pixels.shape[-1])
+
+    def placed(self, known: Tensor) -> Tensor:
+        """(S, S) uint8, classes or numbers of targets, of the pictures as they were given -> as they are seen."""
+        known = turn_image(known, self.symmetry)
+        if self.window_px is not None:
+            left, top, width, height = self.window_px
+            known = nearest(known[top : top + height, left : left + width], self.pixels.shape[-1])
+        return known.contiguous()
 
 
 def resize(image: np.ndarray, size: int) -> Tensor:
@@ -56,9 +64,9 @@ def nearest(classes: Tensor, size: int) -> Tensor:
 
 
 class Transform:
-    """Augments and normalises the pictures of one sample; dates, mask and class map get the same geometry.
+    """Augments and normalises the pictures of one view; all dates get the same geometry.
 
-    With ``augment``: one of the eight flips and quarter turns, where the words can follow (see ``together``); a crop
+    With ``augment``: one of the eight flips and quarter turns, where the words of all samples can follow; a crop
     of at least ``crop_area`` of the picture, only for captions, retrieval, all classes of a map and masks of every
     thing of a kind, without direction words and coordinates, and around all of a region; brightness and contrast, each
     date its own, hue never (colour words must stay true).
@@ -69,10 +77,6 @@ class Transform:
         augment: True for training; all that follows does nothing otherwise.
         crop_area: least share of the area that a crop keeps; 1 turns crops off.
         jitter: greatest relative change of brightness and of contrast; 0 turns it off.
-        noise: standard deviation of Gaussian noise, on the scale 0-1.
-        band_drop: probability that one band, the same at all dates, holds its mean instead; for multispectral
-            pictures, since without a band of three the colours that captions name are wrong.
-        misregister_px: greatest shift between dates, see `misregister`.
         align_px: greatest shift between dates that is taken back, with and without ``augment``, see `align`.
         match_levels: bring every date to the levels of the first, with and without ``augment``, see `match_levels`.
 
@@ -89,9 +93,6 @@ class Transform:
         augment: bool = False,
         crop_area: float = 0.7,
         jitter: float = 0.2,
-        noise: float = 0.0,
-        band_drop: float = 0.0,
-        misregister_px: float = 0.0,
         align_px: int = 0,
         match_levels: bool = False,
     ) -> None:
@@ -101,8 +102,7 @@ class Transform:
             raise UserError(f"align_px={align_px}: expected less than {max(1, size // 2)}, half of the {size} pixels")
         self.size, self.bands, self.mean, self.std = size, len(mean), list(mean), list(std)
         self.augment, self.crop_area, self.jitter = augment, crop_area, jitter
-        self.noise, self.band_drop, self.misregister_px, self.align_px = noise, band_drop, misregister_px, align_px
-        self.match_levels = match_levels
+        self.align_px, self.match_levels = align_px, match_levels
         self._mean = 255 * torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._scale = 1 / (255 * torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
 
@@ -110,20 +110,13 @@ class Transform:
         self,
         images: Sequence[Tensor],
         *,
-        sample: Sample,
+        samples: Sequence[Sample],
         generator: torch.Generator,
-        together: Sequence[Sample] = (),
-        numbers: Tensor | None = None,
     ) -> Views:
         """Pictures (C, S, S) uint8, as `resize` makes them, to `Views`.
 
-        The geometry depends on the generator, and on what the words and masks of ``sample`` and ``together`` allow.
-
         Args:
-            sample: whose mask, boxes, task and words decide what may be done.
-            together: all samples that share these pictures, ``sample`` too; the caller then takes their words from
-                `turn_sample` and ``Views.symmetry``. Without it the words stay, and directional samples unturned.
-            numbers: (S, S) of the targets of ``sample``, as `target_numbers` makes them; None: it has no mask.
+            samples: all that are about these pictures: the geometry is one that their words, masks and tasks allow.
 
         Raises:
             UserError: for another number of bands than ``mean`` has.
@@ -131,28 +124,25 @@ class Transform:
         for image in images:
             if image.shape[0] != self.bands:
                 raise UserError(
-                    f"sample {sample.id!r} of {sample.source!r} has {image.shape[0]} bands, expected {self.bands}. "
+                    f"sample {samples[0].id!r} of {samples[0].source!r} has {image.shape[0]} bands, expected "
+                    f"{self.bands}. "
                     f"Set bands={image.shape[0]} and one mean and std per band, or read {self.bands} of them: "
                     "raster.bands=[...] of data of your own"
                 )
         symmetry, window = IDENTITY, None
         if self.augment:
-            window = self._window(together or [sample], generator)
-            symmetry = _symmetry(sample, together, generator)
-            if window is not None and not _whole(together or [sample], symmetry, self._parts(window)):
+            window = self._window(samples, generator)
+            symmetry = _symmetry(samples, generator)
+            if window is not None and not _whole(samples, symmetry, _parts(window, self.size)):
                 window = None
         stacked = torch.stack(list(images)) if len(images) > 1 else images[0][None]  # (T, C, S, S) uint8
         pixels = self._cut(turn_image(stacked, symmetry), window).float()
-        if self.augment:
-            pixels = misregister(pixels, most_px=self.misregister_px, generator=generator)
         pixels = align(pixels, most_px=self.align_px)
         if self.augment:
             pixels = self._relight(pixels, generator)
         if self.match_levels:
             pixels = match_levels(pixels)
-        parts = None if window is None else self._parts(window)
-        plain = Views(pixels=self.normalised(pixels), symmetry=symmetry, window=parts)
-        return self._annotated(plain, sample, window, numbers)
+        return Views(pixels=self.normalised(pixels), symmetry=symmetry, window_px=window)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(..., C, S, S) float of the scale 0-255 -> (x / 255 - mean) / std, in place."""
@@ -169,58 +159,31 @@ class Transform:
         width = min(self.size, max(1, round(side / stretch)))
         return round(x * (self.size - width)), round(y * (self.size - height)), width, height
 
-    def _parts(self, window: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
-        x, y, width, height = (side / self.size for side in window)
-        return x, y, width, height
-
     def _cut(self, pixels: Tensor, window: tuple[int, int, int, int] | None) -> Tensor:
         if window is None:
             return pixels
         left, top, width, height = window
         cut = pixels[..., top : top + height, left : left + width]
-        cut = (
-            cut.contiguous() if self.bands <= 4 else cut.float()
-        )  # torch has a fast path for up to four bands of uint8
+        # torch has a fast path for up to four bands of uint8
+        cut = cut.contiguous() if self.bands <= 4 else cut.float()
         return functional.interpolate(cut, (self.size, self.size), mode="bilinear", antialias=True)
 
     def _relight(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         change = 1 + self.jitter * (2 * torch.rand(2, len(pixels), 1, 1, 1, generator=generator) - 1)
         brightness, contrast = change
         level = pixels.mean(dim=(1, 2, 3), keepdim=True)
-        pixels = pixels.mul_(contrast).add_(level * (brightness - contrast))
-        if self.noise:
-            pixels.add_(torch.randn(pixels.shape, generator=generator), alpha=255 * self.noise)
-        pixels.clamp_(0, 255)
-        if self.band_drop and float(torch.rand((), generator=generator)) < self.band_drop:
-            band = int(torch.randint(self.bands, (), generator=generator))
-            pixels[:, band] = self._mean[band]
-        return pixels
-
-    def _annotated(
-        self, views: Views, sample: Sample, window: tuple[int, int, int, int] | None, numbers: Tensor | None
-    ) -> Views:
-        """The mask and class map of the sample, placed as the pixels are."""
-        if numbers is not None:
-            views = replace(views, mask=self._placed(numbers, views.symmetry, window))
-        if sample.class_map is not None:
-            classes = nearest(torch.from_numpy(np.ascontiguousarray(read_array(sample.class_map))), self.size)
-            views = replace(views, class_map=self._placed(classes, views.symmetry, window))
-        return views
-
-    def _placed(self, known: Tensor, symmetry: int, window: tuple[int, int, int, int] | None) -> Tensor:
-        known = turn_image(known, symmetry)
-        if window is not None:
-            left, top, width, height = window
-            known = nearest(known[top : top + height, left : left + width], self.size)
-        return known.contiguous()
+        return pixels.mul_(contrast).add_(level * (brightness - contrast)).clamp_(0, 255)
 
 
-def _symmetry(sample: Sample, together: Sequence[Sample], generator: torch.Generator) -> int:
+def _parts(window: tuple[int, int, int, int], size: int) -> tuple[float, float, float, float]:
+    x, y, width, height = (side / size for side in window)
+    return x, y, width, height
+
+
+def _symmetry(samples: Sequence[Sample], generator: torch.Generator) -> int:
     """One of the eight symmetries, the identity where some sample's words cannot follow the one that was drawn."""
     drawn = int(torch.randint(8, (), generator=generator))
-    if not together and sample.directional:
-        return IDENTITY
-    return drawn if all(turn_sample(member, drawn) is not None for member in together or [sample]) else IDENTITY
+    return drawn if all(turn_sample(sample, drawn) is not None for sample in samples) else IDENTITY
 
 
 def _whole(members: Sequence[Sample], symmetry: int, window: tuple[float, float, float, float]) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import permutations
 
-from rsmoe.data.change.phrases import COVER_NAMES, NUMBERS, number_word, plural
+from rsmoe.data.change.phrases import NUMBERS, number_word, plural
 from rsmoe.scenes.language.description import resolution
 from rsmoe.scenes.language.facts import SceneFacts, direction
 from rsmoe.scenes.language.referring import ORDERS, Reference
+from rsmoe.scenes.language.vocabulary import COVER_NAMES
 from rsmoe.scenes.scene import SceneObject
 
 POSITIONS = ("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right")

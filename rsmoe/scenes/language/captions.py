@@ -9,18 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from rsmoe.data.change.phrases import (
-    COVER_NAMES,
-    be,
-    counted,
-    listed,
-    loosely_counted,
-    noun_for,
-    plural,
-    with_article,
-)
+from rsmoe.data.change.phrases import counted, plural, with_article
 from rsmoe.scenes.language.clauses import neighbouring_groups, neighbours, place, road_way, scene_noun, state
 from rsmoe.scenes.language.facts import Group, SceneFacts
+from rsmoe.scenes.language.vocabulary import COVER_NAMES, be, listed, loosely_counted, noun_for
 
 _FRAMES = ("image", "picture", "scene")
 _ROOFED = ("house", "building", "warehouse", "factory", "hangar")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 
-from rsmoe.data.change.phrases import NO_CHANGE, be, loosely_counted, plural
+from rsmoe.data.change.phrases import NO_CHANGE, plural
 from rsmoe.scenes.language.change_places import cell_phrase, ground_of, ground_phrase, road_phrase
+from rsmoe.scenes.language.vocabulary import be, loosely_counted
 from rsmoe.scenes.scene import LAND_COVER, Change, ScenePair
 
 CLASSES = {1: "building", 2: "road", 3: "water", 4: "vegetation", 5: "object"}

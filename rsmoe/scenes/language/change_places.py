@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsmoe.data.change.phrases import cell_at
+from rsmoe.data.change.cells import cell_at
 from rsmoe.scenes.scene import LAND_COVER, Change, Scene, ScenePair
 
 _CELLS = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
-from rsmoe.data.change.phrases import COVER_NAMES, PLACES, SIDES, with_article
+from rsmoe.data.change.phrases import PLACES, with_article
 from rsmoe.scenes.language.facts import Group, SceneFacts, gap_px
+from rsmoe.scenes.language.vocabulary import COVER_NAMES, SIDES
 
 SCENE_NOUNS: dict[str, tuple[str, ...]] = {
     "residential area": ("residential area", "neighborhood", "housing area"),

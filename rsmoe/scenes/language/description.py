@@ -8,9 +8,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from rsmoe.data.change.phrases import COVER_NAMES, be, counted, listed, plural, sentence
+from rsmoe.data.change.phrases import counted, plural, sentence
 from rsmoe.scenes.language.clauses import neighbouring_groups, neighbours, place, road_way, scene_noun, state
 from rsmoe.scenes.language.facts import Group, SceneFacts, direction
+from rsmoe.scenes.language.vocabulary import COVER_NAMES, be, listed
 
 _DIRECTIONS = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rsmoe.data.change.phrases import cell_at
+from rsmoe.data.change.cells import cell_at
 from rsmoe.scenes.class_map import class_map
 from rsmoe.scenes.scene import LAND_COVER, Scene, SceneObject
 

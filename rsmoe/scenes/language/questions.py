@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rsmoe.data.change.phrases import COVER_NAMES, plural, with_article
+from rsmoe.data.change.phrases import plural, with_article
 from rsmoe.scenes.language.answers import ANSWERS
 from rsmoe.scenes.language.facts import SceneFacts
+from rsmoe.scenes.language.vocabulary import COVER_NAMES
 
 RSVQA_KINDS = ("presence", "count", "comparison", "area", "rural_urban")
 """Question types of the RSVQA data sets."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 from rsmoe.data.boxes.region import REGION
-from rsmoe.data.change.phrases import COVER_NAMES, PLACES, with_article
+from rsmoe.data.change.phrases import PLACES, with_article
 from rsmoe.scenes.language.facts import SceneFacts
+from rsmoe.scenes.language.vocabulary import COVER_NAMES
 from rsmoe.scenes.scene import SceneObject
 
 WHERE = ("Where is {0}?", "Give the box of {0}.", "Locate {0}.")

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.release_change import (
-    CAPTION,
-    COUNT,
-    DIALOGUE,
-    LOCATION,
-    NEW,
-    PRESENCE,
-    H,
-    W,
-    picture,
-)
+from support.release_change import CAPTION, COUNT, DIALOGUE, LOCATION, NEW, PRESENCE, H, W, picture
 
 from rsmoe.data.change.answers import parse_counts
 from rsmoe.data.change.facts import facts_of_masks, facts_of_sample

@@ -10,12 +10,7 @@ from typing import Any
 
 import pytest
 from support.readers import check_pairs, reader, write
-from support.release_change import (
-    NEW,
-    dubai,
-    edit,
-    levir,
-)
+from support.release_change import NEW, dubai, edit, levir
 
 from rsmoe.data.rasters.images import load_image
 from rsmoe.errors import UserError

@@ -11,16 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from support.readers import check_pairs, reader, write
-from support.release_change import (
-    NEW,
-    H,
-    W,
-    edit,
-    folders,
-    levir_mci,
-    picture,
-    second,
-)
+from support.release_change import NEW, H, W, edit, folders, levir_mci, picture, second
 from support.transitions import split_transitions
 
 from rsmoe.data.change.facts import facts_of_sample

@@ -7,15 +7,7 @@ from typing import Any
 
 import pytest
 from support.readers import check_pairs, reader, write
-from support.release_change import (
-    CAPTION,
-    DIALOGUE,
-    NEW,
-    PRESENCE,
-    changechat,
-    edit,
-    record,
-)
+from support.release_change import CAPTION, DIALOGUE, NEW, PRESENCE, changechat, edit, record
 
 from rsmoe.errors import UserError
 

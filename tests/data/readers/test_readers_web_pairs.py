@@ -17,8 +17,8 @@ from support.release_web_pairs import jpeg, pair, rs5m, shard, skyscript
 
 from rsmoe.data.files.tar_index import index_tar
 from rsmoe.data.rasters.images import images_key, load_image
-from rsmoe.data.rasters.tar_image import TarImage
 from rsmoe.data.readers.rs5m import RS5M
+from rsmoe.data.shards.member import ShardMember
 from rsmoe.errors import UserError
 from rsmoe.parts import instantiate
 
@@ -201,18 +201,18 @@ def test_a_picture_in_a_tar_is_read_safely(tmp_path: Path, monkeypatch: pytest.M
     ):
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(UserError, match=message):
-            TarImage(tmp_path / "x", 0, len(content), "p.png").read()
+            ShardMember(shard=str(tmp_path / "x"), offset=0, size=len(content), name="p.png").read()
     (tmp_path / "x").write_bytes(b"??" + large)
-    image = TarImage(tmp_path / "x", 2, len(large), "p.png")
+    image = ShardMember(shard=str(tmp_path / "x"), offset=2, size=len(large), name="p.png")
     assert image.read().shape == (50, 60, 3)
     monkeypatch.setattr("rsmoe.geo.pictures.MAX_PIXELS", 2999)
-    with pytest.raises(UserError, match=r"p\.png in .*more than 2,999 pixels"):
+    with pytest.raises(UserError, match=r"p\.png of .*more than 2,999 pixels"):
         image.read()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own guard speaks first
     with pytest.raises(UserError, match="more than 2,999 pixels"):
         image.read()
-    with pytest.raises(UserError, match="is cut off: "):
-        TarImage(tmp_path / "x", 2, len(large) + 9, "p.png").read()
+    with pytest.raises(UserError, match=f"is cut off within p.png: {len(large)} of {len(large) + 9} bytes"):
+        ShardMember(shard=str(tmp_path / "x"), offset=2, size=len(large) + 9, name="p.png").read()
     (tmp_path / "x").unlink()
     with pytest.raises(UserError, match="Put the file back"):
         image.read()
