@@ -70,7 +70,7 @@ class Assistant(Responder):
         """(n, dim) embeddings of length 1; their dot product with those of pictures is the cosine.
 
         Raises:
-            UserError: no retrieval expert, or a text without a word.
+            UserError: no retrieval expert, no list of texts, or a text without a word.
         """
         return np.stack([found.vector for found in embed_texts(self.run, texts)])
 

@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 
 from rsmoe.data.batch import Batch
-from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, require_known
 from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
+from rsmoe.evaluation.asked_options import AskedOptions
 from rsmoe.evaluation.asked_region import asked_region
 from rsmoe.evaluation.asked_tiles import AskedTiles
 from rsmoe.evaluation.embedding import Embedding, embed_batch
@@ -32,8 +32,6 @@ from rsmoe.metrics.prediction import Prediction
 from rsmoe.perception import Perception
 from rsmoe.router.routing import Routing
 
-DESCRIBE = "Describe this image in detail."
-"""What one picture is asked, if nothing else is."""
 _UNREAD = "the request was read alone: this model was trained without earlier turns, or notes, before a request"
 
 
@@ -92,9 +90,10 @@ class Responder:
                 is answered without.
 
         Raises:
-            UserError: see `open` and `rsmoe.generation.decoding.Decoding`; an expert that this model does not have;
-                several beams with a temperature.
+            UserError: see `open`, `rsmoe.generation.decoding.Decoding` and `AskedOptions`; no request, or several beams
+                with a temperature.
         """
+        AskedOptions(beams=beams, tile=tile)
         run = self.run
         model, codec, size = run.model, run.codec, run.config["image_size"]
         words = (stop,) if isinstance(stop, str) else tuple(stop)
@@ -221,6 +220,8 @@ class Responder:
             )
 
     def _open(self, requests: Sequence[Request], raster: Mapping[str, Any]) -> list[Dates]:
+        if not requests:
+            raise UserError("a batch holds a request or more: got an empty list")
         for request in requests:
             self.check(request)
         return [self.open(request, raster=raster) for request in requests]
@@ -255,7 +256,7 @@ class Responder:
                 Sample(
                     id=request.id,
                     images=dates.images,
-                    instruction=request.instruction or (DESCRIBE if len(request.pictures) == 1 else CAPTION),
+                    instruction=request.asked,
                     history=request.history,
                     responses=("",),
                     task="caption",  # a label of training data: at inference nothing reads it

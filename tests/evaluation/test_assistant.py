@@ -19,6 +19,7 @@ from PIL import Image
 from support.checkpoints import tiny_run
 
 import rsmoe
+from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.notes import Note
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -29,7 +30,7 @@ from rsmoe.evaluation.embedding import EMBED
 from rsmoe.evaluation.known import Known
 from rsmoe.evaluation.located import boxes_of
 from rsmoe.evaluation.reply_files import write_mask
-from rsmoe.evaluation.request import Request
+from rsmoe.evaluation.request import DESCRIBE, Request
 from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates
 from rsmoe.metrics.prediction import Prediction
@@ -117,7 +118,7 @@ def test_a_list_is_one_batch_and_one_pass(model: Assistant, looks: list[int]) ->
     assert [r.text for r in several] == [r.text for r in one]
     looks.clear()
     pairs = model.ask([(pictures[0], pictures[1]), (pictures[1], pictures[2])], max_new=4)
-    assert looks == [4] and len(pairs) == 2 and pairs[0].instruction == module.CAPTION
+    assert looks == [4] and len(pairs) == 2 and pairs[0].instruction == CAPTION
     looks.clear()
     assert all(r.confidence is not None for r in model.ask(pictures, ASKED, max_new=4, confidence=True))
     assert looks == [3]
@@ -266,6 +267,47 @@ def test_what_is_no_picture_is_one_line(given: Any, message: str, model: Assista
         model.ask(given, ASKED)
 
 
+def test_what_is_asked_wrongly_is_one_line(model: Assistant) -> None:
+    pixels = picture()
+    wrong: list[tuple[str, Any]] = [
+        ("a batch holds a request or more", lambda: model.ask([], ASKED)),
+        ("a batch holds a request or more", lambda: model.embed([])),
+        ("a batch holds a request or more", lambda: model.routing([])),
+        ("a request is about a picture, or about several dates of it: got none", lambda: model.ask((), ASKED)),
+        ("an instruction is one text, or None, got list; another one for each", lambda: model.ask([pixels], [ASKED])),
+        ("an instruction is one text, or None, got int", lambda: model.routing(pixels, 3)),
+        ("expected a list of texts, got \\[\\]", lambda: model.embed_texts([])),
+        ("expected a list of texts, got 'a port'", lambda: model.embed_texts("a port")),
+        ("beams=0: expected a whole number from 1 to 64 or null", lambda: model.ask(pixels, ASKED, beams=0)),
+        ("beams=1.5: expected a whole number", lambda: model.ask(pixels, ASKED, beams=1.5)),
+        ("tile=3: expected", lambda: model.ask(pixels, ASKED, tile=3)),
+        ("tile=a: expected", lambda: model.ask(pixels, ASKED, tile="a")),
+    ]
+    for message, call in wrong:
+        with pytest.raises(UserError, match=f"^{message}"):
+            call()
+
+
+@pytest.mark.parametrize("nothing", [None, "", " \n"])
+def test_an_instruction_without_a_word_asks_for_a_description(model: Assistant, nothing: str | None) -> None:
+    assert model.ask(picture(), nothing, max_new=2).instruction == DESCRIBE
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_array_that_may_not_be_written_is_a_picture(model: Assistant) -> None:
+    """As np.asarray of a PIL image gives it; torch warns of such arrays once a process, at its first one."""
+    torch.set_warn_always(True)
+    try:
+        model.ask(np.asarray(Image.fromarray(picture())), ASKED, max_new=2)
+    finally:
+        torch.set_warn_always(False)
+
+
+def test_a_reply_is_shown_in_a_few_lines(model: Assistant) -> None:
+    shown = repr(model.ask(picture(), ASKED, max_new=2, tile=16))
+    assert "array" not in shown and "text=" in shown and "routing=" in shown and len(shown) < 1500
+
+
 def test_a_saved_folder_asks_the_same_model(model: Assistant, tmp_path: Path) -> None:
     folder = model.save_pretrained(tmp_path / "saved")
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors", "README.md"}
@@ -400,7 +442,7 @@ def test_a_name_of_the_hub_is_fetched(model: Assistant, tmp_path: Path, monkeypa
     monkeypatch.undo()
     with pytest.raises(UserError, match="no checkpoint at me/ships, and the Hugging Face hub does not give"):
         rsmoe.load("me/ships")
-    with pytest.raises(UserError, match="no checkpoint at nothing; give a run folder"):
+    with pytest.raises(UserError, match="no checkpoint at nothing; give starter, a run folder"):
         rsmoe.load("nothing")
 
 
