@@ -23,12 +23,12 @@ from rsmoe.evaluation.located import locates, places_of
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
+from rsmoe.evaluation.reply_notes import reply_notes
 from rsmoe.evaluation.request import Request, open_pictures
 from rsmoe.evaluation.tiled_answer import TiledAnswer
 from rsmoe.generation.decoding import Decoding, OnToken
 from rsmoe.generation.stop_words import StopWords
 from rsmoe.geo.dates import Dates
-from rsmoe.metrics.prediction import Prediction
 from rsmoe.perception import Perception
 from rsmoe.router.routing import Routing
 
@@ -161,7 +161,7 @@ class Responder:
                     dates=dates,
                     shown=own,
                     image_size=size,
-                    notes=(*_notes(dates, own, prediction, tiled, answered), *filter(None, [known[place].said])),
+                    notes=(*reply_notes(dates, own, prediction, tiled, answered), *filter(None, [known[place].said])),
                     expert=prediction.expert,
                     answered=answered,
                     sources=prediction.sources,
@@ -282,20 +282,3 @@ def _known(knowledge: Knowledge, sample: Sample) -> Known:
         return known_of(knowledge, sample)
     except UserError as error:
         return Known(said=f"answered without knowledge: {error}")
-
-
-def _notes(
-    dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap], answered: TiledAnswer | None
-) -> tuple[str, ...]:
-    notes = list(dates.notes)
-    if answered is not None:
-        said = "boxes" if answered.mask is None else "mask" if answered.boxes is None else "mask and boxes"
-        notes.append(f"{said}: {answered.tiles} tiles of {answered.tile_px} px, each answered by itself")
-    if shown.valid.shape == dates.valid.shape:
-        return tuple(notes)
-    (height, width), (deep, wide) = dates.valid.shape, shown.valid.shape
-    thinned = ["words", *(["mask"] if prediction.mask is not None and answered is None else [])]
-    thinned += ["land cover"] if "land_cover" in prediction.outputs and "land_cover" not in tiled else []
-    said = f"{' and '.join(thinned)}: {width} x {height} px are read thinned to {wide} x {deep}"
-    whole = "mask" in thinned and prediction.mask_logits is not None
-    return (*notes, said + ("; tile=1024 answers tiles of so many pixels" if whole else ""))
