@@ -65,8 +65,9 @@ def write_reply(
             masks = [write_mask_picture(reply, picture)]
         elif folder is not None:
             masks = write_mask(reply, folder, simplify_px=simplify_px)
-        said = f"mask written to {folder or picture}: {', '.join(masks)}"
-        said = said if masks else "the answer holds a mask: add out=mask.png to write it"
+        share = f"{100 * reply.mask.mean():.3g} % of the pixels"
+        said = f"mask of {share} written to {folder or picture}: {', '.join(masks)}"
+        said = said if masks else f"the answer holds a mask of {share}: add out=mask.png to write it"
     if said:
         console.print(said, markup=False, soft_wrap=True)
     files = list(masks)

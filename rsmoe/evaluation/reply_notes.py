@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from rsmoe.evaluation.map_tiles import TiledMap
 from rsmoe.evaluation.tiled_answer import TiledAnswer
 from rsmoe.geo.dates import Dates
@@ -11,19 +13,27 @@ from rsmoe.metrics.prediction import Prediction
 
 
 def reply_notes(
-    dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap], answered: TiledAnswer | None
+    dates: Dates,
+    shown: Dates,
+    prediction: Prediction,
+    tiled: Mapping[str, TiledMap],
+    answered: TiledAnswer | None,
+    mask: np.ndarray | None,
 ) -> tuple[str, ...]:
-    """What was done to the pictures for an answer: `rsmoe.evaluation.reply.Reply.notes`.
+    """What was done to the pictures for an answer, and that its mask is empty: `rsmoe.evaluation.reply.Reply.notes`.
 
     Args:
         shown: what the words are about, thinned where the picture is large.
         tiled: the maps in tiles, by name.
         answered: masks and boxes in tiles; None where the whole picture was answered.
+        mask: (h, w) bool of the answer, thinned where it is in tiles; None without one.
     """
     notes = list(dates.notes)
     if answered is not None:
         said = "boxes" if answered.mask is None else "mask" if answered.boxes is None else "mask and boxes"
         notes.append(f"{said}: {answered.tiles} tiles of {answered.tile_px} px, each answered by itself")
+    if mask is not None and not (mask.any() if answered is None else len(answered.numbers)):
+        notes.append("mask: it is empty, nothing was found to mark")
     if shown.valid.shape == dates.valid.shape:
         return tuple(notes)
     (height, width), (deep, wide) = dates.valid.shape, shown.valid.shape

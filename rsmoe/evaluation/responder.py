@@ -161,7 +161,10 @@ class Responder:
                     dates=dates,
                     shown=own,
                     image_size=size,
-                    notes=(*reply_notes(dates, own, prediction, tiled, answered), *filter(None, [known[place].said])),
+                    notes=(
+                        *reply_notes(dates, own, prediction, tiled, answered, places["mask"]),
+                        *filter(None, [known[place].said]),
+                    ),
                     expert=prediction.expert,
                     answered=answered,
                     sources=prediction.sources,

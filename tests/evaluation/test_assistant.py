@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
+from rich.console import Console
 from support.checkpoints import tiny_run
 
 import rsmoe
@@ -29,7 +31,7 @@ from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.embedding import EMBED
 from rsmoe.evaluation.known import Known
 from rsmoe.evaluation.located import boxes_of
-from rsmoe.evaluation.reply_files import write_mask
+from rsmoe.evaluation.reply_files import write_mask, write_reply
 from rsmoe.evaluation.request import DESCRIBE, Request
 from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates
@@ -169,6 +171,22 @@ def test_each_target_is_a_layer_of_its_own(model: Assistant, monkeypatch: pytest
     features = json.loads((tmp_path / "mask_px.geojson").read_text())["features"]
     assert [(f["properties"]["target"], f["properties"]["pixels"]) for f in features] == [(1, 60), (2, 30)]
     assert features[1]["geometry"]["coordinates"][0][0] in ([10, 9], [20, 9], [20, 12], [10, 12])
+
+
+def test_how_much_is_marked_is_said(model: Assistant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty mask is a note of the reply, for every way to ask; the command says the share that is marked."""
+    mask = np.zeros((40, 52), bool)
+    for rows, said in ((0, "0"), (1, "2.5")):
+        mask[:rows] = True
+        found = Prediction(id="a", task="mask", text="every ship [SEG]", weights=(1.0,) * len(model.experts), mask=mask)
+        monkeypatch.setattr(module, "answer_batch", lambda model, codec, batch, found=found, **_: [found] * len(batch))
+        reply = model.ask(picture(), "mark every ship")
+        assert (reply.notes == ("mask: it is empty, nothing was found to mark",)) == (rows == 0)
+        for out, then in ((tmp_path, f"written to {tmp_path}: mask.tif"), (None, "of the pixels: add out=mask.png")):
+            printed = Console(file=StringIO(), width=500)
+            write_reply(reply, out, titles=["a"], cover_classes=(), change_classes=(), console=printed)
+            words = printed.file.getvalue()
+            assert f"mask of {said} % of the pixels" in words and then in words
 
 
 def test_how_sure_it_is_is_the_mean_log_probability(model: Assistant) -> None:
