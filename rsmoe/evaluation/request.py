@@ -28,7 +28,7 @@ class Request:
     """One instruction about one picture, or about several dates of it.
 
     Raises:
-        UserError: no picture, or an instruction that is no text.
+        UserError: an instruction that is no text.
     """
 
     id: str
@@ -53,9 +53,7 @@ class Request:
     """How its answer is decoded; None: as `rsmoe.evaluation.assistant.Assistant.answer` is told for all."""
 
     def __post_init__(self) -> None:
-        """Checks what a user gave."""
-        if not self.pictures:
-            raise UserError("a request is about a picture, or about several dates of it: got none")
+        """Checks the instruction; a server may open the pictures later."""
         if not isinstance(self.instruction, str | None):
             raise UserError(
                 f"an instruction is one text, or None, got {type(self.instruction).__name__}; another one for each "

@@ -206,10 +206,12 @@ class Responder:
         return open_pictures(request, bands=self.run.config["bands"], options=raster or {})
 
     def check(self, request: Request) -> None:
-        """Refuses one picture for a checkpoint that only knows pairs, an expert that the model does not have, a region
-        where it was trained without, and what was refused before."""
+        """Refuses no picture, one picture for a checkpoint that only knows pairs, an expert that the model does not
+        have, a region where it was trained without, and what was refused before."""
         if request.refused is not None:
             raise UserError(request.refused)
+        if not request.pictures:
+            raise UserError("a request is about a picture, or about several dates of it: got none")
         if request.expert is not None:
             require_known("expert", request.expert, known=self.experts)
         if request.region is not None and self.run.model.regions is None:
