@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 import rsmoe
+from rsmoe.errors import require_known
 from rsmoe.evaluation.embedding import EMBED, embed_texts, retrieval_expert
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.responder import Responder
 from rsmoe.weights.saved_model import push_model, save_model
+
+_DTYPES = ("float32", "float16", "bfloat16", "int8")
 
 
 class Assistant(Responder):
@@ -111,8 +114,10 @@ class Assistant(Responder):
                 `rsmoe.weights.int8`.
 
         Raises:
-            UserError: the folder cannot be written, or a weight is too large for ``dtype``.
+            UserError: the folder cannot be written, a weight is too large for ``dtype``, or that is another word.
         """
+        if dtype is not None:
+            require_known("dtype", dtype, known=_DTYPES)
         kind = None if dtype is None else getattr(torch, dtype)
         return save_model(Path(folder), self.run.model, self.run.checkpoint, version=rsmoe.__version__, dtype=kind)
 

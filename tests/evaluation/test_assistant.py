@@ -298,6 +298,7 @@ def test_what_is_asked_wrongly_is_one_line(model: Assistant) -> None:
         ("expected a list of texts, got 'a port'", lambda: model.embed_texts("a port")),
         ("beams=0: expected a whole number from 1 to 64 or null", lambda: model.ask(pixels, ASKED, beams=0)),
         ("beams=1.5: expected a whole number", lambda: model.ask(pixels, ASKED, beams=1.5)),
+        ("unknown dtype 'float8'. Did you mean 'float32'", lambda: model.save_pretrained("never", dtype="float8")),  # type: ignore[arg-type]
         ("tile=3: expected", lambda: model.ask(pixels, ASKED, tile=3)),
         ("tile=a: expected", lambda: model.ask(pixels, ASKED, tile="a")),
     ]
