@@ -3,7 +3,7 @@
 Nothing is imported here, so that ``import rsmoe`` stays instant. A trained model is asked in two lines::
 
     model = rsmoe.load("starter")  # or a run of yours, "runs/rsicap_moe/2026-11-21_12-00-00"
-    print(model.ask("port.tif", "How many ships are there?").text)
+    print(model.ask("port.tif", "Describe this image in one sentence.").text)
 
 Anything else comes from its own package: ``from rsmoe.metrics import find_metric``.
 """

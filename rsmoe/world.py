@@ -46,4 +46,5 @@ def _any_given(entries: Mapping[str, Mapping[str, Any]]) -> bool:
         )
     readers = [entry["reader"] for entry in entries.values() if entry.get("reader")]
     given = any(reader.get("root") for reader in readers)
-    return given or any((Path(home).expanduser() / str(reader["name"])).is_dir() for reader in readers if home)
+    names = [str(reader["name"]) for reader in readers if "name" in reader]
+    return given or any((Path(home).expanduser() / name).is_dir() for name in names if home)

@@ -138,10 +138,11 @@ def build_corpus(config: Mapping[str, Any], *, root: str | None, generated: bool
 
 
 def rooted(reader: Mapping[str, Any], root: str | None) -> dict[str, Any]:
-    """The config of a reader that has no root of its own, with ``root``: that of one release, or of several by name."""
+    """The config of a reader that has no root of its own, with ``root``: that of one release, or of several by name;
+    a reader whose yaml has no ``name:`` takes it as it is."""
     if root is None or "root" not in reader or reader["root"] is not None:
         return dict(reader)
-    own = Path(root) / str(reader["name"])
+    own = Path(root) / str(reader.get("name", ""))
     return {**reader, "root": str(own if own.is_dir() else root)}
 
 

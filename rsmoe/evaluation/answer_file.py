@@ -49,6 +49,11 @@ class AnswerFile:
         """The requests that have no answer yet, in their order."""
         return [request for request in requests if not self._has(request)]
 
+    def outdated(self, requests: Sequence[Request]) -> int:
+        """How many of the requests have an answer of their id that is to other words, of other pictures or facts."""
+        known = ((self._rows.get(request.id), self.key(request)) for request in requests)
+        return sum(row is not None and row.get("error") is None and row["request"] != key for row, key in known)
+
     def add(self, rows: Iterable[tuple[Request, Mapping[str, Any]]]) -> None:
         """Appends answers, each with the key of its request; on disk when this returns."""
         new = {request.id: {**row, "request": self.key(request)} for request, row in rows}

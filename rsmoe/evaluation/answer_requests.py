@@ -74,6 +74,12 @@ def answer_requests(
     left = list(requests) if job is None else job.pending(requests)
     if len(left) < len(requests):
         console.print(f"{len(requests) - len(left)} of {len(requests)} requests have their answer in {folder}")
+    if job is not None and (old := job.outdated(requests)):
+        console.print(
+            f"{old} of {len(requests)} requests have an answer in {folder} to other words or pictures, of another "
+            "model, or with other options, which is replaced; to keep it, stop and give another out=",
+            style="red", soft_wrap=True,
+        )  # fmt: skip
     failed: dict[str, str] = {}
     with watched("requests", len(left), console) as advance:
         for start in range(0, len(left), batch_size):

@@ -11,10 +11,13 @@ import numpy as np
 import torch
 
 import rsmoe
+from rsmoe.errors import require_known
 from rsmoe.evaluation.embedding import EMBED, embed_texts, retrieval_expert
 from rsmoe.evaluation.request import Request
 from rsmoe.evaluation.responder import Responder
 from rsmoe.weights.saved_model import push_model, save_model
+
+_DTYPES = ("float32", "float16", "bfloat16", "int8")
 
 
 class Assistant(Responder):
@@ -70,7 +73,7 @@ class Assistant(Responder):
         """(n, dim) embeddings of length 1; their dot product with those of pictures is the cosine.
 
         Raises:
-            UserError: no retrieval expert, or a text without a word.
+            UserError: no retrieval expert, no list of texts, or a text without a word.
         """
         return np.stack([found.vector for found in embed_texts(self.run, texts)])
 
@@ -111,8 +114,10 @@ class Assistant(Responder):
                 `rsmoe.weights.int8`.
 
         Raises:
-            UserError: the folder cannot be written, or a weight is too large for ``dtype``.
+            UserError: the folder cannot be written, a weight is too large for ``dtype``, or that is another word.
         """
+        if dtype is not None:
+            require_known("dtype", dtype, known=_DTYPES)
         kind = None if dtype is None else getattr(torch, dtype)
         return save_model(Path(folder), self.run.model, self.run.checkpoint, version=rsmoe.__version__, dtype=kind)
 

@@ -73,7 +73,9 @@ class Benchmark:
         if words:
             reader = node["reader"]
             words = Path(words).expanduser()
-            words = words if words.is_absolute() else data_root(reader.get("root") or root, reader["name"]) / words
+            words = (
+                words if words.is_absolute() else data_root(reader.get("root") or root, reader.get("name", "")) / words
+            )
         return cls(
             name=name,
             data=opened(node["reader"], node["split"]),

@@ -10,6 +10,7 @@ from rich.columns import Columns
 from rich.console import Console
 
 from rsmoe.evaluation.assistant import Assistant
+from rsmoe.evaluation.reply_files import marked
 from rsmoe.evaluation.request import Request
 from rsmoe.figures.half_blocks import half_blocks
 
@@ -35,7 +36,7 @@ class Chat:
         self.console.print(Columns([half_blocks(image, columns=columns) for image in shown.images]))
         said = HELP if self.model.run.dialogues else ALONE
         self.console.print(" -> ".join(self.request.titles), said, sep="\n", style="dim", highlight=False)
-        history = self.request.history
+        history, told_before = self.request.history, set[str]()
         while True:
             try:
                 words = typed().strip()
@@ -48,8 +49,18 @@ class Chat:
                 continue
             asked = replace(self.request, instruction=words, history=history)
             (reply,) = self.model.answer([asked], opened=[self.dates], **self.options)
-            history = (*history, (words, reply.text))
+            if self.model.run.dialogues:
+                history = (*history, (words, reply.text))
             self.console.print(reply.text.strip() or "(empty answer)", style="bold", highlight=False)
             used = sorted(reply.routing.items(), key=lambda item: -item[1])
             told = ", ".join(f"{name} {weight:.2f}" for name, weight in used if weight >= 0.005)
             self.console.print(told, style="dim", highlight=False)
+            if reply.mask is not None and reply.mask.any():
+                self._tell(f"mask of {marked(reply.mask)}: instruction=... out=folder writes it")
+            for note in reply.notes:
+                if note.startswith("mask: ") or note not in told_before:  # those of the pictures come with every reply
+                    self._tell(note)
+            told_before.update(reply.notes)
+
+    def _tell(self, line: str) -> None:
+        self.console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)

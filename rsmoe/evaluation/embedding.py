@@ -68,8 +68,10 @@ def embed_texts(run: OpenRun, texts: Sequence[str]) -> list[Embedding]:
     """Embeddings of n texts, cut to the longest response of training.
 
     Raises:
-        UserError: see `require_retrieval`; a text without a word.
+        UserError: see `require_retrieval`; no list of texts, or a text without a word.
     """
+    if isinstance(texts, str) or not texts:
+        raise UserError(f"expected a list of texts, got {texts!r}")
     model = run.model
     index, ids = require_retrieval(model), [run.collate.caption(text) for text in texts]
     if [] in ids:

@@ -14,7 +14,8 @@ from rsmoe.geo.dates import Dates
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer in words, and whatever the model's heads and maps say beside it."""
+    """An answer in words, and whatever the model's heads and maps say beside it; pictures, masks and maps are left out
+    where it is printed."""
 
     id: str
     """Of the request."""
@@ -31,9 +32,9 @@ class Reply:
     """False where the answer was cut at its longest length."""
     routing: dict[str, float]
     """Expert -> weight of the router."""
-    dates: Dates
+    dates: Dates = field(repr=False)
     """The pictures at full size, and their georeference."""
-    shown: Dates
+    shown: Dates = field(repr=False)
     """The same in arrays, thinned where they are large: what the words are about."""
     image_size: int
     """Side in pixels of what the model saw."""
@@ -43,9 +44,9 @@ class Reply:
     """Ids of the notes that the answer cites; () without knowledge."""
     confidence: float | None = None
     """Mean log-probability of the answer's tokens; 0 is certain. None where it was not asked for."""
-    mask: np.ndarray | None = None
+    mask: np.ndarray | None = field(default=None, repr=False)
     """(H, W) bool of the size of ``shown``, where the answer holds [SEG]: the union of ``masks``."""
-    masks: tuple[np.ndarray, ...] = ()
+    masks: tuple[np.ndarray, ...] = field(default=(), repr=False)
     """Of each [SEG] of the answer, in its order, (H, W) bool; where they overlap, the first has the pixel."""
     mask_scores: tuple[float | None, ...] = ()
     """Of each of ``masks`` the mean probability inside; None where it is empty or of a map. () of an answer in
@@ -56,18 +57,18 @@ class Reply:
     box_scores: tuple[float | None, ...] = ()
     """Of each box: of a head the mean probability inside of its mask, of words the probability of the answer's tokens
     (geometric mean), where ``confidence`` is there."""
-    answered: TiledAnswer | None = None
+    answered: TiledAnswer | None = field(default=None, repr=False)
     """Masks and boxes tile by tile, of the size of ``dates``; ``mask`` and ``boxes`` are then of these. None where the
     whole picture was answered."""
     expert: str = ""
     """Which of them gave the mask or the boxes; else the one of the highest weight."""
-    land_cover: np.ndarray | None = None
+    land_cover: np.ndarray | None = field(default=None, repr=False)
     """(H, W) uint8 classes of a single picture, of the size of ``shown``; None without a map of land cover."""
-    change_map: np.ndarray | None = None
+    change_map: np.ndarray | None = field(default=None, repr=False)
     """(H, W) uint8 kind of change of a pair, 0 none, of the size of ``shown``; None without a map of changes."""
-    change: TiledMap | None = None
+    change: TiledMap | None = field(default=None, repr=False)
     """The same tile by tile, of the size of ``dates``; None where it was not asked for."""
-    cover: TiledMap | None = None
+    cover: TiledMap | None = field(default=None, repr=False)
     """``land_cover`` tile by tile, likewise."""
     prompts: dict[str, str] | None = None
     """Expert -> the prompt of the router, in words; None where it was not asked for."""

@@ -65,8 +65,8 @@ def write_reply(
             masks = [write_mask_picture(reply, picture)]
         elif folder is not None:
             masks = write_mask(reply, folder, simplify_px=simplify_px)
-        said = f"mask written to {folder or picture}: {', '.join(masks)}"
-        said = said if masks else "the answer holds a mask: add out=mask.png to write it"
+        said = f"mask of {marked(reply.mask)} written to {folder or picture}: {', '.join(masks)}"
+        said = said if masks else f"the answer holds a mask of {marked(reply.mask)}: add out=mask.png to write it"
     if said:
         console.print(said, markup=False, soft_wrap=True)
     files = list(masks)
@@ -85,6 +85,11 @@ def write_reply(
     if folder is not None and layers is not None:
         files += write_layers(folder, files, layers)
     return told | {"files": files, "mask": masks[0] if masks else None}
+
+
+def marked(mask: np.ndarray) -> str:
+    """The share of an (H, W) bool mask in words."""
+    return f"{100 * mask.mean():.3g} % of the pixels"
 
 
 def write_mask_picture(reply: Reply, path: Path) -> str:

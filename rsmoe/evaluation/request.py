@@ -12,23 +12,31 @@ from typing import Any
 
 import numpy as np
 
+from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.rasters.images import load_image
 from rsmoe.errors import UserError
 from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates, read_dates
 
+DESCRIBE = "Describe this image."
+"""What one picture is asked, if nothing else is: in a sentence or in detail, as the model was trained."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One instruction about one picture, or about several dates of it."""
+    """One instruction about one picture, or about several dates of it.
+
+    Raises:
+        UserError: an instruction that is no text.
+    """
 
     id: str
     """Unique among the requests of a job."""
     pictures: tuple[Any, ...]
     """A picture, or the dates in temporal order: paths, http(s) addresses, (H, W, C) uint8 arrays, or PIL images."""
     instruction: str | None = None
-    """None asks for a description of one picture, or of the region, and for the changes of two."""
+    """None, or only spaces, asks for a description of one picture, or of the region, and for the changes of two."""
     history: tuple[tuple[str, str], ...] = ()
     """Earlier (question, answer) turns."""
     region: Any = None
@@ -43,6 +51,21 @@ class Request:
     """Why there is no picture, where a list of many names one that cannot be had."""
     decoding: Decoding | None = None
     """How its answer is decoded; None: as `rsmoe.evaluation.assistant.Assistant.answer` is told for all."""
+
+    def __post_init__(self) -> None:
+        """Checks the instruction; a server may open the pictures later."""
+        if not isinstance(self.instruction, str | None):
+            raise UserError(
+                f"an instruction is one text, or None, got {type(self.instruction).__name__}; another one for each "
+                "picture: model.answer([Request(id=..., pictures=(picture,), instruction=...), ...])"
+            )
+
+    @property
+    def asked(self) -> str:
+        """The instruction as it is, or what is asked where there is none."""
+        if self.instruction is not None and self.instruction.strip():
+            return self.instruction
+        return DESCRIBE if len(self.pictures) == 1 else CAPTION
 
     @property
     def names(self) -> list[str]:
@@ -115,7 +138,7 @@ def _array(picture: Any) -> np.ndarray:
         picture = np.array(picture.convert("RGB"))
     if picture.ndim == 2:
         picture = picture[..., None]
-    return load_image(picture)
+    return load_image(picture if picture.flags.writeable else picture.copy())  # torch warns of np.asarray(image)
 
 
 def _of_arrays(images: Sequence[np.ndarray], bands: int) -> Dates:

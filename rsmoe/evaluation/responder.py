@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 
 from rsmoe.data.batch import Batch
-from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.sample import Sample
 from rsmoe.data.tasks import find_task
 from rsmoe.errors import UserError, require_known
 from rsmoe.evaluation.answer import answer_batch, confidences, prompt_words
+from rsmoe.evaluation.asked_options import AskedOptions
 from rsmoe.evaluation.asked_region import asked_region
 from rsmoe.evaluation.asked_tiles import AskedTiles
 from rsmoe.evaluation.embedding import Embedding, embed_batch
@@ -23,17 +23,15 @@ from rsmoe.evaluation.located import locates, places_of
 from rsmoe.evaluation.map_tiles import TiledMap, map_tiles
 from rsmoe.evaluation.open_run import OpenRun
 from rsmoe.evaluation.reply import Reply
+from rsmoe.evaluation.reply_notes import reply_notes
 from rsmoe.evaluation.request import Request, open_pictures
 from rsmoe.evaluation.tiled_answer import TiledAnswer
 from rsmoe.generation.decoding import Decoding, OnToken
 from rsmoe.generation.stop_words import StopWords
 from rsmoe.geo.dates import Dates
-from rsmoe.metrics.prediction import Prediction
 from rsmoe.perception import Perception
 from rsmoe.router.routing import Routing
 
-DESCRIBE = "Describe this image in detail."
-"""What one picture is asked, if nothing else is."""
 _UNREAD = "the request was read alone: this model was trained without earlier turns, or notes, before a request"
 
 
@@ -92,9 +90,10 @@ class Responder:
                 is answered without.
 
         Raises:
-            UserError: see `open` and `rsmoe.generation.decoding.Decoding`; an expert that this model does not have;
-                several beams with a temperature.
+            UserError: see `open`, `rsmoe.generation.decoding.Decoding` and `AskedOptions`; no request, or several beams
+                with a temperature.
         """
+        AskedOptions(beams=beams, tile=tile)
         run = self.run
         model, codec, size = run.model, run.codec, run.config["image_size"]
         words = (stop,) if isinstance(stop, str) else tuple(stop)
@@ -159,7 +158,10 @@ class Responder:
                     dates=dates,
                     shown=own,
                     image_size=size,
-                    notes=(*_notes(dates, own, prediction, tiled, answered), *filter(None, [known[place].said])),
+                    notes=(
+                        *reply_notes(dates, own, prediction, tiled, answered, places["mask"]),
+                        *filter(None, [known[place].said]),
+                    ),
                     expert=prediction.expert,
                     answered=answered,
                     sources=prediction.sources,
@@ -201,10 +203,12 @@ class Responder:
         return open_pictures(request, bands=self.run.config["bands"], options=raster or {})
 
     def check(self, request: Request) -> None:
-        """Refuses one picture for a checkpoint that only knows pairs, an expert that the model does not have, a region
-        where it was trained without, and what was refused before."""
+        """Refuses no picture, one picture for a checkpoint that only knows pairs, an expert that the model does not
+        have, a region where it was trained without, and what was refused before."""
         if request.refused is not None:
             raise UserError(request.refused)
+        if not request.pictures:
+            raise UserError("a request is about a picture, or about several dates of it: got none")
         if request.expert is not None:
             require_known("expert", request.expert, known=self.experts)
         if request.region is not None and self.run.model.regions is None:
@@ -218,6 +222,8 @@ class Responder:
             )
 
     def _open(self, requests: Sequence[Request], raster: Mapping[str, Any]) -> list[Dates]:
+        if not requests:
+            raise UserError("a batch holds a request or more: got an empty list")
         for request in requests:
             self.check(request)
         return [self.open(request, raster=raster) for request in requests]
@@ -252,7 +258,7 @@ class Responder:
                 Sample(
                     id=request.id,
                     images=dates.images,
-                    instruction=request.instruction or (DESCRIBE if len(request.pictures) == 1 else CAPTION),
+                    instruction=request.asked,
                     history=request.history,
                     responses=("",),
                     task="caption",  # a label of training data: at inference nothing reads it
@@ -278,20 +284,3 @@ def _known(knowledge: Knowledge, sample: Sample) -> Known:
         return known_of(knowledge, sample)
     except UserError as error:
         return Known(said=f"answered without knowledge: {error}")
-
-
-def _notes(
-    dates: Dates, shown: Dates, prediction: Prediction, tiled: Mapping[str, TiledMap], answered: TiledAnswer | None
-) -> tuple[str, ...]:
-    notes = list(dates.notes)
-    if answered is not None:
-        said = "boxes" if answered.mask is None else "mask" if answered.boxes is None else "mask and boxes"
-        notes.append(f"{said}: {answered.tiles} tiles of {answered.tile_px} px, each answered by itself")
-    if shown.valid.shape == dates.valid.shape:
-        return tuple(notes)
-    (height, width), (deep, wide) = dates.valid.shape, shown.valid.shape
-    thinned = ["words", *(["mask"] if prediction.mask is not None and answered is None else [])]
-    thinned += ["land cover"] if "land_cover" in prediction.outputs and "land_cover" not in tiled else []
-    said = f"{' and '.join(thinned)}: {width} x {height} px are read thinned to {wide} x {deep}"
-    whole = "mask" in thinned and prediction.mask_logits is not None
-    return (*notes, said + ("; tile=1024 answers tiles of so many pixels" if whole else ""))

@@ -33,7 +33,7 @@ def things_of(kind: np.ndarray) -> list[np.ndarray]:
 
 def located(kind: np.ndarray) -> dict[str, Any]:
     """Fields of a `Prediction` from the (H, W) probability of a kind: ``mask``, (H, W) bool, ``masks`` of its things
-    and ``boxes_px``, (m, 4) ``x1 y1 x2 y2`` around them, the surest first."""
+    and ``boxes_px``, (m, 4) ``x1 y1 x2 y2`` around them, in the order of `things_of`."""
     things = things_of(kind)
     boxes = np.array([hull(thing) for thing in things], np.float32).reshape(-1, 4)
     mask = np.logical_or.reduce([np.zeros(kind.shape, bool), *things])

@@ -173,9 +173,9 @@ class RasterSource:
             if info.dtype != "uint8":
                 raise UserError(
                     f"{self.path} stores {info.dtype}; say how it becomes 8 bits: raster.stretch=<name> with one of "
-                    f"{', '.join(SENSOR_STRETCHES)}, or raster.stretch=[low,high] (predict; data.raster.stretch= for "
-                    "inspect and shard, reader: {raster: {stretch: ...}} in a corpus to train on); or convert it: "
-                    "gdal_translate -ot Byte -scale in.tif out.tif"
+                    f"{', '.join(SENSOR_STRETCHES)}, or raster.stretch=[low,high] (predict; raster={{'stretch': ...}} "
+                    "of model.ask; data.raster.stretch= for inspect and shard, reader: {raster: {stretch: ...}} in a "
+                    "corpus to train on); or convert it: gdal_translate -ot Byte -scale in.tif out.tif"
                 )
             return None
         assert isinstance(self.stretch, Stretch)

@@ -44,8 +44,8 @@ class Prediction:
     expert: str = ""
     """Whose head gave the mask, boxes or embedding; without one, the expert of the highest weight."""
     boxes_px: np.ndarray | None = None
-    """(m, 4) float ``x1 y1 x2 y2`` in pixels of the first image, of a head that locates, the surest first. Boxes in
-    words are in ``text``."""
+    """(m, 4) float ``x1 y1 x2 y2`` in pixels of the first image, of a head that locates, those of the highest sum of
+    probabilities first. Boxes in words are in ``text``."""
     change_map: np.ndarray | None = None
     """(H, W) uint8 kind of change of each pixel of a pair, 0 none, of the first image's size; None without a map."""
     ranking: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ class Predict(Settings):
     """Answers requests on pictures, or on two dates of them, in words, boxes, masks and maps."""
 
     examples = (
-        'image=picture.png instruction="How many ships are there?"',
+        'image=picture.png instruction="Mark every ship." out=found',
         "checkpoint=runs/changechat_moe image=[1985.tif,2020.tif] out=change",
         "checkpoint=runs/rsicap_moe image=tiles out=answers  (or 'tiles/*.tif', or image=[before_folder,after_folder])",
         "checkpoint=runs/rsicap_moe requests=requests.jsonl out=answers batch_size=16",

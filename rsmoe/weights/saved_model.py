@@ -20,6 +20,7 @@ from rsmoe.weights.int8 import quantised, restored
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_OTHERS = "a run folder (runs/<experiment>/<time>), a .ckpt file, a folder of save_pretrained"
 _KEPT = (
     "config", "codec", "instruction_codec", "built", "change_classes", "dialogues", "dense", "stage", "start_method",
 )  # fmt: skip
@@ -132,7 +133,7 @@ def fetch_model(name: str) -> Path:
         UserError: ``name`` is no name of the hub, or it cannot be had.
     """
     if not _REPOSITORY.fullmatch(name):
-        raise UserError(f"no checkpoint at {name}; give a run folder (runs/<experiment>/<time>) or a .ckpt file")
+        raise UserError(f"no checkpoint at {name}; give starter, {_OTHERS}, or <owner>/<model> of the Hugging Face hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -141,8 +142,8 @@ def fetch_model(name: str) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"no checkpoint at {name}, and the Hugging Face hub does not give a model of this name: {reason}. Give a "
-            "run folder (runs/<experiment>/<time>), a .ckpt file, or <owner>/<model>"
+            f"no checkpoint at {name}, and the Hugging Face hub does not give a model of this name: {reason}. Give "
+            f"starter, {_OTHERS}, or <owner>/<model>"
         ) from error
 
 

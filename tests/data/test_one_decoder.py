@@ -251,7 +251,8 @@ VALID = {
 """File -> where it holds data, of those that do not everywhere."""
 
 DEEPER = (
-    "stores {}; say how it becomes 8 bits: raster.stretch=<name>.*raster.stretch=.*data.raster.stretch=.*gdal_translate"
+    "stores {}; say how it becomes 8 bits: raster.stretch=<name>.*raster.stretch=.*model.ask; data.raster.stretch=.*"
+    "gdal_translate"
 )
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "deep.png": (raw_png(16, 0, DEEP[..., None]), DEEPER.format("uint16")),

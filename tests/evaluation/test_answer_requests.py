@@ -174,6 +174,22 @@ def test_a_job_that_was_stopped_goes_on(
     assert len({row["checkpoint_sha256"] for row in rows(out)}) == 1
 
 
+def test_answers_that_are_replaced_are_counted(
+    run: Path, tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another question to the same folder loses the answers to the first, which may have taken hours."""
+    words = (f"image={tiles}", f"out={tmp_path / 'out'}")
+    said = []
+    for instruction, more in (("what is it ?", ""), ("what is it ?", ""), ("where ?", ""), ("where ?", "x")):
+        if more:
+            Image.fromarray(pixels(9, (20, 20))).save(tiles / "b.png")
+        ask(run, *words, f"instruction={instruction}")
+        said.append(capsys.readouterr().out)
+    of_others = [f"{count} of 5 requests have an answer in {tmp_path / 'out'} to other words" for count in (5, 1)]
+    assert [own.count("to other words") for own in said] == [0, 0, 1, 1]
+    assert of_others[0] in said[2] and of_others[1] in said[3] and "4 of 5 requests have their answer in" in said[3]
+
+
 def test_one_file_that_cannot_be_read_stops_no_other(
     run: Path, tiles: Path, tmp_path: Path, asked: list[list[str]]
 ) -> None:

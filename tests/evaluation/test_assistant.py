@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
+from rich.console import Console
 from support.checkpoints import tiny_run
 
 import rsmoe
+from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.notes import Note
 from rsmoe.data.sample import Sample
 from rsmoe.errors import UserError
@@ -28,8 +31,8 @@ from rsmoe.evaluation.assistant import Assistant
 from rsmoe.evaluation.embedding import EMBED
 from rsmoe.evaluation.known import Known
 from rsmoe.evaluation.located import answer_boxes
-from rsmoe.evaluation.reply_files import write_mask
-from rsmoe.evaluation.request import Request
+from rsmoe.evaluation.reply_files import write_mask, write_reply
+from rsmoe.evaluation.request import DESCRIBE, Request
 from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates
 from rsmoe.metrics.prediction import Prediction
@@ -117,7 +120,7 @@ def test_a_list_is_one_batch_and_one_pass(model: Assistant, looks: list[int]) ->
     assert [r.text for r in several] == [r.text for r in one]
     looks.clear()
     pairs = model.ask([(pictures[0], pictures[1]), (pictures[1], pictures[2])], max_new=4)
-    assert looks == [4] and len(pairs) == 2 and pairs[0].instruction == module.CAPTION
+    assert looks == [4] and len(pairs) == 2 and pairs[0].instruction == CAPTION
     looks.clear()
     assert all(r.confidence is not None for r in model.ask(pictures, ASKED, max_new=4, confidence=True))
     assert looks == [3]
@@ -168,6 +171,22 @@ def test_each_target_is_a_layer_of_its_own(model: Assistant, monkeypatch: pytest
     features = json.loads((tmp_path / "mask_px.geojson").read_text())["features"]
     assert [(f["properties"]["target"], f["properties"]["pixels"]) for f in features] == [(1, 60), (2, 30)]
     assert features[1]["geometry"]["coordinates"][0][0] in ([10, 9], [20, 9], [20, 12], [10, 12])
+
+
+def test_how_much_is_marked_is_said(model: Assistant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty mask is a note of the reply, for every way to ask; the command says the share that is marked."""
+    mask = np.zeros((40, 52), bool)
+    for rows, said in ((0, "0"), (1, "2.5")):
+        mask[:rows] = True
+        found = Prediction(id="a", task="mask", text="every ship [SEG]", weights=(1.0,) * len(model.experts), mask=mask)
+        monkeypatch.setattr(module, "answer_batch", lambda model, codec, batch, found=found, **_: [found] * len(batch))
+        reply = model.ask(picture(), "mark every ship")
+        assert (reply.notes == ("mask: it is empty, nothing was found to mark",)) == (rows == 0)
+        for out, then in ((tmp_path, f"written to {tmp_path}: mask.tif"), (None, "of the pixels: add out=mask.png")):
+            printed = Console(file=StringIO(), width=500)
+            write_reply(reply, out, titles=["a"], cover_classes=(), change_classes=(), console=printed)
+            words = printed.file.getvalue()
+            assert f"mask of {said} % of the pixels" in words and then in words
 
 
 def test_how_sure_it_is_is_the_mean_log_probability(model: Assistant) -> None:
@@ -264,6 +283,48 @@ def test_each_expert_answers_alone_from_one_look(model: Assistant, looks: list[i
 def test_what_is_no_picture_is_one_line(given: Any, message: str, model: Assistant) -> None:
     with pytest.raises(UserError, match=message):
         model.ask(given, ASKED)
+
+
+def test_what_is_asked_wrongly_is_one_line(model: Assistant) -> None:
+    pixels = picture()
+    wrong: list[tuple[str, Any]] = [
+        ("a batch holds a request or more", lambda: model.ask([], ASKED)),
+        ("a batch holds a request or more", lambda: model.embed([])),
+        ("a batch holds a request or more", lambda: model.routing([])),
+        ("a request is about a picture, or about several dates of it: got none", lambda: model.ask((), ASKED)),
+        ("an instruction is one text, or None, got list; another one for each", lambda: model.ask([pixels], [ASKED])),
+        ("an instruction is one text, or None, got int", lambda: model.routing(pixels, 3)),
+        ("expected a list of texts, got \\[\\]", lambda: model.embed_texts([])),
+        ("expected a list of texts, got 'a port'", lambda: model.embed_texts("a port")),
+        ("beams=0: expected a whole number from 1 to 64 or null", lambda: model.ask(pixels, ASKED, beams=0)),
+        ("beams=1.5: expected a whole number", lambda: model.ask(pixels, ASKED, beams=1.5)),
+        ("unknown dtype 'float8'. Did you mean 'float32'", lambda: model.save_pretrained("never", dtype="float8")),  # type: ignore[arg-type]
+        ("tile=3: expected", lambda: model.ask(pixels, ASKED, tile=3)),
+        ("tile=a: expected", lambda: model.ask(pixels, ASKED, tile="a")),
+    ]
+    for message, call in wrong:
+        with pytest.raises(UserError, match=f"^{message}"):
+            call()
+
+
+@pytest.mark.parametrize("nothing", [None, "", " \n"])
+def test_an_instruction_without_a_word_asks_for_a_description(model: Assistant, nothing: str | None) -> None:
+    assert model.ask(picture(), nothing, max_new=2).instruction == DESCRIBE
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_array_that_may_not_be_written_is_a_picture(model: Assistant) -> None:
+    """As np.asarray of a PIL image gives it; torch warns of such arrays once a process, at its first one."""
+    torch.set_warn_always(True)
+    try:
+        model.ask(np.asarray(Image.fromarray(picture())), ASKED, max_new=2)
+    finally:
+        torch.set_warn_always(False)
+
+
+def test_a_reply_is_shown_in_a_few_lines(model: Assistant) -> None:
+    shown = repr(model.ask(picture(), ASKED, max_new=2, tile=16))
+    assert "array" not in shown and "text=" in shown and "routing=" in shown and len(shown) < 1500
 
 
 def test_a_saved_folder_asks_the_same_model(model: Assistant, tmp_path: Path) -> None:
@@ -400,7 +461,7 @@ def test_a_name_of_the_hub_is_fetched(model: Assistant, tmp_path: Path, monkeypa
     monkeypatch.undo()
     with pytest.raises(UserError, match="no checkpoint at me/ships, and the Hugging Face hub does not give"):
         rsmoe.load("me/ships")
-    with pytest.raises(UserError, match="no checkpoint at nothing; give a run folder"):
+    with pytest.raises(UserError, match="no checkpoint at nothing; give starter, a run folder"):
         rsmoe.load("nothing")
 
 

@@ -86,6 +86,29 @@ def test_turns_are_the_history_until_it_is_forgotten(run: Path, monkeypatch: pyt
     chat.run(ended)
 
 
+def test_what_is_marked_and_what_was_done_to_the_picture_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done once; of each answer whether its mask holds something."""
+    model = rsmoe.load(run, device="cpu")
+    model = Assistant(run=replace(model.run, dialogues=False))
+    request = Request(id="a", pictures=(np.zeros((32, 32, 3), np.uint8),))
+    masks = iter([np.zeros((32, 32), bool), np.ones((32, 32), bool), np.zeros((32, 32), bool)])
+    answer = Assistant.answer
+
+    def found(self: Assistant, requests: list[Request], **options: Any) -> Any:
+        mask = next(masks)
+        notes = ("bands: red", *(() if mask.any() else ("mask: it is empty",)))
+        return [replace(reply, mask=mask, notes=(*reply.notes, *notes)) for reply in answer(self, requests, **options)]
+
+    monkeypatch.setattr(Assistant, "answer", found)
+    told = console(file=io.StringIO(), width=80)
+    lines = iter(["one", "two", "three", ""])
+    chat = Chat(model=model, request=request, options={"beams": 1, "max_new": 2, "raster": {}}, console=told)
+    chat.run(lambda: next(lines))
+    seen = told.file.getvalue()  # type: ignore[attr-defined]
+    assert seen.count("bands: red") == 1 and seen.count("mask: it is empty") == 2
+    assert seen.count("mask of 100 % of the pixels") == 1 and "was read alone" not in seen
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_the_command_opens_it_in_a_terminal(run: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,18 @@ def test_a_request_goes_to_its_experts(instruction: str, experts: Sequence[str],
     answer = starter.ask(scene(), instruction)
     assert sum(answer.routing[name] for name in experts) > 0.5, answer.routing
     assert answer.text.strip()
+
+
+def test_what_the_page_offers_to_ask_is_understood(starter: Assistant) -> None:
+    """The first of its examples is a sentence, the second one word or two, the last yes or no, on any picture."""
+    page = (Path(rsmoe.__file__).parent / "web" / "page.html").read_text()
+    found = re.search(r"const EXAMPLES = \{ one: (\[.*?\])", page)
+    assert found is not None
+    offered = json.loads(found[1])
+    scenes = [SceneGenerator(size_px=256, seed=3).scene(number).image for number in (1, 3, 7, 16)]
+    sentences, themes, words = ([reply.text for reply in starter.ask(scenes, words)] for words in offered)
+    assert all(len(text.split()) > 4 for text in sentences) and all(len(text.split()) < 4 for text in themes)
+    assert set(words) == {"yes", "no"}, words
 
 
 def test_two_dates_go_to_the_expert_of_changes(starter: Assistant) -> None:

@@ -32,7 +32,7 @@ def seg(*sample: int, views: int = 4) -> HeadInput:
     )  # fmt: skip
 
 
-def test_things_are_components_the_surest_first() -> None:
+def test_things_are_components_those_of_the_highest_sum_first() -> None:
     kind = np.full((60, 90), 0.5)
     kind[2:22, 3:13], kind[30:40, 3:13], kind[30:40, 13:43] = 0.9, 0.6, 0.8  # the last two touch
     kind[50:55, 50:58], kind[50:54, 70:79] = 0.9, 0.9  # 40 pixels, and 36

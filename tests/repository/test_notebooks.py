@@ -86,3 +86,18 @@ def test_notebook_runs(notebook: Path, runs: Path, tmp_path: Path) -> None:
     done = forked(execute, script, cwd=notebook.parent, env=_environment(runs))
     assert done.returncode == 0, done.stderr[-2000:]
     assert SAYS[notebook.stem] in done.stdout, done.stdout[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "says"), [("change_on_a_map", ""), ("router", "there is no run yet: python -m rsmoe")]
+)
+def test_a_notebook_before_anything_was_trained(name: str, says: str, tmp_path: Path) -> None:
+    """Where there is no run the starter answers, or one line says what to type."""
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    script = tmp_path / "notebooks" / "cells.py"
+    script.parent.mkdir()
+    script.write_text("\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
+    environment = {k: v for k, v in _environment(tmp_path).items() if k != "RSMOE_RUN"}
+    done = forked(execute, script, cwd=script.parent, env=environment)
+    assert says in done.stderr if says else SAYS[name] in done.stdout, done.stderr[-2000:]

@@ -118,7 +118,7 @@ def read_jsonl(path: Path) -> list[tuple[str, Any]]:
     found = []
     for number, line in iter_lines(path):
         if text := stripped(line):
-            value = parse_json(text, str(path), line=number, advice="Download the file again")
+            value = parse_json(text, str(path), line=number, advice="Correct the line, or copy the file again")
             found.append((f"{path.name}, line {number}", value))
     return found
 

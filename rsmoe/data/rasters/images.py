@@ -145,4 +145,6 @@ def refuse(names: Sequence[str], total: int, fault: str, *, source: str) -> None
     if names:
         shown = ", ".join(name if name.strip() and name.isprintable() else ascii(name) for name in names[:5])
         more = " ..." if len(names) > 5 else ""
-        raise UserError(f"{source}: {len(names)} of {total} {fault}: {shown}{more}. Download them again")
+        raise UserError(
+            f"{source}: {len(names)} of {total} {fault}: {shown}{more}. Copy them there, or correct the names"
+        )

@@ -11,7 +11,7 @@ from rsmoe.metrics.tally import Tally
 
 
 class ObjectBoxes(Metric):
-    """`rsmoe.metrics.regions.grounding.Grounding` of `Prediction.boxes_px`, the surest box first.
+    """`rsmoe.metrics.regions.grounding.Grounding` of `Prediction.boxes_px`, in their order.
 
     Samples without a true box, as those that ask for what is not there, are left out; an answer without a box is a
     parse failure.
@@ -22,8 +22,8 @@ class ObjectBoxes(Metric):
         title="Boxes beside masks",
         tasks=("mask",),
         sentence="Boxes of a head, x100: acc@0.5 and acc@0.7 of true boxes, their mean IoU, and AP at IoU 0.5 in one "
-        "point, precision times recall, matched one to one in float pixels; of an answer to m true boxes the m surest "
-        "count for acc and IoU. No box is a miss of each.",
+        "point, precision times recall, matched one to one in float pixels; of an answer to m true boxes the first m "
+        "count for acc and IoU, those of the highest sum of probabilities. No box is a miss of each.",
         source="as ground/hbb@1",
         fields=("boxes_px",),
     )

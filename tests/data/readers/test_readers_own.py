@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 from support.readers import lines, reader, same, write
 from support.readers import save as picture
 
@@ -22,9 +23,11 @@ from rsmoe.data.corpus import build_corpus
 from rsmoe.data.rasters.images import read_array
 from rsmoe.data.readers.own import own_data
 from rsmoe.data.readers.own_table import OwnTable
+from rsmoe.data.sample import Sample
 from rsmoe.data.shards.writer import write_shards
 from rsmoe.errors import UserError
 from rsmoe.parts import check_parts
+from rsmoe.world import is_generated
 
 SIZE = (40, 20)
 save = partial(picture, size=SIZE)
@@ -352,3 +355,34 @@ def test_own_folder_refuses(tmp_path: Path) -> None:
         reader("own_folder", tmp_path, "train")
     with pytest.raises(UserError, match="own_folder is empty: its annotations name no image"):
         reader("own_folder", (tmp_path / "train"), "train")
+
+
+class Nameless(list[Sample]):
+    """A reader of somebody's own by the contract of `rsmoe.data`: its constructor takes root and split alone."""
+
+    protocol = ""
+
+    def __init__(self, *, root: str | None, split: str) -> None:
+        image = np.zeros((8, 8, 3), np.uint8)
+        super().__init__(
+            [Sample(id=str(root), images=(image,), instruction="?", responses=("a",), task="vqa", source="")]
+        )
+
+
+def test_a_reader_whose_yaml_has_no_name_takes_the_root_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = {"_target_": f"{Nameless.__module__}.Nameless", "root": None}
+    config = {"own": {"splits": {"train": "train"}, "reader": reader}}
+    monkeypatch.setenv("RSMOE_TRUST", Nameless.__module__)
+    built = build_corpus(config, root=str(tmp_path), generated=False, console=Console(quiet=True))
+    assert built.train["own"][0].id == str(tmp_path)
+    monkeypatch.setenv("RSMOE_DATA", str(tmp_path))
+    both = {"own": {"reader": reader, "generated": {}}}
+    assert is_generated({"corpus": both, "data": {"root": None}, "world": "auto"})
+
+
+def test_a_broken_line_of_ones_own_is_not_to_be_downloaded(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"image": "a.png"')
+    with pytest.raises(UserError, match="line 1, is not json .*Correct the line, or copy the file again"):
+        OwnTable(root=str(tmp_path), split="train", name="own", table="{split}.jsonl")
