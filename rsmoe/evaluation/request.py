@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,9 +15,10 @@ import numpy as np
 from rsmoe.data.change.instructions import CAPTION
 from rsmoe.data.files.byte_ranges import is_url
 from rsmoe.data.rasters.images import load_image
-from rsmoe.errors import UserError
+from rsmoe.errors import UserError, require_known
 from rsmoe.generation.decoding import Decoding
 from rsmoe.geo.dates import Dates, read_dates
+from rsmoe.geo.raster import RasterSource
 
 DESCRIBE = "Describe this image."
 """What one picture is asked, if nothing else is: in a sentence or in detail, as the model was trained."""
@@ -94,8 +95,12 @@ def open_pictures(request: Request, *, bands: int, options: Mapping[str, Any]) -
         options: of `rsmoe.geo.RasterSource`, for rasters; a window of an address is cut out where it is fetched.
 
     Raises:
-        UserError: see `rsmoe.geo.dates.read_dates` and `rsmoe.evaluation.remote.fetch_picture`; arrays beside files.
+        UserError: see `rsmoe.geo.dates.read_dates` and `rsmoe.evaluation.remote.fetch_picture`; arrays beside files;
+            no mapping of options, or an unknown one.
     """
+    if not isinstance(options, Mapping):
+        raise UserError(f"raster={options!r}: expected options by name, such as raster={{'stretch': {options!r}}}")
+    require_known("option of raster", *options, known=[f.name for f in fields(RasterSource) if f.name != "path"])
     pictures = request.pictures
     named = [isinstance(p, str | Path) for p in pictures]
     if not all(named):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,6 +95,8 @@ class Responder:
                 with a temperature.
         """
         AskedOptions(beams=beams, tile=tile)
+        if isinstance(knowledge, str | Path):
+            raise UserError(f"knowledge={knowledge}: expected an opened store, Knowledge.open({str(knowledge)!r})")
         run = self.run
         model, codec, size = run.model, run.codec, run.config["image_size"]
         words = (stop,) if isinstance(stop, str) else tuple(stop)

@@ -300,6 +300,9 @@ def test_what_is_asked_wrongly_is_one_line(model: Assistant) -> None:
         ("beams=1.5: expected a whole number", lambda: model.ask(pixels, ASKED, beams=1.5)),
         ("unknown dtype 'float8'. Did you mean 'float32'", lambda: model.save_pretrained("never", dtype="float8")),  # type: ignore[arg-type]
         ("tile=3: expected", lambda: model.ask(pixels, ASKED, tile=3)),
+        ("raster='16bit': expected options by name", lambda: model.ask(pixels, ASKED, raster="16bit")),  # type: ignore[arg-type]
+        ("unknown option of raster 'strech'", lambda: model.ask(pixels, ASKED, raster={"strech": "sentinel2"})),
+        ("knowledge=store: expected an opened store", lambda: model.ask(pixels, ASKED, knowledge="store")),  # type: ignore[arg-type]
         ("tile=a: expected", lambda: model.ask(pixels, ASKED, tile="a")),
     ]
     for message, call in wrong:
