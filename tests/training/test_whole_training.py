@@ -24,6 +24,7 @@ from rsmoe.config import compose, conf_dir
 from rsmoe.data.sampling.part import Part
 from rsmoe.data.sampling.spread import spread
 from rsmoe.errors import UserError
+from rsmoe.evaluation import report
 from rsmoe.evaluation.objective import full_name
 from rsmoe.parts import instantiate
 from rsmoe.train import train
@@ -233,11 +234,11 @@ def test_parts_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
 
 def test_baselines_learn_from_so_many_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    real = rsmoe.evaluation.report.baselines
+    real = report.baselines
 
-    def counted(outcome: Any, **kwargs: Any) -> Any:
-        seen.append(len(kwargs["train"]))
-        return real(outcome, **kwargs)
+    def counted(outcome: Any, train: Any, **kwargs: Any) -> Any:
+        seen.append(len(train))
+        return real(outcome, train, **kwargs)
 
     monkeypatch.setattr("rsmoe.evaluation.report.baselines", counted)
     train(small_training("evaluation.neighbours=7"), tmp_path)
