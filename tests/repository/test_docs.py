@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rsmoe.cli.check import checked
 from rsmoe.cli.help import COMMANDS
@@ -36,6 +37,12 @@ def _commands(page: Path) -> list[str]:
 def _rsmoe_commands() -> list[str]:
     found = [line.split(" #")[0].rstrip() for page in PAGES for line in _commands(page)]
     return list(dict.fromkeys(line for line in found if re.search(r"(^|\s)(-m rsmoe\.|rsmoe )", line)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_yaml_can_be_read(page: Path) -> None:
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        assert isinstance(yaml.safe_load(block), dict), block
 
 
 def _links(page: Path) -> set[str]:
